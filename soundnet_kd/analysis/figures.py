@@ -1,0 +1,126 @@
+"""What all figures share: size in inches, type, colours, and how they reach the disk.
+
+Figures are made with matplotlib's objects, never through pyplot, whose state is global.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.storage import whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 150
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#000000")
+"""Distinct to colour-blind eyes (Okabe and Ito, 2008; the yellow, pale on white, is replaced)."""
+
+GREY = "#767676"
+MARKERS = ("o", "^", "s", "P", "X", "v", "*")
+"""One for each round of the colours, where there are more groups than colours."""
+
+AMOUNTS = "magma_r"
+"""Colour map of amounts from little (light) to much (dark); even in grey."""
+
+_STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 10,
+    "font.size": 9,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def drawn(path: Path, width: float, height: float) -> Iterator["Figure"]:
+    """Give a figure to draw on; it is written as PNG when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+    width, height : float
+        Inches, at 150 dots per inch.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with whole(path) as partial:
+            figure.savefig(partial, dpi=DOTS_PER_INCH, format="png")
+
+
+def readable(class_name: str) -> str:
+    """Give a class name as people write it."""
+    return class_name.replace("_", " ")
+
+
+def depth_colours(count: int) -> list[tuple[float, float, float, float]]:
+    """Colours from light to dark for layers from the input on."""
+    import matplotlib
+
+    shades = matplotlib.colormaps["viridis_r"](np.linspace(0.12, 1.0, count))
+    return [(float(red), float(green), float(blue), float(alpha)) for red, green, blue, alpha in shades]
+
+
+def heat_map(
+    axes: "Axes",
+    amounts: NDArray[np.floating],
+    rows: Sequence[str] | None,
+    columns: Sequence[str] | None,
+    legend: str,
+    most: float | None = None,
+) -> None:
+    """Draw a matrix of shares with its names and a colour bar.
+
+    Parameters
+    ----------
+    axes : Axes
+    amounts : (rows, columns) float
+        From 0 to 1.
+    rows, columns : sequence of str, optional
+        None leaves them out.
+    legend : str
+        Of the colour bar.
+    most : float, optional
+        The amount of the darkest colour; the largest one if not given.
+    """
+    import matplotlib
+    from matplotlib.ticker import PercentFormatter
+
+    axes.grid(visible=False)
+    shades = matplotlib.colormaps[AMOUNTS].with_extremes(under="white")
+    # Nothing at all is white; the smallest amount is a colour.
+    picture = axes.imshow(amounts, cmap=shades, vmin=1e-9, vmax=most, aspect="auto", interpolation="nearest")
+    for names, axis in ((rows, axes.yaxis), (columns, axes.xaxis)):
+        if names is None:
+            axis.set_ticks([])
+        else:
+            size = 9 if len(names) <= 20 else 7
+            axis.set_ticks(range(len(names)), [readable(name) for name in names], fontsize=size)
+    if columns is not None:
+        axes.tick_params(axis="x", labelrotation=90 if len(columns) > 6 else 0)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color("#BBBBBB")
+    figure = axes.get_figure()
+    if figure is not None:
+        bar = figure.colorbar(
+            picture, ax=axes, label=legend, format=PercentFormatter(1, decimals=0), fraction=0.03, pad=0.015
+        )
+        bar.outline.set_visible(False)

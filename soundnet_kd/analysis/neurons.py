@@ -1,0 +1,118 @@
+"""Which classes the neurons of a layer answer to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.transfer.clips import labelled_clips, names_of
+
+NO_CLASS = -1
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronStatistics:
+    """What activates each neuron of a layer.
+
+    A neuron is activated by the clips that lie above its own percentile, strictly.
+
+    Attributes
+    ----------
+    thresholds : (neurons,) float64
+    activated : (neurons,) int64
+        Clips that activate each neuron: `expected`, or fewer where a neuron is silent (0) for most clips.
+    expected : int
+        Clips above the percentile where no two are equal: 100 of 2000 for the 95th.
+    counts : (neurons, classes) int64
+        Activating clips of each class.
+    share : (neurons, classes) float64
+        `counts / expected`. For a neuron that fewer clips activate this is less than their proportion, so that one
+        which answers to a single clip does not look like a perfect detector.
+    best_class : (neurons,) int64
+        The class with the largest share, the first of equals; -1 for a neuron that no clip activates.
+    best_share : (neurons,) float64
+    top_clips : (neurons, k) int64
+        Row of the clips with the strongest activation, strongest first.
+    classes : tuple of str
+    """
+
+    thresholds: NDArray[np.float64]
+    activated: NDArray[np.int64]
+    expected: int
+    counts: NDArray[np.int64]
+    share: NDArray[np.float64]
+    best_class: NDArray[np.int64]
+    best_share: NDArray[np.float64]
+    top_clips: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        neurons, classes = self.counts.shape
+        return f"NeuronStatistics({neurons} neurons, {classes} classes, {self.expected} clips above each threshold)"
+
+    @property
+    def neurons_per_class(self) -> NDArray[np.int64]:
+        """(classes,) of how many neurons each class is the best class."""
+        return np.bincount(self.best_class[self.best_class >= 0], minlength=len(self.classes))
+
+
+def neuron_statistics(
+    activations: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    class_names: tuple[str, ...] | None = None,
+    percentile: float = 95.0,
+    top: int = 9,
+) -> NeuronStatistics:
+    """Count which classes activate each neuron.
+
+    Parameters
+    ----------
+    activations : (clips, neurons) float
+        Averages over time.
+    labels : (clips,) int
+        From 0; clips with -1 have no label and are left out.
+    class_names : tuple of str, optional
+        Of every class, also of those without a clip.
+    percentile : float
+        Above which of its own values, over the clips, a neuron counts as activated.
+    top : int
+        Strongest clips to name for each neuron; all if there are fewer.
+
+    Returns
+    -------
+    NeuronStatistics
+
+    Raises
+    ------
+    FormatError
+        If the lengths differ or an activation is not finite.
+    SettingsError
+        If no clip has a label, or `percentile` is not between 0 and 100.
+    """
+    if not 0 < percentile < 100:
+        raise SettingsError(f"percentile is {percentile:g}; expected more than 0 and less than 100, such as 95")
+    rows = np.flatnonzero(labelled_clips(activations, labels))
+    classes = names_of(labels, class_names)
+    data, truth = activations[rows], labels[rows]
+    thresholds = np.percentile(data, percentile, axis=0)
+    above = data > thresholds
+    ranks = np.arange(len(rows))
+    expected = int((ranks > np.percentile(ranks, percentile)).sum())
+    # Whole numbers far below 2^24 are exact in float32, whose matrix product is fast.
+    of_class = np.eye(len(classes), dtype=np.float32)[truth]
+    counts = (above.T.astype(np.float32) @ of_class).astype(np.int64)
+    activated = above.sum(axis=0)
+    best_class = np.where(activated > 0, counts.argmax(axis=1), NO_CLASS)
+    share = counts / max(expected, 1)
+    return NeuronStatistics(
+        thresholds=thresholds.astype(np.float64),
+        activated=activated,
+        expected=expected,
+        counts=counts,
+        share=share,
+        best_class=best_class,
+        best_share=share.max(axis=1),
+        top_clips=rows[np.argsort(-data, axis=0, kind="stable")[:top].T],
+        classes=classes,
+    )

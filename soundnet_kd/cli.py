@@ -1,0 +1,73 @@
+"""The command line."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from soundnet_kd.commands import COMMANDS, find, parse, parser_for
+from soundnet_kd.errors import SoundNetKDError
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; `soundnet-kd COMMAND --help` explains each.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if it ended well, 1 if it failed, 2 if it was asked for wrongly, 130 if it was interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if given[0] == "--version":
+        print(f"soundnet-kd {version('soundnet-kd')}")
+        return 0
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("soundnet_kd").setLevel(logging.INFO)
+    name, *rest = given
+    debug = "--debug" in rest
+    try:
+        if "-h" in rest or "--help" in rest:
+            parser_for(name).print_help()
+            return 0
+        values = parse(name, rest)
+        print(find(name).function()(**values))
+    except SoundNetKDError as error:
+        return _failed(str(error), debug)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _failed(f"{type(error).__name__}: {error} (this is a bug or a full disk; --debug shows where)", debug)
+    return 0
+
+
+def overview() -> str:
+    """Give the help of the program as a whole."""
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items())
+    return (
+        "usage: soundnet-kd COMMAND ...\n\n"
+        "Distil a sound network from unlabeled video, and use its layers as features for any sound task.\n\n"
+        "commands:\n" + "\n".join(lines) + "\n\n`soundnet-kd COMMAND --help` explains a command; start with quickstart."
+    )
+
+
+def _failed(message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"soundnet-kd: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

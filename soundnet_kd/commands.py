@@ -1,0 +1,157 @@
+"""The commands: each is a typed function of some room, and its flags are that function's parameters.
+
+The command line and the recipes are both made from the table below. A room is imported only when one of its commands is
+wanted, so that `soundnet-kd --help` answers at once.
+"""
+
+import argparse
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, get_args, get_origin, get_type_hints
+
+import docstring_parser
+from jsonargparse import ActionYesNo, ArgumentParser
+
+from soundnet_kd.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command's function lives, which of its parameters go without a flag, and what it does in a few words."""
+
+    home: str
+    positional: tuple[str, ...]
+    about: str
+
+    def function(self) -> Callable[..., object]:
+        """Import the function."""
+        module, name = self.home.split(":")
+        function: Callable[..., object] = getattr(import_module(f"soundnet_kd.{module}"), name)
+        return function
+
+
+COMMANDS: Mapping[str, Command] = {
+    "quickstart": Command(
+        "recipes:quickstart", (), "the whole route on a small demonstration world, or on your videos"
+    ),
+    "teach": Command("teachers:teach", ("videos",), "label the frames of videos with image networks"),
+    "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw"),
+    "extract": Command("features:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
+    "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a linear SVM on every layer"),
+    "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
+    "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
+    "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
+    "run": Command("recipes:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
+    "demo-world": Command("demo:demo_world", (), "make the videos, frames and sounds of the demonstration world"),
+    "demo-teacher": Command("demo:demo_teacher", ("frames",), "train a small image network on labelled frames"),
+}
+
+
+def find(name: str) -> Command:
+    """Give a command.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of this name; the message names the nearest one.
+    """
+    if name not in COMMANDS:
+        raise SettingsError(f"there is no command {name!r}{nearest(name, COMMANDS)}")
+    return COMMANDS[name]
+
+
+def parser_for(name: str) -> ArgumentParser:
+    """Build a command's parser from the signature and the docstring of its function."""
+    command = find(name)
+    function = command.function()
+    text = docstring_parser.parse(inspect.getdoc(function) or "")
+    helps = {parameter.arg_name: parameter.description or "" for parameter in text.params}
+    description = "\n\n".join(filter(None, (text.short_description, text.long_description)))
+    parser = ArgumentParser(
+        prog=f"soundnet-kd {name}", description=description, formatter_class=_Help, exit_on_error=False
+    )
+    hints = get_type_hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        _add(parser, parameter, hints[parameter.name], helps[parameter.name], parameter.name in command.positional)
+    parser.add_argument("--config", action="config", help="YAML file with values for these options")
+    parser.add_argument("--debug", action=ActionYesNo, default=False, help="show where an error comes from")
+    return parser
+
+
+def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a command line, or a recipe's mapping, into the arguments of a command's function.
+
+    Raises
+    ------
+    SettingsError
+        If a name or a value is wrong, in one line that names the nearest known one.
+    """
+    parser = parser_for(name)
+    try:
+        if isinstance(values, Mapping):
+            parsed = parser.parse_object(dict(values))
+        else:
+            parsed = parser.parse_args(_config_first(values))
+    except argparse.ArgumentError as error:
+        raise SettingsError(_one_line(name, str(error), parser)) from error
+    arguments = parsed.as_dict()
+    return {key: value for key, value in arguments.items() if key not in ("config", "debug")}
+
+
+def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    """Give the end of an error message: the known name that is most like a wrong one."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else f"; there are {', '.join(known)}"
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Plain help: the text of the docstring, and the default where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = " ".join((action.help or "").split()).replace("%", "%%")
+        shown = action.default not in (None, argparse.SUPPRESS, False) and action.option_strings
+        return f"{text} [default: %(default)s]" if shown else text
+
+
+def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: str, positional: bool) -> None:
+    required = parameter.default is parameter.empty
+    options: dict[str, Any] = {"help": text.replace("[default: ", "[otherwise: ")}
+    if not positional:
+        options |= {"required": True} if required else {"default": parameter.default}
+    if kind is bool:
+        options["action"] = ActionYesNo
+    elif any(get_origin(member) in (list, Sequence) for member in (kind, *get_args(kind))):
+        options |= {"type": str, "nargs": "+"}
+    else:
+        options["type"] = _plain(kind)
+    parser.add_argument(parameter.name if positional else f"--{parameter.name}", **options)
+
+
+def _plain(kind: Any) -> Any:
+    """Give what a parameter is on a command line: where Python takes an object or its path, the path."""
+    takes_object = any(getattr(member, "__module__", "").startswith("soundnet_kd") for member in get_args(kind))
+    return str if takes_object else kind
+
+
+def _config_first(arguments: Sequence[str]) -> list[str]:
+    """Move --config to the front: what stands on the command line overrides the file, wherever it stands."""
+    rest, configs = list(arguments), []
+    while "--config" in rest[:-1]:
+        place = rest.index("--config")
+        configs += rest[place : place + 2]
+        del rest[place : place + 2]
+    return configs + rest
+
+
+def _one_line(name: str, message: str, parser: ArgumentParser) -> str:
+    unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)|Option '([^']+)' is not accepted", message)
+    if unknown:
+        word = unknown[1] or unknown[2]
+        options = [action.dest for action in parser._actions if action.dest != "help"]
+        return f"{name} has no option {word!r}{nearest(word, options)}"
+    text = " ".join(message.split()).replace("typing.Literal", "one of ")
+    return f"{name}: " + re.sub(r"Expected a <class '(\w+)'>", r"expected \1", text)

@@ -1,0 +1,15 @@
+"""What a clip is: sounds with labels and folds, and the targets that the teachers leave for the student."""
+
+from soundnet_kd.data.manifest import Clip, Manifest, read_manifest
+from soundnet_kd.data.targets import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, write_part
+
+__all__ = [
+    "CLIP_SECONDS",
+    "STEP_SECONDS",
+    "Clip",
+    "LabelledClip",
+    "Manifest",
+    "Targets",
+    "read_manifest",
+    "write_part",
+]

@@ -1,0 +1,6 @@
+"""The student learns from the sound what the teachers saw: objective, data feeding, training."""
+
+from soundnet_kd.distill.objective import DistillationLoss
+from soundnet_kd.distill.training import DistillResult, distill
+
+__all__ = ["DistillResult", "DistillationLoss", "distill"]

@@ -1,0 +1,72 @@
+"""A training's history: what was logged at which step, over all starts of a run."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.loggers import CSVLogger
+from tqdm import tqdm
+
+from soundnet_kd.storage import write_csv
+
+
+def csv_logger(out: Path) -> CSVLogger:
+    """Give a logger that writes every figure at once, each start of the run into a file of its own."""
+    return CSVLogger(out, "logs", flush_logs_every_n_steps=1)
+
+
+def read_history(out: Path) -> list[dict[str, float]]:
+    """Read what all starts of a run logged, one row for each step; a later start has the last word on a step.
+
+    Returns
+    -------
+    list of dict from column to number
+        In the order of the steps; each has `step`, counted from 1.
+    """
+    rows: dict[int, dict[str, float]] = {}
+    starts = sorted((out / "logs").glob("version_*"), key=lambda folder: int(folder.name.removeprefix("version_")))
+    for start in starts:
+        file = start / "metrics.csv"
+        if not file.is_file():
+            continue
+        with file.open(newline="", encoding="utf-8") as handle:
+            for row in csv.DictReader(handle):
+                step = int(row["step"]) + 1
+                figures = {key: float(value) for key, value in row.items() if value and key not in ("step", "epoch")}
+                rows.setdefault(step, {"step": step}).update(figures)
+    return [rows[step] for step in sorted(rows)]
+
+
+def write_history(out: Path) -> list[dict[str, float]]:
+    """Write the history of a run as one table, `history.csv`, and give it."""
+    history = read_history(out)
+    columns = ["step", *sorted({column for row in history for column in row} - {"step"})]
+    write_csv(out / "history.csv", columns, ([row.get(column, "") for column in columns] for row in history))
+    return history
+
+
+class StepProgress(lightning.Callback):
+    """A progress bar over the optimizer steps of the whole training."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Start the bar where the training starts."""
+        self._bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, desc="distill", unit="step")
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        module: lightning.LightningModule,
+        outputs: Mapping[str, Any] | Any,
+        batch: Any,
+        batch_index: int,
+    ) -> None:
+        """Move the bar."""
+        self._bar.update(trainer.global_step - self._bar.n)
+        if "train/loss" in trainer.callback_metrics:
+            self._bar.set_postfix(loss=f"{float(trainer.callback_metrics['train/loss']):.4f}", refresh=False)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Close the bar."""
+        self._bar.close()

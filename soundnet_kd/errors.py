@@ -1,0 +1,25 @@
+"""What can go wrong, each with its cure in the message."""
+
+
+class SoundNetKDError(Exception):
+    """Base of every error that this package raises on purpose; its message is one line and names the cure."""
+
+
+class MediaError(SoundNetKDError):
+    """A media file cannot be used; the message says why."""
+
+
+class EmptyAudioError(MediaError):
+    """A sound has no samples."""
+
+
+class SettingsError(SoundNetKDError):
+    """Settings contradict each other or name something that does not exist."""
+
+
+class FormatError(SoundNetKDError):
+    """A file is not what it should be: wrong layout, wrong version, wrong shape."""
+
+
+class RunConflictError(SoundNetKDError):
+    """An output already holds something that was made differently."""

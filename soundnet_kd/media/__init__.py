@@ -1,0 +1,17 @@
+"""Files in, arrays out: sounds and pictures of any media file, and small files to write."""
+
+from soundnet_kd.media.audio import Channel, read_audio
+from soundnet_kd.media.encode import write_audio, write_video
+from soundnet_kd.media.files import find_media
+from soundnet_kd.media.video import Frame, duration_seconds, read_frames
+
+__all__ = [
+    "Channel",
+    "Frame",
+    "duration_seconds",
+    "find_media",
+    "read_audio",
+    "read_frames",
+    "write_audio",
+    "write_video",
+]

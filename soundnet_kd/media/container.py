@@ -1,0 +1,129 @@
+"""Opening a media file: its tracks, its clock and its decoded frames, with every failure told in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from soundnet_kd.errors import MediaError
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[InputContainer]:
+    """Open a file for reading; what FFmpeg cannot do within the block becomes a MediaError.
+
+    Raises
+    ------
+    MediaError
+        If the file is missing, empty, not readable or not a media file.
+    """
+    if path.is_dir():
+        raise MediaError(f"{path.name} is a folder, not a sound or video file")
+    if not path.exists():
+        raise MediaError(f"{path.name} does not exist in {path.parent}; check the path")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path.name} is empty (0 bytes); copy or download it again")
+    try:
+        # Without "file:" a name such as "take:2.mp4" would be an address. Tags in odd encodings are no obstacle.
+        with av.open(f"file:{path}", "r", metadata_errors="replace") as container:
+            yield container
+    except av.error.InvalidDataError as error:
+        raise MediaError(f"{path.name} is not a media file, or it is damaged or cut short") from error
+    except FFmpegError as error:
+        raise MediaError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def audio_track(container: InputContainer, path: Path) -> AudioStream:
+    """Give the sound track that a player would choose.
+
+    Raises
+    ------
+    MediaError
+        If there is none, or no decoder for it.
+    """
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream):
+        raise MediaError(f"{path.name} has no audio track")
+    _require_decoder(stream, path, "audio")
+    return stream
+
+
+def picture_track(container: InputContainer, path: Path) -> VideoStream:
+    """Give the picture track that a player would choose; cover art is not one.
+
+    Raises
+    ------
+    MediaError
+        If there is none, or no decoder for it.
+    """
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        raise MediaError(f"{path.name} has no picture track")
+    _require_decoder(stream, path, "picture")
+    return stream
+
+
+def clock_start(container: InputContainer) -> Fraction:
+    """Presentation time in seconds at which the file starts: zero of every time that this room gives or takes."""
+    # Raw streams have no clock of their own and give None.
+    return Fraction(container.start_time or 0, av.time_base)
+
+
+def decode_audio(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Decode a sound track from where the container stands to its end; damaged packets are left out."""
+    for frame in _decode(container, stream):
+        if isinstance(frame, AudioFrame):
+            yield frame
+
+
+def decode_video(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Decode a picture track from where the container stands to its end; damaged packets are left out."""
+    for frame in _decode(container, stream):
+        if isinstance(frame, VideoFrame):
+            yield frame
+
+
+def packets_of(container: InputContainer, stream: AudioStream | VideoStream) -> "Iterator[Packet[Any]]":
+    """Give the packets of a track up to the end of the file or to damage that ends it, as players do."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        # PyAV raises IndexError at the end of a file in which FFmpeg found one more track on the way.
+        except (StopIteration, FFmpegError, IndexError):
+            return
+        yield packet
+
+
+def _decode(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[object]:
+    decoded = False
+    failure: FFmpegError | None = None
+    for packet in packets_of(container, stream):
+        try:
+            frames = packet.decode()
+        except FFmpegError as error:
+            failure = failure or error
+            continue
+        decoded = decoded or bool(frames)
+        yield from frames
+    if failure and not decoded:
+        name = Path(container.name.removeprefix("file:")).name
+        raise MediaError(f"{name} has a damaged {stream.type} track: nothing in it can be decoded") from failure
+
+
+def _require_decoder(stream: AudioStream | VideoStream, path: Path, kind: str) -> None:
+    if stream.codec_context is None:
+        raise MediaError(
+            f"{path.name} uses a codec for its {kind} track that this FFmpeg cannot decode; convert the file"
+        )

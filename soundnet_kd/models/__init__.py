@@ -1,0 +1,17 @@
+"""Networks only, each bound to the preprocessing that its weights need."""
+
+from soundnet_kd.models.device import choose_device
+from soundnet_kd.models.preprocessing import Preprocessing
+from soundnet_kd.models.soundnet import ARCHITECTURES, SoundNet, SoundNet5, SoundNet8
+from soundnet_kd.models.student_file import read_student, write_student
+
+__all__ = [
+    "ARCHITECTURES",
+    "Preprocessing",
+    "SoundNet",
+    "SoundNet5",
+    "SoundNet8",
+    "choose_device",
+    "read_student",
+    "write_student",
+]

@@ -1,0 +1,239 @@
+"""The student networks of SoundNet (Aytar, Vondrick, Torralba, NIPS 2016): 1-D convolutions over the raw wave."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.models.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Block:
+    """A convolution, batch norm and ReLU, then max-pooling where `pool` > 1; sizes in steps of the block's input."""
+
+    filters: int
+    kernel: int
+    stride: int
+    padding: int
+    pool: int = 1
+
+    def steps(self, samples: int) -> tuple[int, int]:
+        """Give the length after the convolution and after the pooling."""
+        convolved = (samples + 2 * self.padding - self.kernel) // self.stride + 1
+        return max(convolved, 0), max(convolved, 0) // self.pool
+
+
+class SoundNet(nn.Module):
+    """A stack of named convolutions with one output convolution for each teacher.
+
+    Layers are called `conv1`, `conv2` … (after ReLU), `pool1` … (after the max-pool, where a block has one); the last
+    one, `conv8` in `SoundNet8`, is the output: the logits of all heads, one head after the other.
+
+    The keys of `state_dict` are `convN.weight` (filters, filters_in, kernel), `convN.bias`, `batchnormN.*` for each
+    block, and `convL.HEAD.weight`, `convL.HEAD.bias` for the output layer L.
+
+    Parameters
+    ----------
+    heads : mapping from head to class names, or to the number of classes
+        Such as `{"objects": 1000, "scenes": 401}`, as in the released network.
+    preprocessing : Preprocessing
+        What the input must have gone through; kept with the weights.
+    """
+
+    blocks: ClassVar[tuple[Block, ...]]
+    output: ClassVar[Block]
+
+    def __init__(
+        self,
+        heads: Mapping[str, int | Sequence[str]] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        super().__init__()
+        heads = {"objects": 1000, "scenes": 401} if heads is None else heads
+        self.preprocessing = preprocessing or Preprocessing()
+        self.class_names = {
+            name: tuple(f"{name} {index}" for index in range(classes)) if isinstance(classes, int) else tuple(classes)
+            for name, classes in heads.items()
+        }
+        if not self.class_names or not all(self.class_names.values()):
+            raise SettingsError("a student needs at least one head, and each head at least one class")
+        channels = 1
+        for number, block in enumerate(self.blocks, start=1):
+            convolution = nn.Conv1d(channels, block.filters, block.kernel, block.stride, block.padding)
+            self.add_module(f"conv{number}", convolution)
+            self.add_module(f"batchnorm{number}", nn.BatchNorm1d(block.filters, eps=1e-5, momentum=0.1))
+            channels = block.filters
+        out = self.output
+        self.add_module(
+            self.output_layer,
+            nn.ModuleDict(
+                {
+                    name: nn.Conv1d(channels, len(classes), out.kernel, out.stride, out.padding)
+                    for name, classes in self.class_names.items()
+                }
+            ),
+        )
+        self.reset_parameters()
+
+    @property
+    def output_layer(self) -> str:
+        """Name of the last layer."""
+        return f"conv{len(self.blocks) + 1}"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers, from the input on."""
+        names = []
+        for number, block in enumerate(self.blocks, start=1):
+            names.append(f"conv{number}")
+            if block.pool > 1:
+                names.append(f"pool{number}")
+        return (*names, self.output_layer)
+
+    def channels(self, layer: str) -> int:
+        """Give the number of channels of a layer."""
+        self._require(layer)
+        if layer == self.output_layer:
+            return sum(len(classes) for classes in self.class_names.values())
+        return self.blocks[_number(layer) - 1].filters
+
+    def steps(self, samples: int, layer: str) -> int:
+        """Give the number of time steps that a layer has for an input of `samples`."""
+        self._require(layer)
+        for number, block in enumerate(self.blocks, start=1):
+            convolved, pooled = block.steps(samples)
+            if layer == f"conv{number}":
+                return convolved
+            if layer == f"pool{number}":
+                return pooled
+            samples = pooled
+        return self.output.steps(samples)[0]
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew as in the paper: convolutions N(0, 0.01), batch norm N(1, 0.02), biases 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.normal_(module.weight, 0.0, 0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm1d):
+                module.reset_running_stats()
+                nn.init.normal_(module.weight, 1.0, 0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, waveform: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Listen.
+
+        Parameters
+        ----------
+        waveform : (batch, 1, samples) float32
+            Preprocessed by `self.preprocessing`, which tiles what is too short.
+        layers : sequence of str, optional
+            The layers wanted; nothing deeper than the deepest of them is computed.
+
+        Returns
+        -------
+        dict from layer to (batch, channels, steps)
+            The layers asked for; without `layers`, the logits (batch, classes, steps) of each head by its name.
+
+        Raises
+        ------
+        SettingsError
+            If a layer does not exist, or the input is too short for it.
+        """
+        deepest = self.output_layer if layers is None else max(layers, key=self.depth)
+        if self.steps(waveform.shape[-1], deepest) < 1:
+            raise SettingsError(
+                f"{waveform.shape[-1]} samples are too few for {deepest}; "
+                "pass the sound through the student's preprocessing, which tiles it"
+            )
+        found: dict[str, Tensor] = {}
+        wanted = (self.output_layer,) if layers is None else layers
+        hidden = waveform
+        for number, block in enumerate(self.blocks, start=1):
+            hidden = self.get_submodule(f"batchnorm{number}")(self.get_submodule(f"conv{number}")(hidden))
+            hidden = nn.functional.relu(hidden)
+            if f"conv{number}" in wanted:
+                found[f"conv{number}"] = hidden
+            if block.pool > 1 and deepest != f"conv{number}":
+                hidden = nn.functional.max_pool1d(hidden, block.pool)
+                if f"pool{number}" in wanted:
+                    found[f"pool{number}"] = hidden
+            if deepest in (f"conv{number}", f"pool{number}"):
+                return found
+        heads = self.get_submodule(self.output_layer)
+        assert isinstance(heads, nn.ModuleDict)
+        logits: dict[str, Tensor] = {name: head(hidden) for name, head in heads.items()}
+        if layers is None:
+            return logits
+        found[self.output_layer] = torch.cat(list(logits.values()), dim=1)
+        return found
+
+    def fingerprint(self) -> str:
+        """Sha256 over everything that decides what this network answers: weights, layout and preprocessing."""
+        description = [type(self).__name__, self.class_names, asdict(self.preprocessing)]
+        digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def depth(self, layer: str) -> int:
+        """Give a layer's place in `layers`.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such layer; the message names the nearest one.
+        """
+        self._require(layer)
+        return self.layers.index(layer)
+
+    def _require(self, layer: str) -> None:
+        if layer not in self.layers:
+            nearest = difflib.get_close_matches(layer, self.layers, n=1, cutoff=0.0)[0]
+            raise SettingsError(
+                f"{type(self).__name__} has no layer {layer!r}, did you mean {nearest!r}? "
+                f"It has {', '.join(self.layers)}"
+            )
+
+
+class SoundNet8(SoundNet):
+    """SoundNet's student with eight layers; 20 s of sound give 4 output steps, one for each 5 s."""
+
+    blocks = (
+        Block(16, kernel=64, stride=2, padding=32, pool=8),
+        Block(32, kernel=32, stride=2, padding=16, pool=8),
+        Block(64, kernel=16, stride=2, padding=8),
+        Block(128, kernel=8, stride=2, padding=4),
+        Block(256, kernel=4, stride=2, padding=2, pool=4),
+        Block(512, kernel=4, stride=2, padding=2),
+        Block(1024, kernel=4, stride=2, padding=2),
+    )
+    output = Block(0, kernel=8, stride=2, padding=0)
+
+
+class SoundNet5(SoundNet):
+    """SoundNet's student with five layers; 20 s of sound give 4 output steps here too."""
+
+    blocks = (
+        Block(32, kernel=64, stride=2, padding=32, pool=8),
+        Block(64, kernel=32, stride=2, padding=16, pool=8),
+        Block(128, kernel=16, stride=2, padding=8, pool=8),
+        Block(256, kernel=8, stride=2, padding=4),
+    )
+    output = Block(0, kernel=16, stride=12, padding=4)
+
+
+ARCHITECTURES: dict[str, type[SoundNet]] = {"SoundNet8": SoundNet8, "SoundNet5": SoundNet5}
+
+
+def _number(layer: str) -> int:
+    return int(layer.removeprefix("conv").removeprefix("pool"))

@@ -1,0 +1,85 @@
+"""A student on disk: one safetensors file whose metadata is enough to build its network again.
+
+Metadata: `format_version`, `architecture`, `class_names` (JSON: head to names), `preprocessing` (JSON),
+`training` (JSON: the settings, figures and versions that made it).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from soundnet_kd.errors import FormatError
+from soundnet_kd.models.preprocessing import Preprocessing
+from soundnet_kd.models.soundnet import ARCHITECTURES, SoundNet
+from soundnet_kd.storage import whole
+
+FORMAT_VERSION = 1
+
+
+def write_student(student: SoundNet, path: Path, training: Mapping[str, Any]) -> None:
+    """Write a student, whole or not at all.
+
+    Parameters
+    ----------
+    student : SoundNet
+    path : Path
+        Usually `student.safetensors`.
+    training : mapping
+        How it came about; anything that JSON can hold.
+    """
+    metadata = {
+        "format_version": str(FORMAT_VERSION),
+        "architecture": type(student).__name__,
+        "class_names": json.dumps(student.class_names, ensure_ascii=False),
+        "preprocessing": json.dumps(asdict(student.preprocessing)),
+        "training": json.dumps(training, ensure_ascii=False),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def read_student(path: Path) -> SoundNet:
+    """Build the network that a file describes, with its weights, class names and preprocessing, in evaluation mode.
+
+    Raises
+    ------
+    FormatError
+        If the file is not one that `write_student` wrote, or its weights do not fit its description.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path} is not a readable student ({error}); make one with `soundnet-kd distill`") from error
+    if metadata.get("format_version") != str(FORMAT_VERSION) or metadata.get("architecture") not in ARCHITECTURES:
+        raise FormatError(
+            f"{path} is safetensors, but no student of format {FORMAT_VERSION} (format "
+            f"{metadata.get('format_version')}, architecture {metadata.get('architecture')})"
+        )
+    student = ARCHITECTURES[metadata["architecture"]](
+        json.loads(metadata["class_names"]), Preprocessing(**json.loads(metadata["preprocessing"]))
+    )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise FormatError(f"{path} holds weights that are not finite numbers; its training diverged")
+    try:
+        student.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise FormatError(
+            f"{path}: the weights do not fit {metadata['architecture']}: {' '.join(str(error).split())}"
+        ) from error
+    return student.eval()
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """Give the settings, figures and versions that made a student."""
+    with safe_open(path, framework="pt") as file:
+        training: dict[str, Any] = json.loads(file.metadata()["training"])
+    return training

@@ -1,0 +1,197 @@
+"""Recipes: a YAML file with variables and a list of steps, each a command with its settings."""
+
+import inspect
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from soundnet_kd.commands import find, nearest, parse
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.storage import shipped
+
+log = logging.getLogger(__name__)
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe as its file has it.
+
+    Attributes
+    ----------
+    about : str
+        What it does and which numbers it gives.
+    variables : dict
+        Names that `${name}` stands for in the steps, with their values; None where the caller must or may give one.
+    steps : tuple of (command, settings)
+    """
+
+    about: str
+    variables: dict[str, Any]
+    steps: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True)
+class RecipeResult:
+    """What the steps of a recipe returned."""
+
+    out: str
+    results: tuple[object, ...]
+
+    def __str__(self) -> str:
+        return f"{self.results[-1]}\nwrote {self.out}: all {len(self.results)} steps are done"
+
+
+def run(recipe: Path, out: Path | None = None, set: list[str] | None = None) -> RecipeResult:
+    """Run the steps of a recipe, one after the other.
+
+    All steps are checked before the first one starts. Stopped and started again, every step goes on where it was.
+
+    Parameters
+    ----------
+    recipe : Path
+        A recipe's YAML file; a name alone (quickstart) is one of those that come with this package.
+    out : Path, optional
+        Folder to write to, in place of the recipe's own.
+    set : list of str, optional
+        Values for the recipe's variables, each as name=value.
+    """
+    values: dict[str, Any] = {} if out is None else {"out": str(out)}
+    for assignment in set or ():
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise SettingsError(f"--set takes name=value, not {assignment!r}")
+        values[name] = yaml.safe_load(value)
+    return run_steps(read_recipe(recipe), values)
+
+
+def quickstart(
+    out: Path = Path("runs/quickstart"),
+    videos: Path | None = None,
+    objects: str | None = None,
+    scenes: str | None = None,
+    sounds: Path | None = None,
+    seed: int = 0,
+) -> RecipeResult:
+    """Go the whole route once, from videos to a table of what a distilled student hears better than an untrained one.
+
+    Without options it makes a small demonstration world of videos, trains two small image networks on labelled frames
+    of it as teachers, distils a student from the videos (it never sees a label), and tries the student's layers on
+    sounds of the world that it has not heard. Five minutes on two cores, no network. The world is a demonstration: its
+    figures say that the route works, not how well it works on real sound.
+
+    Parameters
+    ----------
+    out : Path
+        Folder to write to.
+    videos : Path, optional
+        Your own videos in place of the world's. The world's teachers know nothing of real pictures, so give --objects
+        or --scenes too.
+    objects : str, optional
+        A torchvision network as object teacher in place of the world's, such as resnet18:IMAGENET1K_V1 (fetched once),
+        or NETWORK:FILE.
+    scenes : str, optional
+        The same for the scene teacher.
+    sounds : Path, optional
+        Labelled sounds to try the student on in place of the world's: a folder in ESC-50's layout, a folder with a
+        sub-folder for each class, or a CSV file with columns path, label and fold.
+    seed : int
+        Of the world, the first weights and the shuffling.
+    """
+    given = {"videos": videos, "objects": objects, "scenes": scenes, "sounds": sounds}
+    values: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
+    if videos is not None and objects is None and scenes is None:
+        log.warning(
+            "the demonstration world's teachers know nothing of real pictures; add --objects resnet18:IMAGENET1K_V1"
+        )
+    if (objects is None) != (scenes is None):
+        values |= {"scenes": None} if scenes is None else {"objects": None}
+    log.info("This is a demonstration%s.", "" if videos else " on a made-up world of sprites and synthetic sounds")
+    return run_steps(read_recipe(Path("quickstart")), {**values, "out": str(out), "seed": seed})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such recipe, or it is not one.
+    """
+    if not path.is_file():
+        known = sorted(file.stem for file in shipped("pipelines").glob("*.yaml"))
+        if path.stem not in known:
+            raise SettingsError(f"there is no recipe {path}; those of this package are {', '.join(known)}")
+        path = shipped("pipelines") / f"{path.stem}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        steps = tuple((command, settings or {}) for step in content["steps"] for command, settings in step.items())
+        unknown = content.keys() - {"about", "variables", "steps"}
+        recipe = Recipe(content.get("about", ""), content.get("variables") or {}, steps)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(
+            f"{path} is not a recipe (about, variables, and steps of command: settings): {reason}"
+        ) from error
+    if unknown:
+        raise SettingsError(f"{path}: a recipe has about, variables and steps, not {', '.join(sorted(unknown))}")
+    return recipe
+
+
+def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
+    """Run a recipe with values for its variables.
+
+    Raises
+    ------
+    SettingsError
+        If a variable or anything in a step is wrong; nothing has been done then.
+    """
+    for name in values:
+        if name not in recipe.variables:
+            raise SettingsError(f"the recipe has no variable {name!r}{nearest(name, recipe.variables)}")
+    variables = _resolved({**recipe.variables, **values})
+    calls = [(command, _arguments(command, settings, variables)) for command, settings in recipe.steps]
+    results = []
+    for number, (command, arguments) in enumerate(calls, start=1):
+        log.info("step %d of %d: %s", number, len(calls), command)
+        results.append(find(command).function()(**arguments))
+        if number < len(calls):
+            log.info("%s", results[-1])
+    return RecipeResult(str(variables["out"]), tuple(results))
+
+
+def _arguments(command: str, settings: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    filled = _filled(settings, variables)
+    for name, parameter in inspect.signature(find(command).function()).parameters.items():
+        if parameter.default is parameter.empty and filled.get(name) is None:
+            used = PLACEHOLDER.search(str(settings.get(name, "")))
+            cure = f"give it with --set {used[1]}=..." if used else f"add it to the step {command}"
+            raise SettingsError(f"{command} needs a value for {name!r}; {cure}")
+    return parse(command, filled)
+
+
+def _resolved(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in variables that stand in other variables' values; one named earlier may be used later."""
+    resolved: dict[str, Any] = {}
+    for name, value in variables.items():
+        resolved[name] = _filled(value, resolved)
+    return resolved
+
+
+def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _filled(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, variables) for item in value]
+    if not isinstance(value, str):
+        return value
+    for name in PLACEHOLDER.findall(value):
+        if name not in variables:
+            raise SettingsError(f"the recipe uses ${{{name}}} but has no such variable{nearest(name, variables)}")
+    alone = PLACEHOLDER.fullmatch(value)
+    return variables[alone[1]] if alone else PLACEHOLDER.sub(lambda found: str(variables[found[1]]), value)

@@ -1,0 +1,134 @@
+"""How files are written: whole or absent, each with the settings and versions that made it."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from soundnet_kd.errors import FormatError, RunConflictError
+
+FAILURES_FILE = "failures.csv"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to; what is written there replaces `path` only when the block ends well.
+
+    The temporary file lies in the same folder under a fixed name, so a killed run leaves at most one, which the next
+    run overwrites.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        with partial.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with whole(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    FormatError
+        If the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path} is not valid JSON ({error}); delete it and run the command again") from error
+
+
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table as UTF-8 CSV, whole or not at all."""
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def write_failures(path: Path, failures: Mapping[str, str]) -> None:
+    """Record the files that could not be used, with the reason of each; without failures there is no such file."""
+    if failures:
+        write_csv(path, ("file", "reason"), sorted(failures.items()))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def claim(path: Path, settings: Mapping[str, Any]) -> None:
+    """Bind an output to the settings that make it, or check that it was made by the same ones.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON file that holds the settings.
+    settings : mapping
+        Anything that JSON can hold.
+
+    Raises
+    ------
+    RunConflictError
+        If `path` holds other settings; the message names those that differ.
+    """
+    wanted = json.loads(json.dumps(settings))
+    if not path.exists():
+        write_json(path, wanted)
+        return
+    refuse_different(str(path.parent), read_json(path), wanted)
+
+
+def refuse_different(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise RunConflictError if `found` settings, those that made `name`, are not the `wanted` ones."""
+    before, now = dict(_leaves(found)), dict(_leaves(wanted))
+    differences = [
+        f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}"
+        for key in sorted(before.keys() | now.keys())
+        if not key.startswith("versions.") and before.get(key) != now.get(key)
+    ]
+    if differences:
+        raise RunConflictError(
+            f"{name} already holds a different run ({'; '.join(differences)}); choose another --out or remove it"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries that its numbers depend on."""
+    return {name: version(name) for name in ("soundnet-kd", "torch", "torchvision", "av", "numpy", "scikit-learn")}
+
+
+def shipped(folder: str) -> Path:
+    """Folder of files that come with the package: found from a wheel, a checkout and an editable install alike.
+
+    Parameters
+    ----------
+    folder : {"pipelines", "pretrained_files"}
+    """
+    package = Path(__file__).parent
+    installed = package / folder
+    return installed if installed.is_dir() else package.parent / folder.removesuffix("_files")
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _short(value: Any, length: int = 80) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,225 @@
+"""A teacher: an image classification network, the transform that it was trained with, and the names of its classes."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.transforms import v2
+
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.storage import whole
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What a teacher is; build one by hand to use any network.
+
+    Attributes
+    ----------
+    network : nn.Module
+        (frames, 3, height, width) float32 -> (frames, classes) logits.
+    transform : callable
+        (3, height, width) uint8 -> (3, height', width') float32, the same size for every frame.
+    class_names : tuple of str
+        In the order of the logits.
+    identity : mapping
+        What tells this teacher from others (network, hash of its weights); goes into the targets.
+    """
+
+    network: nn.Module
+    transform: Callable[[Tensor], Tensor]
+    class_names: tuple[str, ...]
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def label(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Say what is to be seen.
+
+        Parameters
+        ----------
+        images : sequence of (height, width, 3) uint8
+            RGB; sizes may differ.
+
+        Returns
+        -------
+        (images, classes) float32
+            Distributions: each row sums to 1.
+
+        Raises
+        ------
+        FormatError
+            If the network's answer does not fit its class names, or is not a number.
+        """
+        self.network.eval()
+        device = next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
+        frames = torch.stack([self.transform(torch.from_numpy(image).permute(2, 0, 1)) for image in images])
+        distributions = self.network(frames.to(device)).float().softmax(dim=1).cpu().numpy()
+        if distributions.shape[1] != len(self.class_names):
+            raise FormatError(
+                f"the teacher gives {distributions.shape[1]} classes but has {len(self.class_names)} class names"
+            )
+        if not np.isfinite(distributions).all():
+            raise FormatError("the teacher's answers are not finite numbers; its weights are broken")
+        return np.asarray(distributions, dtype=np.float32)
+
+
+def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
+    """Load a torchvision classification network as a teacher.
+
+    Parameters
+    ----------
+    spec : str
+        `NETWORK:WEIGHTS`, where WEIGHTS is a member of the network's weights enum (`resnet50:IMAGENET1K_V2`, fetched
+        once into torch's cache) or a file with its state dict (`mobilenet_v2:weights.pth`); or a file alone that
+        `write_teacher` wrote and that describes itself.
+    class_names : Path, optional
+        A text file with a class a line, for a file of weights; without it the network must have ImageNet's 1000.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such network, weights or file, or the weights cannot be fetched.
+    FormatError
+        If the weights do not fit the network, or the class names the weights.
+    """
+    if Path(spec).is_file():
+        return _load_described(Path(spec))
+    name, _, weights = spec.partition(":")
+    if not weights:
+        raise SettingsError(
+            f"teacher {spec!r} should be NETWORK:WEIGHTS, such as resnet50:IMAGENET1K_V2 or resnet18:FILE, "
+            "or an existing file"
+        )
+    known = models.list_models(module=models)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise SettingsError(f"torchvision has no classification network {name!r}; did you mean {nearest!r}?")
+    if Path(weights).is_file():
+        return _load_file(name, Path(weights), class_names)
+    return _load_enum(name, weights)
+
+
+def write_teacher(path: Path, network: nn.Module, name: str, class_names: Sequence[str], input_size: int) -> None:
+    """Write a torchvision network so that the file alone is a teacher.
+
+    Parameters
+    ----------
+    path : Path
+        A `.safetensors` file.
+    network : nn.Module
+    name : str
+        Its torchvision name.
+    class_names : sequence of str
+    input_size : int
+        Side of the square, in pixels, that frames are resized and cropped to; the usual ImageNet normalisation follows.
+    """
+    metadata = {"network": name, "class_names": json.dumps(list(class_names)), "input_size": str(input_size)}
+    with whole(path) as partial:
+        safetensors.torch.save_file(network.state_dict(), partial, metadata)
+
+
+def frame_transform(input_size: int) -> Callable[[Tensor], Tensor]:
+    """Give the usual preprocessing of ImageNet networks, for one that sees `input_size` x `input_size` pixels."""
+    transform: Callable[[Tensor], Tensor] = v2.Compose(
+        [
+            v2.Resize(input_size, antialias=True),
+            v2.CenterCrop(input_size),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+        ]
+    )
+    return transform
+
+
+def _load_described(path: Path) -> Teacher:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise SettingsError(f"{path} does not say which network it is for; write NETWORK:{path}") from error
+    if not {"network", "class_names", "input_size"} <= metadata.keys():
+        raise SettingsError(f"{path} does not say which network it is for; write NETWORK:{path}")
+    names = tuple(json.loads(metadata["class_names"]))
+    network = _build(metadata["network"], len(names), safetensors.torch.load_file(path), path)
+    return Teacher(network, frame_transform(int(metadata["input_size"])), names, _identity(metadata["network"], path))
+
+
+def _load_file(name: str, path: Path, class_names: Path | None) -> Teacher:
+    enum = models.get_model_weights(name)
+    standard = next(iter(enum))
+    if class_names is None:
+        names = tuple(standard.meta["categories"])
+    else:
+        if not class_names.is_file():
+            raise SettingsError(f"there is no file of class names {class_names}")
+        names = tuple(line.strip() for line in class_names.read_text(encoding="utf-8").splitlines() if line.strip())
+    return Teacher(
+        _build(name, len(names), _read_state_dict(path), path), standard.transforms(), names, _identity(name, path)
+    )
+
+
+def _load_enum(name: str, member: str) -> Teacher:
+    enum = models.get_model_weights(name)
+    if member not in enum.__members__:
+        nearest = difflib.get_close_matches(member, enum.__members__, n=1, cutoff=0.0)[0]
+        raise SettingsError(f"{name} has no weights {member!r} and there is no such file; did you mean {nearest!r}?")
+    weights = enum[member]
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise SettingsError(
+            f"{name}'s weights {member} could not be fetched ({error}); fetch {weights.url} elsewhere, "
+            f"put it into {folder}, and try again"
+        ) from error
+    names = tuple(weights.meta["categories"])
+    identity = {"network": name, "weights": member, "url": weights.url}
+    return Teacher(_build(name, len(names), state, Path(member)), weights.transforms(), names, identity)
+
+
+def _read_state_dict(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise FormatError(
+            f"{path} is not a file of tensors alone that can be trusted and read: {_first_line(error)}"
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not state:
+        raise FormatError(f"{path} holds no state dict")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _build(name: str, classes: int, state: Mapping[str, Any], path: Path) -> nn.Module:
+    network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise FormatError(f"{path} does not fit {name} with {classes} classes: {_first_line(error)}") from error
+    return network.eval()
+
+
+def _identity(name: str, path: Path) -> dict[str, str]:
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return {"network": name, "weights": path.name, "sha256": digest}
+
+
+def _first_line(error: Exception, length: int = 200) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= length else f"{text[:length]}…"

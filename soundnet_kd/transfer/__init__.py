@@ -1,0 +1,17 @@
+"""What the features of a layer are good for: classifiers on top of them."""
+
+from soundnet_kd.transfer.compare import Comparison, compare
+from soundnet_kd.transfer.cross_validation import PROTOCOLS, CrossValidation, cross_validate
+from soundnet_kd.transfer.folds import stratified_folds
+from soundnet_kd.transfer.layers import Evaluation, evaluate_layers
+
+__all__ = [
+    "PROTOCOLS",
+    "Comparison",
+    "CrossValidation",
+    "Evaluation",
+    "compare",
+    "cross_validate",
+    "evaluate_layers",
+    "stratified_folds",
+]

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from soundnet_kd.analysis import umap_map
+from soundnet_kd.analysis.maps import knn_accuracy, map_quality
+from soundnet_kd.errors import FormatError, SettingsError
+
+LABELS = np.repeat([0, 1], 15)
+# Two bundles of directions, at right angles: far apart by the cosine, whatever their lengths.
+RNG = np.random.default_rng(0)
+BUNDLES = ((np.eye(4)[2 * LABELS] + 0.1 * RNG.random((30, 4))) * RNG.uniform(1, 50, (30, 1))).astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("supervised", [False, True])
+def test_two_bundles_stay_apart_in_the_map(supervised: bool) -> None:
+    points = umap_map(BUNDLES, LABELS, seed=0, neighbors=5, supervised=supervised)
+    assert points.shape == (30, 2)
+    assert points.dtype == np.float32
+    assert map_quality(BUNDLES, points, LABELS).knn_accuracy_map == 1.0
+    assert umap_map(BUNDLES, LABELS, seed=0, neighbors=5, supervised=supervised).tolist() == points.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clips", [5, 6, 10, 11, 16])
+def test_a_handful_of_clips_has_a_map(clips: int) -> None:
+    points = umap_map(BUNDLES[:clips], seed=0)
+    assert points.shape == (clips, 2)
+    assert np.isfinite(points).all()
+    assert map_quality(BUNDLES[:clips], points, LABELS[:clips]).neighbors < clips / 2
+
+
+@pytest.mark.slow
+def test_silent_features_have_a_map() -> None:
+    features = BUNDLES.copy()
+    features[:4] = 0
+    assert np.isfinite(umap_map(features, seed=0)).all()
+
+
+@pytest.mark.slow
+def test_a_map_says_nothing_to_the_user() -> None:
+    program = "import numpy as np; from soundnet_kd.analysis import umap_map; umap_map(np.random.rand(12, 3), seed=0)"
+    run = subprocess.run([sys.executable, "-W", "default", "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == ""
+    assert run.stderr == ""
+
+
+def test_too_few_clips_are_refused() -> None:
+    with pytest.raises(SettingsError, match="at least 5 clips"):
+        umap_map(BUNDLES[:4])
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(FormatError, match="NaN or infinite"):
+        umap_map(np.where(np.arange(30)[:, None] == 2, np.nan, BUNDLES))
+
+
+def test_a_supervised_map_needs_labels() -> None:
+    with pytest.raises(SettingsError, match="needs labels"):
+        umap_map(BUNDLES, np.full(30, -1), supervised=True)
+
+
+def test_nearest_neighbor_votes_by_hand() -> None:
+    # On a line: the clip at 10 is of class 0 but stands among class 1; every other clip is among its own.
+    places = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0], [13.0]])
+    labels = np.array([0, 0, 0, 0, 1, 1, 1])
+    assert knn_accuracy(places, labels, 2, "euclidean") == pytest.approx(5 / 7)
+
+
+def test_quality_of_a_map_that_is_the_features() -> None:
+    angles = np.linspace(0, 1.2, 20) ** 2  # no two neighbors equally far
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    quality = map_quality(circle, circle, np.full(20, -1))
+    assert quality.trustworthiness == pytest.approx(1.0)
+    assert quality.knn_accuracy_features is None

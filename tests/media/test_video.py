@@ -1,0 +1,273 @@
+import csv
+import random
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+import pytest
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from soundnet_kd.errors import MediaError
+from soundnet_kd.media import Frame, duration_seconds, read_audio, read_frames
+from soundnet_kd.media import container as container_module
+from tests.media_files import number_of, numbered_picture, sine, write_numbered, write_sound
+
+MILLISECOND = Fraction(1, 1000)
+EVERY_40_MS = range(0, 200 * 40, 40)
+IRREGULAR = [0, 10, 200, 210, 220, 1000, 1040, 1041, 2500, 2600, 2610, 2620, 2630, 5000, 5040]
+
+
+def numbers(path: Path, times: Sequence[float]) -> list[int]:
+    return [number_of(frame.image) for frame in read_frames(path, times)]
+
+
+def shown_at(ticks: Sequence[int], seconds: float) -> int:
+    """The definition: the last picture that is due, or else the first."""
+    return max((number for number, tick in enumerate(ticks) if tick / 1000 <= seconds), default=0)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.mov", "clip.ts", "clip.flv"])
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_every_time_gives_the_picture_shown_then(tmp_path: Path, name: str, b_frames: int) -> None:
+    write_numbered(tmp_path / name, EVERY_40_MS, MILLISECOND, b_frames=b_frames)
+    times = [0.0, 0.5, 0.039, 0.041, 7.99, 3.3, 3.3, 3.31, 6.0001, 5.9599, 1.0]
+    assert numbers(tmp_path / name, times) == [shown_at(EVERY_40_MS, seconds) for seconds in times]
+    for seconds in (0.47, 0.4801, 4.79, 4.8001, 7.9):
+        assert numbers(tmp_path / name, [seconds]) == [shown_at(EVERY_40_MS, seconds)]
+
+
+def test_times_between_key_frames_far_apart_are_exact(tmp_path: Path) -> None:
+    """Key frames every 4 s; seeking is worth it for some of the times and not for others."""
+    write_numbered(tmp_path / "long.mp4", range(0, 250 * 100, 100), MILLISECOND, key_every=40)
+    times = [0.05 + 1.7 * step for step in range(14)]
+    assert numbers(tmp_path / "long.mp4", times) == [int(seconds * 10) for seconds in times]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg", "ffv1"])
+def test_other_codecs_are_exact_too(tmp_path: Path, codec: str) -> None:
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    write_numbered(tmp_path / "clip.avi", range(100), Fraction(1, 25), codec=codec, pixel_format=pixel_format)
+    times = [3.9, 0.01, 2.5, 1.99, 2.02]
+    assert numbers(tmp_path / "clip.avi", times) == [int(seconds * 25) for seconds in times]
+
+
+def test_variable_frame_rate(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "vfr.mp4", IRREGULAR, MILLISECOND)
+    times = [0.0, 0.009, 0.0101, 0.199, 0.9, 1.0402, 1.0411, 2.4, 2.55, 4.999, 5.0, 5.02]
+    assert numbers(tmp_path / "vfr.mp4", times) == [shown_at(IRREGULAR, seconds) for seconds in times]
+    assert [frame.time_seconds for frame in read_frames(tmp_path / "vfr.mp4", [0.9, 2.4])] == [0.22, 1.041]
+
+
+def test_times_before_the_start_and_after_the_end(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "clip.mp4", EVERY_40_MS, MILLISECOND)
+    assert numbers(tmp_path / "clip.mp4", [-1.0, 100.0, 8.0]) == [0, 199, 199]
+    assert read_frames(tmp_path / "clip.mp4", []) == []
+
+
+def test_time_is_counted_from_the_start_of_the_file(tmp_path: Path) -> None:
+    """The pictures of a broadcast start at any time of its clock."""
+    write_numbered(tmp_path / "clip.ts", range(5000, 9000, 40), MILLISECOND)
+    with av.open(str(tmp_path / "clip.ts")) as container:
+        assert container.start_time == 5_000_000
+    frames = read_frames(tmp_path / "clip.ts", [0.0, 1.0, 2.01])
+    assert [number_of(frame.image) for frame in frames] == [0, 25, 50]
+    assert [frame.time_seconds for frame in frames] == pytest.approx([0, 1, 2], abs=1e-5)
+
+
+def test_floats_a_hair_before_a_picture_still_show_it(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "clip.mp4", range(0, 5000, 100), MILLISECOND)
+    assert 0.7 + 0.1 < 0.8
+    assert numbers(tmp_path / "clip.mp4", [0.7 + 0.1]) == [8]
+
+
+def test_raw_streams_without_times_are_decoded_from_the_start(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "raw.h264", range(100), Fraction(1, 25), format="h264", b_frames=0)
+    assert numbers(tmp_path / "raw.h264", [2.02, 0.0, 3.5]) == [50, 0, 87]
+
+
+def test_a_file_cut_short_shows_its_last_picture(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "whole.mkv", EVERY_40_MS, MILLISECOND)
+    whole = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    last = numbers(tmp_path / "cut.mkv", [7.9])[0]
+    assert 60 < last < 140
+    assert numbers(tmp_path / "cut.mkv", [0.5, 100.0]) == [12, last]
+
+
+def test_a_cut_mp4_whose_index_promises_more(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "whole.mp4", EVERY_40_MS, MILLISECOND, options={"movflags": "faststart"})
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    got = numbers(tmp_path / "cut.mp4", [1.0, 7.9])
+    assert got[0] == 25
+    assert 80 < got[1] < 160
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p", "yuv444p", "gray"])
+def test_pixel_formats(tmp_path: Path, pixel_format: str) -> None:
+    write_numbered(tmp_path / "clip.mkv", range(10), Fraction(1, 25), codec="ffv1", pixel_format=pixel_format)
+    frame = read_frames(tmp_path / "clip.mkv", [0.28])[0]
+    assert np.abs(frame.image.astype(int) - numbered_picture(7)).max() <= 3
+
+
+def test_alpha_and_palettes_are_left_out(tmp_path: Path) -> None:
+    for name, codec, pixel_format in [("alpha.mov", "qtrle", "argb"), ("clip.gif", "gif", "rgb8")]:
+        write_numbered(tmp_path / name, range(10), Fraction(1, 25), codec=codec, pixel_format=pixel_format)
+        frame = read_frames(tmp_path / name, [0.21])[0]
+        assert frame.image.shape == (64, 96, 3)
+        assert number_of(frame.image) == 5
+
+
+def test_a_track_that_joins_late_ends_the_file_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged 3gp in which FFmpeg found a track more on the way made PyAV 18.1 raise IndexError after the packets."""
+    write_numbered(tmp_path / "clip.mkv", range(50), Fraction(1, 25))
+    demux = container_module.packets_of
+
+    class LateTrack:
+        def __init__(self, container: InputContainer) -> None:
+            self.container = container
+
+        def demux(self, stream: VideoStream) -> Iterator[object]:
+            yield from self.container.demux(stream)
+            raise IndexError("list index out of range")
+
+    monkeypatch.setattr(
+        container_module, "packets_of", lambda container, stream: demux(cast(Any, LateTrack(container)), stream)
+    )
+    assert numbers(tmp_path / "clip.mkv", [0.5, 1.99]) == [12, 49]
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "known.mkv", range(10), Fraction(1, 25))
+    known = (tmp_path / "known.mkv").read_bytes()
+    (tmp_path / "new.mkv").write_bytes(known.replace(b"V_MPEG4/ISO/AVC", b"V_FUTURE_IS_NOW"))
+    with pytest.raises(MediaError, match=r"new\.mkv uses a codec for its picture track"):
+        read_frames(tmp_path / "new.mkv", [0.0])
+
+
+def test_pixels_become_square(tmp_path: Path) -> None:
+    def widen(stream: VideoStream) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+
+    write_numbered(tmp_path / "wide.mkv", range(10), Fraction(1, 25), adjust=widen)
+    frame = read_frames(tmp_path / "wide.mkv", [0.2])[0]
+    assert frame.image.shape == (64, 128, 3)
+    assert number_of(frame.image) == 5
+
+
+def test_a_turned_phone_gives_upright_pictures(tmp_path: Path) -> None:
+    """90 degrees anticlockwise take the left edge of the stored picture to the bottom."""
+
+    def turn(stream: VideoStream) -> None:
+        stream.set_display_rotation(90)
+
+    write_numbered(tmp_path / "turned.mp4", range(2), Fraction(1, 25), adjust=turn)
+    image = read_frames(tmp_path / "turned.mp4", [0.04])[0].image
+    assert image.shape == (96, 64, 3)
+    # Picture 1 is white in its leftmost band only.
+    assert image[-6, 32].min() > 200
+    assert image[:80].max() < 50
+
+
+def test_duration_with_and_without_a_header(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "clip.mp4", range(50), Fraction(1, 25))
+    write_numbered(tmp_path / "live.mkv", range(50), Fraction(1, 25), options={"live": "1"})
+    with av.open(str(tmp_path / "live.mkv")) as container:
+        assert container.duration is None
+    assert duration_seconds(tmp_path / "clip.mp4") == pytest.approx(2.0, abs=1e-3)
+    assert duration_seconds(tmp_path / "live.mkv") == pytest.approx(2.0, abs=1e-3)
+
+
+def write_mp3_with_cover(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("libmp3lame", rate=44100, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 96, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(numbered_picture(1), format="rgb24")))
+        container.mux(cover.encode(None))
+        frame = av.AudioFrame.from_ndarray(sine(500, 1, 44100)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+
+
+def test_each_unusable_file_is_told_in_one_line(tmp_path: Path) -> None:
+    write_sound(tmp_path / "sound.wav", sine(500, 1, 8000)[np.newaxis], 8000, "pcm_s16le", sample_format="fltp")
+    write_mp3_with_cover(tmp_path / "cover.mp3")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no media at all\n" * 100)
+    expected = {
+        "gone.mp4": "gone.mp4 does not exist",
+        "empty.mp4": "empty.mp4 is empty",
+        "text.mp4": "text.mp4 is not a media file",
+        "sound.wav": "sound.wav has no picture track",
+        "cover.mp3": "cover.mp3 has no picture track",
+    }
+    for name, message in expected.items():
+        with pytest.raises(MediaError, match=message):
+            read_frames(tmp_path / name, [0.0])
+        with pytest.raises(MediaError, match=message):
+            duration_seconds(tmp_path / name)
+
+
+def test_frames_print_shapes_and_check_themselves() -> None:
+    assert repr(Frame(numbered_picture(3), 1.5)) == "Frame(image=(64, 96, 3) uint8, time_seconds=1.500)"
+    with pytest.raises(ValueError, match="must be"):
+        Frame(numbered_picture(3)[0], 1.5)
+
+
+@pytest.mark.real
+def test_all_real_videos_can_be_read(real_data: Path) -> None:
+    """Against what ffprobe said when the collection was made (clips.csv)."""
+    with (real_data / "videos" / "clips.csv").open(encoding="utf-8") as handle:
+        clips = list(csv.DictReader(handle))
+    assert len(clips) == 37
+    for clip in clips:
+        path = real_data / "videos" / clip["name"]
+        waveform, sample_rate = read_audio(path)
+        seconds = len(waveform) / sample_rate
+        assert seconds == pytest.approx(float(clip["audio_s"]), abs=0.1), path.name
+        assert (20 * np.log10(np.sqrt(np.mean(waveform**2)) + 1e-6) < -60) == (clip["silent"] == "1"), path.name
+        # Two pairs of tracks: ffprobe's first is the small one, a player takes the large one.
+        if path.name != "torchcodec__nasa_13013.mp4":
+            assert sample_rate == int(clip["arate"]), path.name
+        duration = duration_seconds(path)
+        # The container may go on for as long as the sound does.
+        if clip["duration_s"]:
+            assert -0.35 < duration - float(clip["duration_s"]) < 0.05, path.name
+        frames = read_frames(path, [duration * (step + 0.5) / 4 for step in range(4)])
+        assert all(frame.image.ndim == 3 for frame in frames)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_seeking_in_real_videos_gives_what_decoding_all_of_them_gives(real_data: Path) -> None:
+    choose = random.Random(0)
+    for path in sorted((real_data / "videos").iterdir()):
+        if path.suffix == ".csv" or "smpte" in path.name:
+            continue
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            start = (container.start_time or 0) / 1e6
+            moments = [frame.time - start for frame in container.decode(cast(VideoStream, stream))]
+        times = [choose.uniform(-0.2, moments[-1] + 0.5) for _ in range(3)]
+        expected = [max((moment for moment in moments if moment <= seconds), default=moments[0]) for seconds in times]
+        together = [frame.time_seconds for frame in read_frames(path, times)]
+        alone = [read_frames(path, [seconds])[0].time_seconds for seconds in times]
+        assert together == pytest.approx(expected, abs=1e-6), path.name
+        assert alone == pytest.approx(expected, abs=1e-6), path.name
+
+
+@pytest.mark.real
+def test_the_sideways_phone_video_is_upright(real_data: Path) -> None:
+    """Checked by eye: a face, stored lying on its side, stands after a quarter turn clockwise."""
+    path = real_data / "videos" / "streamio-ffmpeg__sideways_movie.mov"
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert stored.shape == (480, 640, 3)
+    np.testing.assert_array_equal(read_frames(path, [0])[0].image, stored[::-1].transpose(1, 0, 2))

@@ -1,0 +1,38 @@
+"""Small targets folders, written by the real writer."""
+
+from pathlib import Path
+
+import numpy as np
+
+from soundnet_kd.data import LabelledClip, write_part
+from soundnet_kd.data.targets import FORMAT_VERSION, SETTINGS_FILE, part_file
+from soundnet_kd.storage import claim
+
+CLASSES = {"objects": ("cat", "dog", "car"), "scenes": ("street", "field")}
+SAMPLE_RATE = 22_050
+
+
+def make_clip(source: str, steps: int, rng: np.random.Generator, samples: int | None = None) -> LabelledClip:
+    """Give a clip of noise with random distributions."""
+    length = steps * 5 * SAMPLE_RATE if samples is None else samples
+    return LabelledClip(
+        source,
+        0.0,
+        (rng.normal(size=length) * 3000).astype(np.int16),
+        np.arange(steps, dtype=np.float64) * 5 + 2.5,
+        {name: rng.dirichlet(np.ones(len(classes)), steps).astype(np.float32) for name, classes in CLASSES.items()},
+    )
+
+
+def make_targets(folder: Path, clips: list[LabelledClip], clips_per_part: int = 4) -> Path:
+    """Write a targets folder."""
+    settings = {
+        "format_version": FORMAT_VERSION,
+        "teachers": {name: {"network": "by hand"} for name in CLASSES},
+        "frame_sampling": {},
+        "sample_rate": SAMPLE_RATE,
+    }
+    claim(folder / SETTINGS_FILE, settings)
+    for number, first in enumerate(range(0, len(clips), clips_per_part)):
+        write_part(part_file(folder, number), clips[first : first + clips_per_part], CLASSES, SAMPLE_RATE, settings)
+    return folder

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.transfer import stratified_folds
+from soundnet_kd.transfer.folds import folds_or_stratified
+
+LABELS = np.repeat([0, 1, -1], [10, 20, 3])
+
+
+def test_each_class_is_dealt_out_evenly() -> None:
+    folds = stratified_folds(LABELS, seed=0)
+    assert np.bincount(folds[LABELS == 0]).tolist() == [0, 2, 2, 2, 2, 2]
+    assert np.bincount(folds[LABELS == 1]).tolist() == [0, 4, 4, 4, 4, 4]
+    assert folds[LABELS == -1].tolist() == [0, 0, 0]
+
+
+def test_a_seed_repeats_its_folds_and_another_gives_others() -> None:
+    assert stratified_folds(LABELS, seed=3).tolist() == stratified_folds(LABELS, seed=3).tolist()
+    assert stratified_folds(LABELS, seed=3).tolist() != stratified_folds(LABELS, seed=4).tolist()
+
+
+@pytest.mark.parametrize(("smallest", "folds"), [(1, 2), (2, 2), (3, 3), (9, 5)])
+def test_a_small_class_makes_fewer_folds(smallest: int, folds: int) -> None:
+    labels = np.repeat([0, 1], [smallest, 10])
+    assert stratified_folds(labels, seed=0).max() == folds
+
+
+def test_classes_of_one_clip_cannot_be_dealt_out() -> None:
+    with pytest.raises(SettingsError, match="no class has two clips"):
+        stratified_folds(np.array([0, 1, 2, -1]), seed=0)
+
+
+def test_the_data_sets_own_folds_are_kept() -> None:
+    own = np.array([1, 2, 0])
+    folds, origin = folds_or_stratified(own, np.array([0, 1, -1]), seed=0)
+    assert folds.tolist() == [1, 2, 0]
+    assert origin == "the folds of the data set"
+
+
+def test_folds_of_some_clips_only_are_refused() -> None:
+    with pytest.raises(FormatError, match="1 labelled clips have no fold"):
+        folds_or_stratified(np.array([1, 2, 0]), np.array([0, 1, 1]), seed=0)
