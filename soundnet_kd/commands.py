@@ -147,11 +147,19 @@ def _config_first(arguments: Sequence[str]) -> list[str]:
     return configs + rest
 
 
-def _one_line(name: str, message: str, parser: ArgumentParser) -> str:
-    unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)|Option '([^']+)' is not accepted", message)
+def _one_line(command: str, message: str, parser: ArgumentParser) -> str:
+    """Say in one line, in the words of the command line, what jsonargparse found wrong."""
+    flags = {action.dest: (action.option_strings or [action.dest])[0] for action in parser._actions}
+    text = " ".join(message.split())
+    unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)|Option '([^']+)' is not accepted", text)
     if unknown:
         word = unknown[1] or unknown[2]
-        options = [action.dest for action in parser._actions if action.dest != "help"]
-        return f"{name} has no option {word!r}{nearest(word, options)}"
-    text = " ".join(message.split()).replace("typing.Literal", "one of ")
-    return f"{name}: " + re.sub(r"Expected a <class '(\w+)'>", r"expected \1", text)
+        return f"{command} has no option {word!r}{nearest(word, [name for name in flags if name != 'help'])}"
+    missing = re.fullmatch(r"the following arguments are required: (.+)", text)
+    if missing:
+        names = ", ".join(flags.get(name, name) for name in missing[1].split(", "))
+        return f"{command} needs {names}; `soundnet-kd {command} --help` explains"
+    text = re.sub(r"Parser key \"(\w+)\":", lambda key: f"{flags.get(key[1], key[1])}:", text)
+    text = re.sub(r"Expected a typing\.Literal\[([^]]+)\]\.?", r"expected one of \1.", text)
+    text = re.sub(r"Expected a <class '(\w+)'>\.?", r"expected \1.", text)
+    return f"{command}: {text.replace('. Got value:', ', not')}"

@@ -1,7 +1,6 @@
 """How well a linear classifier tells the classes apart by the features of a layer."""
 
 import difflib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,12 +22,6 @@ DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 """The grid of the `notebook` protocol (FACTS.md, section 1)."""
 
 UNTESTED = -1
-
-# Measured on 1600 clips, 50 classes: up to 0.01 the primal solver is the faster one; at 0.1 the two are equal for 256
-# channels and the dual is faster for 1024; above, the dual is faster by far. Their accuracies agree.
-_LARGEST_PRIMAL_C = 0.01
-# Fits x clips x channels x classes; below it, starting processes takes longer than they save.
-_WORTH_PROCESSES = 1e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +49,7 @@ class CrossValidation:
     left_out : int
         Clips without a label.
     unconverged : tuple of float
-        The Cs for which the solver stopped before it had the exact optimum; of no consequence for the accuracy
-        on ESC-50.
+        The Cs for which the solver stopped before it had the optimum.
     """
 
     protocol: str
@@ -66,7 +58,7 @@ class CrossValidation:
     folds: tuple[int, ...]
     fold_accuracy: tuple[float, ...]
     best_C: float
-    accuracy_by_C: Mapping[float, float]  # noqa: N815
+    accuracy_by_C: Mapping[float, float]
     confusion: NDArray[np.int64] = field(repr=False)
     predictions: NDArray[np.int64] = field(repr=False)
     classes: tuple[str, ...] = field(repr=False)
@@ -81,7 +73,7 @@ def cross_validate(
     protocol: str = "notebook",
     *,
     class_names: tuple[str, ...] | None = None,
-    Cs: Sequence[float] = DECADES,  # noqa: N803
+    Cs: Sequence[float] = DECADES,
     workers: int | None = None,
 ) -> CrossValidation:
     """Test each fold with a linear SVM trained on all others, for a grid of C.
@@ -101,7 +93,7 @@ def cross_validate(
     Cs : sequence of float
         The inverse strengths of the regularisation.
     workers : int, optional
-        Processes that fit; as many as there are cores where it pays if not given. The result does not depend on it.
+        Threads, each with a fold; as many as there are cores if not given. The result does not depend on it.
 
     Returns
     -------
@@ -124,16 +116,19 @@ def cross_validate(
     data, truth, fold_of = features[labelled], labels[labelled], folds[labelled]
     names = _usable_folds(truth, fold_of, classes)
 
-    # The largest C takes longest: started first, it leaves no process waiting at the end.
-    tasks = [(C, fold) for C in sorted(set(Cs), reverse=True) for fold in names]
-    answers = dict(zip(tasks, _fit_all(data, truth, fold_of, tasks, workers), strict=True))
-    fold_accuracy = {task: float((answer == truth[fold_of == task[1]]).mean()) for task, (answer, _) in answers.items()}
-    accuracies = {C: float(np.mean([fold_accuracy[C, fold] for fold in names])) for C in sorted(set(Cs))}
+    grid = tuple(sorted(set(Cs)))
+    tests = [fold_of == fold for fold in names]
+    answers = _fit_all(data, truth, tests, grid, workers)
+    fold_accuracy = {
+        C: tuple(float((fold[C].predicted == truth[tested]).mean()) for fold, tested in zip(answers, tests, strict=True))
+        for C in grid
+    }
+    accuracies = {C: float(np.mean(fold_accuracy[C])) for C in grid}
     best_C = max(accuracies, key=lambda C: accuracies[C])
 
     predicted = np.empty_like(truth)
-    for fold in names:
-        predicted[fold_of == fold] = answers[best_C, fold][0]
+    for fold, tested in zip(answers, tests, strict=True):
+        predicted[tested] = fold[best_C].predicted
     predictions = np.full(len(labels), UNTESTED, dtype=np.int64)
     predictions[labelled] = predicted
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
@@ -143,14 +138,14 @@ def cross_validate(
         selection=PROTOCOLS[protocol],
         accuracy=accuracies[best_C],
         folds=names,
-        fold_accuracy=tuple(fold_accuracy[best_C, fold] for fold in names),
+        fold_accuracy=fold_accuracy[best_C],
         best_C=best_C,
         accuracy_by_C=accuracies,
         confusion=confusion,
         predictions=predictions,
         classes=classes,
         left_out=int((~labelled).sum()),
-        unconverged=tuple(sorted({C for (C, _), (_, converged) in answers.items() if not converged})),
+        unconverged=tuple(C for C in grid if not all(fold[C].converged for fold in answers)),
     )
 
 
@@ -182,38 +177,40 @@ def _usable_folds(labels: NDArray[np.integer], folds: NDArray[np.integer], class
     return names
 
 
+@dataclass(frozen=True)
+class _Answer:
+    predicted: NDArray[np.integer]
+    converged: bool
+
+
 def _fit_all(
     features: NDArray[np.floating],
     labels: NDArray[np.integer],
-    folds: NDArray[np.integer],
-    tasks: Sequence[tuple[float, int]],
+    tests: Sequence[NDArray[np.bool_]],
+    Cs: Sequence[float],
     workers: int | None,
-) -> list[tuple[NDArray[np.integer], bool]]:
+) -> list[dict[float, _Answer]]:
     from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
 
-    if workers is None:
-        work = len(tasks) * features.size * len(np.unique(labels))
-        workers = -1 if work > _WORTH_PROCESSES else 1
-    # Processes, not threads: liblinear draws from a random state that all threads of a process share.
-    answers: list[tuple[NDArray[np.integer], bool]] = Parallel(n_jobs=workers, backend="loky")(
-        delayed(_fit)(features, labels, folds == fold, C) for C, fold in tasks
-    )
+    # Threads inside of BLAS slow the many small systems down, and round differently from machine to machine.
+    with threadpool_limits(1, user_api="blas"):
+        answers: list[dict[float, _Answer]] = Parallel(n_jobs=workers or -1, prefer="threads")(
+            delayed(_fit)(features, labels, tested, Cs) for tested in tests
+        )
     return answers
 
 
 def _fit(
-    features: NDArray[np.floating], labels: NDArray[np.integer], tested: NDArray[np.bool_], C: float
-) -> tuple[NDArray[np.integer], bool]:
-    """Give the classes of the tested clips, and whether the solver converged."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.pipeline import make_pipeline
+    features: NDArray[np.floating], labels: NDArray[np.integer], tested: NDArray[np.bool_], Cs: Sequence[float]
+) -> dict[float, _Answer]:
+    """Train on all clips but the tested ones, and give the answers for these by C."""
     from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import LinearSVC
 
-    svm = LinearSVC(C=C, dual=C > _LARGEST_PRIMAL_C, max_iter=10_000, random_state=0)
-    classifier = make_pipeline(StandardScaler(), svm)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        classifier.fit(features[~tested], labels[~tested])
-    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return classifier.predict(features[tested]), converged
+    from soundnet_kd.transfer.linear_svm import fit_path
+
+    features = features.astype(np.float64)
+    scaler = StandardScaler().fit(features[~tested])
+    unheard = scaler.transform(features[tested])
+    path = fit_path(scaler.transform(features[~tested]), labels[~tested], Cs)
+    return {svm.C: _Answer(svm.predict(unheard), svm.converged_) for svm in path}

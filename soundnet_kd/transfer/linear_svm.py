@@ -167,6 +167,7 @@ def _minimise(
     """
     result, todo, w = start.copy(), np.arange(len(start)), start.copy()
     slack = 1 - signs * (w @ rows.T)
+    gram = rows @ rows.T if len(rows) <= 4096 else None
     direction = before = np.zeros_like(w)
     slope = np.full(len(w), np.inf)
     for done in range(max_iter + 1):
@@ -182,9 +183,10 @@ def _minimise(
             break
         inside = slack > 0
         step = gradient / (1 + 2 * C * inside.mean(axis=1, keepdims=True) * energies)
-        small, large = np.sort([inside.sum(axis=1), np.full(len(todo), len(energies))], axis=0)
-        for k in np.flatnonzero(small**2 * large <= KAPPA * rows.size * done):
-            step[k] = _newton_step(rows[inside[k]], gradient[k], C)
+        near = inside.sum(axis=1)
+        few = np.minimum(near, len(energies)) ** 2 * near <= 2 * rows.size * done
+        if few.any():
+            step[few] = _newton_steps(rows, gram, inside[few], gradient[few], C)
         conjugate = np.maximum(0, (step * (gradient - before)).sum(axis=1) / slope)
         direction = conjugate[:, None] * direction - step
         uphill = (direction * gradient).sum(axis=1) >= 0
@@ -196,19 +198,31 @@ def _minimise(
         slack = slack + length * change
     return result, done, len(todo) == 0
 
-KAPPA=2
 
-def _newton_step(inside: Array, gradient: Array, C: float) -> Array:
-    """Solve (I + 2C XᵀX) s = g for the rows X inside the margin, by the smaller of XᵀX and XXᵀ (Woodbury)."""
-    clips, axes = inside.shape
-    if clips > axes:
-        hessian = 2 * C * (inside.T @ inside)
-        hessian.flat[:: axes + 1] += 1
-        return cho_solve(cho_factor(hessian, overwrite_a=True, check_finite=False), gradient, check_finite=False)
-    gram = inside @ inside.T
-    gram.flat[:: clips + 1] += 1 / (2 * C)
-    factor = cho_factor(gram, overwrite_a=True, check_finite=False)
-    return gradient - inside.T @ cho_solve(factor, inside @ gradient, check_finite=False)
+def _newton_steps(rows: Array, gram: Array | None, inside: NDArray[np.bool_], gradient: Array, C: float) -> Array:
+    """Solve (I + 2C XᵀX) s = g for the rows X inside the margin of each class.
+
+    Where X has fewer clips than axes it is the smaller system XXᵀ: s = g - Xᵀ (I / 2C + XXᵀ)⁻¹ X g (Woodbury).
+    """
+    clips, axes = rows.shape
+    products = gradient @ rows.T
+    correction = np.zeros_like(products)
+    step = gradient.copy()
+    for k, near in enumerate(map(np.flatnonzero, inside)):
+        if len(near) > axes:
+            X = rows[near]
+            step[k] = _solve(X.T @ X, 1 / (2 * C), gradient[k] / (2 * C))
+        else:
+            inner = rows[near] @ rows[near].T if gram is None else gram[np.ix_(near, near)]
+            correction[k, near] = _solve(inner, 1 / (2 * C), products[k, near])
+    return step - correction @ rows
+
+
+def _solve(matrix: Array, ridge: float, right: Array) -> Array:
+    matrix.flat[:: len(matrix) + 1] += ridge
+    factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+    solution: Array = cho_solve(factor, right, check_finite=False)
+    return solution
 
 
 def _line_search(w: Array, direction: Array, slack: Array, change: Array, C: float) -> Array:

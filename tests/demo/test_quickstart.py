@@ -1,0 +1,34 @@
+"""The quickstart's whole route, on a world small enough for a test."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from soundnet_kd import FeatureCache
+from soundnet_kd.data import Targets
+from soundnet_kd.recipes import read_recipe, run_steps
+
+
+@pytest.mark.slow
+def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
+    values = {"out": str(tmp_path), "videos_made": 6, "frames_per_event": 5, "sounds_per_event": 5, "steps": 2}
+    result = run_steps(read_recipe(Path("quickstart")), values)
+    targets = Targets(tmp_path / "targets")
+    assert len(targets) == 6
+    assert {name: len(names) for name, names in targets.class_names.items()} == {"objects": 10, "scenes": 4}
+    with FeatureCache(tmp_path / "features" / "distilled.h5") as cache:
+        assert len(cache.ids) == 50
+        assert cache.folds.tolist() == [number // 10 % 5 + 1 for number in range(50)]
+        layers = cache.layers
+    with (tmp_path / "results" / "comparison.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert tuple(row["layer"] for row in rows) == layers
+    assert list(rows[0]) == ["layer", "untrained", "distilled"]
+    for path in ("results/distilled/results.json", "neurons/neurons.csv", "maps/map_pool5.png", "student/history.csv"):
+        assert (tmp_path / path).is_file(), path
+    table = str(result)
+    assert "untrained" in table
+    assert table.splitlines()[-1] == f"wrote {tmp_path}: all 12 steps are done"
+    again = run_steps(read_recipe(Path("quickstart")), values)
+    assert str(again) == table

@@ -1,0 +1,108 @@
+"""Teachers from torchvision, from files, by hand; and files that are not to be trusted."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.media import read_frames
+from soundnet_kd.teachers import Teacher, load_teacher, write_teacher
+from soundnet_kd.teachers.teacher import frame_transform
+
+NAMES = ("red", "green", "blue")
+
+
+class MeanColour(nn.Module):
+    """Logits: ten times the mean of each colour channel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 10 * images.mean(dim=(2, 3))
+
+
+def test_any_module_can_teach() -> None:
+    teacher = Teacher(MeanColour(), lambda image: image.float() / 255, NAMES)
+    green = np.zeros((4, 6, 3), dtype=np.uint8)
+    green[..., 1] = 255
+    rows = teacher.label([green, np.zeros_like(green)])
+    # softmax of (0, 10, 0) and of (0, 0, 0)
+    np.testing.assert_allclose(rows[0], np.exp([0, 10, 0]) / np.exp([0, 10, 0]).sum(), rtol=1e-5)
+    np.testing.assert_allclose(rows[1], [1 / 3] * 3, rtol=1e-6)
+
+
+def test_class_names_must_fit() -> None:
+    with pytest.raises(FormatError, match="gives 3 classes but has 2 class names"):
+        Teacher(MeanColour(), lambda image: image.float(), ("a", "b")).label([np.zeros((4, 4, 3), np.uint8)])
+
+
+def test_a_teacher_file_describes_itself(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = models.get_model("shufflenet_v2_x0_5", weights=None, num_classes=3).eval()
+    path = tmp_path / "teacher.safetensors"
+    write_teacher(path, network, "shufflenet_v2_x0_5", NAMES, input_size=32)
+    teacher = load_teacher(str(path))
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = network(frame_transform(32)(torch.from_numpy(image).permute(2, 0, 1))[None]).softmax(dim=1)
+    np.testing.assert_allclose(teacher.label([image]), expected.numpy(), rtol=1e-5)
+    assert teacher.class_names == NAMES
+    assert len(teacher.identity["sha256"]) == 64
+
+
+@pytest.mark.parametrize("layout", ["plain", "places365"])
+def test_weights_in_a_file_with_a_class_list(tmp_path: Path, layout: str) -> None:
+    """Places365's files keep the state dict under `state_dict`, with keys that start with `module.`."""
+    state = models.get_model("shufflenet_v2_x0_5", weights=None, num_classes=3).state_dict()
+    content = state if layout == "plain" else {"state_dict": {f"module.{key}": value for key, value in state.items()}}
+    torch.save(content, tmp_path / "weights.pth")
+    (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
+    teacher = load_teacher(f"shufflenet_v2_x0_5:{tmp_path / 'weights.pth'}", tmp_path / "names.txt")
+    assert teacher.class_names == NAMES
+    assert teacher.label([np.zeros((300, 300, 3), np.uint8)]).shape == (1, 3)
+    with pytest.raises(FormatError, match="does not fit shufflenet_v2_x0_5 with 1000 classes"):
+        load_teacher(f"shufflenet_v2_x0_5:{tmp_path / 'weights.pth'}")
+
+
+def test_a_hostile_file_is_not_opened(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+            return (Path.touch, (marker,))  # type: ignore[return-value]
+
+    with (tmp_path / "weights.pth").open("wb") as handle:
+        pickle.dump({"state_dict": Hostile()}, handle)
+    with pytest.raises(FormatError, match="not a file of tensors alone"):
+        load_teacher(f"resnet18:{tmp_path / 'weights.pth'}")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("resnet18", "should be NETWORK:WEIGHTS"),
+        ("resnet81:x.pth", "did you mean 'resnet18'"),
+        ("resnet50:IMAGENET1K_V3", "no weights 'IMAGENET1K_V3' .* did you mean 'IMAGENET1K_V"),
+    ],
+)
+def test_wrong_names_are_refused_with_the_nearest(spec: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_teacher(spec)
+
+
+@pytest.mark.real
+def test_real_imagenet_weights_see_the_same_in_two_encodings(real_data: Path) -> None:
+    """MDN's rabbit is there as VP8 and, at another size, as H.264; its segment000.ts shows a clock."""
+    teacher = load_teacher(f"mobilenet_v2:{real_data / 'teachers' / 'mobilenet_v2_imagenet.pth'}")
+    assert len(teacher.class_names) == 1000
+    assert teacher.class_names[0] == "tench"
+    names = ("learning-area__rabbit.webm", "learning-area__rabbit320.mp4", "dom-examples__segment000.ts")
+    images = [read_frames(real_data / "videos" / name, [2.5 if "rabbit" in name else 6.0])[0].image for name in names]
+    vp8, h264, clock = teacher.label(images)
+    assert vp8.argmax() == h264.argmax()
+    assert np.abs(vp8 - h264).sum() < 0.5
+    assert "clock" in teacher.class_names[clock.argmax()]

@@ -1,0 +1,102 @@
+"""The command line as a person meets it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from soundnet_kd.cli import main
+from soundnet_kd.commands import COMMANDS, parse, parser_for
+from soundnet_kd.errors import SettingsError
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(arguments)
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_the_overview_names_every_command_and_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from soundnet_kd.cli import main; status = main(['--help']); "
+        "heavy = {'torch', 'numpy', 'lightning', 'sklearn', 'umap', 'matplotlib', 'av'} & sys.modules.keys(); "
+        "sys.exit(status or repr(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_all_of_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, name, "--help")
+    assert status == 0
+    assert out.startswith(f"usage: soundnet-kd {name}")
+    unexplained = [action.dest for action in parser_for(name)._actions if not (action.help or "").strip()]
+    assert unexplained == []
+
+
+def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "distil")
+    assert status == 1
+    assert err == "soundnet-kd: there is no command 'distil'; did you mean 'distill'?\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "o", "--batch_sise", "3"], "distill has no option 'batch_sise'; did you mean 'batch_size'?"),
+        (["--out", "o", "--batch_size", "x"], "distill: --batch_size: expected int, not x"),
+        (["--out", "o", "--objective", "hinge"], "--objective: expected one of 'soundnet', 'kl', 'l2', not hinge"),
+        ([], "distill needs --out; `soundnet-kd distill --help` explains"),
+    ],
+)
+def test_wrong_options_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "distill", "targets", *arguments)
+    assert status == 1
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_errors_are_one_line_and_debug_shows_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("distill", str(tmp_path), "--out", str(tmp_path / "run"))
+    status, _, err = run(capsys, *arguments)
+    assert status == 1
+    assert (
+        err == f"soundnet-kd: {tmp_path} is not a targets folder (no targets.json); make one with `soundnet-kd teach`\n"
+    )
+    status, _, err = run(capsys, *arguments, "--debug")
+    assert status == 1
+    assert "Traceback" in err
+
+
+def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path: Path) -> None:
+    config = tmp_path / "distill.yaml"
+    config.write_text("targets: from the file\nout: o\nsteps: 7\nbatch_size: 8\n")
+    values = parse("distill", ["here", "--steps", "9", "--config", str(config)])
+    assert (values["targets"], values["steps"], values["batch_size"]) == (Path("here"), 9, 8)
+    assert "config" not in values
+
+
+def test_a_file_with_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    config = tmp_path / "distill.yaml"
+    config.write_text("step: 7\n")
+    with pytest.raises(SettingsError, match="distill has no option 'step'; did you mean 'steps'"):
+        parse("distill", ["here", "--out", "o", "--config", str(config)])
+
+
+def test_lists_and_paths_and_objects_from_the_command_line() -> None:
+    values = parse("extract", ["sounds", "--student", "s", "--out", "o", "--layers", "conv5", "pool5", "--sequences"])
+    assert values["layers"] == ["conv5", "pool5"]
+    assert values["sequences"] is True
+    assert (values["sounds"], values["student"]) == ("sounds", "s")
+
+
+def test_print_config_gives_a_file_that_config_takes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "soundnet_kd.cli", "distill", "t", "--out", "o", "--steps", "5", "--print_config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    config = tmp_path / "distill.yaml"
+    config.write_text(done.stdout)
+    assert parse("distill", ["--config", str(config), "t"])["steps"] == 5

@@ -1,0 +1,78 @@
+"""Recipes: checked whole before their first step, filled in from variables, found wherever the package is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundnet_kd.errors import SettingsError, SoundNetKDError
+from soundnet_kd.media import write_audio
+from soundnet_kd.recipes import read_recipe, run
+from soundnet_kd.storage import shipped
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in shipped("pipelines").glob("*.yaml")))
+def test_shipped_recipes_are_sound(recipe: str, tmp_path: Path) -> None:
+    """Every step is a command with settings that it takes: a first step that fails shows that all were accepted."""
+    content = read_recipe(Path(recipe))
+    assert content.about
+    given = [f"{name}={tmp_path / 'missing'}" for name, value in content.variables.items() if value is None]
+    if "objects" in content.variables:
+        given.append("objects=resnet18:missing")
+    if recipe == "quickstart":
+        return  # It needs nothing, so it would run; tests/demo does that.
+    with pytest.raises(SoundNetKDError, match="missing"):
+        run(Path(recipe), tmp_path / "out", given)
+
+
+def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None:
+    recipe = write(
+        tmp_path / "r.yaml",
+        "variables: {out: x}\nsteps:\n"
+        "- demo-world: {out: '${out}/world', videos: 1, frames_per_event: 1, sounds_per_event: 1}\n"
+        "- distill: {targets: t, out: o, stepps: 3}\n",
+    )
+    with pytest.raises(SettingsError, match="distill has no option 'stepps'; did you mean 'steps'"):
+        run(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "assignments", "message"),
+    [
+        ("steps:\n- teech: {}\n", [], "there is no command 'teech'; did you mean 'teach'"),
+        ("variables: {videos: null}\nsteps:\n- teach: {videos: '${videos}', out: o}\n", [], "--set videos="),
+        ("steps:\n- teach: {videos: v}\n", [], "teach needs a value for 'out'; add it to the step"),
+        ("steps:\n- teach: {videos: '${vidoes}', out: o}\n", [], "has no such variable"),
+        ("variables: {seed: 0}\nsteps: []\n", ["sed=1"], "no variable 'sed'; did you mean 'seed'"),
+        ("variables: {seed: 0}\nsteps: []\n", ["seed"], "--set takes name=value"),
+        ("stepps: []\n", [], "is not a recipe"),
+        ("steps: []\nauthor: me\n", [], "not author"),
+        ("steps: [", [], "is not a recipe"),
+    ],
+)
+def test_bad_recipes_are_refused(tmp_path: Path, text: str, assignments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run(write(tmp_path / "r.yaml", text), set=assignments)
+
+
+def test_an_unknown_recipe_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no recipe .*those of this package are .*quickstart"):
+        run(tmp_path / "nothing.yaml")
+
+
+def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", np.zeros(100, np.float32), 8000)
+    recipe = write(
+        tmp_path / "r.yaml",
+        "variables: {out: x, count: 2}\nsteps:\n"
+        "- demo-world: {out: '${out}/${count} videos', videos: '${count}', frames_per_event: 1, sounds_per_event: 1}\n",
+    )
+    result = run(recipe, tmp_path, set=["count=1"])
+    assert len(list((tmp_path / "1 videos" / "videos").glob("*.mp4"))) == 1
+    assert str(result).endswith(f"wrote {tmp_path}: all 1 steps are done")
