@@ -25,7 +25,7 @@ import json
 import os
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -152,7 +152,12 @@ class Targets:
     def __len__(self) -> int:
         return self._first_clips[-1]
 
+    def __iter__(self) -> Iterator[LabelledClip]:
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, index: int) -> LabelledClip:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.folder} has clips 0 to {len(self) - 1}, not {index}")
         part_index = bisect_right(self._first_clips, index) - 1
         part, row = self._part(part_index), index - self._first_clips[part_index]
         sound_start = int(part["sound_end"][row - 1]) if row else 0

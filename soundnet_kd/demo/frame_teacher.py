@@ -15,8 +15,9 @@ from torchvision.transforms import v2
 
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.storage import refuse_different
 from soundnet_kd.teachers import write_teacher
-from soundnet_kd.teachers.teacher import frame_transform
+from soundnet_kd.teachers.teacher import frame_transform, read_training
 
 HELD_OUT_EVERY = 5
 
@@ -66,23 +67,43 @@ def demo_teacher(
         Highest one of a one-cycle schedule (AdamW).
     seed : int
         Of the first weights and the shuffling.
+
+    Raises
+    ------
+    SettingsError
+        If `frames` has no sub-folders of pictures.
+    RunConflictError
+        If `out` holds a teacher that was trained with other settings.
     """
     training, held_out, classes = _read(frames, input_size)
+    settings = {
+        "network": network,
+        "input_size": input_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "frames": len(training) + len(held_out),
+    }
+    if out.exists():
+        before = read_training(out)
+        refuse_different(str(out), before["settings"], settings)
+        return DemoTeacherResult(out, len(classes), before["accuracy"])
     lightning.seed_everything(seed, verbose=False)
     model = models.get_model(network, weights=None, num_classes=len(classes))
     batches = DataLoader(training, batch_size, shuffle=True, drop_last=len(training) > batch_size)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
     with quiet_lightning():
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
         trainer.fit(_Classification(model, learning_rate, epochs * len(batches)), batches)
     accuracy = _accuracy(model, held_out)
-    write_teacher(out, model, network, classes, input_size)
+    write_teacher(out, model, network, classes, input_size, {"settings": settings, "accuracy": accuracy})
     return DemoTeacherResult(out, len(classes), accuracy)
 
 

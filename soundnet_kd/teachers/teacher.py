@@ -112,7 +112,14 @@ def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
     return _load_enum(name, weights)
 
 
-def write_teacher(path: Path, network: nn.Module, name: str, class_names: Sequence[str], input_size: int) -> None:
+def write_teacher(
+    path: Path,
+    network: nn.Module,
+    name: str,
+    class_names: Sequence[str],
+    input_size: int,
+    training: Mapping[str, Any] | None = None,
+) -> None:
     """Write a torchvision network so that the file alone is a teacher.
 
     Parameters
@@ -125,10 +132,24 @@ def write_teacher(path: Path, network: nn.Module, name: str, class_names: Sequen
     class_names : sequence of str
     input_size : int
         Side of the square, in pixels, that frames are resized and cropped to; the usual ImageNet normalisation follows.
+    training : mapping, optional
+        How it came about; anything that JSON can hold.
     """
-    metadata = {"network": name, "class_names": json.dumps(list(class_names)), "input_size": str(input_size)}
+    metadata = {
+        "network": name,
+        "class_names": json.dumps(list(class_names)),
+        "input_size": str(input_size),
+        "training": json.dumps(training or {}),
+    }
     with whole(path) as partial:
         safetensors.torch.save_file(network.state_dict(), partial, metadata)
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """Give how a teacher came about, as `write_teacher` was told."""
+    with safe_open(path, framework="pt") as file:
+        training: dict[str, Any] = json.loads(file.metadata()["training"])
+    return training
 
 
 def frame_transform(input_size: int) -> Callable[[Tensor], Tensor]:

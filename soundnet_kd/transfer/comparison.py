@@ -60,7 +60,7 @@ def compare(results: Path, baseline: Path, out: Path, names: list[str] | None = 
     if not rows:
         raise SettingsError(f"{baseline} and {results} have no layer in common")
     first, second = names or ("baseline", "results")
-    write_csv(out, ("layer", first, second), rows)
+    write_csv(out, ("layer", first, second), ((layer, f"{a:.4f}", f"{b:.4f}") for layer, a, b in rows))
     return Comparison(out, (first, second), rows)
 
 

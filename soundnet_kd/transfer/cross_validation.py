@@ -23,6 +23,9 @@ DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 
 UNTESTED = -1
 
+# By C: the classes of the tested clips, and whether the solver converged.
+_Answers = dict[float, tuple[NDArray[np.generic], bool]]
+
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
@@ -119,20 +122,18 @@ def cross_validate(
     grid = tuple(sorted(set(Cs)))
     tests = [fold_of == fold for fold in names]
     answers = _fit_all(data, truth, tests, grid, workers)
-    fold_accuracy = {
-        C: tuple(float((fold[C].predicted == truth[tested]).mean()) for fold, tested in zip(answers, tests, strict=True))
-        for C in grid
-    }
+    predicted = {C: np.empty_like(truth) for C in grid}
+    for tested, fold in zip(tests, answers, strict=True):
+        for C, (answer, _) in fold.items():
+            predicted[C][tested] = answer
+    fold_accuracy = {C: tuple(float((predicted[C] == truth)[tested].mean()) for tested in tests) for C in grid}
     accuracies = {C: float(np.mean(fold_accuracy[C])) for C in grid}
     best_C = max(accuracies, key=lambda C: accuracies[C])
 
-    predicted = np.empty_like(truth)
-    for fold, tested in zip(answers, tests, strict=True):
-        predicted[tested] = fold[best_C].predicted
     predictions = np.full(len(labels), UNTESTED, dtype=np.int64)
-    predictions[labelled] = predicted
+    predictions[labelled] = predicted[best_C]
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (truth, predicted), 1)
+    np.add.at(confusion, (truth, predicted[best_C]), 1)
     return CrossValidation(
         protocol=protocol,
         selection=PROTOCOLS[protocol],
@@ -145,7 +146,7 @@ def cross_validate(
         predictions=predictions,
         classes=classes,
         left_out=int((~labelled).sum()),
-        unconverged=tuple(C for C in grid if not all(fold[C].converged for fold in answers)),
+        unconverged=tuple(C for C in grid if not all(fold[C][1] for fold in answers)),
     )
 
 
@@ -177,25 +178,21 @@ def _usable_folds(labels: NDArray[np.integer], folds: NDArray[np.integer], class
     return names
 
 
-@dataclass(frozen=True)
-class _Answer:
-    predicted: NDArray[np.integer]
-    converged: bool
-
-
 def _fit_all(
     features: NDArray[np.floating],
     labels: NDArray[np.integer],
     tests: Sequence[NDArray[np.bool_]],
     Cs: Sequence[float],
     workers: int | None,
-) -> list[dict[float, _Answer]]:
+) -> list[_Answers]:
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    # Threads inside of BLAS slow the many small systems down, and round differently from machine to machine.
+    from soundnet_kd.transfer import linear_svm  # noqa: F401  (the limit holds for the libraries already loaded)
+
+    # BLAS's own threads slow the many small systems down, and their number would change the rounding.
     with threadpool_limits(1, user_api="blas"):
-        answers: list[dict[float, _Answer]] = Parallel(n_jobs=workers or -1, prefer="threads")(
+        answers: list[_Answers] = Parallel(n_jobs=workers or -1, prefer="threads")(
             delayed(_fit)(features, labels, tested, Cs) for tested in tests
         )
     return answers
@@ -203,8 +200,8 @@ def _fit_all(
 
 def _fit(
     features: NDArray[np.floating], labels: NDArray[np.integer], tested: NDArray[np.bool_], Cs: Sequence[float]
-) -> dict[float, _Answer]:
-    """Train on all clips but the tested ones, and give the answers for these by C."""
+) -> _Answers:
+    """Train on all clips but the tested ones."""
     from sklearn.preprocessing import StandardScaler
 
     from soundnet_kd.transfer.linear_svm import fit_path
@@ -213,4 +210,4 @@ def _fit(
     scaler = StandardScaler().fit(features[~tested])
     unheard = scaler.transform(features[tested])
     path = fit_path(scaler.transform(features[~tested]), labels[~tested], Cs)
-    return {svm.C: _Answer(svm.predict(unheard), svm.converged_) for svm in path}
+    return {svm.C: (svm.predict(unheard), svm.converged_) for svm in path}
