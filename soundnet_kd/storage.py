@@ -96,7 +96,7 @@ def refuse_different(name: str, found: Mapping[str, Any], wanted: Mapping[str, A
     differences = [
         f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}"
         for key in sorted(before.keys() | now.keys())
-        if not key.startswith("versions.") and before.get(key) != now.get(key)
+        if "versions" not in key.split(".") and before.get(key) != now.get(key)
     ]
     if differences:
         raise RunConflictError(

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.analysis.accuracy import draw_accuracy, draw_confusion
-from soundnet_kd.transfer.layers import Evaluation, evaluate_layers, write_evaluation
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.storage import claim, versions
+from soundnet_kd.transfer.layers import Evaluation, chosen_layers, evaluate_layers, write_evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,9 @@ def evaluate(
         Draws the folds if the data set has none of its own; the same seed gives the same folds.
     """
     out = Path(out)
+    with FeatureCache(features) as cache:
+        settings = {"layers": chosen_layers(cache, layers), "protocol": protocol, "seed": seed}
+        claim(out / "evaluate.json", {"features": cache.identity, "settings": settings, "versions": versions()})
     evaluation = evaluate_layers(Path(features), layers, protocol, seed)
     write_evaluation(evaluation, out)
     draw_accuracy(evaluation, out / "accuracy_by_layer.png")

@@ -13,7 +13,7 @@ from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.figures import COLOURS, MARKERS, drawn, readable
 from soundnet_kd.analysis.maps import MapQuality, map_quality, umap_map
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import versions, write_csv, write_json
+from soundnet_kd.storage import claim, versions, write_csv, write_json
 from soundnet_kd.transfer.layers import chosen_layers
 
 FORMAT_VERSION = 1
@@ -63,7 +63,11 @@ def project(
     with FeatureCache(features) as cache:
         labels, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
         names = (*class_names, "")
-        for layer in tqdm(chosen_layers(cache, layers), desc="project", unit="layer"):
+        wanted = chosen_layers(cache, layers)
+        settings = {"layers": wanted, "supervised": supervised, "seed": seed}
+        made_by = versions() | {"umap-learn": version("umap-learn")}
+        claim(out / "project.json", {"features": identity, "settings": settings, "versions": made_by})
+        for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
             points = umap_map(averages, labels, seed=seed, supervised=supervised)
             quality[layer] = map_quality(averages, points, labels, seed)
@@ -81,13 +85,7 @@ def project(
         out / "maps.json",
         {
             "format_version": FORMAT_VERSION,
-            "source": {
-                "features": str(features),
-                "identity": identity,
-                "seed": seed,
-                "supervised": supervised,
-                "versions": versions() | {"umap-learn": version("umap-learn")},
-            },
+            "source": {"features": str(features), "identity": identity, **settings, "versions": made_by},
             "note": "the map was drawn knowing the labels, so knn_accuracy_map tells nothing about the features"
             if supervised
             else "knn_accuracy_features is what the layer can do; the map can flatter it or fall short of it",

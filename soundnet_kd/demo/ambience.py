@@ -77,7 +77,7 @@ def rumble(seconds: float, sample_rate: int, rng: Generator) -> Waveform:
     return np.asarray(sound / sound.std(), dtype=np.float32)
 
 
-def recorded(sound: Waveform, sample_rate: int, rng: Generator, tilt_db: float = 4.0) -> Waveform:
+def recorded(sound: Waveform, sample_rate: int, rng: Generator, tilt_db: float = 2.0) -> Waveform:
     """Colour a sound as some microphone would: a spectral tilt of up to `tilt_db` per octave around 1 kHz.
 
     Parameters

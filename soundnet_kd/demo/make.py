@@ -40,7 +40,7 @@ class DemoWorldResult:
 def demo_world(
     out: Path,
     videos: int = 160,
-    frames_per_event: int = 80,
+    frames_per_event: int = 200,
     sounds_per_event: int = 20,
     seed: int = 0,
     workers: int = 2,

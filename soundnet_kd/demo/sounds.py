@@ -32,7 +32,8 @@ def event_sound(kind: str, seconds: float, sample_rate: int, rng: Generator) -> 
     -------
     (samples,) float32, samples = round(seconds * sample_rate), with its peak at 1.
     """
-    return _peak_at_one(EVENT_SOUNDS[kind](round(seconds * sample_rate), sample_rate, rng))
+    sound = EVENT_SOUNDS[kind](round(seconds * sample_rate), sample_rate, rng)
+    return (sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)
 
 
 def _bell(samples: int, sample_rate: int, rng: Generator) -> Waveform:
@@ -56,8 +57,7 @@ def _bird(samples: int, sample_rate: int, rng: Generator) -> Waveform:
     time = _time(syllable_seconds, sample_rate)
     part = time / syllable_seconds
     chirps = []
-    for direction in shape:
-        rise = part if direction > 0 else 1 - part
+    for rise in (part if direction > 0 else 1 - part for direction in shape):
         pitch = low * (high * rng.uniform(0.85, 1.1) / low) ** rise
         chirps.append(np.sin(np.pi * part) * np.sin(_phase(pitch, sample_rate)))
     onsets: list[int] = []
@@ -248,7 +248,3 @@ def _place(
         grain = grains[index % len(grains)][: max(samples - onset, 0)]
         sound[onset : onset + grain.size] += level * grain
     return sound
-
-
-def _peak_at_one(sound: Waveform) -> Waveform:
-    return (sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)

@@ -23,9 +23,9 @@ SAMPLE_RATE = 22050
 FRAME_RATE = 4.0
 FRAME_SIZE = 96
 STEP_SECONDS = 5.0
-EVENT_OVER_AMBIENCE_DB = (0.0, 15.0)
-RUMBLE_OVER_AMBIENCE_DB = (0.0, 25.0)
-PEAK_LEVEL = (0.1, 0.9)
+EVENT_OVER_AMBIENCE_DB = (8.0, 20.0)
+RUMBLE_OVER_AMBIENCE_DB = (10.0, 28.0)
+PEAK_LEVEL = (0.25, 0.9)
 SOUND, AMBIENCE, PICTURE = range(3)  # Streams of a scenario: what one draws does not shift the others.
 
 
@@ -77,7 +77,7 @@ class Scenario:
         return [event for event, start, _ in self.spans if start <= seconds or start == 0][-1]
 
 
-def plan_videos(count: int, seed: int, seconds: float = 20.0, two_events: float = 0.5) -> list[Scenario]:
+def plan_videos(count: int, seed: int, seconds: float = 20.0, two_events: float = 1.0) -> list[Scenario]:
     """Plan a collection of videos in which every event and every scene comes up about equally often.
 
     Parameters
@@ -169,7 +169,7 @@ def make_soundtrack(scenario: Scenario, sample_rate: int = SAMPLE_RATE) -> Wavef
 
     Returns
     -------
-    (samples,) float32, with its peak between 0.1 and 0.9
+    (samples,) float32, with its peak between 0.25 and 0.9
     """
     return _over_ambience(scenario, _event_sounds(scenario, sample_rate), sample_rate)
 

@@ -12,7 +12,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from soundnet_kd.data import Targets
 from soundnet_kd.distill.data import TargetsDataModule
 from soundnet_kd.distill.history import StepProgress, csv_logger, write_history
-from soundnet_kd.distill.module import Distillation
+from soundnet_kd.distill.memory import keep_freed_memory
+from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import Objective
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.models import ARCHITECTURES, write_student
@@ -61,6 +62,7 @@ def distill(
     steps: int = 100_000,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
+    schedule: Schedule = "constant",
     held_out: float = 0.05,
     seed: int = 0,
     workers: int = 0,
@@ -88,6 +90,8 @@ def distill(
         Clips of 20 s in a step; fewer if there are not so many.
     learning_rate : float
         Of Adam.
+    schedule : {"constant", "cosine"}
+        How the learning rate goes: constant as in the paper, or a warm-up and half a cosine down to 0.
     held_out : float
         Share of the videos that are kept from training, to measure the agreement with the teachers on.
     seed : int
@@ -116,6 +120,7 @@ def distill(
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "schedule": schedule,
         "held_out": held_out,
         "seed": seed,
         "versions": versions(),
@@ -125,10 +130,12 @@ def distill(
     if not (out / UNTRAINED_FILE).exists():
         write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
 
+    keep_freed_memory()
     last = out / "checkpoints" / "last.ckpt"
     with quiet_lightning():
         trainer = _trainer(out, steps, device, checkpoint_minutes, validate=len(data.validation) > 0)
-        trainer.fit(Distillation(student, objective, learning_rate), data, ckpt_path=last if last.exists() else None)
+        module = Distillation(student, objective, learning_rate, schedule, steps)
+        trainer.fit(module, data, ckpt_path=last if last.exists() else None)
         trainer.save_checkpoint(last)
     result = _result(out, trainer.global_step)
     write_student(student, out / STUDENT_FILE, {**settings, "steps_done": result.steps, "loss": result.last_loss})

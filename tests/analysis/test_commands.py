@@ -2,13 +2,14 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from soundnet_kd.analysis import evaluate, neurons, project
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import RunConflictError, SettingsError
 from tests.analysis.caches import write_cache
 
 NAMES = ("cat", "dog_bark", "rain")
@@ -111,3 +112,27 @@ def test_project_writes_maps_and_how_far_to_trust_them(cache: Path, tmp_path: Pa
     assert "knowing the labels" in content["note"]
     assert content["maps"][0]["knn_accuracy_features"] == 1.0
     assert (out / "map_pool5.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("command", "change"),
+    [
+        (evaluate, {"seed": 1}),
+        (neurons, {"percentile": 90.0}),
+        (project, {"seed": 1}),
+    ],
+)
+def test_a_folder_that_holds_another_run_is_refused_and_kept(
+    command: Callable[..., object], change: dict[str, float], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    labels, folds = [0, 1] * 10, [1, 1, 2, 2] * 5
+    features = write_cache(
+        tmp_path / "features.h5", {"conv1": rng.random((20, 4)).astype(np.float32)}, labels, folds, ("a", "b")
+    )
+    out = tmp_path / "out"
+    command(features, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(RunConflictError, match=rf"settings\.{next(iter(change))} was"):
+        command(features, out, **change)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import find_peaks, stft
 
-from soundnet_kd.demo.ambience import SCENE_NAMES, loudness, recorded, scene_sound
+from soundnet_kd.demo.ambience import SCENE_NAMES, loudness, recorded, rumble, scene_sound
 from soundnet_kd.demo.sounds import EVENT_SOUNDS, event_sound
 
 RATE = 22050
@@ -169,3 +169,13 @@ def test_a_recording_keeps_the_level_and_tilts_the_spectrum_within_bounds() -> N
     assert min(tilts) < -1.5
     assert max(tilts) > 1.5
     assert np.abs(tilts).max() < 4.5
+
+
+def test_rumble_lies_below_the_events() -> None:
+    for seed in SEEDS:
+        sound = rumble(5.0, RATE, np.random.default_rng(seed))
+        power = np.abs(np.fft.rfft(sound)) ** 2
+        frequency = np.fft.rfftfreq(sound.size, 1 / RATE)
+        assert sound.shape == (5 * RATE,)
+        assert sound.std() == pytest.approx(1.0, rel=1e-3)
+        assert power[frequency < 90].sum() > 0.99 * power.sum()
