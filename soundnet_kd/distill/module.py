@@ -11,7 +11,6 @@ from soundnet_kd.distill.data import Example
 from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.models import SoundNet
 
-
 Schedule = Literal["constant", "cosine"]
 WARM_UP_SHARE = 0.1
 
