@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import docstring_parser
@@ -93,7 +94,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
     parser = parser_for(name)
     try:
         if isinstance(values, Mapping):
-            parsed = parser.parse_object(dict(values))
+            parsed = parser.parse_object(_as_texts(values, parser))
         else:
             parsed = parser.parse_args(_config_first(values))
     except argparse.ArgumentError as error:
@@ -128,13 +129,23 @@ def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: 
         options |= {"type": str, "nargs": "+"}
     else:
         options["type"] = _plain(kind)
-    parser.add_argument(parameter.name if positional else f"--{parameter.name}", **options)
+    action = parser.add_argument(parameter.name if positional else f"--{parameter.name}", **options)
+    action._wants_text = bool({str, Path} & {kind, *get_args(kind)})
 
 
 def _plain(kind: Any) -> Any:
     """Give what a parameter is on a command line: where Python takes an object or its path, the path."""
     takes_object = any(getattr(member, "__module__", "").startswith("soundnet_kd") for member in get_args(kind))
     return str if takes_object else kind
+
+
+def _as_texts(values: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
+    """Turn numbers back into text where text or a path is wanted: YAML makes a folder called 2024 a number."""
+    texts = {action.dest for action in parser._actions if getattr(action, "_wants_text", False)}
+    return {
+        name: str(value) if name in texts and isinstance(value, int | float) else value
+        for name, value in values.items()
+    }
 
 
 def _config_first(arguments: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ import inspect
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,10 @@ class Recipe:
 class RecipeResult:
     """What the steps of a recipe returned."""
 
-    out: str
     results: tuple[object, ...]
 
     def __str__(self) -> str:
-        return f"{self.results[-1]}\nwrote {self.out}: all {len(self.results)} steps are done"
+        return f"{self.results[-1]}\nall {len(self.results)} steps are done"
 
 
 def run(recipe: Path, out: Path | None = None, set: list[str] | None = None) -> RecipeResult:
@@ -90,11 +89,11 @@ def quickstart(
     out : Path
         Folder to write to.
     videos : Path, optional
-        Your own videos in place of the world's. The world's teachers know nothing of real pictures, so give --objects
-        or --scenes too.
+        Your own videos in place of the world's; give --objects or --scenes with them, since the world's teachers know
+        nothing of real pictures.
     objects : str, optional
         A torchvision network as object teacher in place of the world's, such as resnet18:IMAGENET1K_V1 (fetched once),
-        or NETWORK:FILE.
+        or NETWORK:FILE with ImageNet's classes.
     scenes : str, optional
         The same for the scene teacher.
     sounds : Path, optional
@@ -105,14 +104,23 @@ def quickstart(
     """
     given = {"videos": videos, "objects": objects, "scenes": scenes, "sounds": sounds}
     values: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
-    if videos is not None and objects is None and scenes is None:
-        log.warning(
-            "the demonstration world's teachers know nothing of real pictures; add --objects resnet18:IMAGENET1K_V1"
+    own_teachers = objects is not None or scenes is not None
+    if videos is not None and not own_teachers:
+        raise SettingsError(
+            "the demonstration world's teachers know nothing of real pictures; with --videos give --objects or "
+            "--scenes, such as --objects resnet18:IMAGENET1K_V1"
         )
-    if (objects is None) != (scenes is None):
-        values |= {"scenes": None} if scenes is None else {"objects": None}
-    log.info("This is a demonstration%s.", "" if videos else " on a made-up world of sprites and synthetic sounds")
-    return run_steps(read_recipe(Path("quickstart")), {**values, "out": str(out), "seed": seed})
+    if own_teachers:
+        values |= {"objects": objects, "scenes": scenes}
+    recipe = read_recipe(Path("quickstart"))
+    unused = {"demo-teacher"} if own_teachers else set()
+    if videos is not None:
+        values["videos_made"] = 0
+        unused |= {"demo-world"} if sounds is not None else set()
+    else:
+        log.info("This is a demonstration on a made-up world of sprites and synthetic sounds.")
+    needed = tuple(step for step in recipe.steps if step[0] not in unused)
+    return run_steps(replace(recipe, steps=needed), {**values, "out": str(out), "seed": seed})
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -123,11 +131,13 @@ def read_recipe(path: Path) -> Recipe:
     SettingsError
         If there is no such recipe, or it is not one.
     """
-    if not path.is_file():
+    if not path.is_file() and path.parent in (Path(), Path("pipelines")):
         known = sorted(file.stem for file in shipped("pipelines").glob("*.yaml"))
         if path.stem not in known:
             raise SettingsError(f"there is no recipe {path}; those of this package are {', '.join(known)}")
         path = shipped("pipelines") / f"{path.stem}.yaml"
+    if not path.is_file():
+        raise SettingsError(f"there is no recipe {path}; a name alone, such as quickstart, is one of this package")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         steps = tuple((command, settings or {}) for step in content["steps"] for command, settings in step.items())
@@ -140,6 +150,11 @@ def read_recipe(path: Path) -> Recipe:
         ) from error
     if unknown:
         raise SettingsError(f"{path}: a recipe has about, variables and steps, not {', '.join(sorted(unknown))}")
+    if not steps:
+        raise SettingsError(f"{path} has no steps")
+    for command, settings in steps:
+        if not isinstance(settings, Mapping):
+            raise SettingsError(f"{path}: the settings of {command} are {settings!r}; write them as name: value")
     return recipe
 
 
@@ -162,7 +177,7 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
         results.append(find(command).function()(**arguments))
         if number < len(calls):
             log.info("%s", results[-1])
-    return RecipeResult(str(variables["out"]), tuple(results))
+    return RecipeResult(tuple(results))
 
 
 def _arguments(command: str, settings: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:

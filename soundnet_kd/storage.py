@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.errors import FormatError, RunConflictError
+from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 
 FAILURES_FILE = "failures.csv"
 
@@ -21,7 +21,14 @@ def whole(path: Path) -> Iterator[Path]:
     The temporary file lies in the same folder under a fixed name, so a killed run leaves at most one, which the next
     run overwrites.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise SettingsError(f"{path} is a folder where a file is to be written; choose another --out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(
+            f"{path.parent} cannot be a folder, since a file is in its way; choose another --out"
+        ) from error
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
@@ -83,11 +90,15 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
     RunConflictError
         If `path` holds other settings; the message names those that differ.
     """
-    wanted = json.loads(json.dumps(settings))
+    check_claim(path, settings)
     if not path.exists():
-        write_json(path, wanted)
-        return
-    refuse_different(str(path.parent), read_json(path), wanted)
+        write_json(path, settings)
+
+
+def check_claim(path: Path, settings: Mapping[str, Any]) -> None:
+    """Do what `claim` does, but write nothing: for before a long computation whose result is yet to come."""
+    if path.exists():
+        refuse_different(str(path.parent), read_json(path), json.loads(json.dumps(settings)))
 
 
 def refuse_different(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -49,10 +49,12 @@ def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None
         ("variables: {videos: null}\nsteps:\n- teach: {videos: '${videos}', out: o}\n", [], "--set videos="),
         ("steps:\n- teach: {videos: v}\n", [], "teach needs a value for 'out'; add it to the step"),
         ("steps:\n- teach: {videos: '${vidoes}', out: o}\n", [], "has no such variable"),
-        ("variables: {seed: 0}\nsteps: []\n", ["sed=1"], "no variable 'sed'; did you mean 'seed'"),
-        ("variables: {seed: 0}\nsteps: []\n", ["seed"], "--set takes name=value"),
+        ("steps: []\n", [], "has no steps"),
+        ("steps:\n- teach: videos\n", [], "the settings of teach are 'videos'"),
+        ("variables: {seed: 0}\nsteps: [{teach: {}}]\n", ["sed=1"], "no variable 'sed'; did you mean 'seed'"),
+        ("variables: {seed: 0}\nsteps: [{teach: {}}]\n", ["seed"], "--set takes name=value"),
         ("stepps: []\n", [], "is not a recipe"),
-        ("steps: []\nauthor: me\n", [], "not author"),
+        ("steps: [{teach: {}}]\nauthor: me\n", [], "not author"),
         ("steps: [", [], "is not a recipe"),
     ],
 )
@@ -63,7 +65,9 @@ def test_bad_recipes_are_refused(tmp_path: Path, text: str, assignments: list[st
 
 def test_an_unknown_recipe_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"there is no recipe .*those of this package are .*quickstart"):
-        run(tmp_path / "nothing.yaml")
+        run(Path("nothing"))
+    with pytest.raises(SettingsError, match=r"there is no recipe .*quickstart\.yaml"):
+        run(tmp_path / "quickstart.yaml")
 
 
 def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
@@ -75,4 +79,4 @@ def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
     )
     result = run(recipe, tmp_path, set=["count=1"])
     assert len(list((tmp_path / "1 videos" / "videos").glob("*.mp4"))) == 1
-    assert str(result).endswith(f"wrote {tmp_path}: all 1 steps are done")
+    assert str(result).endswith("all 1 steps are done")

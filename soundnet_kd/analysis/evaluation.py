@@ -8,7 +8,7 @@ import numpy as np
 
 from soundnet_kd.analysis.accuracy import draw_accuracy, draw_confusion
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import claim, versions
+from soundnet_kd.storage import check_claim, claim, versions
 from soundnet_kd.transfer.layers import Evaluation, chosen_layers, evaluate_layers, write_evaluation
 
 
@@ -65,8 +65,10 @@ def evaluate(
     out = Path(out)
     with FeatureCache(features) as cache:
         settings = {"layers": chosen_layers(cache, layers), "protocol": protocol, "seed": seed}
-        claim(out / "evaluate.json", {"features": cache.identity, "settings": settings, "versions": versions()})
+        made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
+    check_claim(out / "evaluate.json", made_by)
     evaluation = evaluate_layers(Path(features), layers, protocol, seed)
+    claim(out / "evaluate.json", made_by)
     write_evaluation(evaluation, out)
     draw_accuracy(evaluation, out / "accuracy_by_layer.png")
     best = evaluation.best_layer

@@ -13,7 +13,7 @@ from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.figures import COLOURS, MARKERS, drawn, readable
 from soundnet_kd.analysis.maps import MapQuality, map_quality, umap_map
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import claim, versions, write_csv, write_json
+from soundnet_kd.storage import check_claim, claim, versions, write_csv, write_json
 from soundnet_kd.transfer.layers import chosen_layers
 
 FORMAT_VERSION = 1
@@ -66,11 +66,13 @@ def project(
         wanted = chosen_layers(cache, layers)
         settings = {"layers": wanted, "supervised": supervised, "seed": seed}
         made_by = versions() | {"umap-learn": version("umap-learn")}
-        claim(out / "project.json", {"features": identity, "settings": settings, "versions": made_by})
+        claimed = {"features": identity, "settings": settings, "versions": made_by}
+        check_claim(out / "project.json", claimed)
         for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
             points = umap_map(averages, labels, seed=seed, supervised=supervised)
             quality[layer] = map_quality(averages, points, labels, seed)
+            claim(out / "project.json", claimed)
             write_csv(
                 out / f"map_{layer}.csv",
                 ("id", "label", "x", "y"),

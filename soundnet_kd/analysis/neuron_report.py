@@ -11,7 +11,7 @@ from soundnet_kd.analysis.figures import depth_colours, drawn, heat_map
 from soundnet_kd.analysis.neurons import NeuronStatistics, neuron_statistics
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import claim, versions, write_csv
+from soundnet_kd.storage import check_claim, claim, versions, write_csv
 from soundnet_kd.transfer.layers import chosen_layers
 
 _MOST_NUMBERED = 64
@@ -67,9 +67,11 @@ def neurons(
         labels, class_names, ids = cache.labels, cache.class_names, cache.ids
         wanted = chosen_layers(cache, layers)
         settings = {"layers": wanted, "percentile": percentile, "top_clips": top_clips}
-        claim(out / "neurons.json", {"features": cache.identity, "settings": settings, "versions": versions()})
+        made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
+        check_claim(out / "neurons.json", made_by)
         for layer in tqdm(wanted, desc="neurons", unit="layer"):
             found[layer] = neuron_statistics(cache[layer], labels, class_names, percentile, top_clips)
+            claim(out / "neurons.json", made_by)
             draw_neuron_classes(found[layer], layer, out / f"neurons_{layer}.png")
     write_csv(
         out / "neurons.csv",

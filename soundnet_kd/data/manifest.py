@@ -2,11 +2,15 @@
 
 import csv
 import difflib
+import io
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import find_media
+
+log = logging.getLogger(__name__)
 
 UNLABELED = -1
 NO_FOLD = 0
@@ -115,6 +119,8 @@ def _read_folder(sounds: Path) -> Manifest:
     root = sounds if sounds.is_dir() else sounds.parent
     parents = [file.relative_to(root).parent.as_posix() for file in files]
     names = () if "." in parents else tuple(sorted(set(parents)))
+    if "." in parents and len(set(parents)) > 1:
+        log.warning("%s: some sounds lie in no sub-folder, so that none is given a label", root)
     label_of = {name: index for index, name in enumerate(names)}
     clips = tuple(
         Clip(id=file.relative_to(root).as_posix(), path=file, label=label_of.get(parent, UNLABELED))
@@ -126,8 +132,12 @@ def _read_folder(sounds: Path) -> Manifest:
 def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if not table.is_file():
         raise SettingsError(f"{table} does not exist")
-    with table.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{table} is not UTF-8 text ({error.reason}); save it as CSV in UTF-8") from error
+    with io.StringIO(text, newline="") as handle:
+        reader = csv.DictReader(handle, restval="")
         found = reader.fieldnames or ()
         for column in columns:
             if column not in found:
@@ -137,6 +147,9 @@ def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         rows = list(reader)
     if not rows:
         raise FormatError(f"{table} names no sounds")
+    for number, row in enumerate(rows, start=2):
+        if not row[columns[0]]:
+            raise FormatError(f"{table}, line {number}: {columns[0]} is empty")
     return rows
 
 

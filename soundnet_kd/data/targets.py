@@ -21,6 +21,7 @@ Layout of `targets/`
     Attributes: `format_version`, `sample_rate`, and `settings` (the text of `targets.json`).
 """
 
+import hashlib
 import json
 import os
 from bisect import bisect_right
@@ -172,9 +173,10 @@ class Targets:
         )
 
     def identity(self) -> dict[str, Any]:
-        """Give what tells these targets from others: their teachers, sampling and number of clips."""
+        """Give what tells these targets from others: their teachers and sampling, and which videos they are of."""
         kept = {key: self.settings[key] for key in ("teachers", "frame_sampling", "sample_rate")}
-        return {**kept, "clips": len(self)}
+        sources = hashlib.sha256("\n".join(self.sources()).encode()).hexdigest()
+        return {**kept, "clips": len(self), "sources_sha256": sources}
 
     def sources(self) -> list[str]:
         """Give the video of every clip, in the order of the clips."""
@@ -186,12 +188,7 @@ class Targets:
         if index in self._open:
             self._open.move_to_end(index)
             return self._open[index]
-        try:
-            part = h5py.File(self.parts[index], "r")
-        except OSError as error:
-            raise FormatError(
-                f"{self.parts[index]} cannot be read ({error}); delete it and run `soundnet-kd teach` again"
-            ) from error
+        part = _open_part(self.parts[index])
         self._open[index] = part
         if len(self._open) > OPEN_PARTS:
             self._open.popitem(last=False)[1].close()
@@ -211,10 +208,29 @@ def part_file(folder: Path, number: int) -> Path:
     return folder / "parts" / f"part-{number:05d}.h5"
 
 
+def next_part_file(folder: Path) -> Path:
+    """Give the path of the part to write next: behind the last one, also where one between them was deleted."""
+    parts = part_files(folder)
+    return part_file(folder, int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0)
+
+
 def part_sources(path: Path) -> set[str]:
-    """Give the videos that a part holds clips of."""
-    with h5py.File(path, "r") as part:
+    """Give the videos that a part holds clips of.
+
+    Raises
+    ------
+    FormatError
+        If the part cannot be read.
+    """
+    with _open_part(path) as part:
         return set(part["source"].asstr()[:])
+
+
+def _open_part(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read ({error}); delete it and run `soundnet-kd teach` again") from error
 
 
 def _normalised(rows: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.storage import refuse_different
 from soundnet_kd.teachers import write_teacher
-from soundnet_kd.teachers.teacher import frame_transform, read_training
+from soundnet_kd.teachers.teacher import frame_transform, read_training, require_network
 
 HELD_OUT_EVERY = 5
 
@@ -75,6 +75,9 @@ def demo_teacher(
     RunConflictError
         If `out` holds a teacher that was trained with other settings.
     """
+    require_network(network)
+    if epochs < 1 or batch_size < 1:
+        raise SettingsError(f"epochs and batch_size are {epochs} and {batch_size}; both have to be at least 1")
     training, held_out, classes = _read(frames, input_size)
     settings = {
         "network": network,

@@ -8,6 +8,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from soundnet_kd.demo.world import (
+    EVENTS,
     SAMPLE_RATE,
     Scenario,
     make_frame,
@@ -114,4 +115,4 @@ def _name(number: int, plan: Scenario) -> str:
 
 def _fold(number: int, plan: Scenario) -> int:
     """Give the fold: sounds come in rounds through all events, so every fold has as many of each."""
-    return number // 10 % FOLDS + 1
+    return number // len(EVENTS) % FOLDS + 1

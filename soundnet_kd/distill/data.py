@@ -152,10 +152,16 @@ class TargetsDataModule(lightning.LightningDataModule):
 
 
 def held_out_videos(sources: list[str], share: float, seed: int) -> set[str]:
-    """Choose which videos are held out: by the hash of their names, so that adding videos moves none.
+    """Choose which videos are held out: those whose name's hash lies below `share`, so that adding videos moves none.
 
     At least one video is held out of two or more, unless `share` is 0; at least one is left to learn from.
     """
-    videos = sorted(set(sources), key=lambda source: hashlib.sha256(f"{seed}:{source}".encode()).digest())
-    count = min(max(round(share * len(videos)), 1), len(videos) - 1) if share > 0 else 0
-    return set(videos[:count])
+    places = {source: _place(source, seed) for source in set(sources)}
+    videos = sorted(places, key=lambda source: places[source])
+    count = sum(place < share for place in places.values())
+    return set(videos[: min(max(count, 1), len(videos) - 1)]) if share > 0 else set()
+
+
+def _place(source: str, seed: int) -> float:
+    """Give a number from 0 to 1 that a video's name decides."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{source}".encode()).digest()[:8]) / 2**64

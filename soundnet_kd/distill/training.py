@@ -1,11 +1,14 @@
 """Training a student from a targets folder, from the first step or from where it was."""
 
+import math
+import signal
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -16,11 +19,11 @@ from soundnet_kd.distill.memory import keep_freed_memory
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import Objective
 from soundnet_kd.distill.quiet import quiet_lightning
-from soundnet_kd.models import ARCHITECTURES, write_student
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, write_student
 from soundnet_kd.storage import claim, versions
 
 RUN_FILE = "run.json"
-STUDENT_FILE = "student.safetensors"
 UNTRAINED_FILE = "untrained.safetensors"
 AGREEMENT = "validation/agreement_"
 
@@ -99,7 +102,7 @@ def distill(
     workers : int
         Processes that read the targets; 0 reads in the main process.
     device : str
-        auto, cpu, cuda or mps.
+        Where it trains: auto, cpu, cuda, cuda:1, mps.
     checkpoint_minutes : float
         Longest time between two checkpoints.
 
@@ -110,6 +113,10 @@ def distill(
     FormatError
         If `targets` is not a targets folder.
     """
+    for name, value in {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}.items():
+        if value <= 0:
+            raise SettingsError(f"{name} is {value}; it has to be above 0")
+    where = choose_device(device)
     data_of = Targets(targets)
     lightning.seed_everything(seed, verbose=False)
     student = ARCHITECTURES[architecture](data_of.class_names)
@@ -133,25 +140,42 @@ def distill(
     keep_freed_memory()
     last = out / "checkpoints" / "last.ckpt"
     with quiet_lightning():
-        trainer = _trainer(out, steps, device, checkpoint_minutes, validate=len(data.validation) > 0)
+        trainer = _trainer(out, steps, where, checkpoint_minutes, validate=len(data.validation) > 0)
         module = Distillation(student, objective, learning_rate, schedule, steps)
-        trainer.fit(module, data, ckpt_path=last if last.exists() else None)
+        _fit(trainer, module, data, last)
         trainer.save_checkpoint(last)
     result = _result(out, trainer.global_step)
+    if not math.isfinite(result.last_loss):
+        raise SettingsError(
+            f"the training diverged (loss {result.last_loss}); remove {out} and try a lower --learning_rate"
+        )
     write_student(student, out / STUDENT_FILE, {**settings, "steps_done": result.steps, "loss": result.last_loss})
     return result
 
 
-def _trainer(out: Path, steps: int, device: str, checkpoint_minutes: float, validate: bool) -> lightning.Trainer:
+def _fit(trainer: lightning.Trainer, module: Distillation, data: TargetsDataModule, last: Path) -> None:
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into this and leaves the signal ignored.
+        signal.signal(signal.SIGINT, interrupt)
+        raise KeyboardInterrupt from error
+
+
+def _trainer(
+    out: Path, steps: int, device: torch.device, checkpoint_minutes: float, validate: bool
+) -> lightning.Trainer:
     checkpoints = ModelCheckpoint(
         out / "checkpoints",
         filename="{step}",
         save_last=True,
         train_time_interval=timedelta(minutes=checkpoint_minutes),
+        enable_version_counter=False,
     )
     return lightning.Trainer(
-        accelerator=device,
-        devices=1,
+        accelerator=device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
         max_steps=steps,
         logger=[csv_logger(out), TensorBoardLogger(out, "logs", version="tensorboard")],
         callbacks=[checkpoints, StepProgress()],

@@ -196,14 +196,6 @@ def write_part(
                 part[f"steps/{layer}"] = [len(array) for array in arrays]
 
 
-def is_part_of(path: Path, identity: Mapping[str, Any]) -> bool:
-    """Tell whether a part is there, whole, and made for a cache of this identity."""
-    if not path.exists():
-        return False
-    with h5py.File(path, "r") as part:
-        return bool(json.loads(part.attrs["identity"]) == json.loads(json.dumps(identity)))
-
-
 def part_failures(path: Path) -> dict[str, str]:
     """Give the reason for each sound that a part has no rows for."""
     with h5py.File(path, "r") as part:
@@ -236,7 +228,7 @@ def join_parts(
         cache.attrs["format_version"] = FORMAT_VERSION
         cache.attrs["identity"] = json.dumps(identity)
         cache["id"] = np.array([clip.id for clip in clips], dtype=text)
-        cache["path"] = np.array([str(clip.path) for clip in clips], dtype=text)
+        cache["path"] = np.array([str(clip.path.resolve()) for clip in clips], dtype=text)
         cache["label"] = np.array([clip.label for clip in clips], dtype=np.int64)
         cache["fold"] = np.array([clip.fold for clip in clips], dtype=np.int64)
         cache["class_names"] = np.array(list(class_names), dtype=text)

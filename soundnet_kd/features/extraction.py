@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest, read_manifest
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features.cache import FeatureCache, is_part_of, join_parts, part_failures, write_part
+from soundnet_kd.features.cache import FeatureCache, join_parts, part_failures, write_part
 from soundnet_kd.models import Preprocessing, SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import refuse_different, versions, write_failures
+from soundnet_kd.storage import claim, refuse_different, versions, write_failures
 
 CLIPS_PER_PART = 256
 """Sounds between two moments at which a killed run can go on."""
@@ -47,7 +47,7 @@ def extract(
     layers: Sequence[str] | None = None,
     sequences: bool = False,
     batch_size: int = 8,
-    workers: int = 1,
+    workers: int = 0,
     device: str = "auto",
 ) -> ExtractResult:
     """Keep the layers of a student for every sound of a data set.
@@ -83,6 +83,10 @@ def extract(
         If not a single sound could be read.
     """
     out = Path(out)
+    if out.is_dir():
+        raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
+    if batch_size < 1:
+        raise SettingsError(f"batch_size is {batch_size}; a batch has at least one sound")
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(Path(sounds))
     network = student.eval() if isinstance(student, SoundNet) else load_student(student)
     wanted = network.layers if layers is None else tuple(layers)
@@ -96,11 +100,13 @@ def extract(
             return ExtractResult(out, len(cache.ids), wanted, cache.failures)
 
     parts_folder = out.with_name(f"{out.name}.parts")
+    claim(parts_folder / "identity.json", identity)
     parts = _write_parts(parts_folder, network.to(choose_device(device)), manifest, identity, batch_size, workers)
     failures = {clip_id: reason for part in parts for clip_id, reason in part_failures(part).items()}
     clips = [clip for clip in manifest.clips if clip.id not in failures]
     write_failures(failures_file(out), failures)
     if not clips:
+        shutil.rmtree(parts_folder)
         raise MediaError(
             f"none of the {len(manifest)} sounds could be read, such as: {next(iter(failures.values()))} "
             f"(see {failures_file(out)})"
@@ -118,19 +124,19 @@ def failures_file(out: Path) -> Path:
 def _write_parts(
     folder: Path, student: SoundNet, manifest: Manifest, identity: Mapping[str, Any], batch_size: int, workers: int
 ) -> list[Path]:
-    """Write what is missing of the parts; a part of another identity is written anew."""
+    """Write what is missing of the parts."""
     runs = [manifest.clips[first : first + CLIPS_PER_PART] for first in range(0, len(manifest), CLIPS_PER_PART)]
     parts = [folder / f"part-{number:05d}.h5" for number in range(len(runs))]
-    missing = [(part, run) for part, run in zip(parts, runs, strict=True) if not is_part_of(part, identity)]
+    missing = [(part, run) for part, run in zip(parts, runs, strict=True) if not part.exists()]
     waiting = [clip for _, run in missing for clip in run]
     sounds = iter(_read(waiting, student.preprocessing, workers))
-    layers = identity["settings"]["layers"]
+    layers, sequences = identity["settings"]["layers"], identity["settings"]["sequences"]
     with tqdm(total=len(manifest), initial=len(manifest) - len(waiting), desc="extract", unit="sound") as progress:
         for part, run in missing:
             rows: dict[str, dict[str, NDArray[np.float32]]] = {}
             failures: dict[str, str] = {}
             for batch in _batches(islice(sounds, len(run)), batch_size, failures):
-                rows |= _listen(student, batch, layers)
+                rows |= _listen(student, batch, layers, sequences)
                 progress.update(len(batch))
             progress.update(len(failures))
             heard = [rows[clip.id] for clip in run if clip.id not in failures]
@@ -186,9 +192,9 @@ def _batches(
 
 @torch.inference_mode()
 def _listen(
-    student: SoundNet, batch: Mapping[str, NDArray[np.float32]], layers: Sequence[str]
+    student: SoundNet, batch: Mapping[str, NDArray[np.float32]], layers: Sequence[str], sequences: bool
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Give each sound's layers, (steps, channels) each."""
+    """Give each sound's layers, (steps, channels) each; without `sequences` their average, (1, channels)."""
     device = next(student.parameters()).device
     waveforms = torch.stack([student.preprocessing(waveform) for waveform in batch.values()])
     answers = {

@@ -3,10 +3,11 @@
 from soundnet_kd.models.device import choose_device
 from soundnet_kd.models.preprocessing import Preprocessing
 from soundnet_kd.models.soundnet import ARCHITECTURES, SoundNet, SoundNet5, SoundNet8
-from soundnet_kd.models.student_file import read_student, write_student
+from soundnet_kd.models.student_file import STUDENT_FILE, read_student, write_student
 
 __all__ = [
     "ARCHITECTURES",
+    "STUDENT_FILE",
     "Preprocessing",
     "SoundNet",
     "SoundNet5",

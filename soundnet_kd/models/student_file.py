@@ -20,6 +20,8 @@ from soundnet_kd.models.soundnet import ARCHITECTURES, SoundNet
 from soundnet_kd.storage import whole
 
 FORMAT_VERSION = 1
+STUDENT_FILE = "student.safetensors"
+"""Name of the student in a run folder."""
 
 
 def write_student(student: SoundNet, path: Path, training: Mapping[str, Any]) -> None:

@@ -75,7 +75,7 @@ def read_clips(path: Path, sample_rate: int) -> Iterator[UnlabelledClip]:
         raise MediaError(
             f"{path.name} has only {duration:.2f} s of sound and pictures together; {LEAST_SECONDS:g} s are needed"
         )
-    samples = np.round(waveform * 32767.0).clip(-32768, 32767).astype(np.int16)
+    samples = np.round(waveform * 2.0**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
     audible = 0
     for clip in cut(duration):
         sound = samples[round(clip.start_seconds * sample_rate) : round(clip.end_seconds * sample_rate)]

@@ -1,5 +1,6 @@
 """The teacher stage: from a folder of videos to a folder of targets."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +16,7 @@ from soundnet_kd.data.targets import (
     STEP_SECONDS,
     LabelledClip,
     Targets,
-    part_file,
+    next_part_file,
     part_files,
     part_sources,
     write_part,
@@ -116,12 +117,17 @@ def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips
         raise SettingsError(
             "teach needs at least one teacher: give --objects or --scenes, such as --objects resnet50:IMAGENET1K_V2"
         )
+    if clips_per_part < 1:
+        raise SettingsError(f"clips_per_part is {clips_per_part}; a file of targets holds at least one clip")
     files = find_media(videos)
     root = videos if videos.is_dir() else videos.parent
     settings = {
         "format_version": FORMAT_VERSION,
         "videos": str(root.resolve()),
-        "teachers": {name: dict(teacher.identity) for name, teacher in teachers.items()},
+        "teachers": {
+            name: {**teacher.identity, "class_names_sha256": _hash(teacher.class_names)}
+            for name, teacher in teachers.items()
+        },
         "frame_sampling": {"clip_seconds": CLIP_SECONDS, "step_seconds": STEP_SECONDS, "frame": "middle of the step"},
         "sample_rate": SAMPLE_RATE,
         "clips_per_part": clips_per_part,
@@ -136,7 +142,7 @@ def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips
     pending: list[LabelledClip] = []
 
     def write_pending() -> None:
-        write_part(part_file(out, len(part_files(out))), pending, names, SAMPLE_RATE, settings)
+        write_part(next_part_file(out), pending, names, SAMPLE_RATE, settings)
         labelled.update(clip.source for clip in pending)
         pending.clear()
 
@@ -162,6 +168,10 @@ def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips
             f"(see {out / FAILURES_FILE})"
         )
     return TeachResult(out, len(labelled), len(Targets(out)), failures)
+
+
+def _hash(names: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _label(source: str, clips: Iterable[UnlabelledClip], teachers: Mapping[str, Teacher]) -> Iterator[LabelledClip]:

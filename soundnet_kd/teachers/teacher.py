@@ -84,7 +84,8 @@ def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
     spec : str
         `NETWORK:WEIGHTS`, where WEIGHTS is a member of the network's weights enum (`resnet50:IMAGENET1K_V2`, fetched
         once into torch's cache) or a file with its state dict (`mobilenet_v2:weights.pth`); or a file alone that
-        `write_teacher` wrote and that describes itself.
+        `write_teacher` wrote and that describes itself. Frames for a file of weights are prepared as for the network's
+        first set of torchvision weights.
     class_names : Path, optional
         A text file with a class a line, for a file of weights; without it the network must have ImageNet's 1000.
 
@@ -103,10 +104,7 @@ def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
             f"teacher {spec!r} should be NETWORK:WEIGHTS, such as resnet50:IMAGENET1K_V2 or resnet18:FILE, "
             "or an existing file"
         )
-    known = models.list_models(module=models)
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise SettingsError(f"torchvision has no classification network {name!r}; did you mean {nearest!r}?")
+    require_network(name)
     if Path(weights).is_file():
         return _load_file(name, Path(weights), class_names)
     return _load_enum(name, weights)
@@ -143,6 +141,14 @@ def write_teacher(
     }
     with whole(path) as partial:
         safetensors.torch.save_file(network.state_dict(), partial, metadata)
+
+
+def require_network(name: str) -> None:
+    """Raise SettingsError, with the nearest name, if torchvision has no classification network `name`."""
+    known = models.list_models(module=models)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise SettingsError(f"torchvision has no classification network {name!r}; did you mean {nearest!r}?")
 
 
 def read_training(path: Path) -> dict[str, Any]:
@@ -199,7 +205,7 @@ def _load_enum(name: str, member: str) -> Teacher:
         raise SettingsError(f"{name} has no weights {member!r} and there is no such file; did you mean {nearest!r}?")
     weights = enum[member]
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
+        network: nn.Module = models.get_model(name, weights=weights)
     except (URLError, OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise SettingsError(
@@ -208,7 +214,7 @@ def _load_enum(name: str, member: str) -> Teacher:
         ) from error
     names = tuple(weights.meta["categories"])
     identity = {"network": name, "weights": member, "url": weights.url}
-    return Teacher(_build(name, len(names), state, Path(member)), weights.transforms(), names, identity)
+    return Teacher(network.eval(), weights.transforms(), names, identity)
 
 
 def _read_state_dict(path: Path) -> Mapping[str, Any]:

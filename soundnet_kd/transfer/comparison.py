@@ -46,10 +46,12 @@ def compare(results: Path, baseline: Path, out: Path, names: list[str] | None = 
     Raises
     ------
     SettingsError
-        If the two have no layer in common, or other classes or another protocol.
+        If the two have no layer in common, or other sounds, classes or another protocol.
     """
+    if names is not None and len(names) != 2:
+        raise SettingsError(f"names are two, for the baseline and the results, not {len(names)}")
     before, after = _read(baseline), _read(results)
-    for key in ("classes", "protocol"):
+    for key in ("classes", "sounds", "protocol"):
         if before[key] != after[key]:
             raise SettingsError(f"{baseline} and {results} cannot be compared: their {key} differ")
     rows = tuple(
@@ -72,6 +74,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return {
             "classes": content["classes"],
+            "sounds": content["source"]["identity"]["sounds"],
             "protocol": {result["protocol"] for result in content["results"]},
             "accuracy": {result["layer"]: result["accuracy"] for result in content["results"]},
         }

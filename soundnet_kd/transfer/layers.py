@@ -99,7 +99,7 @@ def evaluate_layers(
             labels=labels,
             folds=folds,
             source={
-                "features": str(features),
+                "features": str(features.resolve()),
                 "identity": cache.identity,
                 "folds": origin,
                 "seed": seed,

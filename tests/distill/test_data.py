@@ -57,12 +57,12 @@ def test_the_seed_decides() -> None:
 def test_held_out_videos_stay_when_others_come() -> None:
     names = [f"video {number}.mp4" for number in range(200)]
     held = held_out_videos(names, 0.1, seed=0)
-    assert len(held) == 20
+    assert 8 <= len(held) <= 32  # 20 expected, the deviation of a binomial is 4.2
     assert held_out_videos(list(reversed(names)), 0.1, seed=0) == held
     more = held_out_videos([*names, *(f"more {number}.mp4" for number in range(20))], 0.1, seed=0)
-    assert len(held & more) >= 15
+    assert more & set(names) == held
 
 
-@pytest.mark.parametrize(("videos", "share", "count"), [(1, 0.5, 0), (2, 0.01, 1), (3, 0.99, 2), (10, 0.0, 0)])
+@pytest.mark.parametrize(("videos", "share", "count"), [(1, 0.5, 0), (2, 1e-9, 1), (3, 0.999999, 2), (10, 0.0, 0)])
 def test_something_is_always_left_to_learn_from(videos: int, share: float, count: int) -> None:
     assert len(held_out_videos([str(number) for number in range(videos)], share, seed=0)) == count
