@@ -94,7 +94,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
     parser = parser_for(name)
     try:
         if isinstance(values, Mapping):
-            parsed = parser.parse_object(_as_texts(values, parser))
+            parsed = parser.parse_object(_as_wanted(values, parser))
         else:
             parsed = parser.parse_args(_config_first(values))
     except argparse.ArgumentError as error:
@@ -139,12 +139,17 @@ def _plain(kind: Any) -> Any:
     return str if takes_object else kind
 
 
-def _as_texts(values: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
-    """Turn numbers back into text where text or a path is wanted: YAML makes a folder called 2024 a number."""
-    texts = {action.dest for action in parser._actions if getattr(action, "_wants_text", False)}
-    return {
+def _as_wanted(values: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
+    """Forgive what YAML makes easy to write: a folder called 2024, which is a number, and a list of one, bare."""
+    wanted = {action.dest: action for action in parser._actions}
+    texts = {name for name, action in wanted.items() if getattr(action, "_wants_text", False)}
+    lists = {name for name, action in wanted.items() if action.nargs == "+"}
+    numbers_as_texts = {
         name: str(value) if name in texts and isinstance(value, int | float) else value
         for name, value in values.items()
+    }
+    return {
+        name: [value] if name in lists and isinstance(value, str) else value for name, value in numbers_as_texts.items()
     }
 
 

@@ -100,3 +100,9 @@ def test_print_config_gives_a_file_that_config_takes(tmp_path: Path) -> None:
     config = tmp_path / "distill.yaml"
     config.write_text(done.stdout)
     assert parse("distill", ["--config", str(config), "t"])["steps"] == 5
+
+
+def test_yaml_may_write_numbers_for_names_and_one_for_a_list() -> None:
+    values = parse("extract", {"sounds": 2024, "student": "s", "out": "o", "layers": "conv5"})
+    assert values["sounds"] == "2024"
+    assert values["layers"] == ["conv5"]

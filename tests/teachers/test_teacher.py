@@ -96,13 +96,12 @@ def test_wrong_names_are_refused_with_the_nearest(spec: str, message: str) -> No
 
 @pytest.mark.real
 def test_real_imagenet_weights_see_the_same_in_two_encodings(real_data: Path) -> None:
-    """MDN's rabbit is there as VP8 and, at another size, as H.264; its segment000.ts shows a clock."""
+    """MDN's rabbit is there as VP8 and, at another size, as H.264."""
     teacher = load_teacher(f"mobilenet_v2:{real_data / 'teachers' / 'mobilenet_v2_imagenet.pth'}")
     assert len(teacher.class_names) == 1000
     assert teacher.class_names[0] == "tench"
-    names = ("learning-area__rabbit.webm", "learning-area__rabbit320.mp4", "dom-examples__segment000.ts")
-    images = [read_frames(real_data / "videos" / name, [2.5 if "rabbit" in name else 6.0])[0].image for name in names]
-    vp8, h264, clock = teacher.label(images)
+    names = ("learning-area__rabbit.webm", "learning-area__rabbit320.mp4")
+    images = [read_frames(real_data / "videos" / name, [2.5])[0].image for name in names]
+    vp8, h264 = teacher.label(images)
     assert vp8.argmax() == h264.argmax()
     assert np.abs(vp8 - h264).sum() < 0.5
-    assert "clock" in teacher.class_names[clock.argmax()]
