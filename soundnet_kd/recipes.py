@@ -89,8 +89,8 @@ def quickstart(
     out : Path
         Folder to write to.
     videos : Path, optional
-        Your own videos in place of the world's; give --objects or --scenes with them, since the world's teachers know
-        nothing of real pictures.
+        Your own videos in place of the world's. The world's teachers know nothing of real pictures: give --objects or
+        --scenes too, if weights are at hand.
     objects : str, optional
         A torchvision network as object teacher in place of the world's, such as resnet18:IMAGENET1K_V1 (fetched once),
         or NETWORK:FILE with ImageNet's classes.
@@ -106,9 +106,9 @@ def quickstart(
     values: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
     own_teachers = objects is not None or scenes is not None
     if videos is not None and not own_teachers:
-        raise SettingsError(
-            "the demonstration world's teachers know nothing of real pictures; with --videos give --objects or "
-            "--scenes, such as --objects resnet18:IMAGENET1K_V1"
+        log.warning(
+            "The demonstration world's teachers know nothing of real pictures, so what they say of yours means little; "
+            "add --objects resnet18:IMAGENET1K_V1 for labels that mean something."
         )
     if own_teachers:
         values |= {"objects": objects, "scenes": scenes}
@@ -116,7 +116,7 @@ def quickstart(
     unused = {"demo-teacher"} if own_teachers else set()
     if videos is not None:
         values["videos_made"] = 0
-        unused |= {"demo-world"} if sounds is not None else set()
+        unused |= {"demo-world"} if own_teachers and sounds is not None else set()
     else:
         log.info("This is a demonstration on a made-up world of sprites and synthetic sounds.")
     needed = tuple(step for step in recipe.steps if step[0] not in unused)

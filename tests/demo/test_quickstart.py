@@ -1,13 +1,15 @@
 """The quickstart's whole route, on a world small enough for a test."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from soundnet_kd import FeatureCache
 from soundnet_kd.data import Targets
-from soundnet_kd.recipes import read_recipe, run_steps
+from soundnet_kd.demo import demo_teacher, demo_world
+from soundnet_kd.recipes import quickstart, read_recipe, run_steps
 
 
 @pytest.mark.slow
@@ -32,3 +34,23 @@ def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
     assert table.splitlines()[-1] == "all 12 steps are done"
     again = run_steps(read_recipe(Path("quickstart")), values)
     assert str(again) == table
+
+
+@pytest.mark.slow
+def test_ones_own_videos_and_teacher(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With videos, teacher and sounds of one's own nothing of the world is made, and nothing is warned of."""
+    demo_world(tmp_path / "world", videos=4, frames_per_event=5, sounds_per_event=5)
+    demo_teacher(tmp_path / "world" / "frames" / "scenes", tmp_path / "scenes.safetensors", epochs=1)
+    recipe = read_recipe(Path("quickstart"))
+    short = replace(recipe, variables={**recipe.variables, "steps": 2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("soundnet_kd.recipes.read_recipe", lambda path: short)
+        quickstart(
+            tmp_path / "run",
+            videos=tmp_path / "world" / "videos",
+            scenes=str(tmp_path / "scenes.safetensors"),
+            sounds=tmp_path / "world" / "sounds.csv",
+        )
+        assert not (tmp_path / "run" / "world").exists()
+        assert list(Targets(tmp_path / "run" / "targets").class_names) == ["scenes"]
+        assert "means little" not in caplog.text

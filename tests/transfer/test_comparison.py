@@ -43,7 +43,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare(write_results(tmp_path / "b", {"conv1": 0.5}, classes=("a", "c")), before, tmp_path / "t.csv")
     with pytest.raises(SettingsError, match="their protocol differ"):
         compare(write_results(tmp_path / "c", {"conv1": 0.5}, protocol="power"), before, tmp_path / "t.csv")
-    with pytest.raises(SettingsError, match="there is no .*none; make it with"):
+    with pytest.raises(SettingsError, match=r"there is no .*none; make it with"):
         compare(tmp_path / "none", before, tmp_path / "t.csv")
     write_json(tmp_path / "d" / "results.json", {"x": 1})
     with pytest.raises(FormatError, match="'classes' is missing"):
