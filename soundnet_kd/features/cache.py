@@ -18,7 +18,7 @@ that made the file).
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,9 +27,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data import Clip
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.storage import whole
 
 FORMAT_VERSION = 1
 
@@ -105,7 +103,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
     @property
     def failures(self) -> dict[str, str]:
         """Id of each sound of the manifest that could not be read, and the reason."""
-        return _read_failures(self._file)
+        return read_failures(self._file)
 
     def sequence(self, index: int, layer: str) -> NDArray[np.float32]:
         """Give one sound's whole sequence of a layer.
@@ -165,102 +163,6 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
             )
 
 
-def write_part(
-    path: Path,
-    rows: Mapping[str, Sequence[NDArray[np.float32]]],
-    failures: Mapping[str, str],
-    identity: Mapping[str, Any],
-) -> None:
-    """Write the features of a run of sounds, to be joined by `join_parts`.
-
-    Parameters
-    ----------
-    path : Path
-    rows : mapping from layer to a (steps, channels) array for each sound that could be read
-    failures : mapping from clip id to the reason why it could not
-    identity : mapping
-        As in the cache.
-    """
-    with whole(path) as partial, h5py.File(partial, "w") as part:
-        part.attrs["identity"] = json.dumps(identity)
-        _write_failures(part, failures)
-        sequences = identity["settings"]["sequences"]
-        for layer, arrays in rows.items():
-            if not arrays:
-                continue
-            part[f"layers/{layer}"] = np.stack([array.mean(axis=0, dtype=np.float64) for array in arrays]).astype(
-                np.float32
-            )
-            if sequences:
-                part[f"sequences/{layer}"] = np.concatenate(arrays)
-                part[f"steps/{layer}"] = [len(array) for array in arrays]
-
-
-def part_failures(path: Path) -> dict[str, str]:
-    """Give the reason for each sound that a part has no rows for."""
-    with h5py.File(path, "r") as part:
-        return _read_failures(part)
-
-
-def join_parts(
-    path: Path,
-    parts: Sequence[Path],
-    clips: Sequence[Clip],
-    class_names: Sequence[str],
-    failures: Mapping[str, str],
-    identity: Mapping[str, Any],
-) -> None:
-    """Write the cache from its parts, whole or not at all; one part at a time is in memory.
-
-    Parameters
-    ----------
-    path : Path
-    parts : sequence of Path
-        In order.
-    clips : sequence of Clip
-        Those that the parts have rows for, in order.
-    class_names, failures, identity
-        As in the cache.
-    """
-    layers = identity["settings"]["layers"]
-    text = h5py.string_dtype()
-    with whole(path) as partial, h5py.File(partial, "w") as cache:
-        cache.attrs["format_version"] = FORMAT_VERSION
-        cache.attrs["identity"] = json.dumps(identity)
-        cache["id"] = np.array([clip.id for clip in clips], dtype=text)
-        cache["path"] = np.array([str(clip.path.resolve()) for clip in clips], dtype=text)
-        cache["label"] = np.array([clip.label for clip in clips], dtype=np.int64)
-        cache["fold"] = np.array([clip.fold for clip in clips], dtype=np.int64)
-        cache["class_names"] = np.array(list(class_names), dtype=text)
-        _write_failures(cache, failures)
-        steps: dict[str, list[int]] = {layer: [] for layer in layers}
-        for part_path in parts:
-            with h5py.File(part_path, "r") as part:
-                for layer in part.get("layers", ()):
-                    _append(cache, f"layers/{layer}", part[f"layers/{layer}"][:])
-                for layer in part.get("sequences", ()):
-                    _append(cache, f"sequences/{layer}", part[f"sequences/{layer}"][:])
-                    steps[layer] += list(part[f"steps/{layer}"][:])
-        if identity["settings"]["sequences"]:
-            for layer, counts in steps.items():
-                cache[f"step_end/{layer}"] = np.cumsum(counts)
-
-
-def _append(cache: h5py.File, name: str, rows: NDArray[np.float32]) -> None:
-    if name not in cache:
-        chunk = (min(256, max(1, len(rows))), rows.shape[1])
-        cache.create_dataset(name, data=rows, maxshape=(None, rows.shape[1]), chunks=chunk)
-        return
-    dataset = cache[name]
-    dataset.resize(len(dataset) + len(rows), axis=0)
-    dataset[-len(rows) :] = rows
-
-
-def _write_failures(file: h5py.File, failures: Mapping[str, str]) -> None:
-    text = h5py.string_dtype()
-    file["failures/id"] = np.array(list(failures), dtype=text)
-    file["failures/reason"] = np.array(list(failures.values()), dtype=text)
-
-
-def _read_failures(file: h5py.File) -> dict[str, str]:
+def read_failures(file: h5py.File) -> dict[str, str]:
+    """Give the reason for each sound that a cache, or a part of one, has no rows for."""
     return dict(zip(file["failures/id"].asstr()[:], file["failures/reason"].asstr()[:], strict=True))

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest, read_manifest
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features.cache import FeatureCache, join_parts, part_failures, write_part
+from soundnet_kd.features.cache import FeatureCache
+from soundnet_kd.features.parts import join_parts, part_failures, write_part
 from soundnet_kd.models import Preprocessing, SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import claim, refuse_different, versions, write_failures

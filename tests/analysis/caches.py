@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
-from soundnet_kd.features.cache import join_parts, write_part
+from soundnet_kd.features.parts import join_parts, write_part
 
 
 def write_cache(
