@@ -67,6 +67,23 @@ def test_weights_in_a_file_with_a_class_list(tmp_path: Path, layout: str) -> Non
         load_teacher(f"shufflenet_v2_x0_5:{tmp_path / 'weights.pth'}")
 
 
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "googlenet"])
+def test_weights_of_an_enum_come_from_torchs_cache(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was fetched once works without network, and googlenet keeps the input transform of its weights."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = models.get_model_weights(name)["IMAGENET1K_V1"]
+    cached = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
+    cached.parent.mkdir(parents=True)
+    options = {"init_weights": False} if name == "googlenet" else {}
+    torch.save(models.get_model(name, weights=None, **options).state_dict(), cached)
+    teacher = load_teacher(f"{name}:IMAGENET1K_V1")
+    assert teacher.class_names == tuple(weights.meta["categories"])
+    assert getattr(teacher.network, "transform_input", None) is (True if name == "googlenet" else None)
+    rows = teacher.label([np.zeros((300, 400, 3), np.uint8)])
+    assert rows.shape == (1, 1000)
+    np.testing.assert_allclose(rows.sum(), 1, rtol=1e-5)
+
+
 def test_a_hostile_file_is_not_opened(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
 
