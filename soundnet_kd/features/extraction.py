@@ -141,7 +141,7 @@ def _write_parts(
                 progress.update(len(batch))
             progress.update(len(failures))
             heard = [rows[clip.id] for clip in run if clip.id not in failures]
-            write_part(part, {layer: [row[layer] for row in heard] for layer in layers}, failures, identity)
+            write_part(part, {layer: [row[layer] for row in heard] for layer in layers}, failures, sequences)
     return parts
 
 

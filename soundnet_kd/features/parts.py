@@ -18,7 +18,7 @@ def write_part(
     path: Path,
     rows: Mapping[str, Sequence[NDArray[np.float32]]],
     failures: Mapping[str, str],
-    identity: Mapping[str, Any],
+    sequences: bool,
 ) -> None:
     """Write the features of a run of sounds, to be joined by `join_parts`.
 
@@ -27,13 +27,11 @@ def write_part(
     path : Path
     rows : mapping from layer to a (steps, channels) array for each sound that could be read
     failures : mapping from clip id to the reason why it could not
-    identity : mapping
-        As in the cache.
+    sequences : bool
+        Whether the arrays themselves are kept beside their averages.
     """
     with whole(path) as partial, h5py.File(partial, "w") as part:
-        part.attrs["identity"] = json.dumps(identity)
         _write_failures(part, failures)
-        sequences = identity["settings"]["sequences"]
         for layer, arrays in rows.items():
             if not arrays:
                 continue

@@ -23,7 +23,7 @@ def write_cache(
         "settings": {"layers": list(layers), "sequences": False},
     }
     part = path.with_suffix(".part")
-    write_part(part, {layer: [row[None] for row in rows] for layer, rows in layers.items()}, {}, identity)
+    write_part(part, {layer: [row[None] for row in rows] for layer, rows in layers.items()}, {}, sequences=False)
     clips = [
         Clip(id=f"clip-{index}", path=Path(f"clip-{index}.wav"), label=label, fold=fold)
         for index, (label, fold) in enumerate(zip(labels, folds, strict=True))

@@ -13,6 +13,7 @@ import torch
 from soundnet_kd import SoundNet8, load_student
 from soundnet_kd.distill import distill
 from soundnet_kd.distill.history import read_history
+from soundnet_kd.distill.module import cosine_factor
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.student_file import read_training
 from tests.targets import CLASSES, make_clip, make_targets
@@ -71,6 +72,25 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(run: Path, targets: Path
     assert load_student(out).fingerprint() == load_student(run).fingerprint()
     losses = [row["train/loss"] for row in read_history(out)]
     assert losses == [row["train/loss"] for row in read_history(run)]
+
+
+@pytest.mark.parametrize(("step", "factor"), [(0, 0.1), (4, 0.5), (9, 1.0), (10, 1.0), (55, 0.5), (100, 0.0)])
+def test_the_cosine_schedule_by_hand(step: int, factor: float) -> None:
+    """Of 100 steps the first ten warm up; half a cosine goes over the other 90."""
+    assert cosine_factor(step, 100) == pytest.approx(factor)
+
+
+def test_an_interrupted_run_says_that_it_can_go_on(targets: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "soundnet_kd.cli", "distill", str(targets), "--out", str(tmp_path / "run")]
+    options = ["--steps", "1000", "--batch_size", "2", "--device", "cpu"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "1/1000" not in process.stderr.readline(300):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "the same command goes on where it was" in rest
 
 
 def test_other_settings_are_refused_and_nothing_is_lost(run: Path, targets: Path) -> None:
