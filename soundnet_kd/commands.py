@@ -99,7 +99,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
             parsed = parser.parse_args(_config_first(values))
     except argparse.ArgumentError as error:
         raise SettingsError(_one_line(name, str(error), parser)) from error
-    arguments = parsed.as_dict()
+    arguments = vars(parser.instantiate(parsed))
     return {key: value for key, value in arguments.items() if key not in ("config", "debug")}
 
 

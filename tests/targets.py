@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.data import LabelledClip, write_part
-from soundnet_kd.data.targets import FORMAT_VERSION, SETTINGS_FILE, part_file
+from soundnet_kd.data.parts import FORMAT_VERSION, part_file
+from soundnet_kd.data.targets import SETTINGS_FILE
 from soundnet_kd.storage import claim
 
 CLASSES = {"objects": ("cat", "dog", "car"), "scenes": ("street", "field")}

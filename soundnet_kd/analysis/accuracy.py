@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.figures import COLOURS, GREY, drawn, heat_map
+from soundnet_kd.figures import COLOURS, GREY, drawn, heat_map
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.layers import Evaluation
 

@@ -1,8 +1,9 @@
-"""Feed the targets to the student: clips of exactly 20 s and four label steps, split by video."""
+"""Feed the targets to the student: clips of exactly 20 s and four label steps, in an order that the seed decides."""
 
-import hashlib
 from collections.abc import Iterator
-from itertools import chain, count, islice
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
 
 import lightning
 import numpy as np
@@ -12,14 +13,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets
-from soundnet_kd.errors import SettingsError
-from soundnet_kd.models import Preprocessing
+from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.distill.split import held_out_clips
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 Example = tuple[Tensor, dict[str, Tensor]]
+"""(1, samples) int16, or float32 in ±1; per teacher (classes, 4) float32."""
 
 
-def fill(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+def fill(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
     """Make a clip of k label steps 20 s long and four steps long, as the paper's data loader did.
 
     The sound is padded with zeros (or cut) to k x 5 s; then sound and labels are repeated from their start until they
@@ -27,70 +29,137 @@ def fill(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.float32], dic
 
     Returns
     -------
-    waveform : (20 s of samples,) float32 in ±1
+    sound : (20 s of samples,) int16
     targets : dict from teacher to (4, classes) float32
     """
-    steps = len(clip.frame_seconds)
-    span = round(steps * STEP_SECONDS * sample_rate)
-    sound = np.zeros(span, dtype=np.float32)
+    span = round(len(clip.frame_seconds) * STEP_SECONDS * sample_rate)
     kept = clip.sound[:span]
-    sound[: len(kept)] = kept / np.float32(32768.0)
-    waveform = np.resize(sound, round(CLIP_SECONDS * sample_rate))
-    return waveform, {name: np.resize(rows, (STEPS, rows.shape[1])) for name, rows in clip.distributions.items()}
+    padded = np.pad(kept, (0, span - len(kept)))
+    sound = np.resize(padded, round(CLIP_SECONDS * sample_rate))
+    return sound, {name: np.resize(rows, (STEPS, rows.shape[1])) for name, rows in clip.distributions.items()}
 
 
-class TargetsDataset(Dataset[Example]):
-    """Targets as the network and its loss want them: ((1, samples), {teacher: (classes, 4)})."""
+class HeldOutClips(Dataset[Example]):
+    """Targets as the student and its loss want them, unchanged."""
 
-    def __init__(self, targets: Targets, preprocessing: Preprocessing) -> None:
+    def __init__(self, targets: Targets) -> None:
         self.targets = targets
-        self.preprocessing = preprocessing
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        waveform, distributions = fill(self.targets[index], self.targets.sample_rate)
-        return self.preprocessing(waveform), {
-            name: torch.from_numpy(np.ascontiguousarray(rows.T)) for name, rows in distributions.items()
-        }
+        sound, distributions = fill(self.targets[index], self.targets.sample_rate)
+        return _tensors(sound, distributions)
 
 
-class ShuffledBatches(Sampler[list[int]]):
-    """Batches of clip indices for every step of a training, repeatable from the seed and able to start at any step.
+class TrainingStream(Dataset[Example]):
+    """An endless stream of training clips: every position of it always holds the same clip, varied in the same way.
 
-    The clips are shuffled anew for every pass over them; a batch may hold the end of one pass and the start of another.
+    The clips are shuffled anew for every pass over them. Whoever reads a position, in whatever process, gets the same;
+    that is what makes a training repeatable, resumable at any step, and independent of workers and devices.
 
     Parameters
     ----------
-    clips : int
-    batch_size : int
-    steps : int
-        Of the whole training.
+    targets : Targets
+    clips : (clips,) int
+        Those to learn from.
+    augmentation : Augmentation
     seed : int
-    first_step : int
-        The step to start at: batches before it are left out, those after it are as if they had been given.
     """
 
-    def __init__(self, clips: int, batch_size: int, steps: int, seed: int, first_step: int = 0) -> None:
+    def __init__(self, targets: Targets, clips: NDArray[np.intp], augmentation: Augmentation, seed: int) -> None:
+        self.targets = targets
         self.clips = clips
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def index_at(self, position: int) -> int:
+        """Give the clip at a position."""
+        number, place = divmod(position, len(self.clips))
+        return int(self.clips[_order(self.seed, number, len(self.clips))[place]])
+
+    def __getitem__(self, position: int) -> Example:
+        sound, distributions = self._filled(self.index_at(position))
+        if not self.augmentation:
+            return _tensors(sound, distributions)
+        rng = np.random.default_rng((self.seed, position, 1))
+        waveform, distributions = self.augmentation(
+            (_in_one(sound), distributions),
+            lambda: self._another(rng),
+            self.targets.sample_rate,
+            rng,
+        )
+        return _tensors(waveform, distributions)
+
+    def _another(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        sound, distributions = self._filled(int(rng.choice(self.clips)))
+        return _in_one(sound), distributions
+
+    def _filled(self, index: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
+        return fill(self.targets[index], self.targets.sample_rate)
+
+
+class StreamBatches(Sampler[list[int]]):
+    """Positions of the training stream, batch by batch: one rank's share of every optimizer step.
+
+    A step always takes the same `batch_size` positions. They are cut into as many equal pieces as there are ranks times
+    accumulated batches, so that all ranks have equally many batches of the same size and none waits for ever.
+
+    Parameters
+    ----------
+    batch_size : int
+        Clips of a step, over all ranks.
+    steps : int
+        Of the whole training.
+    first_step : int
+        The step to start at.
+    accumulate : int
+        Batches whose gradients make one step.
+    rank, ranks : int
+        Which of the processes this is, and how many there are.
+    """
+
+    def __init__(
+        self, batch_size: int, steps: int, first_step: int = 0, accumulate: int = 1, rank: int = 0, ranks: int = 1
+    ) -> None:
         self.batch_size = batch_size
         self.steps = steps
-        self.seed = seed
         self.first_step = first_step
+        self.accumulate = accumulate
+        self.rank = rank
+        self.ranks = ranks
 
     def __len__(self) -> int:
-        return self.steps
+        return self.steps * self.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
-        first, skipped = divmod(self.first_step * self.batch_size, self.clips)
-        order = islice(chain.from_iterable(map(self._shuffled, count(first))), skipped, None)
-        for _ in range(self.first_step, self.steps):
-            yield list(islice(order, self.batch_size))
+        piece = self.batch_size // (self.accumulate * self.ranks)
+        for step in range(self.first_step, self.steps):
+            for number in range(self.accumulate):
+                first = step * self.batch_size + (number * self.ranks + self.rank) * piece
+                yield list(range(first, first + piece))
 
-    def _shuffled(self, number: int) -> list[int]:
-        """Give the order of one pass over all clips."""
-        return list(map(int, np.random.default_rng((self.seed, number)).permutation(self.clips)))
+
+class ClockedLoader(DataLoader[Example]):
+    """A loader that knows how long it let others wait.
+
+    Attributes
+    ----------
+    waited_seconds : float
+        Time spent so far until batches were there.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.waited_seconds = 0.0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        asked = perf_counter()
+        for batch in super().__iter__():
+            self.waited_seconds += perf_counter() - asked
+            yield batch
+            asked = perf_counter()
 
 
 class TargetsDataModule(lightning.LightningDataModule):
@@ -99,69 +168,79 @@ class TargetsDataModule(lightning.LightningDataModule):
     Parameters
     ----------
     targets : Targets
-    preprocessing : Preprocessing
-        The student's.
     batch_size : int
+        Clips of an optimizer step, over all devices.
     steps : int
         Of the whole training.
     held_out : float
         Share of the videos held out, from 0 to 1.
+    accumulate : int
+        Batches whose gradients make one step.
+    augmentation : Augmentation
+        Of the training clips.
     workers : int
-        Processes that read; 0 reads in the main process.
+        Processes that read, for each device; 0 reads in the main process.
     seed : int
-        Of the shuffling and of the choice of held-out videos.
+        Of the shuffling, the augmentation and the choice of held-out videos.
     """
 
     def __init__(
         self,
         targets: Targets,
-        preprocessing: Preprocessing,
         batch_size: int,
         steps: int,
-        held_out: float,
-        workers: int,
-        seed: int,
+        held_out: float = 0.05,
+        accumulate: int = 1,
+        augmentation: Augmentation = UNCHANGED,
+        workers: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 <= held_out < 1:
-            raise SettingsError(f"held_out is {held_out}; it is a share of the videos, from 0 to below 1")
-        if targets.sample_rate != preprocessing.sample_rate:
-            raise SettingsError(
-                f"{targets.folder} holds sound at {targets.sample_rate} Hz, "
-                f"the student hears {preprocessing.sample_rate} Hz"
-            )
-        dataset = TargetsDataset(targets, preprocessing)
-        sources = targets.sources()
-        held = held_out_videos(sources, held_out, seed)
-        self.validation = Subset(dataset, [index for index, source in enumerate(sources) if source in held])
-        self.training = Subset(dataset, [index for index, source in enumerate(sources) if source not in held])
+        training, validation = held_out_clips(targets.videos, held_out, seed)
+        self.training = TrainingStream(targets, training, augmentation, seed)
+        self.validation = Subset(HeldOutClips(targets), validation)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.steps = steps
+        self.accumulate = accumulate
         self.workers = workers
-        self.seed = seed
 
-    def train_dataloader(self) -> DataLoader[Example]:
-        """Give the batches from the trainer's step on."""
-        first_step = self.trainer.global_step if self.trainer else 0
-        batches = ShuffledBatches(len(self.training), self.batch_size, self.steps, self.seed, first_step)
-        return DataLoader(self.training, batch_sampler=batches, num_workers=self.workers)
+    def train_dataloader(self) -> ClockedLoader:
+        """Give this rank's batches from the trainer's step on."""
+        rank, ranks, first_step = 0, 1, 0
+        if self.trainer is not None:
+            rank, ranks, first_step = self.trainer.global_rank, self.trainer.world_size, self.trainer.global_step
+        batches = StreamBatches(self.batch_size, self.steps, first_step, self.accumulate, rank, ranks)
+        return ClockedLoader(self.training, batch_sampler=batches, **self._reading())
 
     def val_dataloader(self) -> DataLoader[Example]:
-        """Give the held-out clips, in order."""
-        return DataLoader(self.validation, self.batch_size, num_workers=self.workers)
+        """Give this rank's share of the held-out clips, in order; all of them where there are fewer than ranks."""
+        rank, ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        count = len(self.validation)
+        share = Subset(self.validation, range(rank, count, ranks)) if count >= ranks else self.validation
+        piece = self.batch_size // (self.accumulate * ranks)
+        return DataLoader(share, piece, **self._reading())
+
+    def _reading(self) -> dict[str, Any]:
+        """Give how batches reach the device: pinned for an accelerator, read ahead by the same workers all the time."""
+        on_accelerator = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return {
+            "num_workers": self.workers,
+            "pin_memory": on_accelerator,
+            "persistent_workers": self.workers > 0,
+        }
 
 
-def held_out_videos(sources: list[str], share: float, seed: int) -> set[str]:
-    """Choose which videos are held out: those whose name's hash lies below `share`, so that adding videos moves none.
-
-    At least one video is held out of two or more, unless `share` is 0; at least one is left to learn from.
-    """
-    places = {source: _place(source, seed) for source in set(sources)}
-    videos = sorted(places, key=lambda source: places[source])
-    count = sum(place < share for place in places.values())
-    return set(videos[: min(max(count, 1), len(videos) - 1)]) if share > 0 else set()
+@lru_cache(maxsize=2)
+def _order(seed: int, number: int, clips: int) -> NDArray[np.int64]:
+    """Give the order of one pass over all clips."""
+    return np.random.default_rng((seed, number)).permutation(clips)
 
 
-def _place(source: str, seed: int) -> float:
-    """Give a number from 0 to 1 that a video's name decides."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{source}".encode()).digest()[:8]) / 2**64
+def _in_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:
+    return sound.astype(np.float32) / np.float32(2**15)
+
+
+def _tensors(sound: NDArray[Any], distributions: dict[str, NDArray[np.float32]]) -> Example:
+    return torch.from_numpy(sound)[None], {
+        name: torch.from_numpy(np.ascontiguousarray(rows.T)) for name, rows in distributions.items()
+    }

@@ -52,7 +52,13 @@ class StepProgress(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the bar where the training starts."""
-        self._bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, desc="distill", unit="step")
+        self._bar = tqdm(
+            total=trainer.max_steps,
+            initial=trainer.global_step,
+            desc="distill",
+            unit="step",
+            disable=not trainer.is_global_zero,
+        )
 
     def on_train_batch_end(
         self,

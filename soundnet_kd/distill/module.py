@@ -1,6 +1,7 @@
 """The student in training, as Lightning wants it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import lightning
@@ -8,54 +9,71 @@ import torch
 from torch import Tensor
 
 from soundnet_kd.distill.data import Example
-from soundnet_kd.distill.objective import DistillationLoss, Objective
+from soundnet_kd.distill.memory import keep_freed_memory
+from soundnet_kd.distill.objective import DistillationLoss
 from soundnet_kd.models import SoundNet
 
 Schedule = Literal["constant", "cosine"]
 WARM_UP_SHARE = 0.1
+TOP = 5
+"""Agreement is also measured over this many first guesses."""
 
 
 class Distillation(lightning.LightningModule):
     """Train a student on targets with Adam, as the paper did (learning rate 1e-3, beta1 0.9).
 
-    It logs the loss in all and per head, and on held-out videos the agreement with each teacher: how often the
-    student's first guess is the teacher's.
+    It logs the loss in all and per head, over all devices and accumulated batches of a step, and the learning rate; on
+    held-out videos the loss and the agreement with each teacher: how often the teacher's first guess is the student's,
+    and how often it is among the student's first five.
     """
 
     def __init__(
         self,
         student: SoundNet,
-        objective: Objective = "soundnet",
+        loss: DistillationLoss,
         learning_rate: float = 1e-3,
         schedule: Schedule = "constant",
         steps: int = 100_000,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
         self.student = student
-        self.loss = DistillationLoss(objective)
+        self.loss = loss
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.steps = steps
+        self.accumulate = accumulate
+        self._losses: list[dict[str, Tensor]] = []
+
+    def on_fit_start(self) -> None:
+        """Prepare the process that trains, which is not always the one that was started."""
+        keep_freed_memory()
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
         """Give the loss of a batch."""
-        waveform, targets = batch
-        total, per_head = self.loss(self.student(waveform), targets)
-        self.log("train/loss", total)
-        self.log_dict({f"train/loss_{name}": value for name, value in per_head.items()})
+        sound, targets = batch
+        total, per_head = self.loss(self.student(self.student.preprocessing.scale(sound)), targets)
+        self._losses.append(_named("train", total.detach(), per_head))
+        if len(self._losses) == self.accumulate:
+            self._log_losses()
         return total
+
+    def _log_losses(self) -> None:
+        """Log the mean over the batches of a step."""
+        names = self._losses[0].keys()
+        means = {name: torch.stack([losses[name].detach() for losses in self._losses]).mean() for name in names}
+        self._losses.clear()
+        self.log_dict(means, sync_dist=True)
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Example, batch_index: int) -> None:
         """Log loss and agreement of a held-out batch."""
-        waveform, targets = batch
-        logits = self.student(waveform)
-        total, per_head = self.loss(logits, targets)
-        size = len(waveform)
-        self.log("validation/loss", total, batch_size=size)
-        for name, value in per_head.items():
-            agreement = (logits[name].argmax(dim=1) == targets[name].argmax(dim=1)).float().mean()
-            self.log(f"validation/loss_{name}", value, batch_size=size)
-            self.log(f"validation/agreement_{name}", agreement, batch_size=size)
+        sound, targets = batch
+        logits = self.student(self.student.preprocessing.scale(sound))
+        figures = _named("validation", *self.loss(logits, targets))
+        for name, answer in logits.items():
+            figures |= agreement(name, answer, targets[name])
+        self.log_dict(figures, batch_size=len(sound), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Give the paper's optimizer, and the schedule of its learning rate."""
@@ -63,6 +81,28 @@ class Distillation(lightning.LightningModule):
         factor = {"constant": lambda step: 1.0, "cosine": lambda step: cosine_factor(step, self.steps)}[self.schedule]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def agreement(name: str, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Measure how often a teacher's first guess is the student's, and how often it is among its first five.
+
+    Parameters
+    ----------
+    name : str
+        The head.
+    logits, target : (batch, classes, steps)
+
+    Returns
+    -------
+    dict from `validation/agreement_NAME` and `validation/agreement_top5_NAME` to ()
+        The second one only where there are more than five classes.
+    """
+    guess = target.argmax(dim=1, keepdim=True)
+    figures = {f"validation/agreement_{name}": (logits.argmax(dim=1, keepdim=True) == guess).float().mean()}
+    if logits.shape[1] > TOP:
+        first = logits.topk(TOP, dim=1).indices
+        figures[f"validation/agreement_top{TOP}_{name}"] = (first == guess).any(dim=1).float().mean()
+    return figures
 
 
 def cosine_factor(step: int, steps: int) -> float:
@@ -75,3 +115,7 @@ def cosine_factor(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def _named(stage: str, total: Tensor, per_head: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{stage}/loss": total, **{f"{stage}/loss_{name}": value for name, value in per_head.items()}}

@@ -1,6 +1,6 @@
 """How far the student is from its teachers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import torch
@@ -23,12 +23,28 @@ class DistillationLoss:
         `DistKLDivCriterion` does, then over the (step, head) terms; a head of more classes therefore weighs less.
         `kl`: the ordinary divergence, summed over the classes, averaged over batch and steps, then over the heads.
         `l2`: squared distance of the two distributions, summed and averaged like `kl` (the paper's ablation).
+    temperature : float
+        Above 1 both distributions are softened, p^(1/T) normalised, and the distance is multiplied by T^2 so that its
+        gradients keep their size (Hinton, Vinyals, Dean, 2015).
+    weights : mapping from head to float, optional
+        What each head counts in the mean over the heads; 1 for those not named.
     """
 
-    def __init__(self, objective: Objective = "soundnet") -> None:
+    def __init__(
+        self,
+        objective: Objective = "soundnet",
+        temperature: float = 1.0,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         if objective not in ("soundnet", "kl", "l2"):
             raise SettingsError(f"there is no objective {objective!r}; choose soundnet, kl or l2")
+        if temperature <= 0:
+            raise SettingsError(f"temperature is {temperature}; it has to be above 0, and 1 changes nothing")
         self.objective = objective
+        self.temperature = temperature
+        self.weights = dict(weights or {})
+        if any(weight < 0 for weight in self.weights.values()):
+            raise SettingsError(f"the teachers' weights are {self.weights}; none may be negative")
 
     def __call__(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Compare.
@@ -42,19 +58,36 @@ class DistillationLoss:
         Returns
         -------
         total : ()
-            Mean over the heads.
+            Weighted mean over the heads.
         per_head : dict from head to ()
+            Without the weights.
         """
         if logits.keys() != targets.keys():
             raise SettingsError(f"the student has the heads {', '.join(logits)}, the targets have {', '.join(targets)}")
-        per_head = {name: self._distance(logits[name], targets[name]) for name in logits}
-        return torch.stack(list(per_head.values())).mean(), per_head
+        per_head = {name: self._distance(logits[name].float(), targets[name]) for name in logits}
+        weights = {name: self.weights.get(name, 1.0) for name in per_head}
+        total = torch.stack([weights[name] * value for name, value in per_head.items()]).sum()
+        return total / sum(weights.values()), per_head
+
+    def require_heads(self, heads: Collection[str]) -> None:
+        """Raise SettingsError if a weight is of no head, or no head has a weight above 0."""
+        unknown = sorted(self.weights.keys() - set(heads))
+        if unknown:
+            raise SettingsError(f"there is no teacher {unknown[0]!r} to weigh; the teachers are {', '.join(heads)}")
+        if not any(self.weights.get(name, 1.0) for name in heads):
+            raise SettingsError("the weights of all teachers are 0; at least one has to teach")
 
     def _distance(self, logits: Tensor, target: Tensor) -> Tensor:
         if logits.shape != target.shape:
             raise SettingsError(
                 f"the student answers {tuple(logits.shape)} (batch, classes, steps) to targets of {tuple(target.shape)}"
             )
+        if self.temperature != 1:
+            logits = logits / self.temperature
+            target = (target.log() / self.temperature).softmax(dim=1)
+        return self.temperature**2 * self._of_distributions(logits, target)
+
+    def _of_distributions(self, logits: Tensor, target: Tensor) -> Tensor:
         if self.objective == "l2":
             return (logits.softmax(dim=1) - target).square().sum(dim=1).mean()
         divergence = torch.nn.functional.kl_div(logits.log_softmax(dim=1), target, reduction="none")

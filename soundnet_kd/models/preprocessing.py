@@ -95,4 +95,18 @@ class Preprocessing:
             If `waveform` has no samples.
         """
         tiled = tile_to(np.asarray(waveform, dtype=np.float32), self.least_samples)
-        return torch.from_numpy(tiled * np.float32(self.amplitude))[None]
+        return self.scale(torch.from_numpy(tiled))[None]
+
+    def scale(self, sound: torch.Tensor) -> torch.Tensor:
+        """Bring sound that is long enough to the network's range, on the device where it is.
+
+        Parameters
+        ----------
+        sound : (..., samples) float32 in ±1, or int16, whose full scale is 2^15.
+
+        Returns
+        -------
+        (..., samples) float32 in ±`amplitude`.
+        """
+        full_scale = 2.0**15 if sound.dtype == torch.int16 else 1.0
+        return sound.to(torch.float32) * (self.amplitude / full_scale)

@@ -1,14 +1,10 @@
 """A teacher: an image classification network, the transform that it was trained with, and the names of its classes."""
 
-import difflib
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import safetensors.torch
@@ -20,7 +16,14 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.pretrained import PretrainedWeights, fetch, registry
+from soundnet_kd.pretrained.fetching import sha256_of
 from soundnet_kd.storage import whole
+from soundnet_kd.teachers.weights import nearest, network_from_file, network_from_torchvision
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of red, green, blue in 0..1, as torchvision's weights have them."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,14 @@ def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
     Parameters
     ----------
     spec : str
-        `NETWORK:WEIGHTS`, where WEIGHTS is a member of the network's weights enum (`resnet50:IMAGENET1K_V2`, fetched
-        once into torch's cache) or a file with its state dict (`mobilenet_v2:weights.pth`); or a file alone that
-        `write_teacher` wrote and that describes itself. Frames for a file of weights are prepared as for the network's
-        first set of torchvision weights.
+        `NETWORK:WEIGHTS`, where WEIGHTS is a file with the network's state dict (`mobilenet_v2:weights.pth`), a set of
+        weights in this package's registry (`resnet18:PLACES365`, fetched once into the user's cache) or a member of
+        torchvision's weights enum (`resnet50:IMAGENET1K_V2`, fetched once into torch's cache); or a file alone that
+        `write_teacher` wrote and that describes itself. Frames are prepared as the weights ask; for a file of weights
+        as for the network's first set of torchvision weights.
     class_names : Path, optional
         A text file with a class a line, for a file of weights; without it the network must have ImageNet's 1000.
+        Other weights bring their own.
 
     Raises
     ------
@@ -101,13 +106,16 @@ def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
     name, _, weights = spec.partition(":")
     if not weights:
         raise SettingsError(
-            f"teacher {spec!r} should be NETWORK:WEIGHTS, such as resnet50:IMAGENET1K_V2 or resnet18:FILE, "
-            "or an existing file"
+            f"teacher {spec!r} should be NETWORK:WEIGHTS, such as resnet50:IMAGENET1K_V2, resnet18:PLACES365 or "
+            "resnet18:FILE, or an existing file"
         )
     require_network(name)
     if Path(weights).is_file():
         return _load_file(name, Path(weights), class_names)
-    return _load_enum(name, weights)
+    if class_names is not None:
+        raise SettingsError(f"{spec} brings its own class names; {class_names} is for weights in a file, leave it out")
+    entry = registry().get(spec)
+    return _load_enum(name, weights) if entry is None else _load_published(entry)
 
 
 def write_teacher(
@@ -147,8 +155,9 @@ def require_network(name: str) -> None:
     """Raise SettingsError, with the nearest name, if torchvision has no classification network `name`."""
     known = models.list_models(module=models)
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise SettingsError(f"torchvision has no classification network {name!r}; did you mean {nearest!r}?")
+        raise SettingsError(
+            f"torchvision has no classification network {name!r}; did you mean {nearest(name, known)!r}?"
+        )
 
 
 def read_training(path: Path) -> dict[str, Any]:
@@ -158,14 +167,29 @@ def read_training(path: Path) -> dict[str, Any]:
     return training
 
 
-def frame_transform(input_size: int) -> Callable[[Tensor], Tensor]:
-    """Give the usual preprocessing of ImageNet networks, for one that sees `input_size` x `input_size` pixels."""
+def frame_transform(
+    input_size: int,
+    resize: int | None = None,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Callable[[Tensor], Tensor]:
+    """Give the usual preprocessing of ImageNet networks.
+
+    Parameters
+    ----------
+    input_size : int
+        Side in pixels of the square that the network sees, cut from the centre.
+    resize : int, optional
+        What the shorter side is resized to before that, in pixels. [default: `input_size`]
+    mean, std : sequence of float
+        Of red, green, blue in 0..1.
+    """
     transform: Callable[[Tensor], Tensor] = v2.Compose(
         [
-            v2.Resize(input_size, antialias=True),
+            v2.Resize(resize or input_size, antialias=True),
             v2.CenterCrop(input_size),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+            v2.Normalize(mean=mean, std=std),
         ]
     )
     return transform
@@ -180,7 +204,7 @@ def _load_described(path: Path) -> Teacher:
     if not {"network", "class_names", "input_size"} <= metadata.keys():
         raise SettingsError(f"{path} does not say which network it is for; write NETWORK:{path}")
     names = tuple(json.loads(metadata["class_names"]))
-    network = _build(metadata["network"], len(names), safetensors.torch.load_file(path), path)
+    network = network_from_file(metadata["network"], len(names), path)
     return Teacher(network, frame_transform(int(metadata["input_size"])), names, _identity(metadata["network"], path))
 
 
@@ -193,60 +217,24 @@ def _load_file(name: str, path: Path, class_names: Path | None) -> Teacher:
         if not class_names.is_file():
             raise SettingsError(f"there is no file of class names {class_names}")
         names = tuple(line.strip() for line in class_names.read_text(encoding="utf-8").splitlines() if line.strip())
-    return Teacher(
-        _build(name, len(names), _read_state_dict(path), path), standard.transforms(), names, _identity(name, path)
-    )
+    network = network_from_file(name, len(names), path)
+    return Teacher(network, standard.transforms(), names, _identity(name, path))
+
+
+def _load_published(entry: PretrainedWeights) -> Teacher:
+    path, names, asked = fetch(entry), entry.class_names(), entry.preprocessing
+    network = network_from_file(entry.architecture, len(names), path)
+    transform = frame_transform(asked.crop, asked.resize, asked.mean, asked.std)
+    identity = {"network": entry.architecture, "weights": entry.name.partition(":")[2], "sha256": sha256_of(path)}
+    return Teacher(network, transform, names, identity)
 
 
 def _load_enum(name: str, member: str) -> Teacher:
-    enum = models.get_model_weights(name)
-    if member not in enum.__members__:
-        nearest = difflib.get_close_matches(member, enum.__members__, n=1, cutoff=0.0)[0]
-        raise SettingsError(f"{name} has no weights {member!r} and there is no such file; did you mean {nearest!r}?")
-    weights = enum[member]
-    try:
-        network: nn.Module = models.get_model(name, weights=weights)
-    except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise SettingsError(
-            f"{name}'s weights {member} could not be fetched ({error}); fetch {weights.url} elsewhere, "
-            f"put it into {folder}, and try again"
-        ) from error
-    names = tuple(weights.meta["categories"])
+    network = network_from_torchvision(name, member)
+    weights = models.get_model_weights(name)[member]
     identity = {"network": name, "weights": member, "url": weights.url}
-    return Teacher(network.eval(), weights.transforms(), names, identity)
-
-
-def _read_state_dict(path: Path) -> Mapping[str, Any]:
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise FormatError(
-            f"{path} is not a file of tensors alone that can be trusted and read: {_first_line(error)}"
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not state:
-        raise FormatError(f"{path} holds no state dict")
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _build(name: str, classes: int, state: Mapping[str, Any], path: Path) -> nn.Module:
-    network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise FormatError(f"{path} does not fit {name} with {classes} classes: {_first_line(error)}") from error
-    return network.eval()
+    return Teacher(network, weights.transforms(), tuple(weights.meta["categories"]), identity)
 
 
 def _identity(name: str, path: Path) -> dict[str, str]:
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return {"network": name, "weights": path.name, "sha256": digest}
-
-
-def _first_line(error: Exception, length: int = 200) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= length else f"{text[:length]}…"
+    return {"network": name, "weights": path.name, "sha256": sha256_of(path)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.data import LabelledClip, Targets
-from soundnet_kd.data.targets import part_file
+from soundnet_kd.data.parts import part_file
 from soundnet_kd.errors import FormatError
 from tests.targets import CLASSES, make_clip, make_targets
 
@@ -38,7 +38,7 @@ def test_what_is_written_is_read(tmp_path: Path, clips: list[LabelledClip]) -> N
         for name, rows in wanted.distributions.items():
             np.testing.assert_allclose(found.distributions[name], rows, rtol=2e-3)
             np.testing.assert_allclose(found.distributions[name].sum(axis=1), 1.0, rtol=1e-6)
-    assert targets.sources() == [clip.source for clip in clips]
+    assert list(targets.sources()) == [clip.source for clip in clips]
 
 
 def test_storage_is_as_documented(tmp_path: Path, clips: list[LabelledClip]) -> None:

@@ -1,10 +1,15 @@
-"""Feeding: clips of 20 s, batches that can be taken up anywhere, videos that stay on one side."""
+"""Feeding: clips of 20 s, and a stream of them that can be taken up anywhere, by any number of processes."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from soundnet_kd.data import LabelledClip
-from soundnet_kd.distill.data import ShuffledBatches, fill, held_out_videos
+from soundnet_kd.data import LabelledClip, Targets
+from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.distill.data import ClockedLoader, StreamBatches, TargetsDataModule, TrainingStream, fill
+from tests.targets import make_clip, make_targets
 
 RATE = 100
 
@@ -14,55 +19,112 @@ def clip_of(steps: int, samples: int) -> LabelledClip:
     return LabelledClip("v", 0.0, np.arange(1, samples + 1).astype(np.int16), np.zeros(steps), {"a": rows})
 
 
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Targets:
+    rng = np.random.default_rng(0)
+    clips = [make_clip(f"{index}.mp4", 1 + index % 4, rng, samples=30_000) for index in range(7)]
+    return Targets(make_targets(tmp_path_factory.mktemp("targets"), clips))
+
+
+def stream_of(targets: Targets, seed: int = 0, augmentation: Augmentation = UNCHANGED) -> TrainingStream:
+    return TrainingStream(targets, np.arange(len(targets)), augmentation, seed)
+
+
 @pytest.mark.parametrize(
     ("steps", "order"), [(1, [0, 0, 0, 0]), (2, [0, 1, 0, 1]), (3, [0, 1, 2, 0]), (4, [0, 1, 2, 3])]
 )
 def test_short_videos_are_repeated_to_four_steps(steps: int, order: list[int]) -> None:
-    clip = clip_of(steps, steps * 5 * RATE)
-    waveform, targets = fill(clip, RATE)
-    assert waveform.shape == (20 * RATE,)
+    sound, targets = fill(clip_of(steps, steps * 5 * RATE), RATE)
+    assert sound.shape == (20 * RATE,)
     assert targets["a"].tolist() == [[2.0 * step, 2.0 * step + 1] for step in order]
     # The sound of each step is the sound that its labels belong to.
     for place, step in enumerate(order):
-        found = waveform[place * 5 * RATE : (place + 1) * 5 * RATE] * 32768
+        found = sound[place * 5 * RATE : (place + 1) * 5 * RATE]
         assert found.tolist() == list(range(step * 5 * RATE + 1, (step + 1) * 5 * RATE + 1))
 
 
 def test_sound_shorter_than_its_steps_is_padded_with_zeros() -> None:
-    waveform, _ = fill(clip_of(2, 700), RATE)
-    assert (waveform[:700] * 32768).tolist() == list(range(1, 701))
-    assert not waveform[700:1000].any()
-    np.testing.assert_array_equal(waveform[1000:], waveform[:1000])
+    sound, _ = fill(clip_of(2, 700), RATE)
+    assert sound[:700].tolist() == list(range(1, 701))
+    assert not sound[700:1000].any()
+    np.testing.assert_array_equal(sound[1000:], sound[:1000])
 
 
-def test_every_pass_gives_every_clip_once_in_another_order() -> None:
-    given = [index for batch in ShuffledBatches(clips=7, batch_size=3, steps=7, seed=1) for index in batch]
-    passes = [given[first : first + 7] for first in (0, 7, 14)]
+def test_sound_longer_than_its_steps_is_cut() -> None:
+    sound, _ = fill(clip_of(1, 900), RATE)
+    assert sound.tolist() == 4 * list(range(1, 501))
+
+
+def test_every_pass_gives_every_clip_once_in_another_order(targets: Targets) -> None:
+    stream = stream_of(targets, seed=1)
+    passes = [[stream.index_at(number * 7 + place) for place in range(7)] for number in range(3)]
     assert all(sorted(order) == list(range(7)) for order in passes)
     assert len({tuple(order) for order in passes}) == 3
 
 
+def test_the_seed_decides(targets: Targets) -> None:
+    def order(seed: int) -> list[int]:
+        return [stream_of(targets, seed).index_at(position) for position in range(21)]
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+
+
+def test_what_a_position_holds_depends_on_nothing_else(targets: Targets) -> None:
+    """Also with augmentation, in whatever order and process positions are read."""
+    everything = Augmentation(shift=True, mix=0.5, gain_db=6, noise=0.5)
+    here = [stream_of(targets, 3, everything)[position] for position in range(12)]
+    there = list(
+        ClockedLoader(
+            stream_of(targets, 3, everything), batch_sampler=[[11, 3], [7, 0]], num_workers=2, collate_fn=list
+        )
+    )
+    for position, (sound, rows) in zip((11, 3, 7, 0), [example for batch in there for example in batch], strict=True):
+        torch.testing.assert_close(sound, here[position][0], rtol=0, atol=0)
+        torch.testing.assert_close(rows["objects"], here[position][1]["objects"], rtol=0, atol=0)
+    again = stream_of(targets, 3, everything)[5 + 7]
+    assert not torch.equal(again[0], here[5][0])
+
+
+def test_without_augmentation_the_stream_holds_the_sound_as_stored(targets: Targets) -> None:
+    stream = stream_of(targets)
+    sound, rows = stream[4]
+    wanted, distributions = fill(targets[stream.index_at(4)], targets.sample_rate)
+    assert sound.dtype == torch.int16
+    np.testing.assert_array_equal(sound[0].numpy(), wanted)
+    np.testing.assert_array_equal(rows["scenes"].numpy(), distributions["scenes"].T)
+
+
 @pytest.mark.parametrize("first_step", [0, 1, 4, 9])
-def test_taking_up_the_order_at_a_step(first_step: int) -> None:
-    whole = list(ShuffledBatches(clips=5, batch_size=8, steps=10, seed=3))
-    rest = list(ShuffledBatches(clips=5, batch_size=8, steps=10, seed=3, first_step=first_step))
-    assert rest == whole[first_step:]
+def test_taking_up_the_stream_at_a_step(first_step: int) -> None:
+    whole = list(StreamBatches(batch_size=8, steps=10))
+    assert list(StreamBatches(batch_size=8, steps=10, first_step=first_step)) == whole[first_step:]
 
 
-def test_the_seed_decides() -> None:
-    assert list(ShuffledBatches(50, 8, 4, seed=0)) == list(ShuffledBatches(50, 8, 4, seed=0))
-    assert list(ShuffledBatches(50, 8, 4, seed=0)) != list(ShuffledBatches(50, 8, 4, seed=1))
+@pytest.mark.parametrize(("ranks", "accumulate"), [(1, 1), (2, 1), (1, 3), (2, 3), (6, 2)])
+def test_a_step_takes_the_same_clips_however_it_is_divided(ranks: int, accumulate: int) -> None:
+    shares = [list(StreamBatches(12, 5, 0, accumulate, rank, ranks)) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {5 * accumulate}
+    assert {len(batch) for share in shares for batch in share} == {12 // (ranks * accumulate)}
+    for step in range(5):
+        batches = [batch for share in shares for batch in share[step * accumulate : (step + 1) * accumulate]]
+        assert sorted(position for batch in batches for position in batch) == list(range(step * 12, step * 12 + 12))
 
 
-def test_held_out_videos_stay_when_others_come() -> None:
-    names = [f"video {number}.mp4" for number in range(200)]
-    held = held_out_videos(names, 0.1, seed=0)
-    assert 8 <= len(held) <= 32  # 20 expected, the deviation of a binomial is 4.2
-    assert held_out_videos(list(reversed(names)), 0.1, seed=0) == held
-    more = held_out_videos([*names, *(f"more {number}.mp4" for number in range(20))], 0.1, seed=0)
-    assert more & set(names) == held
+def test_a_loader_knows_how_long_it_let_wait(targets: Targets) -> None:
+    loader = ClockedLoader(stream_of(targets), batch_sampler=StreamBatches(2, 3))
+    assert loader.waited_seconds == 0
+    assert len(list(loader)) == 3
+    assert 0 < loader.waited_seconds < 10
 
 
-@pytest.mark.parametrize(("videos", "share", "count"), [(1, 0.5, 0), (2, 1e-9, 1), (3, 0.999999, 2), (10, 0.0, 0)])
-def test_something_is_always_left_to_learn_from(videos: int, share: float, count: int) -> None:
-    assert len(held_out_videos([str(number) for number in range(videos)], share, seed=0)) == count
+def test_clips_of_a_video_are_on_one_side(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clips = [make_clip(f"{index // 3}.mp4", 1, rng, samples=10) for index in range(30)]
+    data = TargetsDataModule(Targets(make_targets(tmp_path, clips)), batch_size=2, steps=1, held_out=0.3)
+    learned = {int(index) // 3 for index in data.training.clips}
+    measured = {int(index) // 3 for index in data.validation.indices}
+    assert learned
+    assert measured
+    assert not learned & measured
+    assert learned | measured == set(range(10))

@@ -58,3 +58,49 @@ def test_mismatches_are_named() -> None:
         DistillationLoss()({"a": LOGITS}, {"b": TARGET})
     with pytest.raises(SettingsError, match=r"\(1, 2, 2\) \(batch, classes, steps\) to targets of \(1, 2, 1\)"):
         DistillationLoss()({"a": LOGITS}, {"a": TARGET[..., :1]})
+
+
+def test_temperature_softens_both_and_keeps_the_gradients_size() -> None:
+    # T = 2: the teacher's (1/4, 3/4) becomes (1, sqrt 3) / (1 + sqrt 3); its (1, 0) stays. The student's (1/2, 1/2)
+    # stays, its (3/4, 1/4) becomes (sqrt 3, 1) / (1 + sqrt 3).
+    high, low = math.sqrt(3) / (1 + math.sqrt(3)), 1 / (1 + math.sqrt(3))
+    second = low * math.log(low / high) + high * math.log(high / low)
+    total, _ = DistillationLoss("kl", temperature=2)({"a": LOGITS}, {"a": TARGET})
+    assert float(total) == pytest.approx(4 * (math.log(2) + second) / 2, rel=1e-5)
+
+
+def test_an_impossible_class_gives_no_gradient_that_is_no_number() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    DistillationLoss("soundnet", temperature=3)({"a": logits}, {"a": TARGET})[0].backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_teachers_are_weighed() -> None:
+    both = {"a": LOGITS, "b": LOGITS.flip(1)}
+    teachers = {"a": TARGET, "b": TARGET}
+    _, per_head = DistillationLoss("kl")(both, teachers)
+    total, same = DistillationLoss("kl", weights={"b": 3.0})(both, teachers)
+    assert {name: float(value) for name, value in same.items()} == {n: float(v) for n, v in per_head.items()}
+    assert float(total) == pytest.approx((float(per_head["a"]) + 3 * float(per_head["b"])) / 4, rel=1e-6)
+    only, _ = DistillationLoss("kl", weights={"a": 0.0})(both, teachers)
+    assert float(only) == pytest.approx(float(per_head["b"]), rel=1e-6)
+
+
+def test_three_heads_of_other_sizes() -> None:
+    heads = {"a": LOGITS, "b": LOGITS, "c": torch.zeros(1, 7, 2)}
+    targets = {"a": TARGET, "b": TARGET, "c": torch.full((1, 7, 2), 1 / 7)}
+    total, per_head = DistillationLoss("kl")(heads, targets)
+    assert float(per_head["c"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(total) == pytest.approx(2 * float(per_head["a"]) / 3, rel=1e-6)
+
+
+def test_wrong_weights_and_temperatures_are_named() -> None:
+    with pytest.raises(SettingsError, match="no teacher 'scene' to weigh; the teachers are objects, scenes"):
+        DistillationLoss(weights={"scene": 1.0}).require_heads(["objects", "scenes"])
+    with pytest.raises(SettingsError, match="at least one has to teach"):
+        DistillationLoss(weights={"objects": 0.0}).require_heads(["objects"])
+    with pytest.raises(SettingsError, match="none may be negative"):
+        DistillationLoss(weights={"objects": -1.0})
+    with pytest.raises(SettingsError, match="temperature is 0"):
+        DistillationLoss(temperature=0)

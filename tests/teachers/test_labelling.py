@@ -77,7 +77,7 @@ def test_the_bad_are_named_and_the_good_are_kept(tmp_path: Path, teacher: Teache
     good = (videos / "good.mp4").read_bytes()
     (videos / "truncated.mp4").write_bytes(good[: len(good) // 3])
     result = label_videos(videos, {"objects": teacher}, tmp_path / "targets")
-    assert Targets(result.out).sources() == ["deep/good.mp4", "good.mp4"]
+    assert list(Targets(result.out).sources()) == ["deep/good.mp4", "good.mp4"]
     assert set(result.failures) == {
         "silent.mp4", "tiny.mp4", "mute.mp4", "sound only.wav", "empty.mp4", "text.mp4", "truncated.mp4",
     }  # fmt: skip
@@ -108,7 +108,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path: Path, teacher: Teache
     stopping = Teacher(Stop(), teacher.transform, NAMES, teacher.identity)
     with pytest.raises(KeyboardInterrupt):
         label_videos(videos, {"objects": stopping}, tmp_path / "stopped", clips_per_part=2)
-    assert Targets(tmp_path / "stopped").sources() == ["0.mp4", "1.mp4"]
+    assert list(Targets(tmp_path / "stopped").sources()) == ["0.mp4", "1.mp4"]
     label_videos(videos, {"objects": teacher}, tmp_path / "stopped", clips_per_part=2)
     label_videos(videos, {"objects": teacher}, tmp_path / "whole", clips_per_part=2)
     stopped, whole = Targets(tmp_path / "stopped"), Targets(tmp_path / "whole")

@@ -103,7 +103,7 @@ def test_a_hostile_file_is_not_opened(tmp_path: Path) -> None:
     [
         ("resnet18", "should be NETWORK:WEIGHTS"),
         ("resnet81:x.pth", "did you mean 'resnet18'"),
-        ("resnet50:IMAGENET1K_V3", "no weights 'IMAGENET1K_V3' .* did you mean 'IMAGENET1K_V"),
+        ("resnet50:IMAGENET1K_V3", "no weights 'IMAGENET1K_V3' .* did you mean 'resnet50:IMAGENET1K_V"),
     ],
 )
 def test_wrong_names_are_refused_with_the_nearest(spec: str, message: str) -> None:
@@ -122,3 +122,8 @@ def test_real_imagenet_weights_see_the_same_in_two_encodings(real_data: Path) ->
     vp8, h264 = teacher.label(images)
     assert vp8.argmax() == h264.argmax()
     assert np.abs(vp8 - h264).sum() < 0.5
+
+
+def test_class_names_are_not_silently_ignored(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="brings its own class names; leave"):
+        load_teacher("resnet18:PLACES365", tmp_path / "names.txt")

@@ -1,0 +1,136 @@
+"""A training's checkpoints: whole files, the last ones by the clock and the best one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from soundnet_kd.storage import whole
+
+FOLDER = "checkpoints"
+BEST_FILE = "best.ckpt"
+PENDING = ".pending-"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Write a checkpoint beside its place and move it there; Lightning's own way crosses file systems by copying."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint, whole or not at all."""
+        with whole(Path(path)) as partial:
+            torch.save(checkpoint, partial)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint, which holds nothing but tensors and plain values."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+class LastCheckpoints(Checkpoint):
+    """Save the state at least every so many minutes, and at the end; of the older ones the last few stay.
+
+    A state that was saved counts only when all that belongs to its step is done, validation and logs too: until then it
+    has another name. A run that is taken up therefore lacks nothing, whenever it was killed.
+
+    Parameters
+    ----------
+    folder : Path
+    minutes : float
+        Longest time between two checkpoints.
+    keep : int
+        How many stay.
+    validate_every : int
+        Steps from one validation to the next; 0 if there is none.
+    """
+
+    def __init__(self, folder: Path, minutes: float, keep: int, validate_every: int) -> None:
+        self.folder = folder
+        self.minutes = minutes
+        self.keep = keep
+        self.validate_every = validate_every
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Start the clock."""
+        self._saved_seconds = monotonic()
+        self._pending: Path | None = None
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_index: int,
+    ) -> None:
+        """Save after a step, if it is time and no validation follows."""
+        validation_follows = self.validate_every and trainer.global_step % self.validate_every == 0
+        if (batch_index + 1) % trainer.accumulate_grad_batches == 0 and not validation_follows:
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Save after a validation, if it is time."""
+        self._save_if_due(trainer)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_index: int
+    ) -> None:
+        """Let the saved state count, as the next step begins."""
+        self._publish(trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Save the end, so that the same command finds it done."""
+        self._save(trainer)
+        self._publish(trainer)
+
+    def _save_if_due(self, trainer: lightning.Trainer) -> None:
+        # The first process' clock decides, as all of them take part in saving.
+        if trainer.strategy.broadcast(monotonic() - self._saved_seconds >= 60 * self.minutes):
+            self._save(trainer)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        self._pending = self.folder / f"{PENDING}step={trainer.global_step}.ckpt"
+        trainer.save_checkpoint(self._pending)
+        self._saved_seconds = monotonic()
+
+    def _publish(self, trainer: lightning.Trainer) -> None:
+        if self._pending is not None and trainer.is_global_zero:
+            self._pending.replace(self.folder / self._pending.name.removeprefix(PENDING))
+            for _, old in sorted(_by_step(self.folder).items())[: -self.keep]:
+                old.unlink()
+        self._pending = None
+
+
+def best_checkpoint(folder: Path) -> ModelCheckpoint:
+    """Give what keeps the state of the lowest loss on held-out videos."""
+    return ModelCheckpoint(
+        folder,
+        filename=Path(BEST_FILE).stem,
+        monitor="validation/loss",
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+
+
+def last_checkpoint(out: Path) -> Path | None:
+    """Give the checkpoint of the latest step; None if the run has not saved one yet."""
+    found = _by_step(out / FOLDER)
+    return found[max(found)] if found else None
+
+
+def student_state(checkpoint: Path) -> tuple[dict[str, torch.Tensor], int]:
+    """Give the student's state dict that a checkpoint holds, and its step."""
+    content: Mapping[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = {
+        name.removeprefix("student."): value
+        for name, value in content["state_dict"].items()
+        if name.startswith("student.")
+    }
+    return state, int(content["global_step"])
+
+
+def _by_step(folder: Path) -> dict[int, Path]:
+    return {int(file.stem.removeprefix("step=")): file for file in folder.glob("step=*.ckpt")}

@@ -1,0 +1,98 @@
+"""State dicts from files that are not trusted, in the layouts in which image networks are published."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from soundnet_kd.errors import FormatError
+
+
+def read_state_dict(path: Path) -> dict[str, Any]:
+    """Read a state dict without running anything that the file may hold.
+
+    Parameters
+    ----------
+    path : Path
+        A `.safetensors` file, or one of `torch.save` with a state dict, alone or under the key `state_dict`.
+
+    Returns
+    -------
+    dict from name to value
+        Named as in the file.
+
+    Raises
+    ------
+    FormatError
+        If the file is cut off, is something else or holds more than tensors and plain values.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {one_line(error)}") from error
+    except Exception as error:  # torch's readers fail in many ways on a file that is broken or hostile
+        raise FormatError(
+            f"{path} is not a file of tensors alone that can be trusted and read: {_why(error, path)}"
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(key, str) for key in state):
+        raise FormatError(f"{path} holds no state dict")
+    return dict(state)
+
+
+def load_weights(network: nn.Module, path: Path, described: str, assign: bool = False) -> None:
+    """Load a file's state dict into a network.
+
+    Its names may be the network's own, those with `module` in front or in between that `nn.DataParallel` leaves, or
+    those of DenseNets before torchvision 0.2.1 (`denselayer1.norm.1.weight`).
+
+    Parameters
+    ----------
+    network : nn.Module
+    path : Path
+    described : str
+        What the network is, for the message.
+    assign : bool
+        Put the file's tensors in the place of the network's, which may then be on the meta device.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read or does not fit.
+    """
+    expected = network.state_dict().keys()
+    state = {key if key in expected else _modern_name(key): value for key, value in read_state_dict(path).items()}
+    try:
+        network.load_state_dict(state, assign=assign)
+    except RuntimeError as error:
+        raise FormatError(f"{path} does not fit {described}: {one_line(error)}") from error
+
+
+def one_line(error: BaseException, length: int = 200) -> str:
+    """Give an error's text in one line of at most `length` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def _modern_name(key: str) -> str:
+    plain = ".".join(part for part in key.split(".") if part != "module")
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", plain)
+
+
+def _why(error: Exception, path: Path) -> str:
+    """Say what torch or safetensors found, without torch's advice to open the file all the same."""
+    with path.open("rb") as handle:
+        start = handle.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page"
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    found = error.__context__ if isinstance(error, UnpicklingError) else None
+    return one_line(found or error)

@@ -1,0 +1,111 @@
+"""Several processes: they train as one does."""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from soundnet_kd import load_student
+from soundnet_kd.data import Targets
+from soundnet_kd.distill import DistillationLoss, distill
+from soundnet_kd.distill.augmentation import UNCHANGED
+from soundnet_kd.distill.data import TrainingStream
+from soundnet_kd.distill.devices import GatheredBatchNorms, clips_per_batch, trainer_options
+from soundnet_kd.distill.history import read_history
+from soundnet_kd.errors import SettingsError
+from tests.targets import CLASSES, make_clip, make_targets
+
+
+def normalise_a_half(rank: int, values: Tensor, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    layer = GatheredBatchNorms().apply(nn.Sequential(nn.BatchNorm1d(3)))
+    mine = values[rank * 2 : rank * 2 + 2].clone().requires_grad_()
+    answer = layer(mine)
+    (answer**3).mean().backward()
+    torch.save((answer.detach(), mine.grad, layer[0].running_mean, layer[0].running_var), folder / f"{rank}.pt")  # type: ignore[index]
+    torch.distributed.destroy_process_group()
+
+
+def test_gathered_batch_norm_is_batch_norm_over_all(tmp_path: Path) -> None:
+    """Answers, gradients and running statistics of two processes against torch's own layer on the whole batch."""
+    torch.manual_seed(0)
+    values = 3 * torch.randn(4, 3, 5) + torch.arange(3.0)[:, None]
+    layer, whole = nn.BatchNorm1d(3), values.clone().requires_grad_()
+    answer = layer(whole)
+    (answer**3).mean().backward()
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        list(pool.map(normalise_a_half, range(2), [values] * 2, [tmp_path] * 2))
+    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert whole.grad is not None
+    torch.testing.assert_close(torch.cat([half[0] for half in halves]), answer.detach())
+    # Each process' loss is a mean over half as many values.
+    torch.testing.assert_close(torch.cat([half[1] for half in halves]) / 2, whole.grad)
+    for half in halves:
+        torch.testing.assert_close(half[2], layer.running_mean)
+        torch.testing.assert_close(half[3], layer.running_var)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """The same clips in every step, the same loss curve; 7 clips in parts of 3 divide by nothing."""
+    rng = np.random.default_rng(0)
+    clips = [make_clip(f"{index}.mp4", 1 + index % 4, rng) for index in range(7)]
+    targets = make_targets(tmp_path / "targets", clips, clips_per_part=3)
+    for name, devices in {"one": 1, "two": 2}.items():
+        distill(targets, tmp_path / name, steps=4, batch_size=4, held_out=0.4, device="cpu", devices=devices)
+    one, two = read_history(tmp_path / "one"), read_history(tmp_path / "two")
+    assert [row["step"] for row in two] == [1, 2, 3, 4]
+    assert two[0]["train/loss"] == pytest.approx(one[0]["train/loss"], rel=1e-5)
+    for column in ("train/loss", "train/loss_scenes", "validation/loss"):
+        found, wanted = [row[column] for row in two], [row[column] for row in one]
+        assert found == pytest.approx(wanted, rel=5e-3), column
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_training_is_what_a_plain_loop_does(accumulate: int, tmp_path: Path) -> None:
+    """Three steps of four clips, whole or in two batches, against Adam in a loop of its own."""
+    rng = np.random.default_rng(0)
+    targets = Targets(make_targets(tmp_path / "targets", [make_clip(f"{n}.mp4", 4, rng) for n in range(5)]))
+    options = {"steps": 3, "batch_size": 4, "accumulate": accumulate, "held_out": 0.0, "seed": 5, "device": "cpu"}
+    distill(tmp_path / "targets", tmp_path / "run", **options)  # type: ignore[arg-type]
+
+    stream = TrainingStream(targets, np.arange(5), UNCHANGED, seed=5)
+    student = load_student(tmp_path / "run" / "untrained.safetensors").train()
+    optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, betas=(0.9, 0.999))
+    losses = []
+    for first in (0, 4, 8):
+        pieces = np.split(np.arange(first, first + 4), accumulate)
+        optimizer.zero_grad()
+        step_loss = 0.0
+        for piece in pieces:
+            examples = [stream[int(position)] for position in piece]
+            sound = torch.stack([example[0] for example in examples]).float() / 2**15 * 256
+            loss, _ = DistillationLoss()(
+                student(sound), {name: torch.stack([example[1][name] for example in examples]) for name in CLASSES}
+            )
+            (loss / accumulate).backward()  # type: ignore[no-untyped-call]
+            step_loss += float(loss.detach()) / accumulate
+        optimizer.step()
+        losses.append(step_loss)
+    assert [row["train/loss"] for row in read_history(tmp_path / "run")] == pytest.approx(losses, rel=1e-3)
+
+
+def test_what_cannot_be_divided_is_refused_with_what_can() -> None:
+    assert clips_per_batch(64, 2, 4) == 8
+    with pytest.raises(SettingsError, match=r"batch_size is 64, .* 1 accumulated batches on 3 devices .* 63 would do"):
+        clips_per_batch(64, 1, 3)
+    with pytest.raises(SettingsError, match="accumulate is 0"):
+        clips_per_batch(64, 0, 1)
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(SettingsError, match="both are at least 1"):
+        trainer_options(torch.device("cpu"), 0, 1)
+    with pytest.raises(SettingsError, match=r"torchrun --nnodes 2 --nproc_per_node 4"):
+        trainer_options(torch.device("cpu"), 4, 2)
+    with pytest.raises(SettingsError, match=r"--device cuda or cpu with --devices, not cuda:1"):
+        trainer_options(torch.device("cuda:1"), 2, 1)
