@@ -1,8 +1,9 @@
 """Cut a video into training clips: up to 20 s of sound, and the frame in the middle of each 5 s step."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import Frame, duration_seconds, read_audio, read_frames
+from soundnet_kd.media import Frame, Sampling, duration_seconds, read_frames, stream_audio
 
 LEAST_SECONDS = 1.0
 """A shorter video says too little about its 5 s step to be worth a label."""
@@ -36,7 +37,7 @@ class UnlabelledClip:
     frames: tuple[Frame, ...]
 
 
-def cut(duration: float) -> list[Cut]:
+def cut(duration: float) -> Iterator[Cut]:
     """Cut a video into consecutive clips.
 
     A clip has as many 5 s steps as its length comes nearest to (one at least for the first clip, four at most); a rest
@@ -48,41 +49,63 @@ def cut(duration: float) -> list[Cut]:
     duration : float
         Length of the video in seconds.
     """
-    cuts: list[Cut] = []
     start = 0.0
-    while not cuts or duration - start >= STEP_SECONDS / 2:
+    while start == 0 or duration - start >= STEP_SECONDS / 2:
         span = min(duration - start, CLIP_SECONDS)
         steps = max(1, int(span / STEP_SECONDS + 0.5))
         edges = [min(start + step * STEP_SECONDS, duration) for step in range(steps + 1)]
         middles = tuple((first + last) / 2 for first, last in pairwise(edges))
-        cuts.append(Cut(start, start + steps * STEP_SECONDS, middles))
+        yield Cut(start, start + steps * STEP_SECONDS, middles)
         start += CLIP_SECONDS
-    return cuts
 
 
-def read_clips(path: Path, sample_rate: int) -> Iterator[UnlabelledClip]:
+def read_clips(
+    path: Path, sample_rate: int, sampling: Sampling = "exact", most_clips: int | None = None, threads: int = 0
+) -> Iterator[UnlabelledClip]:
     """Read the clips of a video that can teach: those that are not silent.
+
+    A video of any length is read clip by clip.
+
+    Parameters
+    ----------
+    path : Path
+    sample_rate : int
+        Of the sound, in Hz.
+    sampling : {"exact", "keyframe"}
+        Which frames: those in the middle of the steps, or the key frames nearest to them.
+    most_clips : int, optional
+        How many clips from the start of the video are looked at.
+    threads : int
+        Of the decoder of pictures; 0 is one for each core.
 
     Raises
     ------
     MediaError
         If the video lacks sound or pictures, cannot be decoded, is too short, or is silent throughout.
     """
-    waveform, _ = read_audio(path, sample_rate)
-    picture_seconds = duration_seconds(path)
-    duration = min(picture_seconds, len(waveform) / sample_rate)
-    if duration < LEAST_SECONDS:
-        raise MediaError(
-            f"{path.name} has only {duration:.2f} s of sound and pictures together; {LEAST_SECONDS:g} s are needed"
-        )
-    samples = np.round(waveform * 2.0**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
     audible = 0
-    for clip in cut(duration):
-        sound = samples[round(clip.start_seconds * sample_rate) : round(clip.end_seconds * sample_rate)]
-        if level_dbfs(sound) < SILENCE_DBFS:
-            continue
-        audible += 1
-        yield UnlabelledClip(clip.start_seconds, sound, tuple(read_frames(path, clip.frame_seconds)))
+    with closing(stream_audio(path, sample_rate, block_seconds=CLIP_SECONDS)) as blocks:
+        for number, block in enumerate(islice(blocks, most_clips)):
+            if number == 0:
+                picture_seconds = duration_seconds(path)
+            start = number * CLIP_SECONDS
+            heard_seconds = start + len(block) / sample_rate
+            duration = min(picture_seconds, heard_seconds)
+            if duration < LEAST_SECONDS:
+                raise MediaError(
+                    f"{path.name} has only {duration:.2f} s of sound and pictures together; "
+                    f"{LEAST_SECONDS:g} s are needed"
+                )
+            clip = next(islice(cut(duration), number, None), None)
+            if clip is None:
+                break
+            samples = round(clip.end_seconds * sample_rate) - round(start * sample_rate)
+            sound = np.round(block[:samples] * 2.0**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+            if level_dbfs(sound) < SILENCE_DBFS:
+                continue
+            audible += 1
+            frames = read_frames(path, clip.frame_seconds, sampling, threads=threads)
+            yield UnlabelledClip(start, sound, tuple(frames))
     if not audible:
         raise MediaError(
             f"{path.name} is silent (below {SILENCE_DBFS:g} dBFS throughout); there is nothing to learn from it"

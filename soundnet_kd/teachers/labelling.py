@@ -1,37 +1,28 @@
 """The teacher stage: from a folder of videos to a folder of targets."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from soundnet_kd.data.targets import (
-    CLIP_SECONDS,
-    FORMAT_VERSION,
-    SETTINGS_FILE,
-    STEP_SECONDS,
-    LabelledClip,
-    Targets,
-    next_part_file,
-    part_files,
-    part_sources,
-    write_part,
-)
+from soundnet_kd.data.parts import FORMAT_VERSION, Part, next_part_file, part_files, write_part
+from soundnet_kd.data.targets import CLIP_SECONDS, SETTINGS_FILE, STEP_SECONDS, Targets
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import find_media
+from soundnet_kd.media import Sampling, find_media
 from soundnet_kd.models import choose_device
 from soundnet_kd.storage import FAILURES_FILE, claim, versions, write_failures
-from soundnet_kd.teachers.clips import UnlabelledClip, read_clips
-from soundnet_kd.teachers.teacher import Teacher, load_teacher
+from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decoding
+from soundnet_kd.teachers.loading import load_teacher
+from soundnet_kd.teachers.panel import Panel
+from soundnet_kd.teachers.teacher import Teacher
 
 SAMPLE_RATE = 22_050
 """Of the stored sound, in Hz: SoundNet's."""
-CLIPS_PER_BATCH = 8
-"""Clips of a video whose frames are looked at together: at most 32 frames."""
+SPOOL = ".decoded"
+"""Folder of what is decoded but not labelled yet."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,10 @@ def teach(
     scenes: str | None = None,
     object_classes: Path | None = None,
     scene_classes: Path | None = None,
+    frames: Sampling = "exact",
+    clips_per_video: int | None = None,
     clips_per_part: int = 128,
+    workers: int | None = None,
     device: str = "auto",
 ) -> TeachResult:
     """Label the frames of videos with image networks, and keep the labels with the sound.
@@ -70,15 +64,21 @@ def teach(
         Folder to write the targets to.
     objects : str, optional
         Network that names objects: NETWORK:WEIGHTS with a torchvision network and either its own weights
-        (resnet50:IMAGENET1K_V2) or a file (mobilenet_v2:weights.pth).
+        (resnet50:IMAGENET1K_V2), published ones (resnet18:PLACES365) or a file (mobilenet_v2:weights.pth).
     scenes : str, optional
         Network that names scenes, given in the same way. At least one of the two is needed.
     object_classes : Path, optional
         Text file with one class a line, for weights in a file. [default: ImageNet's 1000]
     scene_classes : Path, optional
         The same for the scenes.
+    frames : {"exact", "keyframe"}
+        exact: the frame in the middle of each 5 s; keyframe: the key frame nearest to it, many times faster.
+    clips_per_video : int, optional
+        Clips of 20 s, from its start on, that a video gives at most. [default: all]
     clips_per_part : int
         Clips in each file of targets; a killed run loses at most the part in hand.
+    workers : int, optional
+        Processes that decode beside the networks; 0 decodes and labels in turn. [default: one for each core but one]
     device : str
         Where the networks run: auto, cpu, cuda, cuda:1, mps.
     """
@@ -86,10 +86,29 @@ def teach(
     teachers = {name: load_teacher(spec, classes) for name, (spec, classes) in specs.items() if spec is not None}
     for teacher in teachers.values():
         teacher.network.to(choose_device(device))
-    return label_videos(videos, teachers, out, clips_per_part)
+    if workers is None:
+        workers = max(1, (os.cpu_count() or 1) - 1)
+    return label_videos(
+        videos,
+        teachers,
+        out,
+        frames=frames,
+        clips_per_video=clips_per_video,
+        clips_per_part=clips_per_part,
+        workers=workers,
+    )
 
 
-def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips_per_part: int = 128) -> TeachResult:
+def label_videos(
+    videos: Path,
+    teachers: Mapping[str, Teacher],
+    out: Path,
+    *,
+    frames: Sampling = "exact",
+    clips_per_video: int | None = None,
+    clips_per_part: int = 128,
+    workers: int = 0,
+) -> TeachResult:
     """Do what `teach` does, with teachers that are already there: any number, any network.
 
     Parameters
@@ -98,7 +117,11 @@ def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips
     teachers : mapping from name to Teacher
         The names become the student's heads.
     out : Path
+    frames : {"exact", "keyframe"}
+    clips_per_video : int, optional
     clips_per_part : int
+    workers : int
+        With processes, the teachers' transforms have to be picklable, and a script needs its `__main__` guard.
 
     Returns
     -------
@@ -107,9 +130,9 @@ def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips
     Raises
     ------
     SettingsError
-        If there is no teacher.
+        If there is no teacher, or a number is below what it counts.
     RunConflictError
-        If `out` was made by other teachers or from other videos.
+        If `out` was made by other teachers, from other videos or with other settings.
     MediaError
         If not a single video could be labelled.
     """
@@ -117,8 +140,13 @@ def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips
         raise SettingsError(
             "teach needs at least one teacher: give --objects or --scenes, such as --objects resnet50:IMAGENET1K_V2"
         )
-    if clips_per_part < 1:
-        raise SettingsError(f"clips_per_part is {clips_per_part}; a file of targets holds at least one clip")
+    for name, value, least in (
+        ("clips_per_part", clips_per_part, 1),
+        ("clips_per_video", clips_per_video, 1),
+        ("workers", workers, 0),
+    ):
+        if value is not None and value < least:
+            raise SettingsError(f"{name} is {value}; it is at least {least}")
     files = find_media(videos)
     root = videos if videos.is_dir() else videos.parent
     settings = {
@@ -128,38 +156,51 @@ def label_videos(videos: Path, teachers: Mapping[str, Teacher], out: Path, clips
             name: {**teacher.identity, "class_names_sha256": _hash(teacher.class_names)}
             for name, teacher in teachers.items()
         },
-        "frame_sampling": {"clip_seconds": CLIP_SECONDS, "step_seconds": STEP_SECONDS, "frame": "middle of the step"},
+        "frame_sampling": {
+            "clip_seconds": CLIP_SECONDS,
+            "step_seconds": STEP_SECONDS,
+            "frame": "middle of the step",
+            "frames": frames,
+            "clips_per_video": clips_per_video,
+        },
         "sample_rate": SAMPLE_RATE,
         "clips_per_part": clips_per_part,
         "versions": versions(),
     }
     claim(out / SETTINGS_FILE, settings)
-    parts = part_files(out)
-    labelled = {source for part in parts for source in part_sources(part)}
+    labelled = set().union(*(_sources(part) for part in part_files(out)))
+    sources = {file: file.relative_to(root).as_posix() for file in files}
+    todo = [file for file in files if sources[file] not in labelled]
+    panel = Panel.of(teachers)
     names = {name: teacher.class_names for name, teacher in teachers.items()}
-
     failures: dict[str, str] = {}
-    pending: list[LabelledClip] = []
 
-    def write_pending() -> None:
-        write_part(next_part_file(out), pending, names, SAMPLE_RATE, settings)
-        labelled.update(clip.source for clip in pending)
-        pending.clear()
+    with (
+        tqdm(total=len(files), initial=len(files) - len(todo), desc="teach", unit="video") as progress,
+        decoding(
+            Decoder(SAMPLE_RATE, panel.transforms, frames, clips_per_video), todo, out / SPOOL, workers
+        ) as decoded,
+    ):
 
-    progress = tqdm(files, desc="teach", unit="video")
-    for file in progress:
-        source = file.relative_to(root).as_posix()
-        if source in labelled:
-            continue
-        try:
-            pending += list(_label(source, read_clips(file, SAMPLE_RATE), teachers))
-        except MediaError as error:
-            failures[source] = str(error)
-            progress.set_postfix(refused=len(failures))
-        if len(pending) >= clips_per_part:
-            write_pending()
-    if pending:
-        write_pending()
+        def clips_of_a_part() -> Iterator[tuple[str, DecodedClip]]:
+            """Give the clips of whole videos, until there are enough of them."""
+            count = 0
+            while count < clips_per_part:
+                video, clips = next(decoded, (None, None))
+                if video is None:
+                    return
+                progress.update()
+                if isinstance(clips, MediaError):
+                    failures[sources[video]] = str(clips)
+                    progress.set_postfix(refused=len(failures))
+                    continue
+                for clip in clips or ():
+                    yield sources[video], clip
+                    count += 1
+                labelled.add(sources[video])
+
+        while write_part(next_part_file(out), panel.label(clips_of_a_part()), names, SAMPLE_RATE, settings):
+            pass
     write_failures(out / FAILURES_FILE, failures)
     if not labelled:
         reason = next(iter(failures.values()))
@@ -174,20 +215,9 @@ def _hash(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def _label(source: str, clips: Iterable[UnlabelledClip], teachers: Mapping[str, Teacher]) -> Iterator[LabelledClip]:
-    """Label clips in batches, so that a long video's frames are never all in memory."""
-    remaining = iter(clips)
-    while batch := list(islice(remaining, CLIPS_PER_BATCH)):
-        images = [frame.image for clip in batch for frame in clip.frames]
-        answers = {name: teacher.label(images) for name, teacher in teachers.items()}
-        first = 0
-        for clip in batch:
-            steps = slice(first, first + len(clip.frames))
-            first = steps.stop
-            yield LabelledClip(
-                source,
-                clip.start_seconds,
-                clip.sound,
-                frame_seconds=np.array([frame.time_seconds for frame in clip.frames]),
-                distributions={name: rows[steps] for name, rows in answers.items()},
-            )
+def _sources(path: Path) -> set[str]:
+    part = Part(path)
+    try:
+        return set(part.sources())
+    finally:
+        part.close()

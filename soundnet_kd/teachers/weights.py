@@ -61,6 +61,15 @@ def network_from_torchvision(name: str, member: str) -> nn.Module:
     return network.eval()
 
 
+def require_network(name: str) -> None:
+    """Raise SettingsError, with the nearest name, if torchvision has no classification network `name`."""
+    known = models.list_models(module=models)
+    if name not in known:
+        raise SettingsError(
+            f"torchvision has no classification network {name!r}; did you mean {nearest(name, known)!r}?"
+        )
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Give the one of `known` that `name` most likely means, whatever its case."""
     by_lower = {each.lower(): each for each in known}

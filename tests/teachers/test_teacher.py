@@ -6,22 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 from torchvision import models
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import read_frames
 from soundnet_kd.teachers import Teacher, load_teacher, write_teacher
 from soundnet_kd.teachers.teacher import frame_transform
-
-NAMES = ("red", "green", "blue")
-
-
-class MeanColour(nn.Module):
-    """Logits: ten times the mean of each colour channel."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return 10 * images.mean(dim=(2, 3))
+from tests.teachers.colours import NAMES, MeanColour
 
 
 def test_any_module_can_teach() -> None:
@@ -125,5 +116,5 @@ def test_real_imagenet_weights_see_the_same_in_two_encodings(real_data: Path) ->
 
 
 def test_class_names_are_not_silently_ignored(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="brings its own class names; leave"):
+    with pytest.raises(SettingsError, match=r"brings its own class names; .*names\.txt is for weights in a file"):
         load_teacher("resnet18:PLACES365", tmp_path / "names.txt")

@@ -1,0 +1,97 @@
+"""Teachers by name: torchvision's own, published ones, and files."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torchvision import models
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.pretrained import PretrainedWeights, fetch, registry
+from soundnet_kd.pretrained.fetching import sha256_of
+from soundnet_kd.teachers.teacher import Teacher, frame_transform
+from soundnet_kd.teachers.weights import network_from_file, network_from_torchvision, require_network
+
+
+def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
+    """Load a torchvision classification network as a teacher.
+
+    Parameters
+    ----------
+    spec : str
+        `NETWORK:WEIGHTS`, where WEIGHTS is a file with the network's state dict (`mobilenet_v2:weights.pth`), a set of
+        weights in this package's registry (`resnet18:PLACES365`, fetched once into the user's cache) or a member of
+        torchvision's weights enum (`resnet50:IMAGENET1K_V2`, fetched once into torch's cache); or a file alone that
+        `write_teacher` wrote and that describes itself. Frames are prepared as the weights ask; for a file of weights
+        as for the network's first set of torchvision weights.
+    class_names : Path, optional
+        A text file with a class a line, for a file of weights; without it the network must have ImageNet's 1000.
+        Other weights bring their own.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such network, weights or file, or the weights cannot be fetched.
+    FormatError
+        If the weights do not fit the network, or the class names the weights.
+    """
+    if Path(spec).is_file():
+        return _load_described(Path(spec))
+    name, _, weights = spec.partition(":")
+    if not weights:
+        raise SettingsError(
+            f"teacher {spec!r} should be NETWORK:WEIGHTS, such as resnet50:IMAGENET1K_V2, resnet18:PLACES365 or "
+            "resnet18:FILE, or an existing file"
+        )
+    require_network(name)
+    if Path(weights).is_file():
+        return _load_file(name, Path(weights), class_names)
+    if class_names is not None:
+        raise SettingsError(f"{spec} brings its own class names; {class_names} is for weights in a file, leave it out")
+    entry = registry().get(spec)
+    return _load_enum(name, weights) if entry is None else _load_published(entry)
+
+
+def _load_described(path: Path) -> Teacher:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise SettingsError(f"{path} does not say which network it is for; write NETWORK:{path}") from error
+    if not {"network", "class_names", "input_size"} <= metadata.keys():
+        raise SettingsError(f"{path} does not say which network it is for; write NETWORK:{path}")
+    names = tuple(json.loads(metadata["class_names"]))
+    network = network_from_file(metadata["network"], len(names), path)
+    return Teacher(network, frame_transform(int(metadata["input_size"])), names, _identity(metadata["network"], path))
+
+
+def _load_file(name: str, path: Path, class_names: Path | None) -> Teacher:
+    enum = models.get_model_weights(name)
+    standard = next(iter(enum))
+    if class_names is None:
+        names = tuple(standard.meta["categories"])
+    else:
+        if not class_names.is_file():
+            raise SettingsError(f"there is no file of class names {class_names}")
+        names = tuple(line.strip() for line in class_names.read_text(encoding="utf-8").splitlines() if line.strip())
+    network = network_from_file(name, len(names), path)
+    return Teacher(network, standard.transforms(), names, _identity(name, path))
+
+
+def _load_published(entry: PretrainedWeights) -> Teacher:
+    path, names, asked = fetch(entry), entry.class_names(), entry.preprocessing
+    network = network_from_file(entry.architecture, len(names), path)
+    transform = frame_transform(asked.crop, asked.resize, asked.mean, asked.std)
+    identity = {"network": entry.architecture, "weights": entry.name.partition(":")[2], "sha256": sha256_of(path)}
+    return Teacher(network, transform, names, identity)
+
+
+def _load_enum(name: str, member: str) -> Teacher:
+    network = network_from_torchvision(name, member)
+    weights = models.get_model_weights(name)[member]
+    identity = {"network": name, "weights": member, "url": weights.url}
+    return Teacher(network, weights.transforms(), tuple(weights.meta["categories"]), identity)
+
+
+def _identity(name: str, path: Path) -> dict[str, str]:
+    return {"network": name, "weights": path.name, "sha256": sha256_of(path)}

@@ -1,0 +1,175 @@
+"""Decoding beside the networks: the same answers as in turn, and no video takes another one with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchvision import models
+
+from soundnet_kd.data import Targets
+from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
+from soundnet_kd.media import write_video
+from soundnet_kd.teachers import Teacher, label_videos, write_teacher
+from soundnet_kd.teachers import decoding as module
+from tests.teachers.colours import COLOURS, NAMES, MeanColour, make_video, plain
+
+
+@dataclass(frozen=True)
+class OnColour:
+    """A transform that does something bad when it sees a colour."""
+
+    colour: str
+    act: Callable[[], None]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if int(image.float().mean(dim=(1, 2)).argmax()) == list(COLOURS).index(self.colour):
+            self.act()
+        return plain(image)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang() -> None:
+    time.sleep(3600)
+
+
+def assert_same(first: Targets, second: Targets) -> None:
+    assert [part.name for part in first.parts] == [part.name for part in second.parts]
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert (one.source, one.start_seconds) == (other.source, other.start_seconds)
+        np.testing.assert_array_equal(one.sound, other.sound)
+        np.testing.assert_array_equal(one.frame_seconds, other.frame_seconds)
+        for name, rows in one.distributions.items():
+            np.testing.assert_array_equal(rows, other.distributions[name])
+
+
+def test_workers_give_what_decoding_in_turn_gives(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for number, colour in enumerate(["red", "green", "blue", "red"]):
+        make_video(videos / f"{number}.mp4", [colour, "blue"])
+    (videos / "2b.mp4").write_text("no video")
+    teachers = {name: Teacher(MeanColour(), plain, NAMES, {"network": name}) for name in ("a", "b")}
+    results = {
+        workers: label_videos(videos, teachers, tmp_path / f"{workers}", clips_per_part=2, workers=workers)
+        for workers in (0, 2)
+    }
+    assert_same(Targets(results[0].out), Targets(results[2].out))
+    assert results[0].failures == results[2].failures
+    assert list(results[2].failures) == ["2b.mp4"]
+    assert not (results[2].out / ".decoded").exists()
+
+
+def test_a_decoder_that_dies_takes_its_video_with_it(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for number, colour in enumerate(["red", "green", "blue", "red", "green", "red"]):
+        make_video(videos / f"{number}.mp4", [colour])
+    teacher = Teacher(MeanColour(), OnColour("green", die), NAMES, {"network": "mean colour"})
+    result = label_videos(videos, {"objects": teacher}, tmp_path / "targets", workers=2)
+    assert list(Targets(result.out).sources()) == ["0.mp4", "2.mp4", "3.mp4", "5.mp4"]
+    assert set(result.failures) == {"1.mp4", "4.mp4"}
+    assert "made the process that decoded it die (SIGSEGV)" in result.failures["1.mp4"]
+
+
+def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
+    for number, colour in enumerate(["red", "green", "blue"]):
+        make_video(tmp_path / "videos" / f"{number}.mp4", [colour])
+    teacher = Teacher(MeanColour(), OnColour("green", hang), NAMES, {"network": "mean colour"})
+    result = label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", workers=1)
+    assert list(Targets(result.out).sources()) == ["0.mp4", "2.mp4"]
+    assert "gave nothing for" in result.failures["1.mp4"]
+
+
+def test_a_transform_that_cannot_travel_is_named(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", ["red"])
+    teacher = Teacher(MeanColour(), lambda image: image.float() / 255, NAMES)
+    with pytest.raises(SettingsError, match=r"transform cannot be handed to other processes .* workers=0"):
+        label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", workers=1)
+
+
+def test_an_error_of_ours_ends_the_run_and_is_no_fault_of_the_video(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", ["red"])
+    teacher = Teacher(MeanColour(), torch.linalg.inv, NAMES)
+    with pytest.raises(RuntimeError):
+        label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", workers=1)
+
+
+def test_a_limit_of_clips_per_video(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "long.mp4", ["red", "green", "blue"], seconds_each=20)
+    make_video(tmp_path / "videos" / "short.mp4", ["red"])
+    teacher = Teacher(MeanColour(), plain, NAMES)
+    result = label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", clips_per_video=2)
+    found = [(clip.source, clip.start_seconds) for clip in Targets(result.out)]
+    assert found == [("long.mp4", 0.0), ("long.mp4", 20.0), ("short.mp4", 0.0)]
+    with pytest.raises(RunConflictError, match=r"frame_sampling\.clips_per_video was 2, now 3"):
+        label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", clips_per_video=3)
+
+
+def test_key_frames_keep_their_true_time(tmp_path: Path) -> None:
+    """A key frame every 4 s (16 frames at 4 a second): of 2.5, 7.5, 12.5, 17.5 s, the nearest are 4, 8, 12, 16 s."""
+    frames = [np.full((64, 64, 3), COLOURS[NAMES[index // 16 % 3]], np.uint8) for index in range(80)]
+    sound = 0.3 * np.sin(np.arange(22_050 * 20) / 20).astype(np.float32)
+    (tmp_path / "videos").mkdir()
+    options = {"g": "16", "keyint_min": "16", "sc_threshold": "0"}
+    write_video(tmp_path / "videos" / "a.mp4", frames, 4, sound, 22_050, video_options=options)
+    teacher = Teacher(MeanColour(), plain, NAMES)
+    teachers = {"objects": teacher}
+    clips = {
+        sampling: Targets(label_videos(tmp_path / "videos", teachers, tmp_path / sampling, frames=sampling).out)[0]
+        for sampling in ("exact", "keyframe")
+    }
+    np.testing.assert_allclose(clips["exact"].frame_seconds, [2.5, 7.5, 12.5, 17.5])
+    np.testing.assert_allclose(clips["keyframe"].frame_seconds, [4, 8, 12, 16])
+    seen = [NAMES[row.argmax()] for row in clips["keyframe"].distributions["objects"]]
+    assert seen == ["green", "blue", "red", "green"]
+    with pytest.raises(RunConflictError, match=r'frame_sampling\.frames was "exact", now "keyframe"'):
+        label_videos(tmp_path / "videos", teachers, tmp_path / "exact", frames="keyframe")
+
+
+def test_nothing_readable_in_a_worker_is_an_error_with_an_example(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "text.mp4").write_text("no video")
+    teacher = Teacher(MeanColour(), plain, NAMES)
+    with pytest.raises(MediaError, match=r"such as: text\.mp4"):
+        label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", workers=1)
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for number, colour in enumerate(["red", "green", "blue", "red", "green", "blue"]):
+        make_video(videos / f"{number}.mp4", [colour, "red"])
+    torch.manual_seed(0)
+    network = models.get_model("shufflenet_v2_x0_5", weights=None, num_classes=3)
+    write_teacher(tmp_path / "teacher.safetensors", network, "shufflenet_v2_x0_5", NAMES, input_size=64)
+
+    def run(name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "soundnet_kd.cli", "teach", str(videos), "--out", str(tmp_path / name)]
+        options = ["--objects", str(tmp_path / "teacher.safetensors"), "--clips_per_part", "1", "--device", "cpu"]
+        return subprocess.Popen([*command, *options, "--workers", "1"], stderr=subprocess.DEVNULL)
+
+    process = run("killed")
+    first_part = tmp_path / "killed" / "parts" / "part-00000.h5"
+    while not first_part.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / "parts" / "part-00005.h5").exists()
+    assert run("killed").wait() == 0
+    assert run("whole").wait() == 0
+    assert_same(Targets(tmp_path / "killed"), Targets(tmp_path / "whole"))
+    assert not (tmp_path / "killed" / ".decoded").exists()
