@@ -114,7 +114,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = " ".join((action.help or "").split()).replace("%", "%%")
-        shown = action.default not in (None, argparse.SUPPRESS, False) and action.option_strings
+        is_told = action.default is None or action.default is argparse.SUPPRESS or isinstance(action.default, bool)
+        shown = action.option_strings and not is_told
         return f"{text} [default: %(default)s]" if shown else text
 
 

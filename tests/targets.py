@@ -1,8 +1,10 @@
 """Small targets folders, written by the real writer."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from soundnet_kd.data import LabelledClip, write_part
 from soundnet_kd.data.parts import FORMAT_VERSION, part_file
@@ -13,27 +15,33 @@ CLASSES = {"objects": ("cat", "dog", "car"), "scenes": ("street", "field")}
 SAMPLE_RATE = 22_050
 
 
-def make_clip(source: str, steps: int, rng: np.random.Generator, samples: int | None = None) -> LabelledClip:
-    """Give a clip of noise with random distributions."""
-    length = steps * 5 * SAMPLE_RATE if samples is None else samples
-    return LabelledClip(
-        source,
-        0.0,
-        (rng.normal(size=length) * 3000).astype(np.int16),
-        np.arange(steps, dtype=np.float64) * 5 + 2.5,
-        {name: rng.dirichlet(np.ones(len(classes)), steps).astype(np.float32) for name, classes in CLASSES.items()},
-    )
+def make_clip(
+    source: str,
+    steps: int,
+    rng: np.random.Generator,
+    samples: int | None = None,
+    sound: NDArray[np.int16] | None = None,
+    classes: Mapping[str, Sequence[str]] = CLASSES,
+) -> LabelledClip:
+    """Give a clip of noise, or of `sound`, with random distributions."""
+    if sound is None:
+        length = steps * 5 * SAMPLE_RATE if samples is None else samples
+        sound = (rng.normal(size=length) * 3000).astype(np.int16)
+    rows = {name: rng.dirichlet(np.ones(len(names)), steps).astype(np.float32) for name, names in classes.items()}
+    return LabelledClip(source, 0.0, sound, np.arange(steps, dtype=np.float64) * 5 + 2.5, rows)
 
 
-def make_targets(folder: Path, clips: list[LabelledClip], clips_per_part: int = 4) -> Path:
+def make_targets(
+    folder: Path, clips: list[LabelledClip], clips_per_part: int = 4, classes: Mapping[str, Sequence[str]] = CLASSES
+) -> Path:
     """Write a targets folder."""
     settings = {
         "format_version": FORMAT_VERSION,
-        "teachers": {name: {"network": "by hand"} for name in CLASSES},
+        "teachers": {name: {"network": "by hand"} for name in classes},
         "frame_sampling": {},
         "sample_rate": SAMPLE_RATE,
     }
     claim(folder / SETTINGS_FILE, settings)
     for number, first in enumerate(range(0, len(clips), clips_per_part)):
-        write_part(part_file(folder, number), clips[first : first + clips_per_part], CLASSES, SAMPLE_RATE, settings)
+        write_part(part_file(folder, number), clips[first : first + clips_per_part], classes, SAMPLE_RATE, settings)
     return folder

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.figures import COLOURS, MARKERS, drawn, readable
 from soundnet_kd.analysis.maps import MapQuality, map_quality, umap_map
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.figures import COLOURS, MARKERS, drawn, readable
 from soundnet_kd.storage import check_claim, claim, versions, write_csv, write_json
 from soundnet_kd.transfer.layers import chosen_layers
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from soundnet_kd.figures import depth_colours, drawn, heat_map
 from soundnet_kd.analysis.neurons import NeuronStatistics, neuron_statistics
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.figures import depth_colours, drawn, heat_map
 from soundnet_kd.storage import check_claim, claim, versions, write_csv
 from soundnet_kd.transfer.layers import chosen_layers
 

@@ -32,7 +32,7 @@ class Augmentation:
         Share of the clips that are mixed with another one, their distributions in the same proportion (between-class
         learning; Tokozume, Ushiku, Harada, ICLR 2018).
     gain_db : float
-        Each clip is made louder or softer by up to this.
+        Each clip is made louder or softer by up to so many dB.
     noise : float
         Share of the clips that get noise of a random colour (violet to brown), 5 to 40 dB below their own level.
     """

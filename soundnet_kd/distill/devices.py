@@ -1,8 +1,11 @@
 """Training on several devices and machines: who starts the processes, and batch norm over all of their clips."""
 
 import inspect
+import os
+from multiprocessing import parent_process
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
@@ -55,7 +58,14 @@ def trainer_options(device: torch.device, devices: int, nodes: int) -> dict[str,
         )
     strategy = QuietDDP(start_method="popen" if started else "spawn", **_NO_EXCHANGE_OF_BUFFERS)
     synchronised = {"sync_batchnorm": True} if device.type == "cuda" else {"plugins": [GatheredBatchNorms()]}
-    return {"accelerator": device.type, "devices": devices, "num_nodes": nodes, "strategy": strategy, **synchronised}
+    return {
+        "accelerator": device.type,
+        "devices": devices,
+        "num_nodes": nodes,
+        "strategy": strategy,
+        "callbacks": [] if started else [EndWithParent()],
+        **synchronised,
+    }
 
 
 def clips_per_batch(batch_size: int, accumulate: int, processes: int) -> int:
@@ -89,6 +99,16 @@ _KNOWN_OPTIONS = inspect.signature(DistributedDataParallel.__init__).parameters
 _NO_EXCHANGE_OF_BUFFERS: dict[str, Any] = {
     "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN_OPTIONS else "broadcast_buffers": False
 }
+
+
+class EndWithParent(lightning.Callback):
+    """End a process when the one that started it is gone, so that no killed run trains on unseen."""
+
+    def on_train_batch_start(self, *arguments: Any) -> None:
+        """Look whether it is still there."""
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(1)
 
 
 class QuietDDP(DDPStrategy):

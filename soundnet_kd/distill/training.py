@@ -130,7 +130,7 @@ def distill(
     precision : {"32", "bf16"}
         bf16 computes most layers in bfloat16, faster where the device has it; weights stay in 32 bit.
     augmentation : Augmentation
-        How training clips are varied. [default: not at all]
+        How training clips are varied, by default not at all
     held_out : float
         Share of the videos that are kept from training, to measure the agreement with the teachers on.
     seed : int
@@ -200,6 +200,14 @@ def distill(
 
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0
+    callbacks = [
+        Pace(batch_size),
+        StepProgress(),
+        *([best_checkpoint(out / FOLDER)] if measured else []),
+        LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
+        *options.pop("callbacks", ()),
+    ]
+    plugins = [WholeCheckpoints(), *options.pop("plugins", ())]
     with quiet_lightning():
         trainer = lightning.Trainer(
             max_steps=steps,
@@ -208,12 +216,7 @@ def distill(
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             default_root_dir=out,
             logger=[csv_logger(out), TensorBoardLogger(out, "logs", version="tensorboard")],
-            callbacks=[
-                Pace(batch_size),
-                StepProgress(),
-                *([best_checkpoint(out / FOLDER)] if measured else []),
-                LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
-            ],
+            callbacks=callbacks,
             enable_progress_bar=False,
             log_every_n_steps=max(1, min(50, steps // 20)),
             val_check_interval=accumulate * validate_every if measured else None,
@@ -223,7 +226,8 @@ def distill(
             enable_model_summary=False,
             use_distributed_sampler=False,
             deterministic="warn",
-            **{**options, "plugins": [WholeCheckpoints(), *options.get("plugins", ())]},
+            plugins=plugins,
+            **options,
         )
         module = Distillation(student, loss, learning_rate, schedule, steps, accumulate)
         _fit(trainer, module, data, last_checkpoint(out))

@@ -1,17 +1,20 @@
 """Files in, arrays out: sounds and pictures of any media file, and small files to write."""
 
-from soundnet_kd.media.audio import Channel, read_audio
+from soundnet_kd.media.audio import Channel, read_audio, stream_audio
 from soundnet_kd.media.encode import write_audio, write_video
 from soundnet_kd.media.files import find_media
-from soundnet_kd.media.video import Frame, duration_seconds, read_frames
+from soundnet_kd.media.video import Frame, Sampling, Video, duration_seconds, read_frames
 
 __all__ = [
     "Channel",
     "Frame",
+    "Sampling",
+    "Video",
     "duration_seconds",
     "find_media",
     "read_audio",
     "read_frames",
+    "stream_audio",
     "write_audio",
     "write_video",
 ]

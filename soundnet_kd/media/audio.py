@@ -1,5 +1,8 @@
 """Sound tracks of any media file as mono waveforms."""
 
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -47,25 +50,98 @@ def read_audio(
     EmptyAudioError
         If the audio track holds no samples.
     """
-    path = Path(path)
+    _check(sample_rate, channel)
+    tape = Tape(sample_rate)
+    blocks = list(_pieces(Path(path), tape, channel))
+    # The tape has taken the rate of the first of them.
+    return np.concatenate(blocks), tape.sample_rate or 0
+
+
+def stream_audio(
+    path: str | Path, sample_rate: int, channel: Channel = "first", *, block_seconds: float = 10.0
+) -> Generator[NDArray[np.float32], None, None]:
+    """Read the sound track of a file of any length in blocks; together they are exactly what `read_audio` gives.
+
+    Parameters
+    ----------
+    path : str or Path
+    sample_rate : int
+        Samples per second of the result. It has to be named, so that all files give blocks of one length.
+    channel : {"first", "mean"}
+        Which signal a track of several channels gives, as in `read_audio`.
+    block_seconds : float
+        Length of a block, rounded to whole samples.
+
+    Yields
+    ------
+    (samples,) float32, samples = round(block_seconds * sample_rate); the last block may be shorter.
+
+    The file stays open until the last block, or until the generator is closed. No more than a block and what FFmpeg
+    buffers is held in memory.
+
+    Raises
+    ------
+    MediaError, EmptyAudioError
+        As `read_audio`, at the first block; damage farther on becomes silence.
+    ValueError
+        At once, if a setting is out of its range.
+    """
+    _check(sample_rate, channel)
+    block_samples = round(block_seconds * sample_rate)
+    if block_samples < 1:
+        raise ValueError(f"block_seconds is {block_seconds}; a block must hold a sample or more at {sample_rate} Hz")
+    return _blocks(_pieces(Path(path), Tape(sample_rate), channel), block_samples)
+
+
+def _check(sample_rate: int | None, channel: Channel) -> None:
     if channel not in ("first", "mean"):
         raise ValueError(f'channel is {channel!r}; it must be "first" or "mean"')
     if sample_rate is not None and sample_rate <= 0:
         raise ValueError(f"sample_rate is {sample_rate}; it must be positive")
+
+
+def _pieces(path: Path, tape: Tape, channel: Channel) -> Generator[NDArray[np.float32], None, None]:
+    """Run a sound track over a tape and give what comes off it, in pieces of any length."""
+    samples = 0
     with open_media(path) as container:
         stream = audio_track(container, path)
         start = clock_start(container)
-        tape = Tape(sample_rate)
-        for frame in decode_audio(container, stream):
-            seconds = None
-            if frame.pts is not None and frame.time_base is not None:
-                seconds = float(frame.pts * frame.time_base - start)
-            tape.add(_mono(frame, channel), frame.sample_rate, seconds)
-        waveform = tape.finish()
-    if tape.sample_rate is None or not len(waveform):
+        for piece in _recorded(decode_audio(container, stream), tape, channel, start):
+            samples += len(piece)
+            # Lossy codecs and resampling overshoot full scale (AMR by half); whatever plays the sound clips it too.
+            yield np.clip(piece, -1, 1)
+    if not samples:
         raise EmptyAudioError(f"{path.name} has an audio track without a single sample")
-    # Lossy codecs and resampling overshoot full scale (AMR by half); whatever plays the sound clips it too.
-    return np.clip(waveform, -1, 1, out=waveform), tape.sample_rate
+
+
+def _recorded(
+    frames: Iterator[AudioFrame], tape: Tape, channel: Channel, start: Fraction
+) -> Iterator[NDArray[np.float32]]:
+    for frame in frames:
+        seconds = None
+        if frame.pts is not None and frame.time_base is not None:
+            seconds = float(frame.pts * frame.time_base - start)
+        yield from tape.add(_mono(frame, channel), frame.sample_rate, seconds)
+    yield from tape.finish()
+
+
+def _blocks(
+    pieces: Generator[NDArray[np.float32], None, None], block_samples: int
+) -> Generator[NDArray[np.float32], None, None]:
+    """Cut pieces of any length into blocks of one length."""
+    with closing(pieces):
+        block = np.empty(block_samples, np.float32)
+        filled = 0
+        for piece in pieces:
+            while len(piece):
+                taken = piece[: block_samples - filled]
+                block[filled : filled + len(taken)] = taken
+                filled, piece = filled + len(taken), piece[len(taken) :]
+                if filled == block_samples:
+                    yield block
+                    block, filled = np.empty(block_samples, np.float32), 0
+        if filled:
+            yield block[:filled].copy()
 
 
 def _mono(frame: AudioFrame, channel: Channel) -> NDArray[np.float32]:
@@ -81,6 +157,8 @@ def _mono(frame: AudioFrame, channel: Channel) -> NDArray[np.float32]:
     scaled = signals.astype(np.float32) / np.float32(_FULL_SCALE[kind])
     if kind == "u8":
         scaled -= 1
+    mono: NDArray[np.float32] = scaled[0] if len(scaled) == 1 else scaled.mean(axis=0)
     # Resampling would spread one broken float over its neighbours.
-    mono: NDArray[np.float32] = np.nan_to_num(scaled.mean(axis=0), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    if not np.isfinite(mono).all():
+        np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     return mono

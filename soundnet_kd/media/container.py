@@ -28,20 +28,30 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     MediaError
         If the file is missing, empty, not readable or not a media file.
     """
+    with told(path), _open(path) as container:
+        yield container
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what FFmpeg cannot do with a file into a MediaError."""
+    try:
+        yield
+    except av.error.InvalidDataError as error:
+        raise MediaError(f"{path.name} is not a media file, or it is damaged or cut short") from error
+    except FFmpegError as error:
+        raise MediaError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _open(path: Path) -> InputContainer:
     if path.is_dir():
         raise MediaError(f"{path.name} is a folder, not a sound or video file")
     if not path.exists():
         raise MediaError(f"{path.name} does not exist in {path.parent}; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path.name} is empty (0 bytes); copy or download it again")
-    try:
-        # Without "file:" a name such as "take:2.mp4" would be an address. Tags in odd encodings are no obstacle.
-        with av.open(f"file:{path}", "r", metadata_errors="replace") as container:
-            yield container
-    except av.error.InvalidDataError as error:
-        raise MediaError(f"{path.name} is not a media file, or it is damaged or cut short") from error
-    except FFmpegError as error:
-        raise MediaError(f"{path.name} cannot be read: {error.strerror}") from error
+    # Without "file:" a name such as "take:2.mp4" would be an address. Tags in odd encodings are no obstacle.
+    return av.open(f"file:{path}", "r", metadata_errors="replace")
 
 
 def audio_track(container: InputContainer, path: Path) -> AudioStream:

@@ -1,6 +1,7 @@
 """One waveform from decoded blocks that come late, leave gaps or change their rate."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -12,12 +13,17 @@ from numpy.typing import NDArray
 JITTER_SECONDS = 0.02
 # A longer gap is a broken clock, as where two recordings were glued together: the sound goes on without a pause.
 LONGEST_GAP_SECONDS = 600.0
+# Silence comes in pieces of this size at most, as a long gap at once would be large.
+SILENCE_SAMPLES = 1 << 16
 
 Block = NDArray[np.float32]
 
 
 class Tape:
-    """Record blocks of sound at their time; what is missing between them becomes silence.
+    """Put blocks of sound at their time; what is missing between them becomes silence.
+
+    Nothing is kept: each call gives the blocks, (samples,) float32, that follow those of the call before. They have to
+    be taken before the next call.
 
     Parameters
     ----------
@@ -27,11 +33,10 @@ class Tape:
 
     def __init__(self, sample_rate: int | None = None) -> None:
         self.sample_rate = sample_rate
-        self._blocks: list[Block] = []
         self._samples = 0
         self._segment: _Segment | None = None
 
-    def add(self, block: Block, rate: int, start_seconds: float | None) -> None:
+    def add(self, block: Block, rate: int, start_seconds: float | None) -> Iterator[Block]:
         """Append a block.
 
         Parameters
@@ -50,31 +55,31 @@ class Tape:
             # The first block has none before it that it could be early or late against.
             tolerated_seconds = JITTER_SECONDS if end_seconds else 0.0
             if tolerated_seconds < gap_seconds <= LONGEST_GAP_SECONDS:
-                self._end_segment()
-                self._append(np.zeros(max(0, round(start_seconds * self.sample_rate) - self._samples), np.float32))
+                yield from self.finish()
+                yield from self._silence_until(round(start_seconds * self.sample_rate))
         if self._segment is None or self._segment.rate != rate:
-            self._end_segment()
+            yield from self.finish()
             self._segment = _Segment(rate, self.sample_rate)
-        self._append(self._segment.convert(block))
+        yield self._counted(self._segment.convert(block))
 
-    def finish(self) -> Block:
-        """Give all that was recorded, (samples,) float32."""
-        self._end_segment()
-        return np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+    def finish(self) -> Iterator[Block]:
+        """Give what the resampler still holds."""
+        if self._segment is not None:
+            yield self._counted(self._segment.finish())
+            self._segment = None
+
+    def _silence_until(self, end: int) -> Iterator[Block]:
+        while self._samples < end:
+            yield self._counted(np.zeros(min(SILENCE_SAMPLES, end - self._samples), np.float32))
 
     def _end_seconds(self, sample_rate: int) -> float:
         if self._segment is None:
             return self._samples / sample_rate
         return (self._samples - self._segment.samples_out) / sample_rate + self._segment.samples_in / self._segment.rate
 
-    def _end_segment(self) -> None:
-        if self._segment is not None:
-            self._append(self._segment.finish())
-            self._segment = None
-
-    def _append(self, block: Block) -> None:
-        self._blocks.append(block)
+    def _counted(self, block: Block) -> Block:
         self._samples += len(block)
+        return block
 
 
 class _Segment:

@@ -1,17 +1,24 @@
-"""Pictures of a video at given moments, exactly those that a player would show."""
+"""Pictures of a video at given moments: exactly those that a player would show, or the key frames beside them."""
 
-from collections.abc import Iterable
-from contextlib import suppress
+import math
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from soundnet_kd.media.container import clock_start, open_media, packets_of, picture_track
-from soundnet_kd.media.player import Player, SeekError
+from soundnet_kd.media.container import clock_start, open_media, packets_of, picture_track, told
+from soundnet_kd.media.keyframes import KeyFrameSeeker, KeyFrameWalker
+from soundnet_kd.media.player import Player
+from soundnet_kd.media.track import PictureTrack, SeekError, TimedFrame
+
+Sampling = Literal["exact", "keyframe"]
 
 # Beyond this the header is wrong: no camera or broadcaster makes such pixels.
 ODDEST_PIXEL_ASPECT = 10
@@ -40,15 +47,134 @@ class Frame:
         return f"Frame(image={self.image.shape} {self.image.dtype}, time_seconds={self.time_seconds:.3f})"
 
 
-def read_frames(path: str | Path, times_seconds: Iterable[float]) -> list[Frame]:
-    """Read the pictures that a video shows at given times.
+class _Finder(Protocol):
+    """Whatever finds the picture for a time, asked in ascending order."""
+
+    def at(self, seconds: float) -> TimedFrame: ...
+
+
+# Ways to the pictures, the shortest first. A file that the first does not lead through is opened afresh for the next.
+_EXACT: list[Callable[[PictureTrack], _Finder]] = [partial(Player, can_seek=True), partial(Player, can_seek=False)]
+_WAYS: dict[Sampling, list[Callable[[PictureTrack], _Finder]]] = {
+    "exact": _EXACT,
+    "keyframe": [
+        KeyFrameSeeker,
+        partial(KeyFrameWalker, decode_all=False),
+        partial(KeyFrameWalker, decode_all=True),
+        *_EXACT,
+    ],
+}
+
+
+class Video:
+    """A video that is open for its pictures, so that many can be asked for, a few at a time.
+
+    Parameters
+    ----------
+    path : str or Path
+    sampling : {"exact", "keyframe"}
+        "exact" gives the picture that is shown at a time. "keyframe" gives the key frame whose time is nearest, of two
+        the earlier one, which is many times faster and as true to the scene: encoders set a key frame where it changes.
+        A key frame that cannot be decoded is passed over; a video without any is read as "exact".
+    threads : int
+        Threads of the decoder; 0 is one for each core. Give 1 where several processes decode side by side.
+
+    Raises
+    ------
+    MediaError
+        If the file is missing, is not a media file, or has no picture track that can be decoded.
+    ValueError
+        If `sampling` or `threads` is none of those.
+    """
+
+    def __init__(self, path: str | Path, sampling: Sampling = "exact", *, threads: int = 0) -> None:
+        if sampling not in _WAYS:
+            raise ValueError(f'sampling is {sampling!r}; it must be "exact" or "keyframe"')
+        if threads < 0:
+            raise ValueError(f"threads is {threads}; it must be 0 (one for each core) or more")
+        self.path = Path(path)
+        self._sampling = sampling
+        self._threads = threads
+        self._file = ExitStack()
+        self._finder: _Finder
+        self._pixel_aspect: Fraction
+        self._last: Frame | None
+        self._begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def frames(self, times_seconds: Iterable[float]) -> list[Frame]:
+        """Read the pictures that are shown at given times, or near them.
+
+        Parameters
+        ----------
+        times_seconds : iterable of float
+            In any order, counted from the start of the file. Before the first picture the first one is given, after
+            the last one the last that can be decoded. Times later than those of the calls before cost least.
+
+        Returns
+        -------
+        list of Frame
+            One for each time, in the order of the times.
+
+        Raises
+        ------
+        MediaError
+            If the picture track cannot be decoded.
+        """
+        times = [float(seconds) for seconds in times_seconds]
+        ascending = sorted(set(times))
+        with told(self.path):
+            if ascending and ascending[0] < self._asked_seconds:
+                self._begin()
+            while True:
+                try:
+                    shown = {seconds: self._frame_at(seconds) for seconds in ascending}
+                except SeekError:
+                    self._take_next_way()
+                else:
+                    return [shown[seconds] for seconds in times]
+
+    def _frame_at(self, seconds: float) -> Frame:
+        shown_seconds, picture = self._finder.at(seconds)
+        if self._last is None or self._last.time_seconds != shown_seconds:
+            self._last = Frame(_upright_rgb(picture, self._pixel_aspect), shown_seconds)
+        self._asked_seconds = seconds
+        return self._last
+
+    def _begin(self) -> None:
+        self._ways = iter(_WAYS[self._sampling])
+        self._take_next_way()
+
+    def _take_next_way(self) -> None:
+        """Open the file afresh for the next way: its start is the one place that every file can be decoded from."""
+        self._asked_seconds = -math.inf
+        self._last = None
+        for way in self._ways:
+            self._file.close()
+            track = PictureTrack(self._file.enter_context(open_media(self.path)), self.path, self._threads)
+            self._pixel_aspect = track.pixel_aspect
+            with suppress(SeekError):
+                self._finder = way(track)
+                return
+        raise AssertionError("the last way needs no seeking")
+
+
+def read_frames(
+    path: str | Path, times_seconds: Iterable[float], sampling: Sampling = "exact", *, threads: int = 0
+) -> list[Frame]:
+    """Read the pictures that a video shows at given times, or near them: what `Video` does, for a single call.
 
     Parameters
     ----------
     path : str or Path
     times_seconds : iterable of float
-        In any order, counted from the start of the file. Before the first picture the first one is given, after the
-        last one the last that can be decoded.
+    sampling : {"exact", "keyframe"}
+    threads : int
 
     Returns
     -------
@@ -59,14 +185,11 @@ def read_frames(path: str | Path, times_seconds: Iterable[float]) -> list[Frame]
     ------
     MediaError
         If the file is missing, is not a media file, or has no picture track that can be decoded.
+    ValueError
+        If `sampling` or `threads` is none of those.
     """
-    path = Path(path)
-    times = [float(seconds) for seconds in times_seconds]
-    with suppress(SeekError), open_media(path) as container:
-        return _show(Player(container, path, can_seek=True), times)
-    # A fresh start is the one place that every file can be decoded from.
-    with open_media(path) as container:
-        return _show(Player(container, path, can_seek=False), times)
+    with Video(path, sampling, threads=threads) as video:
+        return video.frames(times_seconds)
 
 
 def duration_seconds(path: str | Path) -> float:
@@ -92,17 +215,6 @@ def duration_seconds(path: str | Path) -> float:
             if packet.pts is not None
         ]
         return float(max(ends, default=start) - start)
-
-
-def _show(player: Player, times: list[float]) -> list[Frame]:
-    frames: dict[float, Frame] = {}
-    last: Frame | None = None
-    for seconds in sorted(set(times)):
-        shown_seconds, picture = player.at(seconds)
-        if last is None or last.time_seconds != shown_seconds:
-            last = Frame(_upright_rgb(picture, player.pixel_aspect), shown_seconds)
-        frames[seconds] = last
-    return [frames[seconds] for seconds in times]
 
 
 def _upright_rgb(picture: VideoFrame, pixel_aspect: Fraction) -> NDArray[np.uint8]:

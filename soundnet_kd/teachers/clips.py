@@ -1,7 +1,7 @@
 """Cut a video into training clips: up to 20 s of sound, and the frame in the middle of each 5 s step."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import Frame, Sampling, duration_seconds, read_frames, stream_audio
+from soundnet_kd.media import Frame, Sampling, Video, duration_seconds, stream_audio
 
 LEAST_SECONDS = 1.0
 """A shorter video says too little about its 5 s step to be worth a label."""
@@ -84,10 +84,12 @@ def read_clips(
         If the video lacks sound or pictures, cannot be decoded, is too short, or is silent throughout.
     """
     audible = 0
-    with closing(stream_audio(path, sample_rate, block_seconds=CLIP_SECONDS)) as blocks:
+    with ExitStack() as open_files:
+        blocks = open_files.enter_context(closing(stream_audio(path, sample_rate, block_seconds=CLIP_SECONDS)))
         for number, block in enumerate(islice(blocks, most_clips)):
             if number == 0:
                 picture_seconds = duration_seconds(path)
+                video = open_files.enter_context(Video(path, sampling, threads=threads))
             start = number * CLIP_SECONDS
             heard_seconds = start + len(block) / sample_rate
             duration = min(picture_seconds, heard_seconds)
@@ -104,8 +106,7 @@ def read_clips(
             if level_dbfs(sound) < SILENCE_DBFS:
                 continue
             audible += 1
-            frames = read_frames(path, clip.frame_seconds, sampling, threads=threads)
-            yield UnlabelledClip(start, sound, tuple(frames))
+            yield UnlabelledClip(start, sound, tuple(video.frames(clip.frame_seconds)))
     if not audible:
         raise MediaError(
             f"{path.name} is silent (below {SILENCE_DBFS:g} dBFS throughout); there is nothing to learn from it"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import EmptyAudioError, MediaError
-from soundnet_kd.media import read_audio
+from soundnet_kd.media import read_audio, stream_audio
 from tests.media_files import (
     Waveform,
     garbage_instead_of,
@@ -218,6 +219,99 @@ def test_a_track_without_samples_is_its_own_error(tmp_path: Path) -> None:
     write_wave(tmp_path / "nothing.wav", np.zeros(0, np.int16), 8000)
     with pytest.raises(EmptyAudioError, match=r"nothing\.wav has an audio track without a single sample"):
         read_audio(tmp_path / "nothing.wav")
+
+
+def joined(path: Path, sample_rate: int, block_seconds: float, channel: Any = "first") -> Waveform:
+    """All blocks in a row, each checked for its length and type."""
+    blocks = list(stream_audio(path, sample_rate, channel, block_seconds=block_seconds))
+    assert {len(block) for block in blocks[:-1]} <= {round(block_seconds * sample_rate)}
+    assert 0 < len(blocks[-1]) <= round(block_seconds * sample_rate)
+    assert {block.dtype for block in blocks} == {np.dtype(np.float32)}
+    return np.concatenate(blocks)
+
+
+@pytest.mark.parametrize("block_seconds", [0.0501, 0.7, 1.0, 3.3333, 100.0])
+def test_blocks_together_are_the_whole_sound(tmp_path: Path, block_seconds: float) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.5, (2, 4 * 44100)).astype(np.float32)
+
+    def hole(index: int, packet: av.Packet[Any]) -> av.Packet[Any] | None:
+        return None if 30 <= index < 60 else packet
+
+    write_sound(tmp_path / "hole.mkv", noise[:1], 44100, "flac", change_packet=hole)
+    write_sound(tmp_path / "stereo.m4a", noise, 44100, "aac", layout="stereo")
+    write_sound(tmp_path / "late.mkv", noise[:1], 44100, "flac", first_sample=20000, with_picture=True)
+    for name in ("hole.mkv", "stereo.m4a", "late.mkv"):
+        for rate in (44100, 22050, 48000):
+            for channel in ("first", "mean"):
+                whole, _ = read_audio(tmp_path / name, rate, channel)
+                np.testing.assert_array_equal(joined(tmp_path / name, rate, block_seconds, channel), whole)
+
+
+def test_blocks_that_divide_the_sound_leave_no_rest(tmp_path: Path) -> None:
+    write_wave(tmp_path / "even.wav", np.ones(8000, np.int16), 8000)
+    blocks = list(stream_audio(tmp_path / "even.wav", 8000, block_seconds=0.25))
+    assert [len(block) for block in blocks] == [2000] * 4
+
+
+@pytest.mark.parametrize("kind", ["long", "gap"])
+def test_a_long_sound_is_never_held_whole(tmp_path: Path, kind: str) -> None:
+    """Ten minutes at 44.1 kHz are 106 MB; a block of a second is 0.2 MB."""
+    if kind == "long":
+        write_wave(tmp_path / "long.wav", np.zeros(600 * 44100, np.int16), 44100)
+    else:
+
+        def jump(index: int, packet: av.Packet[Any]) -> av.Packet[Any]:
+            assert packet.pts is not None
+            if index > 4:
+                packet.pts = packet.dts = packet.pts + round(595 / packet.time_base)
+            return packet
+
+        write_sound(tmp_path / "long.mkv", sine(500, 5, 44100)[np.newaxis], 44100, "flac", change_packet=jump)
+    path = next(tmp_path.iterdir())
+    samples = 0
+    tracemalloc.start()
+    for block in stream_audio(path, 44100, block_seconds=1.0):
+        samples += len(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert samples == pytest.approx(600 * 44100, abs=100)
+    assert peak < 3e6
+
+
+def test_whoever_stops_early_closes_the_file(tmp_path: Path) -> None:
+    def is_open() -> bool:
+        return any(link.resolve() == path.resolve() for link in Path("/proc/self/fd").iterdir())
+
+    path = tmp_path / "long.wav"
+    write_wave(path, np.zeros(60 * 44100, np.int16), 44100)
+    blocks = stream_audio(path, 44100, block_seconds=1.0)
+    assert len(next(blocks)) == 44100
+    if Path("/proc/self/fd").exists():
+        assert is_open()
+        blocks.close()
+        assert not is_open()
+
+
+def test_streams_fail_as_whole_files_do(tmp_path: Path) -> None:
+    write_wave(tmp_path / "nothing.wav", np.zeros(0, np.int16), 8000)
+    (tmp_path / "text.wav").write_text("no media at all\n" * 100)
+    with pytest.raises(EmptyAudioError, match="without a single sample"):
+        list(stream_audio(tmp_path / "nothing.wav", 8000))
+    with pytest.raises(MediaError, match=r"text\.wav is not a media file"):
+        list(stream_audio(tmp_path / "text.wav", 8000))
+    with pytest.raises(ValueError, match="block_seconds is 0"):
+        stream_audio(tmp_path / "nothing.wav", 8000, block_seconds=0)
+    with pytest.raises(ValueError, match="it must be positive"):
+        stream_audio(tmp_path / "nothing.wav", 0)
+
+
+@pytest.mark.real
+def test_streams_of_real_videos_are_the_whole_sound(real_data: Path) -> None:
+    for path in sorted((real_data / "videos").iterdir()):
+        if path.suffix == ".csv":
+            continue
+        whole, _ = read_audio(path, 22050)
+        np.testing.assert_array_equal(joined(path, 22050, 1.2345), whole, path.name)
 
 
 @pytest.mark.real

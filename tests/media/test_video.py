@@ -1,6 +1,9 @@
+from __future__ import annotations
+
 import csv
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +17,7 @@ from av.video.stream import VideoStream
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media import Frame, duration_seconds, read_audio, read_frames
 from soundnet_kd.media import container as container_module
-from tests.media_files import number_of, numbered_picture, sine, write_numbered, write_sound
+from tests.media_files import Pixels, garbage_instead_of, number_of, numbered_picture, sine, write_numbered, write_sound
 
 MILLISECOND = Fraction(1, 1000)
 EVERY_40_MS = range(0, 200 * 40, 40)
@@ -53,6 +56,68 @@ def test_other_codecs_are_exact_too(tmp_path: Path, codec: str) -> None:
     write_numbered(tmp_path / "clip.avi", range(100), Fraction(1, 25), codec=codec, pixel_format=pixel_format)
     times = [3.9, 0.01, 2.5, 1.99, 2.02]
     assert numbers(tmp_path / "clip.avi", times) == [int(seconds * 25) for seconds in times]
+
+
+def test_program_streams_keep_their_times(tmp_path: Path) -> None:
+    """After a seek FFmpeg gives times that are off by some pictures until the stream tells one again."""
+
+    def reorder(stream: VideoStream) -> None:
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = 15, 2
+
+    write_numbered(tmp_path / "clip.mpg", range(250), Fraction(1, 25), codec="mpeg2video", adjust=reorder)
+    for seconds in np.arange(0.21, 9.5, 0.4):
+        assert numbers(tmp_path / "clip.mpg", [seconds]) == [int(seconds * 25)]
+
+
+def busy_pictures(path: Path, change_packet: Any = None) -> list[tuple[float, Pixels]]:
+    """Write moving noise whose pictures refer to each other; give what plain decoding gives."""
+    rng = np.random.default_rng(0)
+    world = np.kron(rng.integers(0, 255, (12, 40, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.options = {"x264-params": "keyint=60:bframes=5:b-pyramid=normal:ref=4"}
+        packets = []
+        for number in range(200):
+            picture = world[number % 30 : number % 30 + 64, number : number + 96]
+            noise = rng.normal(0, 10, picture.shape)
+            image = np.clip(picture + noise, 0, 255).astype(np.uint8)
+            packets += stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
+        for index, packet in enumerate([*packets, *stream.encode(None)]):
+            container.mux(packet if change_packet is None else change_packet(index, packet))
+    shown: list[tuple[float, Pixels]] = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    assert isinstance(frame, av.VideoFrame)
+                    assert frame.time is not None
+                    shown.append((frame.time, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)))
+    return shown
+
+
+def check_busy(path: Path, shown: list[tuple[float, Pixels]]) -> None:
+    times = [0.053 + 0.37 * step for step in range(21)]
+    for threads in (0, 1):
+        alone = [read_frames(path, [seconds], threads=threads)[0] for seconds in times]
+        for seconds, one, many in zip(times, alone, read_frames(path, times, threads=threads), strict=True):
+            expected = max((timed for timed in shown if timed[0] <= seconds), key=lambda timed: timed[0])
+            for frame in (one, many):
+                assert frame.time_seconds == pytest.approx(expected[0], abs=1e-6)
+                np.testing.assert_array_equal(frame.image, expected[1])
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts"])
+def test_every_pixel_is_that_of_plain_decoding(tmp_path: Path, name: str) -> None:
+    shown = busy_pictures(tmp_path / name)
+    check_busy(tmp_path / name, [(seconds - shown[0][0], picture) for seconds, picture in shown])
+
+
+def test_damage_is_mended_as_in_plain_decoding(tmp_path: Path) -> None:
+    def spoil(index: int, packet: av.Packet[Any]) -> av.Packet[Any]:
+        return garbage_instead_of(packet) if index % 7 == 3 else packet
+
+    check_busy(tmp_path / "clip.mkv", busy_pictures(tmp_path / "clip.mkv", spoil))
 
 
 def test_variable_frame_rate(tmp_path: Path) -> None:

@@ -55,6 +55,38 @@ LENGTHS_8 = {
         "conv7": 4,
         "conv8": 0,
     },
+    123_457: {
+        "conv1": 61_729,
+        "pool1": 7716,
+        "conv2": 3859,
+        "pool2": 482,
+        "conv3": 242,
+        "conv4": 122,
+        "conv5": 62,
+        "pool5": 15,
+        "conv6": 8,
+        "conv7": 5,
+        "conv8": 0,
+    },
+    331_777: {
+        "conv1": 165_889,
+        "pool1": 20_736,
+        "conv2": 10_369,
+        "pool2": 1296,
+        "conv3": 649,
+        "conv4": 325,
+        "conv5": 163,
+        "pool5": 40,
+        "conv6": 21,
+        "conv7": 11,
+        "conv8": 2,
+    },
+}
+LENGTHS_5 = {
+    20 * SECOND: (220_501, 27_562, 13_782, 1722, 862, 107, 54, 4),
+    10 * SECOND: (110_251, 13_781, 6891, 861, 431, 53, 27, 2),
+    5 * SECOND: (55_126, 6890, 3446, 430, 216, 27, 14, 1),
+    123_457: (61_729, 7716, 3859, 482, 242, 30, 16, 1),
 }
 
 
@@ -84,24 +116,17 @@ def test_soundnet8_has_the_papers_lengths(samples: int) -> None:
     assert {layer: student.channels(layer) for layer in student.layers} == channels
 
 
-def test_soundnet5_has_the_papers_lengths() -> None:
+@pytest.mark.parametrize("samples", LENGTHS_5)
+def test_soundnet5_has_the_papers_lengths(samples: int) -> None:
     student = SoundNet5({"objects": 1000, "scenes": 401})
-    lengths = {
-        "conv1": 220_501,
-        "pool1": 27_562,
-        "conv2": 13_782,
-        "pool2": 1722,
-        "conv3": 862,
-        "pool3": 107,
-        "conv4": 54,
-        "conv5": 4,
-    }
-    assert {layer: student.steps(20 * SECOND, layer) for layer in student.layers} == lengths
+    assert student.layers == ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "conv4", "conv5")
+    assert tuple(student.steps(samples, layer) for layer in student.layers) == LENGTHS_5[samples]
     with torch.inference_mode():
-        answer = student(torch.zeros(2, 1, 20 * SECOND))
+        answer = student(torch.zeros(2, 1, samples))
+    steps = LENGTHS_5[samples][-1]
     assert {name: tuple(logits.shape) for name, logits in answer.items()} == {
-        "objects": (2, 1000, 4),
-        "scenes": (2, 401, 4),
+        "objects": (2, 1000, steps),
+        "scenes": (2, 401, steps),
     }
 
 
