@@ -131,7 +131,8 @@ def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: 
     else:
         options["type"] = _plain(kind)
     action = parser.add_argument(parameter.name if positional else f"--{parameter.name}", **options)
-    action._wants_text = bool({str, Path} & {kind, *get_args(kind)})
+    members = (kind, *get_args(kind))
+    action._wants_text = any(member in (str, Path) or isinstance(member, str) for member in members)
 
 
 def _plain(kind: Any) -> Any:
@@ -141,7 +142,7 @@ def _plain(kind: Any) -> Any:
 
 
 def _as_wanted(values: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
-    """Forgive what YAML makes easy to write: a folder called 2024, which is a number, and a list of one, bare."""
+    """Forgive what YAML makes easy to write: 2024 for a folder and 32 for a name, and a list of one, bare."""
     wanted = {action.dest: action for action in parser._actions}
     texts = {name for name, action in wanted.items() if getattr(action, "_wants_text", False)}
     lists = {name for name, action in wanted.items() if action.nargs == "+"}

@@ -106,3 +106,4 @@ def test_yaml_may_write_numbers_for_names_and_one_for_a_list() -> None:
     values = parse("extract", {"sounds": 2024, "student": "s", "out": "o", "layers": "conv5"})
     assert values["sounds"] == "2024"
     assert values["layers"] == ["conv5"]
+    assert parse("distill", {"targets": "t", "out": "o", "precision": 32})["precision"] == "32"

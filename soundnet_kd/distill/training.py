@@ -1,13 +1,13 @@
 """Training a student from a targets folder, from the first step or from where it was."""
 
 import math
-import os
 import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import joblib
 import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -191,7 +191,7 @@ def distill(
         "versions": versions(),
     }
     if workers is None:
-        workers = 0 if where.type == "cpu" else min(MOST_WORKERS, max(1, (os.cpu_count() or 1) // devices - 1))
+        workers = 0 if where.type == "cpu" else min(MOST_WORKERS, max(1, joblib.cpu_count() // devices - 1))
     data = TargetsDataModule(data_of, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
     if is_first_process():
         claim(out / RUN_FILE, settings)

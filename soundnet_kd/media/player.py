@@ -9,7 +9,8 @@ from soundnet_kd.media.track import TIME_TOLERANCE_SECONDS, PictureTrack, SeekEr
 
 # Some containers land after the time that was sought, by a few reordered frames or a coarse index: aim earlier then.
 SEEK_MARGINS_SECONDS = (0.0, 2.0, 10.0)
-# Without an index of key frames, seeking pays only over more than a usual distance between two of them.
+# Without an index of key frames, seeking pays only over more than the usual distance between two of them, which is this
+# until some were met.
 BLIND_SEEK_SECONDS = 10.0
 BLIND_SEEK_FROM_START_SECONDS = 1.0
 
@@ -32,6 +33,8 @@ class Player:
         self._frames: Iterator[TimedFrame] = iter(())
         self._shown: TimedFrame | None = None
         self._upcoming: TimedFrame | None = None
+        self._last_key_seconds: float | None = None
+        self._longest_interval = 0.0
 
     def at(self, seconds: float) -> TimedFrame:
         """Give the frame shown at a time, and when it began to be shown; no earlier time can be asked afterwards.
@@ -51,6 +54,8 @@ class Player:
         while self._upcoming is not None and self._upcoming[0] <= due:
             self._shown = self._upcoming
             self._upcoming = next(self._frames, None)
+            if self._shown[1].key_frame:
+                self._meet_key_frame(self._shown[0])
         return self._shown
 
     def _seeking_pays(self, seconds: float) -> bool:
@@ -62,12 +67,18 @@ class Player:
         elif self._upcoming is None or seconds < self._upcoming[0]:
             return False
         else:
-            position, worth_seconds = self._track.ticks(self._upcoming[0]), BLIND_SEEK_SECONDS
+            position = self._track.ticks(self._upcoming[0])
+            worth_seconds = 2 * self._longest_interval if self._longest_interval else BLIND_SEEK_SECONDS
         if len(index) and index[-1].timestamp > position:
             key = index.search_timestamp(self._track.ticks(seconds))
             return key >= 0 and index[key].timestamp > position
         # No index, or one that FFmpeg fills only as it seeks or reads.
         return seconds - self._track.seconds_of(position) > worth_seconds
+
+    def _meet_key_frame(self, seconds: float) -> None:
+        if self._last_key_seconds is not None:
+            self._longest_interval = max(self._longest_interval, seconds - self._last_key_seconds)
+        self._last_key_seconds = seconds
 
     def _start(self) -> TimedFrame:
         self._frames = self._track.frames()
@@ -88,5 +99,6 @@ class Player:
                 continue
             if landed is not None and landed[1].pts is not None and landed[0] <= seconds:
                 self._frames, self._upcoming = frames, next(frames, None)
+                self._last_key_seconds = landed[0]
                 return landed
         raise SeekError

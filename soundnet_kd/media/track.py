@@ -53,19 +53,20 @@ class PictureTrack:
         self.pixel_aspect = self.stream.sample_aspect_ratio or Fraction(1)
         self._time_base = self.stream.time_base or Fraction(1)
         self._start = clock_start(container)
+        self._start_seconds = float(self._start)
         for other in container.streams:
             if other.index != self.stream.index:
                 other.discard = Discard.all
 
-    def seconds(self, timed: "VideoFrame | Packet[Any]") -> float | None:
-        """Give when a picture begins to be shown, or None if its file does not tell."""
-        if timed.pts is None or timed.time_base is None:
+    def seconds(self, packet: "Packet[Any]") -> float | None:
+        """Give when a packet's picture begins to be shown, or None if its file does not tell."""
+        if packet.pts is None or packet.time_base is None:
             return None
-        return float(timed.pts * timed.time_base - self._start)
+        return float(packet.pts * packet.time_base) - self._start_seconds
 
     def seconds_of(self, ticks: int) -> float:
         """Give a time in the units of the track in seconds."""
-        return float(ticks * self._time_base - self._start)
+        return float(ticks * self._time_base) - self._start_seconds
 
     def ticks(self, seconds: float) -> int:
         """Give a time in the units of the track, rounded down."""
@@ -95,6 +96,5 @@ class PictureTrack:
         interval = float(1 / (self.stream.average_rate or DEFAULT_FRAME_RATE))
         seconds = -interval
         for frame in decode_video(self.container, self.stream):
-            known = self.seconds(frame)
-            seconds = seconds + interval if known is None else known
+            seconds = seconds + interval if frame.time is None else frame.time - self._start_seconds
             yield seconds, frame

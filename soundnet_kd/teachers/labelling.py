@@ -1,11 +1,11 @@
 """The teacher stage: from a folder of videos to a folder of targets."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 from tqdm import tqdm
 
 from soundnet_kd.data.parts import FORMAT_VERSION, Part, next_part_file, part_files, write_part
@@ -21,6 +21,8 @@ from soundnet_kd.teachers.teacher import Teacher
 
 SAMPLE_RATE = 22_050
 """Of the stored sound, in Hz: SoundNet's."""
+VIDEOS_WORTH_A_WORKER = 8
+"""A process takes some seconds to start, in which this one could decode a few videos itself."""
 SPOOL = ".decoded"
 """Folder of what is decoded but not labelled yet."""
 
@@ -78,7 +80,8 @@ def teach(
     clips_per_part : int
         Clips in each file of targets; a killed run loses at most the part in hand.
     workers : int, optional
-        Processes that decode beside the networks; 0 decodes and labels in turn. [default: one for each core but one]
+        Processes that decode beside the networks; 0 decodes and labels in turn. [default: one for each core, none for
+        a handful of videos]
     device : str
         Where the networks run: auto, cpu, cuda, cuda:1, mps.
     """
@@ -86,8 +89,6 @@ def teach(
     teachers = {name: load_teacher(spec, classes) for name, (spec, classes) in specs.items() if spec is not None}
     for teacher in teachers.values():
         teacher.network.to(choose_device(device))
-    if workers is None:
-        workers = max(1, (os.cpu_count() or 1) - 1)
     return label_videos(
         videos,
         teachers,
@@ -107,7 +108,7 @@ def label_videos(
     frames: Sampling = "exact",
     clips_per_video: int | None = None,
     clips_per_part: int = 128,
-    workers: int = 0,
+    workers: int | None = 0,
 ) -> TeachResult:
     """Do what `teach` does, with teachers that are already there: any number, any network.
 
@@ -120,8 +121,9 @@ def label_videos(
     frames : {"exact", "keyframe"}
     clips_per_video : int, optional
     clips_per_part : int
-    workers : int
-        With processes, the teachers' transforms have to be picklable, and a script needs its `__main__` guard.
+    workers : int, optional
+        With processes, the teachers' transforms have to be picklable, and a script needs its `__main__` guard. None
+        takes one for each core, and none where starting them would take longer than they save.
 
     Returns
     -------
@@ -171,6 +173,9 @@ def label_videos(
     labelled = set().union(*(_sources(part) for part in part_files(out)))
     sources = {file: file.relative_to(root).as_posix() for file in files}
     todo = [file for file in files if sources[file] not in labelled]
+    if workers is None:
+        cores = joblib.cpu_count()
+        workers = cores if len(todo) >= VIDEOS_WORTH_A_WORKER * cores else 0
     panel = Panel.of(teachers)
     names = {name: teacher.class_names for name, teacher in teachers.items()}
     failures: dict[str, str] = {}
