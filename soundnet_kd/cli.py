@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from soundnet_kd.commands import COMMANDS, find, parse, parser_for
 from soundnet_kd.errors import SoundNetKDError
+from soundnet_kd.storage import is_first_process
 
 INTERRUPTED = 130
 
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser_for(name).print_help()
             return 0
         values = parse(name, rest)
-        print(find(name).function()(**values))
+        result = find(name).function()(**values)
+        if is_first_process():
+            print(result)
     except SoundNetKDError as error:
         return _failed(str(error), debug)
     except KeyboardInterrupt:

@@ -14,6 +14,34 @@ from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 FAILURES_FILE = "failures.csv"
 
 
+RANK_VARIABLES = ("RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+"""Where torchrun, SLURM, LSF and MPI tell a process its number."""
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one to write and to speak, where a cluster started several that do the same."""
+    return next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), "0") == "0"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder as long as the block lasts; a killed process lets go of it.
+
+    Raises
+    ------
+    RunConflictError
+        If another run is in it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise RunConflictError(f"another run is writing to {folder}; wait for its end, or stop it") from error
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a path to write to; what is written there replaces `path` only when the block ends well.

@@ -32,9 +32,13 @@ def make_clip(
 
 
 def make_targets(
-    folder: Path, clips: list[LabelledClip], clips_per_part: int = 4, classes: Mapping[str, Sequence[str]] = CLASSES
+    folder: Path,
+    clips: list[LabelledClip],
+    clips_per_part: int = 4,
+    classes: Mapping[str, Sequence[str]] = CLASSES,
+    first_part: int = 0,
 ) -> Path:
-    """Write a targets folder."""
+    """Write a targets folder, or more parts of one."""
     settings = {
         "format_version": FORMAT_VERSION,
         "teachers": {name: {"network": "by hand"} for name in classes},
@@ -42,6 +46,6 @@ def make_targets(
         "sample_rate": SAMPLE_RATE,
     }
     claim(folder / SETTINGS_FILE, settings)
-    for number, first in enumerate(range(0, len(clips), clips_per_part)):
+    for number, first in enumerate(range(0, len(clips), clips_per_part), start=first_part):
         write_part(part_file(folder, number), clips[first : first + clips_per_part], classes, SAMPLE_RATE, settings)
     return folder

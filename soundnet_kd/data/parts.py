@@ -200,7 +200,7 @@ class Part:
 
 def part_files(folder: Path) -> list[Path]:
     """Give the finished parts of a targets folder, in order."""
-    return sorted((folder / "parts").glob("part-*.h5"))
+    return sorted((folder / "parts").glob("part-*.h5"), key=_number)
 
 
 def part_file(folder: Path, number: int) -> Path:
@@ -208,10 +208,13 @@ def part_file(folder: Path, number: int) -> Path:
     return folder / "parts" / f"part-{number:05d}.h5"
 
 
-def next_part_file(folder: Path) -> Path:
-    """Give the path of the part to write next: behind the last one, also where one between them was deleted."""
-    parts = part_files(folder)
-    return part_file(folder, int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0)
+def next_part_number(folder: Path) -> int:
+    """Give the number of the part to write next: behind the last one, also where one between them was deleted."""
+    return max(map(_number, part_files(folder)), default=-1) + 1
+
+
+def _number(part: Path) -> int:
+    return int(part.stem.removeprefix("part-"))
 
 
 def _normalised(rows: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -1,7 +1,9 @@
 """A training's checkpoints: whole files, the last ones by the clock and the best one."""
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
+from threading import current_thread, main_thread
 from time import monotonic
 from typing import Any
 
@@ -14,7 +16,8 @@ from soundnet_kd.storage import whole
 
 FOLDER = "checkpoints"
 BEST_FILE = "best.ckpt"
-PENDING = ".pending-"
+ASKED_EVERY_STEPS = 10
+"""How often several processes agree on whether to save; each time they wait for each other."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -31,10 +34,11 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class LastCheckpoints(Checkpoint):
-    """Save the state at least every so many minutes, and at the end; of the older ones the last few stay.
+    """Save the state at least every so many minutes, when the run is told to stop, and at the end.
 
     A state that was saved counts only when all that belongs to its step is done, validation and logs too: until then it
-    has another name. A run that is taken up therefore lacks nothing, whenever it was killed.
+    has another name. A run that is taken up therefore lacks nothing, whenever it was killed. Ctrl-C and SIGTERM, by
+    which clusters announce that they want a machine back, wait for the end of the step; a second one does not.
 
     Parameters
     ----------
@@ -42,7 +46,7 @@ class LastCheckpoints(Checkpoint):
     minutes : float
         Longest time between two checkpoints.
     keep : int
-        How many stay.
+        How many of the last ones stay.
     validate_every : int
         Steps from one validation to the next; 0 if there is none.
     """
@@ -52,11 +56,22 @@ class LastCheckpoints(Checkpoint):
         self.minutes = minutes
         self.keep = keep
         self.validate_every = validate_every
+        self._asked_to_stop = False
+
+    @property
+    def _pending(self) -> Path:
+        return self.folder / ".pending.ckpt"
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock, and listen for signals."""
         self._saved_seconds = monotonic()
-        self._pending: Path | None = None
+        self._saved_step: int | None = None
+        self._stops = False
+        if trainer.is_global_zero:
+            self._pending.unlink(missing_ok=True)
+        if current_thread() is main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._ask_to_stop)
 
     def on_train_batch_end(
         self,
@@ -67,7 +82,8 @@ class LastCheckpoints(Checkpoint):
         batch_index: int,
     ) -> None:
         """Save after a step, if it is time and no validation follows."""
-        validation_follows = self.validate_every and trainer.global_step % self.validate_every == 0
+        last = trainer.global_step == trainer.max_steps
+        validation_follows = self.validate_every and (last or trainer.global_step % self.validate_every == 0)
         if (batch_index + 1) % trainer.accumulate_grad_batches == 0 and not validation_follows:
             self._save_if_due(trainer)
 
@@ -78,41 +94,62 @@ class LastCheckpoints(Checkpoint):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_index: int
     ) -> None:
-        """Let the saved state count, as the next step begins."""
+        """Let the saved state count, as the next step begins, or stop before it."""
         self._publish(trainer)
+        if self._stops:
+            raise KeyboardInterrupt
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save the end, so that the same command finds it done."""
         self._save(trainer)
         self._publish(trainer)
 
+    def _ask_to_stop(self, *signal_and_frame: object) -> None:
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
+        self._asked_to_stop = True
+
     def _save_if_due(self, trainer: lightning.Trainer) -> None:
-        # The first process' clock decides, as all of them take part in saving.
-        if trainer.strategy.broadcast(monotonic() - self._saved_seconds >= 60 * self.minutes):
+        if trainer.world_size > 1 and trainer.global_step % ASKED_EVERY_STEPS:
+            return
+        elapsed = monotonic() - self._saved_seconds >= 60 * self.minutes
+        # The first process decides, as all of them take part in saving.
+        due, self._stops = trainer.strategy.broadcast((elapsed or self._asked_to_stop, self._asked_to_stop))
+        if due:
             self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        self._pending = self.folder / f"{PENDING}step={trainer.global_step}.ckpt"
         trainer.save_checkpoint(self._pending)
-        self._saved_seconds = monotonic()
+        self._saved_seconds, self._saved_step = monotonic(), trainer.global_step
 
     def _publish(self, trainer: lightning.Trainer) -> None:
-        if self._pending is not None and trainer.is_global_zero:
-            self._pending.replace(self.folder / self._pending.name.removeprefix(PENDING))
+        if self._saved_step is not None and trainer.is_global_zero:
+            self._pending.replace(self.folder / f"step={self._saved_step}.ckpt")
             for _, old in sorted(_by_step(self.folder).items())[: -self.keep]:
                 old.unlink()
-        self._pending = None
+        self._saved_step = None
 
 
-def best_checkpoint(folder: Path) -> ModelCheckpoint:
-    """Give what keeps the state of the lowest loss on held-out videos."""
-    return ModelCheckpoint(
-        folder,
-        filename=Path(BEST_FILE).stem,
-        monitor="validation/loss",
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
+class BestCheckpoint(ModelCheckpoint):
+    """Keep the state of the lowest loss on held-out videos.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            filename=Path(BEST_FILE).stem,
+            monitor="validation/loss",
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint, also where the run folder was moved since."""
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
 def last_checkpoint(out: Path) -> Path | None:

@@ -210,7 +210,7 @@ class TargetsDataModule(lightning.LightningDataModule):
         if self.trainer is not None:
             rank, ranks, first_step = self.trainer.global_rank, self.trainer.world_size, self.trainer.global_step
         batches = StreamBatches(self.batch_size, self.steps, first_step, self.accumulate, rank, ranks)
-        return ClockedLoader(self.training, batch_sampler=batches, **self._reading())
+        return ClockedLoader(self.training, batch_sampler=batches, **self._reading(self.workers))
 
     def val_dataloader(self) -> DataLoader[Example]:
         """Give this rank's share of the held-out clips, in order; all of them where there are fewer than ranks."""
@@ -218,16 +218,12 @@ class TargetsDataModule(lightning.LightningDataModule):
         count = len(self.validation)
         share = Subset(self.validation, range(rank, count, ranks)) if count >= ranks else self.validation
         piece = self.batch_size // (self.accumulate * ranks)
-        return DataLoader(share, piece, **self._reading())
+        return DataLoader(share, piece, **self._reading(min(self.workers, 2)))
 
-    def _reading(self) -> dict[str, Any]:
-        """Give how batches reach the device: pinned for an accelerator, read ahead by the same workers all the time."""
+    def _reading(self, workers: int) -> dict[str, Any]:
+        """Give how batches reach the device: read ahead, and in pinned memory for an accelerator."""
         on_accelerator = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return {
-            "num_workers": self.workers,
-            "pin_memory": on_accelerator,
-            "persistent_workers": self.workers > 0,
-        }
+        return {"num_workers": workers, "pin_memory": on_accelerator}
 
 
 @lru_cache(maxsize=2)

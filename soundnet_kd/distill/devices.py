@@ -11,7 +11,6 @@ from lightning.fabric.plugins.environments.lsf import LSFEnvironment
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -88,11 +87,6 @@ def clips_per_batch(batch_size: int, accumulate: int, processes: int) -> int:
     return batch_size // pieces
 
 
-def is_first_process() -> bool:
-    """Whether this is the process that writes what all have done."""
-    return getattr(rank_zero_only, "rank", None) in (None, 0)
-
-
 # The buffers are the same everywhere, since batch norm sees all clips; exchanging them at each pass would make ranks
 # with fewer held-out batches wait for ever. Newer versions of torch have another name for the option.
 _KNOWN_OPTIONS = inspect.signature(DistributedDataParallel.__init__).parameters
@@ -131,12 +125,13 @@ class GatheredBatchNorm1d(nn.BatchNorm1d):
         processes = torch.distributed.get_world_size()
         if not self.training or processes == 1:
             return super().forward(input)
-        mean = _SumOverProcesses.apply(input.mean(dim=(0, 2))) / processes
-        centred = input - mean[:, None]
+        wide = input.float()
+        mean = _SumOverProcesses.apply(wide.mean(dim=(0, 2))) / processes
+        centred = wide - mean[:, None]
         variance = _SumOverProcesses.apply(centred.square().mean(dim=(0, 2))) / processes
         self._follow(mean.detach(), variance.detach(), processes * input.shape[0] * input.shape[2])
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return torch.addcmul(self.bias[:, None], centred, scale[:, None])
+        return torch.addcmul(self.bias[:, None], centred, scale[:, None]).to(input.dtype)
 
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Move the running statistics; that of the variance is of the unbiased one, as in torch."""

@@ -1,7 +1,9 @@
 """A training's history: what was logged at which step, over all starts of a run."""
 
 import csv
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from lightning.pytorch.loggers import CSVLogger
 from tqdm import tqdm
 
 from soundnet_kd.storage import write_csv
+
+KEYS = ("step", "epoch")
 
 
 def csv_logger(out: Path) -> CSVLogger:
@@ -33,9 +37,11 @@ def read_history(out: Path) -> list[dict[str, float]]:
             continue
         with file.open(newline="", encoding="utf-8") as handle:
             for row in csv.DictReader(handle):
-                step = int(row["step"]) + 1
-                figures = {key: float(value) for key, value in row.items() if value and key not in ("step", "epoch")}
-                rows.setdefault(step, {"step": step}).update(figures)
+                # A kill may cut the last line off.
+                with suppress(TypeError, ValueError):
+                    step = int(row["step"]) + 1
+                    figures = {name: float(value) for name, value in row.items() if value and name not in KEYS}
+                    rows.setdefault(step, {"step": step}).update(figures)
     return [rows[step] for step in sorted(rows)]
 
 
@@ -47,8 +53,8 @@ def write_history(out: Path) -> list[dict[str, float]]:
     return history
 
 
-class StepProgress(lightning.Callback):
-    """A progress bar over the optimizer steps of the whole training."""
+class Progress(lightning.Callback):
+    """Show a progress bar over the optimizer steps, and end a training at its last step or where it diverges."""
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the bar where the training starts."""
@@ -69,10 +75,34 @@ class StepProgress(lightning.Callback):
         batch_index: int,
     ) -> None:
         """Move the bar."""
+        last = trainer.global_step == trainer.max_steps
+        if last or trainer.global_step % getattr(trainer, "log_every_n_steps", 1) == 0:
+            # Reading the loss waits for the device, so it is not done at every step.
+            loss = float(trainer.callback_metrics.get("train/loss", 0.0))
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            if last or not math.isfinite(loss):
+                # Lightning validates once more where a training is told to stop.
+                trainer.should_stop = True
         self._bar.update(trainer.global_step - self._bar.n)
-        if "train/loss" in trainer.callback_metrics:
-            self._bar.set_postfix(loss=f"{float(trainer.callback_metrics['train/loss']):.4f}", refresh=False)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Close the bar."""
         self._bar.close()
+
+
+class Columns(lightning.Callback):
+    """Name all columns of the CSV before its first row; the logger would rewrite the file for each new one.
+
+    Parameters
+    ----------
+    names : list of str
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Name them."""
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger) and trainer.is_global_zero:
+                logger.experiment.metrics_keys = sorted({"epoch", "step", *self.names})

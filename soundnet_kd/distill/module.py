@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from soundnet_kd.distill.data import Example
+from soundnet_kd.distill.determinism import be_deterministic
 from soundnet_kd.distill.memory import keep_freed_memory
 from soundnet_kd.distill.objective import DistillationLoss
 from soundnet_kd.models import SoundNet
@@ -48,6 +49,7 @@ class Distillation(lightning.LightningModule):
     def on_fit_start(self) -> None:
         """Prepare the process that trains, which is not always the one that was started."""
         keep_freed_memory()
+        be_deterministic()
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
         """Give the loss of a batch."""
@@ -74,6 +76,16 @@ class Distillation(lightning.LightningModule):
         for name, answer in logits.items():
             figures |= agreement(name, answer, targets[name])
         self.log_dict(figures, batch_size=len(sound), sync_dist=True)
+
+    def figures(self) -> list[str]:
+        """Name all that is logged."""
+        heads = list(self.student.class_names)
+        speed = ["learning_rate", "clips_per_second", "data_wait_share"]
+        losses = ["loss", *(f"loss_{head}" for head in heads)]
+        agreements = [f"agreement{top}_{head}" for head in heads for top in ("", f"_top{TOP}")]
+        return [f"train/{name}" for name in (*losses, *speed)] + [
+            f"validation/{name}" for name in (*losses, *agreements)
+        ]
 
     def configure_optimizers(self) -> Any:
         """Give the paper's optimizer, and the schedule of its learning rate."""

@@ -33,8 +33,7 @@ class Pace(lightning.Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Let the clock go on."""
-        if trainer.training:
-            self._started += perf_counter() - self._stopped
+        self._started += perf_counter() - self._stopped
 
     def on_train_batch_end(
         self,

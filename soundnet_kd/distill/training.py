@@ -2,10 +2,11 @@
 
 import math
 import signal
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from threading import current_thread, main_thread
+from typing import Literal
 
 import joblib
 import lightning
@@ -14,60 +15,28 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from soundnet_kd.data import Targets
 from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.distill.checkpoints import (
-    BEST_FILE,
     FOLDER,
+    BestCheckpoint,
     LastCheckpoints,
     WholeCheckpoints,
-    best_checkpoint,
     last_checkpoint,
-    student_state,
 )
 from soundnet_kd.distill.data import TargetsDataModule
-from soundnet_kd.distill.devices import clips_per_batch, is_first_process, trainer_options
-from soundnet_kd.distill.history import StepProgress, csv_logger, read_history, write_history
+from soundnet_kd.distill.determinism import deterministic
+from soundnet_kd.distill.devices import clips_per_batch, trainer_options
+from soundnet_kd.distill.history import Columns, Progress, csv_logger
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
+from soundnet_kd.distill.outcome import DistillResult, finish
 from soundnet_kd.distill.pace import Pace
-from soundnet_kd.distill.pictures import draw_filters, draw_history
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, SoundNet, choose_device, write_student
-from soundnet_kd.storage import claim, versions
+from soundnet_kd.models import ARCHITECTURES, choose_device, write_student
+from soundnet_kd.storage import check_claim, claim, is_first_process, locked, versions
 
 RUN_FILE = "run.json"
 UNTRAINED_FILE = "untrained.safetensors"
-BEST_STUDENT_FILE = "best.safetensors"
-AGREEMENT = "validation/agreement_"
 MOST_WORKERS = 8
-
-
-@dataclass(frozen=True)
-class DistillResult:
-    """What a distillation left.
-
-    Attributes
-    ----------
-    out : Path
-    steps : int
-        Optimizer steps done in all.
-    first_loss, last_loss : float
-        Training loss where the log starts and where it ends.
-    agreement : dict from teacher to float
-        Share of held-out steps where the student's first guess is the teacher's; empty if nothing was held out.
-    """
-
-    out: Path
-    steps: int
-    first_loss: float
-    last_loss: float
-    agreement: dict[str, float]
-
-    def __str__(self) -> str:
-        agreement = "".join(f", {share:.0%} agreement on {name}" for name, share in self.agreement.items())
-        return (
-            f"wrote {self.out / STUDENT_FILE}: {self.steps} steps, "
-            f"loss {self.first_loss:.4f} -> {self.last_loss:.4f}{agreement}"
-        )
 
 
 def distill(
@@ -97,9 +66,9 @@ def distill(
     """Train a student to hear what the teachers saw.
 
     The defaults are the paper's. Stopped and started again with the same settings, it goes on from its last checkpoint,
-    also on another number of devices, and ends as if it had never been stopped. Beside student.safetensors, the
-    network after the last step, lie untrained.safetensors, the same before its first step, and best.safetensors, the
-    one of the lowest loss on held-out videos.
+    also on another number of devices, and ends as if it had never been stopped; Ctrl-C and SIGTERM save one more.
+    Beside student.safetensors, the network after the last step, lie untrained.safetensors, the same before its first
+    step, and best.safetensors, the one of the lowest loss on held-out videos.
 
     Parameters
     ----------
@@ -120,7 +89,8 @@ def distill(
     batch_size : int
         Clips of 20 s in a step, over all devices.
     accumulate : int
-        Take a step's clips in so many batches, one after the other, where they do not fit into memory together.
+        Take a step's clips in so many batches, one after the other, where they do not fit into memory together. Batch
+        norm then sees one of these at a time.
     learning_rate : float
         Of Adam.
     schedule : {"constant", "cosine"}
@@ -143,7 +113,7 @@ def distill(
     devices : int
         How many of them, on each machine; they share every step's clips.
     nodes : int
-        Machines; start the command on each of them with torchrun or srun.
+        Machines; start the command on each of them with torchrun or srun. TARGETS and out lie where all can reach them.
     checkpoint_minutes : float
         Longest time between two checkpoints.
     keep_checkpoints : int
@@ -193,22 +163,23 @@ def distill(
     if workers is None:
         workers = 0 if where.type == "cpu" else min(MOST_WORKERS, max(1, joblib.cpu_count() // devices - 1))
     data = TargetsDataModule(data_of, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
-    if is_first_process():
-        claim(out / RUN_FILE, settings)
-        if not (out / UNTRAINED_FILE).exists():
-            write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
-
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0
+    module = Distillation(student, loss, learning_rate, schedule, steps, accumulate)
     callbacks = [
+        Columns(module.figures()),
         Pace(batch_size),
-        StepProgress(),
-        *([best_checkpoint(out / FOLDER)] if measured else []),
+        Progress(),
+        *([BestCheckpoint(out / FOLDER)] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
         *options.pop("callbacks", ()),
     ]
-    plugins = [WholeCheckpoints(), *options.pop("plugins", ())]
-    with quiet_lightning():
+    check_claim(out / RUN_FILE, settings)
+    with locked(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
+        if is_first_process():
+            claim(out / RUN_FILE, settings)
+            if not (out / UNTRAINED_FILE).exists():
+                write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
         trainer = lightning.Trainer(
             max_steps=steps,
             accumulate_grad_batches=accumulate,
@@ -225,54 +196,24 @@ def distill(
             num_sanity_val_steps=0,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            deterministic="warn",
-            plugins=plugins,
+            plugins=[WholeCheckpoints(), *options.pop("plugins", ())],
             **options,
         )
-        module = Distillation(student, loss, learning_rate, schedule, steps, accumulate)
         _fit(trainer, module, data, last_checkpoint(out))
-    return _finish(out, student, settings)
+        if is_first_process():
+            return finish(out, student, settings)
+    # The first process still writes, so the others know no more than this.
+    return DistillResult(out, steps, math.nan, math.nan, {})
 
 
 def _fit(trainer: lightning.Trainer, module: Distillation, data: TargetsDataModule, start: Path | None) -> None:
-    interrupt = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
     except SystemExit as error:
-        # Lightning turns Ctrl-C into this and leaves the signal ignored.
-        signal.signal(signal.SIGINT, interrupt)
+        # Lightning turns Ctrl-C into this.
         raise KeyboardInterrupt from error
-
-
-def _finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
-    """Write the students, the history and the figures of a training that has done all its steps."""
-    last, best = last_checkpoint(out), out / FOLDER / BEST_FILE
-    assert last is not None
-    state, steps = student_state(last)
-    history = write_history(out) if is_first_process() else read_history(out)
-    result = _result(out, steps, history)
-    if not math.isfinite(result.last_loss):
-        raise SettingsError(
-            f"the training diverged (loss {result.last_loss}); remove {out} and try a lower --learning_rate"
-        )
-    if not is_first_process():
-        return result
-    if best.exists():
-        best_state, best_step = student_state(best)
-        student.load_state_dict(best_state)
-        write_student(student, out / BEST_STUDENT_FILE, {**settings, "steps_done": best_step})
-    student.load_state_dict(state)
-    draw_filters(student, out / "conv1.png")
-    draw_history(history, out / "history.png")
-    write_student(student, out / STUDENT_FILE, {**settings, "steps_done": steps, "loss": result.last_loss})
-    return result
-
-
-def _result(out: Path, steps: int, history: list[dict[str, float]]) -> DistillResult:
-    losses = [row["train/loss"] for row in history if "train/loss" in row]
-    agreement: dict[str, float] = {}
-    for row in history:
-        for column, value in row.items():
-            if column.startswith(AGREEMENT) and not column.startswith(f"{AGREEMENT}top"):
-                agreement[column.removeprefix(AGREEMENT)] = value
-    return DistillResult(out, steps, losses[0], losses[-1], agreement)
+    finally:
+        if current_thread() is main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -179,11 +179,8 @@ class SoundNet(nn.Module):
     def fingerprint(self) -> str:
         """Sha256 over everything that decides what this network answers: weights, layout and preprocessing."""
         description = [type(self).__name__, self.class_names, asdict(self.preprocessing)]
-        digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        text = json.dumps(description, sort_keys=True)
+        return hashlib.sha256(f"{text}{state_sha256(self)}".encode()).hexdigest()
 
     def depth(self, layer: str) -> int:
         """Give a layer's place in `layers`.
@@ -230,6 +227,15 @@ class SoundNet5(SoundNet):
         Block(256, kernel=8, stride=2, padding=4),
     )
     output = Block(0, kernel=16, stride=12, padding=4)
+
+
+def state_sha256(network: nn.Module) -> str:
+    """Hash the names and values of a network's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 ARCHITECTURES: dict[str, type[SoundNet]] = {"SoundNet8": SoundNet8, "SoundNet5": SoundNet5}

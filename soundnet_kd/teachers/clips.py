@@ -108,8 +108,9 @@ def read_clips(
             audible += 1
             yield UnlabelledClip(start, sound, tuple(video.frames(clip.frame_seconds)))
     if not audible:
+        heard = "throughout" if most_clips is None else f"in its first {most_clips * CLIP_SECONDS:g} s"
         raise MediaError(
-            f"{path.name} is silent (below {SILENCE_DBFS:g} dBFS throughout); there is nothing to learn from it"
+            f"{path.name} is silent (below {SILENCE_DBFS:g} dBFS {heard}); there is nothing to learn from it"
         )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from time import time
@@ -22,10 +21,12 @@ from torch import Tensor
 
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import Sampling
-from soundnet_kd.teachers.clips import read_clips
+from soundnet_kd.teachers.clips import UnlabelledClip, read_clips
 
 AHEAD = 4
-"""Videos for each process that are decoded before they are needed."""
+"""Videos for each process that are decoded before they are needed,"""
+SPOOL_BYTES = 4 * 2**30
+"""unless those that wait are larger than this together."""
 STALLED_SECONDS = 600.0
 """A decoder that gives no clip for so long hangs."""
 LOOK_SECONDS = 10.0
@@ -78,13 +79,21 @@ class Decoder:
     def decode(self, video: Path, out: Path, threads: int = 0) -> None:
         """Write a video's clips to a file that `stored_clips` reads; a long one is never in memory as a whole."""
         with out.open("wb") as file:
-            for clip in read_clips(video, self.sample_rate, self.sampling, self.most_clips, threads):
+            for clip in self._read(video, threads):
                 images = [torch.from_numpy(frame.image).permute(2, 0, 1) for frame in clip.frames]
                 np.save(file, np.array(clip.start_seconds))
                 np.save(file, clip.sound)
                 np.save(file, np.array([frame.time_seconds for frame in clip.frames]))
                 for transform in self.transforms:
                     np.save(file, torch.stack([transform(image) for image in images]).numpy())
+
+    def _read(self, video: Path, threads: int) -> Iterator[UnlabelledClip]:
+        try:
+            yield from read_clips(video, self.sample_rate, self.sampling, self.most_clips, threads)
+        except (MediaError, GeneratorExit):
+            raise
+        except Exception as error:  # whatever a broken file provokes is the file's fault, not the collection's
+            raise MediaError(f"{video.name} cannot be decoded ({type(error).__name__}: {error})") from error
 
 
 def stored_clips(file: Path, transforms: int) -> Iterator[DecodedClip]:
@@ -129,7 +138,7 @@ def decoding(
             yield _results(((video, file, partial(decoder.decode, video, file)) for video, file in jobs), decoder)
         else:
             with _pool(decoder, workers) as pool:
-                yield _results(_ahead(pool, decoder, jobs, AHEAD * workers), decoder)
+                yield _results(_ahead(pool, decoder, jobs, workers), decoder)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
 
@@ -172,17 +181,25 @@ def _pool(decoder: Decoder, workers: int) -> Iterator[ProcessPool]:
 
 
 def _ahead(
-    pool: ProcessPool, decoder: Decoder, jobs: Iterator[tuple[Path, Path]], ahead: int
+    pool: ProcessPool, decoder: Decoder, jobs: Iterator[tuple[Path, Path]], workers: int
 ) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
-    """Keep so many videos in work, and give the one that was begun first."""
+    """Keep some videos in work, and give the one that was begun first."""
     begun: deque[tuple[Path, Path, ProcessFuture[None]]] = deque()
+    ahead = AHEAD * workers
     while True:
-        for video, file in islice(jobs, ahead - len(begun)):
+        while len(begun) < ahead and (len(begun) < workers or _bytes_of(begun) < SPOOL_BYTES):
+            video, file = next(jobs, (None, None))
+            if video is None or file is None:
+                break
             begun.append((video, file, pool.schedule(_decode_on_one_core, (decoder, video, file))))
         if not begun:
             return
         video, file, future = begun.popleft()
         yield video, file, partial(_wait, future, video, file)
+
+
+def _bytes_of(begun: Iterable[tuple[Path, Path, object]]) -> int:
+    return sum(file.stat().st_size for _, file, _ in begun if file.exists())
 
 
 def _decode_on_one_core(decoder: Decoder, video: Path, file: Path) -> None:

@@ -3,18 +3,20 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import joblib
+from torch import nn
 from tqdm import tqdm
 
-from soundnet_kd.data.parts import FORMAT_VERSION, Part, next_part_file, part_files, write_part
+from soundnet_kd.data.parts import FORMAT_VERSION, Part, next_part_number, part_file, part_files, write_part
 from soundnet_kd.data.targets import CLIP_SECONDS, SETTINGS_FILE, STEP_SECONDS, Targets
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import Sampling, find_media
-from soundnet_kd.models import choose_device
-from soundnet_kd.storage import FAILURES_FILE, claim, versions, write_failures
-from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decoding
+from soundnet_kd.models import choose_device, state_sha256
+from soundnet_kd.storage import FAILURES_FILE, claim, locked, versions, write_failures
+from soundnet_kd.teachers.decoding import DecodedClip, Decoder, Transform, decoding
 from soundnet_kd.teachers.loading import load_teacher
 from soundnet_kd.teachers.panel import Panel
 from soundnet_kd.teachers.teacher import Teacher
@@ -155,7 +157,12 @@ def label_videos(
         "format_version": FORMAT_VERSION,
         "videos": str(root.resolve()),
         "teachers": {
-            name: {**teacher.identity, "class_names_sha256": _hash(teacher.class_names)}
+            name: {
+                **teacher.identity,
+                "state_sha256": state_sha256(teacher.network),
+                "transform": _described(teacher.transform),
+                "class_names_sha256": _hash(teacher.class_names),
+            }
             for name, teacher in teachers.items()
         },
         "frame_sampling": {
@@ -181,6 +188,7 @@ def label_videos(
     failures: dict[str, str] = {}
 
     with (
+        locked(out),
         tqdm(total=len(files), initial=len(files) - len(todo), desc="teach", unit="video") as progress,
         decoding(
             Decoder(SAMPLE_RATE, panel.transforms, frames, clips_per_video), todo, out / SPOOL, workers
@@ -189,8 +197,8 @@ def label_videos(
 
         def clips_of_a_part() -> Iterator[tuple[str, DecodedClip]]:
             """Give the clips of whole videos, until there are enough of them."""
-            count = 0
-            while count < clips_per_part:
+            given = 0
+            while given < clips_per_part:
                 video, clips = next(decoded, (None, None))
                 if video is None:
                     return
@@ -201,11 +209,12 @@ def label_videos(
                     continue
                 for clip in clips or ():
                     yield sources[video], clip
-                    count += 1
+                    given += 1
                 labelled.add(sources[video])
 
-        while write_part(next_part_file(out), panel.label(clips_of_a_part()), names, SAMPLE_RATE, settings):
-            pass
+        for number in count(next_part_number(out)):
+            if not write_part(part_file(out, number), panel.label(clips_of_a_part()), names, SAMPLE_RATE, settings):
+                break
     write_failures(out / FAILURES_FILE, failures)
     if not labelled:
         reason = next(iter(failures.values()))
@@ -218,6 +227,14 @@ def label_videos(
 
 def _hash(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def _described(transform: Transform) -> str:
+    """Tell a transform from others: with its settings if it is a module, as torchvision's are, else by its name."""
+    if isinstance(transform, nn.Module):
+        return " ".join(repr(transform).split())
+    named = transform if hasattr(transform, "__qualname__") else type(transform)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _sources(path: Path) -> set[str]:

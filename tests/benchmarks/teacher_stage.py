@@ -51,6 +51,7 @@ def plain_clips(path: Path, teacher: Teacher, *, look: bool) -> None:
     wanted = [start + offset for start in np.arange(0, duration_seconds(path), 20.0) for offset in OFFSETS]
     taken: list[torch.Tensor] = []
     with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "AUTO"
         for frame in container.decode(video=0):
             if wanted and frame.time is not None and frame.time >= wanted[0]:
                 wanted.pop(0)

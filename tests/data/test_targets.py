@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.data import LabelledClip, Targets
-from soundnet_kd.data.parts import part_file
+from soundnet_kd.data.parts import next_part_number, part_file, part_files
 from soundnet_kd.errors import FormatError
 from tests.targets import CLASSES, make_clip, make_targets
 
@@ -84,3 +84,12 @@ def test_a_clip_must_have_one_distribution_a_step() -> None:
     rows = np.full((2, 3), 1 / 3, dtype=np.float32)
     with pytest.raises(FormatError, match="one distribution for each step"):
         LabelledClip("a", 0.0, np.zeros(5, np.int16), np.zeros(3), {"objects": rows})
+
+
+def test_parts_are_counted_beyond_five_digits(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for number in (99_999, 100_001, 100_000, 7):
+        part_file(tmp_path, number).touch()
+    assert [part.stem for part in part_files(tmp_path)] == ["part-00007", "part-99999", "part-100000", "part-100001"]
+    assert next_part_number(tmp_path) == 100_002
+    assert next_part_number(tmp_path / "empty") == 0

@@ -111,13 +111,6 @@ def test_a_step_takes_the_same_clips_however_it_is_divided(ranks: int, accumulat
         assert sorted(position for batch in batches for position in batch) == list(range(step * 12, step * 12 + 12))
 
 
-def test_a_loader_knows_how_long_it_let_wait(targets: Targets) -> None:
-    loader = ClockedLoader(stream_of(targets), batch_sampler=StreamBatches(2, 3))
-    assert loader.waited_seconds == 0
-    assert len(list(loader)) == 3
-    assert 0 < loader.waited_seconds < 10
-
-
 def test_clips_of_a_video_are_on_one_side(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clips = [make_clip(f"{index // 3}.mp4", 1, rng, samples=10) for index in range(30)]

@@ -1,5 +1,8 @@
 """Several processes: they train as one does."""
 
+import subprocess
+import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,12 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd import load_student
+from soundnet_kd.cli import main
 from soundnet_kd.data import Targets
 from soundnet_kd.distill import DistillationLoss, distill
 from soundnet_kd.distill.augmentation import UNCHANGED
-from soundnet_kd.distill.data import TrainingStream
+from soundnet_kd.distill.checkpoints import last_checkpoint
+from soundnet_kd.distill.data import Example, TrainingStream
 from soundnet_kd.distill.devices import GatheredBatchNorms, clips_per_batch, trainer_options
 from soundnet_kd.distill.history import read_history
+from soundnet_kd.distill.module import Distillation
 from soundnet_kd.errors import SettingsError
 from tests.targets import CLASSES, make_clip, make_targets
 
@@ -23,6 +29,8 @@ from tests.targets import CLASSES, make_clip, make_targets
 def normalise_a_half(rank: int, values: Tensor, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     layer = GatheredBatchNorms().apply(nn.Sequential(nn.BatchNorm1d(3)))
+    assert layer(values.bfloat16()).dtype == torch.bfloat16
+    layer[0].reset_running_stats()  # type: ignore[index]
     mine = values[rank * 2 : rank * 2 + 2].clone().requires_grad_()
     answer = layer(mine)
     (answer**3).mean().backward()
@@ -65,18 +73,66 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert found == pytest.approx(wanted, rel=5e-3), column
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_training_is_what_a_plain_loop_does(accumulate: int, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_run_goes_on_with_more_devices_and_leaves_none_behind(tmp_path: Path) -> None:
+    """Kill the process that was started, in bf16 on two devices: the others end too, and one device goes on."""
+    rng = np.random.default_rng(0)
+    targets = make_targets(tmp_path / "targets", [make_clip(f"{index}.mp4", 4, rng) for index in range(5)])
+    options = ["--steps", "30", "--batch_size", "2", "--held_out", "0", "--device", "cpu", "--precision", "bf16"]
+    command = ["distill", str(targets), "--out", str(tmp_path / "run"), *options]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundnet_kd.cli", *command, "--devices", "2", "--checkpoint_minutes", "0"],
+        stderr=subprocess.DEVNULL,
+    )
+    while last_checkpoint(tmp_path / "run") is None:
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    process.kill()
+    process.wait()
+    assert len(children) >= 2
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert main(command) == 0
+    assert [row["step"] for row in read_history(tmp_path / "run")] == list(range(1, 31))
+
+
+class Slow(TrainingStream):
+    """A stream of which each clip takes a known time."""
+
+    def __getitem__(self, position: int) -> Example:
+        time.sleep(0.05)
+        return super().__getitem__(position)
+
+
+def test_waiting_for_data_is_what_the_reading_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clips of 0.05 s and more in each step; a slow validation counts in neither figure."""
+    rng = np.random.default_rng(0)
+    targets = make_targets(tmp_path / "targets", [make_clip(f"{n}.mp4", 1, rng) for n in range(6)])
+    monkeypatch.setattr("soundnet_kd.distill.data.TrainingStream", Slow)
+    monkeypatch.setattr(Distillation, "on_validation_epoch_end", lambda self: time.sleep(3.0))
+    distill(targets, tmp_path / "run", steps=5, batch_size=2, held_out=0.3, device="cpu")
+    for row in read_history(tmp_path / "run")[1:]:
+        seconds = 2 / row["train/clips_per_second"]
+        assert 0.1 <= seconds < 2.5
+        assert 0.1 <= seconds * row["train/data_wait_share"] < 0.5
+
+
+@pytest.mark.parametrize(("accumulate", "clip"), [(1, None), (2, None), (1, 0.5)])
+def test_training_is_what_a_plain_loop_does(accumulate: int, clip: float | None, tmp_path: Path) -> None:
     """Three steps of four clips, whole or in two batches, against Adam in a loop of its own."""
     rng = np.random.default_rng(0)
     targets = Targets(make_targets(tmp_path / "targets", [make_clip(f"{n}.mp4", 4, rng) for n in range(5)]))
     options = {"steps": 3, "batch_size": 4, "accumulate": accumulate, "held_out": 0.0, "seed": 5, "device": "cpu"}
+    options["gradient_clip"] = clip
     distill(tmp_path / "targets", tmp_path / "run", **options)  # type: ignore[arg-type]
 
     stream = TrainingStream(targets, np.arange(5), UNCHANGED, seed=5)
     student = load_student(tmp_path / "run" / "untrained.safetensors").train()
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, betas=(0.9, 0.999))
-    losses = []
+    losses, norms = [], []
     for first in (0, 4, 8):
         pieces = np.split(np.arange(first, first + 4), accumulate)
         optimizer.zero_grad()
@@ -89,9 +145,11 @@ def test_training_is_what_a_plain_loop_does(accumulate: int, tmp_path: Path) -> 
             )
             (loss / accumulate).backward()  # type: ignore[no-untyped-call]
             step_loss += float(loss.detach()) / accumulate
+        norms.append(float(torch.nn.utils.clip_grad_norm_(student.parameters(), clip or float("inf"))))
         optimizer.step()
         losses.append(step_loss)
     assert [row["train/loss"] for row in read_history(tmp_path / "run")] == pytest.approx(losses, rel=1e-3)
+    assert clip is None or min(norms) > clip
 
 
 def test_what_cannot_be_divided_is_refused_with_what_can() -> None:

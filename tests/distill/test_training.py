@@ -20,9 +20,11 @@ from soundnet_kd.distill.history import read_history
 from soundnet_kd.distill.module import cosine_factor
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.student_file import read_training
+from soundnet_kd.storage import locked
 from tests.targets import CLASSES, make_clip, make_targets
 
-STEPS = 6
+STEPS = 16
+"""Three of them from one validation to the next, and one more after the last."""
 OPTIONS = (
     f"--steps {STEPS} --batch_size 2 --held_out 0.2 --device cpu --schedule cosine --gradient_clip 1 --temperature 2 "
     "--teacher_weights.scenes 2 --augmentation.shift true --augmentation.noise 0.5 --augmentation.mix 0.5"
@@ -48,7 +50,6 @@ def test_a_run_leaves_what_it_should(run: Path) -> None:
     assert isinstance(trained, SoundNet8)
     assert trained.class_names == CLASSES
     assert trained.fingerprint() != untrained.fingerprint()
-    torch.manual_seed(0)
     assert read_training(run / "student.safetensors")["steps_done"] == STEPS
     assert read_training(run / "untrained.safetensors")["steps_done"] == 0
     history = read_history(run)
@@ -56,6 +57,7 @@ def test_a_run_leaves_what_it_should(run: Path) -> None:
     figures = {"loss", "loss_objects", "loss_scenes", "learning_rate", "clips_per_second", "data_wait_share"}
     assert {f"train/{figure}" for figure in figures} <= history[-1].keys()
     assert {"validation/loss", "validation/agreement_objects", "validation/agreement_scenes"} <= history[-1].keys()
+    assert [row["step"] for row in history if "validation/loss" in row] == [3, 6, 9, 12, 15, 16]
     assert all(0 <= row["train/data_wait_share"] < 1 and row["train/clips_per_second"] > 0 for row in history)
     # The schedule's factor is that of the step that is about to be made.
     assert [row["train/learning_rate"] for row in history] == pytest.approx(
@@ -65,6 +67,13 @@ def test_a_run_leaves_what_it_should(run: Path) -> None:
     for picture in ("conv1.png", "history.png"):
         with Image.open(run / picture) as image:
             assert min(image.size) > 300
+
+
+def test_a_run_that_is_done_stays_as_it_is(run: Path, targets: Path) -> None:
+    before = load_student(run).fingerprint()
+    assert main(["distill", str(targets), "--out", str(run), *OPTIONS]) == 0
+    assert load_student(run).fingerprint() == before
+    assert len(read_history(run)) == STEPS
 
 
 def test_the_best_student_is_that_of_the_lowest_loss(run: Path) -> None:
@@ -92,24 +101,75 @@ def test_bf16_learns_as_32_bit_does(targets: Path, tmp_path: Path) -> None:
     assert losses["bf16"] != losses["32"]
 
 
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(run: Path, targets: Path, tmp_path: Path) -> None:
-    """Kill it after its first checkpoint, start it again, and compare every weight."""
-    out = tmp_path / "killed"
-    command = [sys.executable, "-m", "soundnet_kd.cli", "distill", str(targets), "--out", str(out), *OPTIONS]
-    process = subprocess.Popen([*command, "--checkpoint_minutes", "0.0001"], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while last_checkpoint(out) is None and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+@pytest.mark.parametrize(
+    ("ending", "more"),
+    [
+        (signal.SIGKILL, []),
+        (signal.SIGTERM, []),
+        (signal.SIGKILL, ["--accumulate", "2"]),
+        (signal.SIGKILL, ["--workers", "1"]),
+    ],
+    ids=["killed", "terminated", "accumulating", "with a worker"],
+)
+def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(
+    ending: signal.Signals, more: list[str], run: Path, targets: Path, tmp_path: Path
+) -> None:
+    """Stop it after its first checkpoint, which lies between two validations, and compare all that it leaves."""
+    out, whole = tmp_path / "stopped", run
+    if "--accumulate" in more:
+        whole = tmp_path / "whole"
+        assert main(["distill", str(targets), "--out", str(whole), *OPTIONS, *more]) == 0
+    arguments = ["distill", str(targets), "--out", str(out), *OPTIONS, *more]
+    minutes = "0.0001" if ending == signal.SIGKILL else "10"
+    command = [sys.executable, "-m", "soundnet_kd.cli", *arguments, "--checkpoint_minutes", minutes]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        if ending == signal.SIGKILL:
+            while last_checkpoint(out) is None:
+                assert process.poll() is None
+                time.sleep(0.01)
+        else:
+            while f"1/{STEPS}" not in process.stderr.readline(300):
+                assert process.poll() is None
+        process.send_signal(ending)
+        process.stderr.read()
+    assert process.returncode == (-ending if ending == signal.SIGKILL else 130)
     assert last_checkpoint(out) is not None
     assert not (out / "student.safetensors").exists()
-    assert main(["distill", str(targets), "--out", str(out), *OPTIONS]) == 0
-    assert load_student(out).fingerprint() == load_student(run).fingerprint()
+    assert main(arguments) == 0
+    assert load_student(out).fingerprint() == load_student(whole).fingerprint()
     columns = ("step", "train/loss", "train/learning_rate", "validation/loss", "validation/agreement_objects")
-    found, wanted = ([[row.get(name) for name in columns] for row in read_history(each)] for each in (out, run))
+    found, wanted = ([[row.get(name) for name in columns] for row in read_history(each)] for each in (out, whole))
     assert found == wanted
-    assert load_student(out / "best.safetensors").fingerprint() == load_student(run / "best.safetensors").fingerprint()
+    assert (
+        load_student(out / "best.safetensors").fingerprint() == load_student(whole / "best.safetensors").fingerprint()
+    )
+    assert [file.name for file in (out / "checkpoints").glob(".*")] == []
+
+
+def test_two_runs_do_not_share_a_folder(targets: Path, tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(RunConflictError, match="another run is writing to"):
+        distill(targets, tmp_path, steps=1, batch_size=2, device="cpu")
+
+
+def test_a_training_that_diverges_stops_and_keeps_its_best(targets: Path, tmp_path: Path) -> None:
+    options = {"steps": 60, "batch_size": 2, "held_out": 0.2, "device": "cpu", "learning_rate": 1e30}
+    with pytest.raises(SettingsError, match=r"diverged \(loss nan at step \d\).*lower --learning_rate"):
+        distill(targets, tmp_path, **options)  # type: ignore[arg-type]
+    assert len(read_history(tmp_path)) < 10
+    assert not (tmp_path / "student.safetensors").exists()
+
+
+def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
+    metrics = tmp_path / "logs" / "version_0" / "metrics.csv"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text("epoch,step,train/loss\n0,0,2.5\n0,1,1.5\n0")
+    assert read_history(tmp_path) == [{"step": 1, "train/loss": 2.5}, {"step": 2, "train/loss": 1.5}]
+
+
+def test_a_training_leaves_torch_as_it_was(run: Path) -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("step", "factor"), [(0, 0.1), (4, 0.5), (9, 1.0), (10, 1.0), (55, 0.5), (100, 0.0)])

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision import models
 
 from soundnet_kd.data import Targets
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
-from soundnet_kd.media import write_video
+from soundnet_kd.media import Frame, Video, write_video
+from soundnet_kd.storage import locked
 from soundnet_kd.teachers import Teacher, label_videos, write_teacher
 from soundnet_kd.teachers import decoding as module
+from soundnet_kd.teachers.teacher import frame_transform
 from tests.teachers.colours import COLOURS, NAMES, MeanColour, make_video, plain
 
 
@@ -105,6 +107,45 @@ def test_an_error_of_ours_ends_the_run_and_is_no_fault_of_the_video(tmp_path: Pa
     teacher = Teacher(MeanColour(), torch.linalg.inv, NAMES)
     with pytest.raises(RuntimeError):
         label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", workers=1)
+
+
+def test_what_a_broken_file_provokes_is_its_own_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for colour in ("red", "blue"):
+        make_video(tmp_path / "videos" / f"{colour}.mp4", [colour])
+    read = Video.frames
+
+    def frames(self: Video, times: list[float]) -> list[Frame]:
+        if self.path.name == "blue.mp4":
+            raise MemoryError("a picture of 2 TB")
+        return read(self, times)
+
+    monkeypatch.setattr(Video, "frames", frames)
+    teacher = Teacher(MeanColour(), plain, NAMES)
+    result = label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets")
+    assert result.failures == {"blue.mp4": "blue.mp4 cannot be decoded (MemoryError: a picture of 2 TB)"}
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", ["red"])
+    with locked(tmp_path / "targets"), pytest.raises(RunConflictError, match="another run is writing to"):
+        label_videos(tmp_path / "videos", {"a": Teacher(MeanColour(), plain, NAMES)}, tmp_path / "targets")
+
+
+def test_another_network_or_transform_is_refused(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", ["red"])
+    torch.manual_seed(0)
+    networks = [nn.Sequential(MeanColour(), nn.Linear(3, 3)) for _ in range(2)]
+
+    def label(network: nn.Module, transform: Callable[[Tensor], Tensor]) -> None:
+        label_videos(tmp_path / "videos", {"objects": Teacher(network, transform, NAMES)}, tmp_path / "targets")
+
+    label(networks[0], plain)
+    with pytest.raises(RunConflictError, match=r"teachers\.objects\.state_sha256 was"):
+        label(networks[1], plain)
+    with pytest.raises(
+        RunConflictError, match=r'teachers\.objects\.transform was "tests\.teachers\.colours\.plain", now'
+    ):
+        label(networks[0], frame_transform(32))
 
 
 def test_a_limit_of_clips_per_video(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""What a training leaves when it has come to its end."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soundnet_kd.distill.checkpoints import BEST_FILE, FOLDER, last_checkpoint, student_state
+from soundnet_kd.distill.history import write_history
+from soundnet_kd.distill.pictures import draw_filters, draw_history
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.models import STUDENT_FILE, SoundNet, write_student
+
+BEST_STUDENT_FILE = "best.safetensors"
+AGREEMENT = "validation/agreement_"
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """What a distillation left.
+
+    Attributes
+    ----------
+    out : Path
+    steps : int
+        Optimizer steps done in all.
+    first_loss, last_loss : float
+        Training loss where the log starts and where it ends.
+    agreement : dict from teacher to float
+        Share of held-out steps where the student's first guess is the teacher's; empty if nothing was held out.
+    """
+
+    out: Path
+    steps: int
+    first_loss: float
+    last_loss: float
+    agreement: dict[str, float]
+
+    def __str__(self) -> str:
+        agreement = "".join(f", {share:.0%} agreement on {name}" for name, share in self.agreement.items())
+        return (
+            f"wrote {self.out / STUDENT_FILE}: {self.steps} steps, "
+            f"loss {self.first_loss:.4f} -> {self.last_loss:.4f}{agreement}"
+        )
+
+
+def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
+    """Write the students, the history and the figures of a training that has come to its end.
+
+    Raises
+    ------
+    SettingsError
+        If it diverged; the best student before that is kept.
+    """
+    last, best = last_checkpoint(out), out / FOLDER / BEST_FILE
+    assert last is not None
+    state, steps = student_state(last)
+    history = write_history(out)
+    result = _result(out, steps, history)
+    draw_history(history, out / "history.png")
+    if best.exists():
+        best_state, best_step = student_state(best)
+        student.load_state_dict(best_state)
+        write_student(student, out / BEST_STUDENT_FILE, {**settings, "steps_done": best_step})
+    if not math.isfinite(result.last_loss):
+        raise SettingsError(
+            f"the training diverged (loss {result.last_loss} at step {steps}); try a lower --learning_rate, or "
+            f"--gradient_clip 1, with another --out"
+            + (f" ({out / BEST_STUDENT_FILE} is the best student before that)" if best.exists() else "")
+        )
+    student.load_state_dict(state)
+    draw_filters(student, out / "conv1.png")
+    write_student(student, out / STUDENT_FILE, {**settings, "steps_done": steps, "loss": result.last_loss})
+    return result
+
+
+def _result(out: Path, steps: int, history: list[dict[str, float]]) -> DistillResult:
+    losses = [row["train/loss"] for row in history if "train/loss" in row]
+    agreement: dict[str, float] = {}
+    for row in history:
+        for column, value in row.items():
+            if column.startswith(AGREEMENT) and not column.startswith(f"{AGREEMENT}top"):
+                agreement[column.removeprefix(AGREEMENT)] = value
+    return DistillResult(out, steps, losses[0], losses[-1], agreement)
