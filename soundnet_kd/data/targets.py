@@ -23,10 +23,6 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.storage import read_json
 
 SETTINGS_FILE = "targets.json"
-CLIP_SECONDS = 20.0
-"""Length of a training clip (SoundNet, section 4)."""
-STEP_SECONDS = 5.0
-"""Span of sound that one frame labels; 20 s make four steps, as many as the student gives."""
 OPEN_PARTS = 16
 """How many parts a reader keeps open."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tiled_to_clip
 from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.distill.split import held_out_clips
 
@@ -32,10 +32,7 @@ def fill(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.int16], dict[
     sound : (20 s of samples,) int16
     targets : dict from teacher to (4, classes) float32
     """
-    span = round(len(clip.frame_seconds) * STEP_SECONDS * sample_rate)
-    kept = clip.sound[:span]
-    padded = np.pad(kept, (0, span - len(kept)))
-    sound = np.resize(padded, round(CLIP_SECONDS * sample_rate))
+    sound = tiled_to_clip(clip.sound, len(clip.frame_seconds), sample_rate)
     return sound, {name: np.resize(rows, (STEPS, rows.shape[1])) for name, rows in clip.distributions.items()}
 
 

@@ -10,8 +10,9 @@ import joblib
 from torch import nn
 from tqdm import tqdm
 
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
 from soundnet_kd.data.parts import FORMAT_VERSION, Part, next_part_number, part_file, part_files, write_part
-from soundnet_kd.data.targets import CLIP_SECONDS, SETTINGS_FILE, STEP_SECONDS, Targets
+from soundnet_kd.data.targets import SETTINGS_FILE, Targets
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import Sampling, find_media
 from soundnet_kd.models import choose_device, state_sha256

@@ -250,3 +250,17 @@ def _released(folder: Path) -> tuple[SoundNet8, np.ndarray]:
         for part, key in parts.items():
             state[f"batchnorm{number}.{key}"][filters] = torch.from_numpy(weights[f"conv{number}_{part}"])
     return student, kept
+
+
+def test_the_student_can_be_exported_and_traced() -> None:
+    torch.manual_seed(0)
+    student = SoundNet8({"objects": 3, "scenes": 2}).eval()
+    sound = torch.randn(2, 1, 12 * SECOND) * 50
+    with torch.inference_mode():
+        expected = student(sound)
+    exported = torch.export.export(student, (sound,), dynamic_shapes={"waveform": {0: torch.export.Dim("batch")}})
+    for name, logits in exported.module()(sound[:1].repeat(3, 1, 1)).items():
+        torch.testing.assert_close(logits[2], expected[name][0], rtol=1e-4, atol=1e-5)
+    traced = torch.jit.trace(student, (sound,), strict=False)  # type: ignore[no-untyped-call]
+    for name, logits in traced(sound).items():
+        torch.testing.assert_close(logits, expected[name], rtol=1e-4, atol=1e-5)

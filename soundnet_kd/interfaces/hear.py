@@ -1,0 +1,126 @@
+"""The interface of the HEAR benchmark (Holistic Evaluation of Audio Representations, NeurIPS 2021 challenge).
+
+`hear-validator soundnet_kd.interfaces.hear --model run/student/student.safetensors` looks at it, and heareval takes it.
+A scene is the average of pool5 over time, a timestamp a step of conv5, about every 93 ms.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soundnet_kd.models import SoundNet
+from soundnet_kd.pretrained import load_student
+
+SCENE_LAYER = "pool5"
+TIMESTAMP_LAYER = "conv5"
+
+
+class HearModel(nn.Module):
+    """A student with what HEAR asks of a model.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    scene_embedding_size, timestamp_embedding_size : int
+    """
+
+    def __init__(self, student: SoundNet) -> None:
+        super().__init__()
+        self.student = student.eval()
+        self.sample_rate = student.preprocessing.sample_rate
+        self.scene_embedding_size = student.channels(SCENE_LAYER)
+        self.timestamp_embedding_size = student.channels(TIMESTAMP_LAYER)
+
+
+def load_model(model_file_path: str = "") -> HearModel:
+    """Load a student.
+
+    Parameters
+    ----------
+    model_file_path : str
+        A student.safetensors, a run folder or a name of published weights; empty is the released network.
+    """
+    return HearModel(load_student(model_file_path or "soundnet8"))
+
+
+@torch.inference_mode()
+def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
+    """Describe whole sounds.
+
+    Parameters
+    ----------
+    audio : (sounds, samples) float32 in ±1, at `model.sample_rate`.
+    model : HearModel
+
+    Returns
+    -------
+    (sounds, scene_embedding_size) float32, on the model's device.
+    """
+    preprocessing = model.student.preprocessing
+    inputs = torch.stack([preprocessing(sound.cpu().numpy()) for sound in audio])
+    steps: Tensor = model.student(inputs.to(_device(model)), [SCENE_LAYER])[SCENE_LAYER]
+    return steps.mean(dim=-1)
+
+
+@torch.inference_mode()
+def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
+    """Describe sounds step by step.
+
+    Parameters
+    ----------
+    audio : (sounds, samples) float32 in ±1, at `model.sample_rate`.
+    model : HearModel
+
+    Returns
+    -------
+    embeddings : (sounds, timestamps, timestamp_embedding_size) float32
+    timestamps : (sounds, timestamps) float32
+        Middle of what each step hears, in milliseconds.
+    """
+    student = model.student
+    samples = audio.shape[-1]
+    # Silence behind the sound, for the steps whose middle is heard but not their end.
+    reach = max(samples, receptive_field(student, TIMESTAMP_LAYER)[0])
+    padded = nn.functional.pad(audio, (0, reach - samples)).to(_device(model))
+    steps: Tensor = student(student.preprocessing.scale(padded)[:, None], [TIMESTAMP_LAYER])[TIMESTAMP_LAYER]
+    _, stride, first = receptive_field(student, TIMESTAMP_LAYER)
+    middles = first + stride * np.arange(steps.shape[-1])
+    inside = max(1, int((middles < samples).sum()))
+    milliseconds = torch.from_numpy(np.maximum(middles[:inside], 0) * 1000 / model.sample_rate)
+    timestamps = milliseconds.to(torch.float32).expand(len(audio), -1).to(steps.device)
+    return steps[..., :inside].transpose(1, 2).contiguous(), timestamps.contiguous()
+
+
+def receptive_field(student: SoundNet, layer: str) -> tuple[int, int, float]:
+    """Give how many samples a layer's step hears, how far apart steps are, and where the middle of the first one lies.
+
+    Returns
+    -------
+    samples : int
+    stride : int
+        In samples.
+    first : float
+        In samples from the start of the sound; padding moves it forward.
+    """
+    samples, stride, first = 1, 1, 0.0
+    for number, block in enumerate(student.blocks, start=1):
+        stages = [(f"conv{number}", block.kernel, block.stride, block.padding)]
+        if block.pool > 1:
+            stages.append((f"pool{number}", block.pool, block.pool, 0))
+        for name, kernel, step, padding in stages:
+            samples += (kernel - 1) * stride
+            first += ((kernel - 1) / 2 - padding) * stride
+            stride *= step
+            if name == layer:
+                return samples, stride, first
+    out = student.output
+    return (
+        samples + (out.kernel - 1) * stride,
+        stride * out.stride,
+        first + ((out.kernel - 1) / 2 - out.padding) * stride,
+    )
+
+
+def _device(model: HearModel) -> torch.device:
+    return next(model.student.parameters()).device

@@ -1,0 +1,230 @@
+"""What a student hears in a sound: the objects and scenes that it expects to be seen with it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, steps_of, tiled_to_clip
+from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.media import find_media, stream_audio
+from soundnet_kd.models import SoundNet, choose_device
+from soundnet_kd.pretrained import load_student
+from soundnet_kd.storage import write_csv, write_json
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class and the student's probability for it."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is heard in a part of a sound.
+
+    Attributes
+    ----------
+    start_seconds, end_seconds : float
+    guesses : dict from head to list of Guess
+        The likeliest first.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    guesses: dict[str, list[Guess]]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What is heard in some sounds.
+
+    Attributes
+    ----------
+    sounds : dict from file to list of Span
+        One span for the whole sound, or one for each 5 s.
+    failures : dict from file to reason
+    out : Path, optional
+        Where it was written.
+    as_json : bool
+        How it is printed.
+    """
+
+    sounds: dict[str, list[Span]]
+    failures: dict[str, str] = field(default_factory=dict)
+    out: Path | None = None
+    as_json: bool = False
+
+    def plain(self) -> list[dict[str, Any]]:
+        """Give it as lists and dictionaries that JSON can hold."""
+        return [
+            {
+                "file": file,
+                "spans": [
+                    {
+                        "start_seconds": span.start_seconds,
+                        "end_seconds": span.end_seconds,
+                        **{
+                            head: [
+                                {"class": guess.name, "probability": round(guess.probability, 6)} for guess in guesses
+                            ]
+                            for head, guesses in span.guesses.items()
+                        },
+                    }
+                    for span in spans
+                ],
+            }
+            for file, spans in self.sounds.items()
+        ]
+
+    def rows(self) -> Iterator[tuple[str, float, float, str, int, str, float]]:
+        """Give a row for each guess: file, start and end in seconds, head, rank, class, probability."""
+        for file, spans in self.sounds.items():
+            for span in spans:
+                for head, guesses in span.guesses.items():
+                    for rank, guess in enumerate(guesses, start=1):
+                        yield file, span.start_seconds, span.end_seconds, head, rank, guess.name, guess.probability
+
+    def __str__(self) -> str:
+        if self.as_json:
+            return json.dumps(self.plain(), indent=2, ensure_ascii=False)
+        lines = []
+        for file, spans in self.sounds.items():
+            for span in spans:
+                lines.append(f"{file}  {span.start_seconds:g}-{span.end_seconds:.4g} s")
+                width = max(len(head) for head in span.guesses)
+                for head, guesses in span.guesses.items():
+                    told = ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in guesses)
+                    lines.append(f"  {head:<{width}}  {told}")
+        lines += [f"not read: {reason}" for reason in self.failures.values()]
+        if self.out is not None:
+            lines.append(f"wrote {self.out}")
+        return "\n".join(lines)
+
+
+def predict(
+    sounds: list[Path],
+    student: SoundNet | str,
+    out: Path | None = None,
+    top: int = 5,
+    per_step: bool = False,
+    json: bool = False,
+    device: str = "auto",
+) -> Predictions:
+    """Say which objects and scenes a student hears in sounds.
+
+    A sound is listened to as in training: in clips of 20 s, each with a guess for every 5 s; what is shorter is
+    repeated.
+
+    Parameters
+    ----------
+    sounds : list of Path
+        Sound or video files, or folders of them.
+    student : str
+        A student.safetensors, the run folder of `soundnet-kd distill`, or the name of published weights.
+    out : Path, optional
+        File to write all guesses to, .csv or .json.
+    top : int
+        How many guesses of each head.
+    per_step : bool
+        Guesses for each 5 s, in place of their average over the sound.
+    json : bool
+        Print JSON.
+    device : str
+        Where the student runs: auto, cpu, cuda, cuda:1, mps.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such student, or `out` has another suffix.
+    MediaError
+        If not a single sound could be read.
+    """
+    if top < 1:
+        raise SettingsError(f"top is {top}; at least one guess is shown")
+    if out is not None and out.suffix.lower() not in (".csv", ".json"):
+        raise SettingsError(f"{out} has to end in .csv or .json")
+    network = load_student(student) if isinstance(student, str) else student
+    network.eval().to(choose_device(device))
+    heard: dict[str, list[Span]] = {}
+    failures: dict[str, str] = {}
+    for file in tqdm(find_media(sounds), desc="predict", unit="sound", leave=False):
+        try:
+            heard[str(file)] = _spans(network, list(listen(network, file)), top, per_step)
+        except MediaError as error:
+            failures[str(file)] = str(error)
+    if not heard:
+        raise MediaError(f"none of the {len(failures)} sounds could be read, such as: {next(iter(failures.values()))}")
+    predictions = Predictions(heard, failures, out, json)
+    if out is not None and out.suffix.lower() == ".csv":
+        header = ("file", "start_seconds", "end_seconds", "head", "rank", "class", "probability")
+        write_csv(out, header, predictions.rows())
+    elif out is not None:
+        write_json(out, predictions.plain())
+    return predictions
+
+
+def listen(student: SoundNet, sound: Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
+    """Give what a student hears in each 5 s of a sound of any length.
+
+    Parameters
+    ----------
+    student : SoundNet
+    sound : Path
+
+    Yields
+    ------
+    start_seconds, end_seconds : float
+    distributions : dict from head to (classes,) float32
+
+    Raises
+    ------
+    MediaError
+        If the file holds no readable sound.
+    """
+    asked = student.preprocessing
+    device = next(student.parameters()).device
+    with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:
+        for number, block in enumerate(blocks):
+            span_seconds = len(block) / asked.sample_rate
+            if number and span_seconds < STEP_SECONDS / 2:
+                # As in training, a rest of less than half a step belongs to none.
+                return
+            steps = steps_of(span_seconds)
+            clip = torch.from_numpy(tiled_to_clip(block, steps, asked.sample_rate)).to(device)
+            with torch.inference_mode():
+                answers = student(asked.scale(clip)[None, None])
+            rows = {head: logits[0].softmax(dim=0).T.cpu().numpy() for head, logits in answers.items()}
+            for step in range(steps):
+                start = number * CLIP_SECONDS + step * STEP_SECONDS
+                end = min(start + STEP_SECONDS, number * CLIP_SECONDS + span_seconds)
+                yield start, end, {head: row[step] for head, row in rows.items()}
+
+
+def _spans(
+    student: SoundNet,
+    steps: Sequence[tuple[float, float, dict[str, NDArray[np.float32]]]],
+    top: int,
+    per_step: bool,
+) -> list[Span]:
+    if not per_step:
+        averages = {head: np.mean([rows[head] for _, _, rows in steps], axis=0) for head in student.class_names}
+        steps = [(steps[0][0], steps[-1][1], averages)]
+    return [
+        Span(start, end, {head: _best(student.class_names[head], row, top) for head, row in rows.items()})
+        for start, end, rows in steps
+    ]
+
+
+def _best(names: Sequence[str], probabilities: NDArray[np.float32], top: int) -> list[Guess]:
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [Guess(names[index], float(probabilities[index])) for index in order]

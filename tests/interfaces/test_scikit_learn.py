@@ -1,0 +1,89 @@
+"""The transformer in scikit-learn's hands."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from soundnet_kd import SoundNet8
+from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.interfaces.scikit_learn import SoundNetFeatures
+from soundnet_kd.media import write_audio
+from soundnet_kd.models import Preprocessing, write_student
+
+RATE = 22_050
+
+
+def small_student() -> SoundNet8:
+    """Give a student that hears some samples only, so that the checks are quick."""
+    torch.manual_seed(0)
+    return SoundNet8({"objects": 2}, Preprocessing(least_samples=256)).eval()
+
+
+@parametrize_with_checks([SoundNetFeatures(layer="conv2", device="cpu")])
+def test_scikit_learns_own_checks(
+    estimator: SoundNetFeatures, check: Callable[[SoundNetFeatures], None], student_file: str
+) -> None:
+    check(estimator.set_params(student=student_file))
+
+
+@pytest.fixture(scope="module")
+def student_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("student") / "student.safetensors"
+    write_student(small_student(), path, {})
+    return str(path)
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> list[str]:
+    rng = np.random.default_rng(0)
+    paths = []
+    for number, seconds in enumerate([1.0, 2.0, 1.0, 0.5]):
+        path = tmp_path / f"{number}.wav"
+        write_audio(path, rng.uniform(-0.5, 0.5, round(seconds * RATE)).astype(np.float32), RATE)
+        paths.append(str(path))
+    return paths
+
+
+def test_files_and_waveforms_give_what_the_network_gives(sounds: list[str], tmp_path: Path) -> None:
+    student = SoundNet8({"objects": 2}).eval()
+    write_student(student, tmp_path / "student.safetensors", {})
+    transformer = SoundNetFeatures(tmp_path / "student.safetensors", layer="pool2", batch_size=2, device="cpu")
+    features = transformer.fit_transform(sounds)
+    assert features.shape == (4, 32)
+    assert features.dtype == np.float32
+    for path, row in zip(sounds, features, strict=True):
+        waveform = student.preprocessing.read(Path(path))
+        with torch.inference_mode():
+            wanted = student(student.preprocessing(waveform)[None], ["pool2"])["pool2"].mean(dim=-1)[0]
+        np.testing.assert_allclose(row, wanted.numpy(), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(clone(transformer).fit_transform(waveform[None])[0], row, rtol=1e-4, atol=1e-6)
+    assert list(transformer.get_feature_names_out()[:2]) == ["pool2_0", "pool2_1"]
+    again = pickle.loads(pickle.dumps(transformer))
+    np.testing.assert_array_equal(again.transform(sounds), features)
+
+
+def test_it_works_in_a_pipeline(sounds: list[str]) -> None:
+    pipeline = make_pipeline(SoundNetFeatures(small_student(), layer="conv1", pooling="max"), LogisticRegression())
+    assert pipeline.fit(sounds, ["a", "b", "a", "b"]).predict(sounds).shape == (4,)
+    deeper = pipeline.set_params(soundnetfeatures__layer="pool2").fit(sounds, list("abab"))
+    assert len(deeper[-1].coef_[0]) == 32
+
+
+def test_wrong_input_is_named(sounds: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is one path; give a list"):
+        SoundNetFeatures(small_student()).fit(sounds[0])
+    with pytest.raises(SettingsError, match="pooling is 'median'"):
+        SoundNetFeatures(small_student(), pooling="median").fit(sounds)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="did you mean 'pool5'"):
+        SoundNetFeatures(small_student(), layer="pool6").fit(sounds)
+    (tmp_path / "broken.wav").write_text("")
+    with pytest.raises(MediaError, match=r"broken\.wav is empty"):
+        SoundNetFeatures(small_student(), layer="conv1").fit_transform([str(tmp_path / "broken.wav")])
