@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from soundnet_kd.commands import COMMANDS, find, parse, parser_for
+from soundnet_kd.commands import COMMANDS, Command, find, group, parse, parser_for
 from soundnet_kd.errors import SoundNetKDError
 from soundnet_kd.storage import is_first_process
 
@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("soundnet_kd").setLevel(logging.INFO)
     name, *rest = given
+    if group(name):
+        if not rest or rest[0] in ("-h", "--help"):
+            print(overview_of(name))
+            return 0
+        name, rest = f"{name} {rest[0]}", rest[1:]
     debug = "--debug" in rest
     try:
         if "-h" in rest or "--help" in rest:
@@ -56,13 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def overview() -> str:
     """Give the help of the program as a whole."""
-    width = max(map(len, COMMANDS))
-    lines = (f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items())
     return (
         "usage: soundnet-kd COMMAND ...\n\n"
         "Distil a sound network from unlabeled video, and use its layers as features for any sound task.\n\n"
-        "commands:\n" + "\n".join(lines) + "\n\n`soundnet-kd COMMAND --help` explains a command; start with quickstart."
+        f"commands:\n{_listed(COMMANDS)}\n\n`soundnet-kd COMMAND --help` explains a command; start with quickstart."
     )
+
+
+def overview_of(name: str) -> str:
+    """Give the help of a group of commands."""
+    return (
+        f"usage: soundnet-kd {name} COMMAND ...\n\n"
+        f"commands:\n{_listed(group(name))}\n\n`soundnet-kd {name} COMMAND --help` explains a command."
+    )
+
+
+def _listed(commands: Mapping[str, Command]) -> str:
+    width = max(map(len, commands))
+    return "\n".join(f"  {name:<{width}}  {command.about}" for name, command in commands.items())
 
 
 def _failed(message: str, debug: bool) -> int:

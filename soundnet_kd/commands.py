@@ -7,6 +7,7 @@ wanted, so that `soundnet-kd --help` answers at once.
 import argparse
 import difflib
 import inspect
+import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,14 +43,25 @@ COMMANDS: Mapping[str, Command] = {
     "teach": Command("teachers:teach", ("videos",), "label the frames of videos with image networks"),
     "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw"),
     "extract": Command("features:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
+    "predict": Command("prediction:predict", ("sounds",), "say which objects and scenes a student hears"),
     "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a linear SVM on every layer"),
     "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
     "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
     "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
     "run": Command("recipes:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
+    "weights list": Command("pretrained:list_weights", (), "show the published and imported weights"),
+    "weights fetch": Command("pretrained:fetch_weights", ("name",), "fetch published weights into the cache"),
+    "weights verify": Command("pretrained:verify_weights", ("file",), "say which published weights a file is"),
+    "weights import": Command("pretrained:import_weights", ("file",), "make a student's file usable by a name"),
     "demo-world": Command("demo:demo_world", (), "make the videos, frames and sounds of the demonstration world"),
     "demo-teacher": Command("demo:demo_teacher", ("frames",), "train a small image network on labelled frames"),
 }
+"""The table; a name of two words is a command of a group, which the first word names."""
+
+
+def group(name: str) -> Mapping[str, Command]:
+    """Give the commands whose first word, of two, is `name`."""
+    return {each: command for each, command in COMMANDS.items() if each.startswith(f"{name} ")}
 
 
 def find(name: str) -> Command:
@@ -61,7 +73,9 @@ def find(name: str) -> Command:
         If there is none of this name; the message names the nearest one.
     """
     if name not in COMMANDS:
-        raise SettingsError(f"there is no command {name!r}{nearest(name, COMMANDS)}")
+        first_words = list(dict.fromkeys(each.partition(" ")[0] for each in COMMANDS))
+        known = group(name.partition(" ")[0]) or first_words
+        raise SettingsError(f"there is no command {name!r}{nearest(name, known)}")
     return COMMANDS[name]
 
 
@@ -94,13 +108,13 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
     parser = parser_for(name)
     try:
         if isinstance(values, Mapping):
-            parsed = parser.parse_object(_as_wanted(values, parser))
+            parsed = parser.parse_object(_as_wanted({_flag(key): value for key, value in values.items()}, parser))
         else:
             parsed = parser.parse_args(_config_first(values))
     except argparse.ArgumentError as error:
         raise SettingsError(_one_line(name, str(error), parser)) from error
     arguments = vars(parser.instantiate(parsed))
-    return {key: value for key, value in arguments.items() if key not in ("config", "debug")}
+    return {_parameter(key): value for key, value in arguments.items() if key not in ("config", "debug")}
 
 
 def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
@@ -130,9 +144,20 @@ def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: 
         options |= {"type": str, "nargs": "+"}
     else:
         options["type"] = _plain(kind)
-    action = parser.add_argument(parameter.name if positional else f"--{parameter.name}", **options)
+    flag = _flag(parameter.name)
+    action = parser.add_argument(flag if positional else f"--{flag}", **options)
     members = (kind, *get_args(kind))
     action._wants_text = any(member in (str, Path) or isinstance(member, str) for member in members)
+
+
+def _flag(parameter: str) -> str:
+    """Name the flag of a parameter: Python keeps some words, such as `as`, for itself."""
+    word = parameter.removesuffix("_")
+    return word if keyword.iskeyword(word) else parameter
+
+
+def _parameter(flag: str) -> str:
+    return f"{flag}_" if keyword.iskeyword(flag) else flag
 
 
 def _plain(kind: Any) -> Any:

@@ -183,7 +183,8 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
 def _arguments(command: str, settings: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
     filled = _filled(settings, variables)
     for name, parameter in inspect.signature(find(command).function()).parameters.items():
-        if parameter.default is parameter.empty and filled.get(name) is None:
+        # A parameter such as as_ is written without its underscore, which only Python needs.
+        if parameter.default is parameter.empty and filled.get(name, filled.get(name.removesuffix("_"))) is None:
             used = PLACEHOLDER.search(str(settings.get(name, "")))
             cure = f"give it with --set {used[1]}=..." if used else f"add it to the step {command}"
             raise SettingsError(f"{command} needs a value for {name!r}; {cure}")

@@ -2,13 +2,14 @@
 
 Layout of `features.h5`, for n sounds in the order of their manifest
 ---------------------------------------------------------------------
-`layers/NAME`       (n, channels) float32, the layer's average over time
-`sequences/NAME`    (steps of all sounds, channels) float32, only where asked for
+`layers/NAME`       (n, channels) float32, the layer pooled over time; not where `pooling` is none
+`sequences/NAME`    (steps of all sounds, channels) float32, gzip, only where asked for
 `step_end/NAME`     (n,) int64, where each sound's steps end in `sequences/NAME`
 `id`, `path`        (n,) str
 `label`             (n,) int64, index into `class_names`; -1 where unlabeled
 `fold`              (n,) int64, from 1; 0 where there are no folds
 `class_names`       (classes,) str
+`columns/name`, `columns/value`   (columns,) and (n, columns) str, the other columns of the sounds' table, if it had any
 
 `failures/id`, `failures/reason`  the sounds that could not be read, and why
 
@@ -21,19 +22,25 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.data.manifest import UNLABELED
 from soundnet_kd.errors import FormatError, SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
 
 FORMAT_VERSION = 1
 
 
 class FeatureCache(Mapping[str, NDArray[np.float32]]):
     """A read-only mapping from layer to (sounds, channels) float32; a layer is read when it is asked for.
+
+    A cache of whole sequences (`pooling` none) names its layers, but has no such arrays: see `sequence`.
 
     Parameters
     ----------
@@ -76,6 +83,11 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         return identity
 
     @property
+    def pooling(self) -> str:
+        """How the layers were pooled over time: mean, max, std, or none."""
+        return str(self.identity["settings"].get("pooling", "mean"))
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Name of each sound, unique."""
         return tuple(self._file["id"].asstr()[:])
@@ -101,6 +113,14 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         return tuple(self._file["class_names"].asstr()[:])
 
     @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The other columns of the table that named the sounds, (sounds,) texts each."""
+        if "columns" not in self._file:
+            return {}
+        names, values = self._file["columns/name"].asstr()[:], self._file["columns/value"].asstr()[:]
+        return {name: tuple(values[:, number]) for number, name in enumerate(names)}
+
+    @property
     def failures(self) -> dict[str, str]:
         """Id of each sound of the manifest that could not be read, and the reason."""
         return read_failures(self._file)
@@ -120,14 +140,50 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         self._require(layer)
         if "sequences" not in self._file:
             raise SettingsError(
-                f"{self.path} keeps time averages only; extract with --sequences to keep whole sequences"
+                f"{self.path} keeps layers pooled over time only; extract with --sequences to keep whole sequences"
             )
         ends = self._file[f"step_end/{layer}"]
         start = int(ends[index - 1]) if index else 0
         return np.asarray(self._file[f"sequences/{layer}"][start : int(ends[index])], dtype=np.float32)
 
+    def to_pandas(self, layer: str) -> "pd.DataFrame":
+        """Give a layer as a table, one row for each sound.
+
+        Returns
+        -------
+        DataFrame
+            Columns `id`, `label` (the class's name, missing where unlabeled), `fold` (0 where there are none), the
+            other columns of the table that named the sounds (as `NAME_table` where the name is taken), and the
+            features `LAYER_0`, `LAYER_1` … as float32.
+
+        Raises
+        ------
+        SettingsError
+            If pandas is not installed, there is no such layer, or the cache keeps whole sequences.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise SettingsError("tables need pandas; install it with `pip install pandas`") from error
+        features = self[layer]
+        names = self.class_names
+        about: dict[str, Any] = {
+            "id": self.ids,
+            "label": [names[label] if label != UNLABELED else None for label in self.labels],
+            "fold": self.folds,
+        }
+        for name, texts in self.columns.items():
+            about[f"{name}_table" if name in about else name] = texts
+        table = pd.DataFrame(features, columns=[f"{layer}_{channel}" for channel in range(features.shape[1])])
+        return pd.concat([pd.DataFrame(about), table], axis=1)
+
     def __getitem__(self, layer: str) -> NDArray[np.float32]:
         self._require(layer)
+        if self.pooling == "none":
+            raise SettingsError(
+                f"{self.path} keeps whole sequences (pooling none), which have no common length; take sequence(index, "
+                f"{layer!r}), or extract with --pooling mean"
+            )
         return np.asarray(self._file[f"layers/{layer}"][:], dtype=np.float32)
 
     def __iter__(self) -> Iterator[str]:
@@ -140,7 +196,8 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         return layer in self.layers
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{layer} {self._file[f'layers/{layer}'].shape}" for layer in self.layers)
+        group = "sequences" if self.pooling == "none" else "layers"
+        shapes = ", ".join(f"{layer} {self._file[f'{group}/{layer}'].shape}" for layer in self.layers)
         return f"FeatureCache({str(self.path)!r}: {shapes})"
 
     def close(self) -> None:

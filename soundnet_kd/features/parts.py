@@ -1,7 +1,12 @@
-"""Writing a feature cache: in parts, each whole, that are joined when the last one is there."""
+"""Writing a feature cache: in parts, each whole, that are joined when the last one is there.
+
+A part holds `layers/NAME` and `failures` as the cache does, and `sequences/NUMBER/NAME`, (steps, channels) float32, for
+each sound of the part that could be read.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,50 @@ from soundnet_kd.data import Clip
 from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
 from soundnet_kd.storage import whole
 
+CHUNK_BYTES = 1 << 18
+"""Sequences are compressed in pieces of about this size."""
+COPIED_BYTES = 1 << 26
+"""Sequences of any length are joined in pieces of about this size."""
+# Parts are read once, soon after; the cache is kept, and read by programs that know gzip only.
+PART_COMPRESSION: Mapping[str, Any] = {"compression": "lzf", "shuffle": True}
+CACHE_COMPRESSION: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+
+class Part:
+    """A run of sounds whose features are being written."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+
+    def extend(self, number: int, layer: str, steps: NDArray[np.float32]) -> None:
+        """Append (steps, channels) to the sequence of a sound of this part."""
+        _append(self._file, f"sequences/{number}/{layer}", steps, PART_COMPRESSION)
+
+    def forget(self, number: int) -> None:
+        """Leave out a sound after all."""
+        if f"sequences/{number}" in self._file:
+            del self._file[f"sequences/{number}"]
+
+    def finish(self, rows: Mapping[str, Sequence[NDArray[np.float32]]], failures: Mapping[str, str]) -> None:
+        """Write what is not a sequence.
+
+        Parameters
+        ----------
+        rows : mapping from layer to a (channels,) array for each sound that could be read
+        failures : mapping from clip id to the reason why it could not
+        """
+        _write_failures(self._file, failures)
+        for layer, arrays in rows.items():
+            if arrays:
+                self._file[f"layers/{layer}"] = np.stack(arrays).astype(np.float32)
+
+
+@contextmanager
+def new_part(path: Path) -> Iterator[Part]:
+    """Give a part to write to; it is at `path` only when the block ends well."""
+    with whole(path) as partial, h5py.File(partial, "w") as file:
+        yield Part(file)
+
 
 def write_part(
     path: Path,
@@ -20,7 +69,7 @@ def write_part(
     failures: Mapping[str, str],
     sequences: bool,
 ) -> None:
-    """Write the features of a run of sounds, to be joined by `join_parts`.
+    """Write the features of a run of sounds that are all in memory, averaged over time.
 
     Parameters
     ----------
@@ -30,17 +79,12 @@ def write_part(
     sequences : bool
         Whether the arrays themselves are kept beside their averages.
     """
-    with whole(path) as partial, h5py.File(partial, "w") as part:
-        _write_failures(part, failures)
+    with new_part(path) as part:
         for layer, arrays in rows.items():
-            if not arrays:
-                continue
-            part[f"layers/{layer}"] = np.stack([array.mean(axis=0, dtype=np.float64) for array in arrays]).astype(
-                np.float32
-            )
-            if sequences:
-                part[f"sequences/{layer}"] = np.concatenate(arrays)
-                part[f"steps/{layer}"] = [len(array) for array in arrays]
+            for number, array in enumerate(arrays if sequences else ()):
+                part.extend(number, layer, array)
+        averages = {layer: [array.mean(axis=0, dtype=np.float64) for array in arrays] for layer, arrays in rows.items()}
+        part.finish(averages, failures)
 
 
 def part_failures(path: Path) -> dict[str, str]:
@@ -56,8 +100,9 @@ def join_parts(
     class_names: Sequence[str],
     failures: Mapping[str, str],
     identity: Mapping[str, Any],
+    columns: Sequence[str] = (),
 ) -> None:
-    """Write the cache from its parts, whole or not at all; one part at a time is in memory.
+    """Write the cache from its parts, whole or not at all; a small piece of them at a time is in memory.
 
     Parameters
     ----------
@@ -68,6 +113,8 @@ def join_parts(
         Those that the parts have rows for, in order.
     class_names, failures, identity
         As in the cache.
+    columns : sequence of str
+        Names of what the clips carry along.
     """
     layers = identity["settings"]["layers"]
     text = h5py.string_dtype()
@@ -79,28 +126,44 @@ def join_parts(
         cache["label"] = np.array([clip.label for clip in clips], dtype=np.int64)
         cache["fold"] = np.array([clip.fold for clip in clips], dtype=np.int64)
         cache["class_names"] = np.array(list(class_names), dtype=text)
+        if columns:
+            cache["columns/name"] = np.array(list(columns), dtype=text)
+            cache["columns/value"] = np.array([clip.carried for clip in clips], dtype=text)
         _write_failures(cache, failures)
-        steps: dict[str, list[int]] = {layer: [] for layer in layers}
+        cache.create_group("layers")
+        ends: dict[str, list[int]] = {layer: [] for layer in layers}
         for part_path in parts:
             with h5py.File(part_path, "r") as part:
                 for layer in part.get("layers", ()):
                     _append(cache, f"layers/{layer}", part[f"layers/{layer}"][:])
-                for layer in part.get("sequences", ()):
-                    _append(cache, f"sequences/{layer}", part[f"sequences/{layer}"][:])
-                    steps[layer] += list(part[f"steps/{layer}"][:])
+                for number in sorted(part.get("sequences", ()), key=int):
+                    for layer in layers:
+                        ends[layer].append(_copy_steps(part[f"sequences/{number}/{layer}"], cache, layer))
         if identity["settings"]["sequences"]:
-            for layer, counts in steps.items():
-                cache[f"step_end/{layer}"] = np.cumsum(counts)
+            for layer, counts in ends.items():
+                cache[f"step_end/{layer}"] = np.array(counts, dtype=np.int64)
 
 
-def _append(cache: h5py.File, name: str, rows: NDArray[np.float32]) -> None:
-    if name not in cache:
-        chunk = (min(256, max(1, len(rows))), rows.shape[1])
-        cache.create_dataset(name, data=rows, maxshape=(None, rows.shape[1]), chunks=chunk)
-        return
-    dataset = cache[name]
-    dataset.resize(len(dataset) + len(rows), axis=0)
-    dataset[-len(rows) :] = rows
+def _copy_steps(sequence: h5py.Dataset, cache: h5py.File, layer: str) -> int:
+    """Append a sound's sequence and give the number of steps that the cache has then."""
+    steps_at_once = max(1, COPIED_BYTES // (4 * sequence.shape[1]))
+    for start in range(0, len(sequence), steps_at_once):
+        _append(cache, f"sequences/{layer}", sequence[start : start + steps_at_once], CACHE_COMPRESSION)
+    return len(cache[f"sequences/{layer}"])
+
+
+def _append(
+    file: h5py.File, name: str, rows: NDArray[np.float32], compression: Mapping[str, Any] | None = None
+) -> None:
+    if name not in file:
+        # The first piece of a sequence may be short, or empty, though many follow.
+        least, most = (1, 256) if compression is None else (64, max(1, CHUNK_BYTES // (4 * rows.shape[1])))
+        chunk = (min(most, max(least, len(rows))), rows.shape[1])
+        file.create_dataset(name, data=rows, maxshape=(None, rows.shape[1]), chunks=chunk, **(compression or {}))
+    elif len(rows):
+        dataset = file[name]
+        dataset.resize(len(dataset) + len(rows), axis=0)
+        dataset[-len(rows) :] = rows
 
 
 def _write_failures(file: h5py.File, failures: Mapping[str, str]) -> None:

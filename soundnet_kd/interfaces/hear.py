@@ -80,46 +80,16 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     """
     student = model.student
     samples = audio.shape[-1]
-    # Silence behind the sound, for the steps whose middle is heard but not their end.
-    reach = max(samples, receptive_field(student, TIMESTAMP_LAYER)[0])
+    heard = student.receptive_field(TIMESTAMP_LAYER)
+    # A sound shorter than a step hears is followed by silence.
+    reach = max(samples, heard.samples)
     padded = nn.functional.pad(audio, (0, reach - samples)).to(_device(model))
     steps: Tensor = student(student.preprocessing.scale(padded)[:, None], [TIMESTAMP_LAYER])[TIMESTAMP_LAYER]
-    _, stride, first = receptive_field(student, TIMESTAMP_LAYER)
-    middles = first + stride * np.arange(steps.shape[-1])
+    middles = heard.start + (heard.samples - 1) / 2 + heard.stride * np.arange(steps.shape[-1])
     inside = max(1, int((middles < samples).sum()))
     milliseconds = torch.from_numpy(np.maximum(middles[:inside], 0) * 1000 / model.sample_rate)
     timestamps = milliseconds.to(torch.float32).expand(len(audio), -1).to(steps.device)
     return steps[..., :inside].transpose(1, 2).contiguous(), timestamps.contiguous()
-
-
-def receptive_field(student: SoundNet, layer: str) -> tuple[int, int, float]:
-    """Give how many samples a layer's step hears, how far apart steps are, and where the middle of the first one lies.
-
-    Returns
-    -------
-    samples : int
-    stride : int
-        In samples.
-    first : float
-        In samples from the start of the sound; padding moves it forward.
-    """
-    samples, stride, first = 1, 1, 0.0
-    for number, block in enumerate(student.blocks, start=1):
-        stages = [(f"conv{number}", block.kernel, block.stride, block.padding)]
-        if block.pool > 1:
-            stages.append((f"pool{number}", block.pool, block.pool, 0))
-        for name, kernel, step, padding in stages:
-            samples += (kernel - 1) * stride
-            first += ((kernel - 1) / 2 - padding) * stride
-            stride *= step
-            if name == layer:
-                return samples, stride, first
-    out = student.output
-    return (
-        samples + (out.kernel - 1) * stride,
-        stride * out.stride,
-        first + ((out.kernel - 1) / 2 - out.padding) * stride,
-    )
 
 
 def _device(model: HearModel) -> torch.device:

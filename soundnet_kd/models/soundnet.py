@@ -4,30 +4,15 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.models.blocks import Block, ReceptiveField
 from soundnet_kd.models.preprocessing import Preprocessing
-
-
-@dataclass(frozen=True)
-class Block:
-    """A convolution, batch norm and ReLU, then max-pooling where `pool` > 1; sizes in steps of the block's input."""
-
-    filters: int
-    kernel: int
-    stride: int
-    padding: int
-    pool: int = 1
-
-    def steps(self, samples: int) -> tuple[int, int]:
-        """Give the length after the convolution and after the pooling."""
-        convolved = (samples + 2 * self.padding - self.kernel) // self.stride + 1
-        return max(convolved, 0), max(convolved, 0) // self.pool
 
 
 class SoundNet(nn.Module):
@@ -115,6 +100,19 @@ class SoundNet(nn.Module):
                 return pooled
             samples = pooled
         return self.output.steps(samples)[0]
+
+    def receptive_field(self, layer: str) -> ReceptiveField:
+        """Give what a layer's steps hear of the input; a step's middle is at `start + i * stride + samples / 2`."""
+        self._require(layer)
+        field = ReceptiveField(samples=1, stride=1, start=0)
+        for number, block in enumerate((*self.blocks, self.output), start=1):
+            field = field.after(block.kernel, block.stride, block.padding)
+            if layer == f"conv{number}":
+                break
+            field = field.after(block.pool, block.pool)
+            if layer == f"pool{number}":
+                break
+        return field
 
     def reset_parameters(self) -> None:
         """Draw all weights anew as in the paper: convolutions N(0, 0.01), batch norm N(1, 0.02), biases 0."""

@@ -66,9 +66,7 @@ def read_student(path: Path) -> SoundNet:
             f"{path} is safetensors, but no student of format {FORMAT_VERSION} (format "
             f"{metadata.get('format_version')}, architecture {metadata.get('architecture')})"
         )
-    student = ARCHITECTURES[metadata["architecture"]](
-        json.loads(metadata["class_names"]), Preprocessing(**json.loads(metadata["preprocessing"]))
-    )
+    student = ARCHITECTURES[metadata["architecture"]](*_described(metadata, path))
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise FormatError(f"{path} holds weights that are not finite numbers; its training diverged")
     try:
@@ -78,6 +76,18 @@ def read_student(path: Path) -> SoundNet:
             f"{path}: the weights do not fit {metadata['architecture']}: {' '.join(str(error).split())}"
         ) from error
     return student.eval()
+
+
+def _described(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, list[str]], Preprocessing]:
+    try:
+        class_names = json.loads(metadata["class_names"])
+        preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path} does not describe its network as it should ({error})") from error
+    # A number would build as many names as it says.
+    if not isinstance(class_names, dict) or not all(isinstance(names, list) for names in class_names.values()):
+        raise FormatError(f"{path} does not list the names of its student's classes")
+    return class_names, preprocessing
 
 
 def read_training(path: Path) -> dict[str, Any]:

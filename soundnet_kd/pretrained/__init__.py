@@ -1,7 +1,27 @@
-"""Networks that are already trained: the registry of those that others publish, and students from files."""
+"""Networks that are already trained: the registry of those that others publish, and students by name and from files."""
 
 from soundnet_kd.pretrained.fetching import check_file, fetch
-from soundnet_kd.pretrained.registry import PretrainedWeights, registry
+from soundnet_kd.pretrained.registry import (
+    PretrainedStudent,
+    PretrainedWeights,
+    published,
+    registry,
+    student_registry,
+)
+from soundnet_kd.pretrained.shelf import fetch_weights, import_weights, list_weights, verify_weights
 from soundnet_kd.pretrained.students import load_student
 
-__all__ = ["PretrainedWeights", "check_file", "fetch", "load_student", "registry"]
+__all__ = [
+    "PretrainedStudent",
+    "PretrainedWeights",
+    "check_file",
+    "fetch",
+    "fetch_weights",
+    "import_weights",
+    "list_weights",
+    "load_student",
+    "published",
+    "registry",
+    "student_registry",
+    "verify_weights",
+]

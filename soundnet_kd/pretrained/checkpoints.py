@@ -32,7 +32,7 @@ def read_state_dict(path: Path) -> dict[str, Any]:
         If the file is cut off, is something else or holds more than tensors and plain values.
     """
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors(path):
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -73,6 +73,12 @@ def load_weights(network: nn.Module, path: Path, described: str, assign: bool = 
         network.load_state_dict(state, assign=assign)
     except RuntimeError as error:
         raise FormatError(f"{path} does not fit {described}: {one_line(error)}") from error
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do, with the length of a JSON object and that object, or is named so."""
+    with path.open("rb") as handle:
+        return path.suffix == ".safetensors" or handle.read(9)[6:] == b"\0\0{"
 
 
 def one_line(error: BaseException, length: int = 200) -> str:

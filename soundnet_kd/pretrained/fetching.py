@@ -1,13 +1,15 @@
 """Published weights on demand: fetched once into the user's cache, checked at every use, offline after that.
 
-A file whose sha256 the registry knows must have it. One whose sha256 nobody published is trusted on first use: it must
-be a state dict that fits its network, and the hash that it then has is kept beside it, in `FILE.sha256` (as `sha256sum`
-writes it), and asked of it from then on.
+A file whose hash the registry knows (sha256, or git's id of it) must have it. One whose hash nobody published is
+trusted on first use: it must hold tensors that fit its network, and the sha256 that it then has is kept beside it, in
+`FILE.sha256` (as `sha256sum` writes it), and asked of it from then on.
 """
 
+import difflib
 import hashlib
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -15,25 +17,29 @@ from filelock import FileLock
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained.checkpoints import load_weights
-from soundnet_kd.pretrained.registry import PretrainedWeights, registry
+from soundnet_kd.pretrained.conversion import convert
+from soundnet_kd.pretrained.downloading import discard, download, keep
+from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
 from soundnet_kd.storage import whole
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
 """Environment variable: the folder that keeps fetched files, instead of the user's cache."""
 MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
 """Environment variable: a base URL that has the files under their names; asked before those of the registry."""
+
 CHUNK_BYTES = 1 << 20
 
 log = logging.getLogger(__name__)
 
 
-def fetch(weights: str | PretrainedWeights) -> Path:
+def fetch(weights: str | PublishedFile) -> Path:
     """Give the file of a published set of weights; fetch it if it is not in the cache yet.
 
     Parameters
     ----------
-    weights : str or PretrainedWeights
-        A name in the registry, or an entry.
+    weights : str or PublishedFile
+        A name in the registry, or an entry. Of a student this gives the file as it was published; `load_student` gives
+        the network.
 
     Returns
     -------
@@ -48,18 +54,15 @@ def fetch(weights: str | PretrainedWeights) -> Path:
         If the file in the cache is not the right one.
     """
     if isinstance(weights, str):
-        known = registry()
-        if weights not in known:
-            raise SettingsError(f"the registry has no weights {weights!r}; it has {', '.join(known)}")
-        weights = known[weights]
+        weights = entry_named(weights)
     path = cached(weights)
-    if not path.is_file() or _known_hash(weights, path) is None:
+    if not path.is_file() or _is_unknown(weights, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_name(f"{path.name}.lock")):
                 if not path.is_file():
                     _download(weights, path)
-                if _known_hash(weights, path) is None:
+                if _is_unknown(weights, path):
                     _trust(weights, path)
         except OSError as error:
             raise SettingsError(
@@ -70,12 +73,35 @@ def fetch(weights: str | PretrainedWeights) -> Path:
     return path
 
 
-def check_file(weights: PretrainedWeights, path: Path, sha256: str | None = None) -> None:
+def entry_named(name: str) -> PretrainedWeights | PretrainedStudent:
+    """Give an entry of the registry.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of this name; the message names the nearest one.
+    """
+    known = published()
+    if name not in known:
+        raise SettingsError(
+            f"the registry has no weights {name!r}{did_you_mean(name, known)} It has {', '.join(known)}"
+        )
+    return known[name]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Go on in a message: the known name that is most like a wrong one, whatever its case."""
+    by_lower = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[found[0]]!r}?" if found else "."
+
+
+def check_file(weights: PublishedFile, path: Path, sha256: str | None = None) -> None:
     """Check what can be told of a file before it is trusted.
 
     Parameters
     ----------
-    weights : PretrainedWeights
+    weights : PublishedFile
         What the file should be.
     path : Path
     sha256 : str, optional
@@ -84,22 +110,33 @@ def check_file(weights: PretrainedWeights, path: Path, sha256: str | None = None
     Raises
     ------
     FormatError
-        If size or hash are others, or, where no hash is known, if the file is not a state dict of the right shapes.
+        If size or hash are others, or, where no hash is known, if the file does not hold tensors of the right shapes.
     """
     size, sha256 = path.stat().st_size, sha256 or weights.sha256
     if weights.size_bytes is not None and size != weights.size_bytes:
         raise FormatError(f"{path} has {size} bytes; {weights.name} has {weights.size_bytes}")
-    if sha256 is None:
+    if sha256 is not None:
+        if (found := sha256_of(path)) != sha256:
+            raise FormatError(f"{path} has the sha256 {found}; {weights.name} has {sha256}")
+    elif weights.git_blob is not None:
+        if (found := git_blob_of(path)) != weights.git_blob:
+            raise FormatError(f"{path} has the git blob id {found}; {weights.name} has {weights.git_blob}")
+    elif isinstance(weights, PretrainedStudent):
+        convert(path, weights)
+    elif isinstance(weights, PretrainedWeights):
         _check_shapes(weights, path)
-    elif (found := sha256_of(path)) != sha256:
-        raise FormatError(f"{path} has the sha256 {found}; {weights.name} has {sha256}")
 
 
-def cached(weights: PretrainedWeights) -> Path:
-    """Give the place of a file in the cache, whether it is there or not."""
+def cache_folder() -> Path:
+    """Give the folder that keeps what was fetched and converted."""
     import pooch
 
-    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("soundnet_kd")).expanduser() / weights.file_name
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("soundnet_kd")).expanduser()
+
+
+def cached(weights: PublishedFile) -> Path:
+    """Give the place of a file in the cache, whether it is there or not."""
+    return cache_folder() / weights.file_name
 
 
 def sha256_of(path: Path) -> str:
@@ -108,29 +145,54 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _download(weights: PretrainedWeights, path: Path) -> None:
-    import pooch
+def git_blob_of(path: Path) -> str:
+    """Give the id that git gives a file, as 40 hexadecimal digits."""
+    # sha1 no longer resists somebody who prepares two files alike; the readers run nothing in either.
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _download(weights: PublishedFile, path: Path) -> None:
     from requests import RequestException
 
     mirror = os.environ.get(MIRROR_VARIABLE)
     urls = (*([f"{mirror.rstrip('/')}/{weights.file_name}"] if mirror else []), *weights.urls)
+    part = path.with_name(f"{path.name}.part")
     reasons = []
     for url in urls:
         log.info("fetching %s from %s into %s", weights.name, url, path.parent)
         try:
-            with whole(path) as partial:
-                pooch.HTTPDownloader(progressbar=True, chunk_size=CHUNK_BYTES)(url, str(partial), None)
-                check_file(weights, partial, _known_hash(weights, path))
+            _bring(weights, url, part, known_sha256(weights, path))
         except RequestException as error:
             reasons.append(f"{url}: {_reason(error)}")
         except FormatError as error:
-            reasons.append(f"{url} {str(error).removeprefix(f'{partial} ')}")
+            reasons.append(f"{url} {str(error).removeprefix(f'{part} ')}")
         else:
-            return
-    raise SettingsError(
-        f"{weights.name} could not be fetched ({'; '.join(reasons)}); fetch {weights.urls[0]} elsewhere, "
-        f"put it at {path}, and run the same command again"
+            return keep(part, path)
+    had = part.stat().st_size if part.is_file() else 0
+    elsewhere = f"fetch {weights.urls[0]} elsewhere, put it at {path}, and run the same command again"
+    cure = (
+        f"run the same command again to go on after the {had} bytes that are there, or {elsewhere}"
+        if had
+        else elsewhere
     )
+    raise SettingsError(f"{weights.name} could not be fetched ({'; '.join(reasons)}); {cure}")
+
+
+def _bring(weights: PublishedFile, url: str, part: Path, sha256: str | None) -> None:
+    """Download and check; a wrong file is not kept, and one that was taken up is tried once more from its start."""
+    begun = part.is_file()
+    try:
+        download(url, part)
+        check_file(weights, part, sha256)
+    except FormatError:
+        discard(part)
+        if not begun:
+            raise
+        _bring(weights, url, part, sha256)
 
 
 def _reason(error: Exception) -> str:
@@ -162,23 +224,27 @@ def _check_shapes(weights: PretrainedWeights, path: Path) -> None:
     load_weights(network, path, f"{weights.architecture} with {classes} classes", assign=True)
 
 
-def _trust(weights: PretrainedWeights, path: Path) -> None:
+def _is_unknown(weights: PublishedFile, path: Path) -> bool:
+    return weights.git_blob is None and known_sha256(weights, path) is None
+
+
+def _trust(weights: PublishedFile, path: Path) -> None:
     """Keep the hash of a file that has none in the registry, if it is one that fits."""
     _check_cached(weights, path)
     with whole(_record(path)) as partial:
         partial.write_text(f"{sha256_of(path)}  {path.name}\n", encoding="utf-8")
 
 
-def _check_cached(weights: PretrainedWeights, path: Path) -> None:
+def _check_cached(weights: PublishedFile, path: Path) -> None:
     try:
-        check_file(weights, path, _known_hash(weights, path))
+        check_file(weights, path, known_sha256(weights, path))
     except FormatError as error:
         record = _record(path)
         trusted = f", and {record} if the file was replaced on purpose," if record.is_file() else ""
         raise FormatError(f"{error}; delete it{trusted} and run the same command again") from error
 
 
-def _known_hash(weights: PretrainedWeights, path: Path) -> str | None:
+def known_sha256(weights: PublishedFile, path: Path) -> str | None:
     """Give the hash that the cached file must have: the registry's, or the one that it had at its first use."""
     record = _record(path)
     if weights.sha256 is not None or not record.is_file():

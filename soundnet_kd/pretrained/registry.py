@@ -2,15 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from soundnet_kd.errors import FormatError
+from soundnet_kd.models import Preprocessing
 from soundnet_kd.storage import shipped
-
-KINDS = ("teacher",)
 
 
 @dataclass(frozen=True)
@@ -33,23 +32,19 @@ class ImagePreprocessing:
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class PretrainedWeights:
-    """A published set of weights.
+@dataclass(frozen=True, kw_only=True)
+class PublishedFile:
+    """A file of weights that others published: what is known of it, whatever network it is for.
 
     Attributes
     ----------
     name : str
         What a user writes; of a teacher `NETWORK:WEIGHTS`.
-    kind : {"teacher"}
+    kind : {"teacher", "student"}
     architecture : str
-        Of a teacher the torchvision name.
+        Of a teacher the torchvision name, of a student the class in `soundnet_kd.models`.
     parameters : int
         Number of trained values.
-    classes : str
-        File in `pretrained/classes` with a class name a line, in the order of the logits.
-    preprocessing : ImagePreprocessing
-        What the weights were trained with.
     urls : tuple of str
         Where the file lies: the origin, then its mirrors.
     licence : str
@@ -62,39 +57,87 @@ class PretrainedWeights:
         File in `pretrained/cards` that says more.
     sha256 : str, optional
         Of the file, if its publishers or we know it.
+    git_blob : str, optional
+        The id that git gives the file, where that is known: sha1 of "blob", the size, a zero byte and the content.
     size_bytes : int, optional
         Of the file.
-    accuracy : str, optional
-        What its publishers report, with its conditions.
     """
 
     name: str
     kind: str
     architecture: str
     parameters: int
-    classes: str
-    preprocessing: ImagePreprocessing
     urls: tuple[str, ...]
     licence: str
     source: str
     citation: str
     card: str
     sha256: str | None = None
+    git_blob: str | None = None
     size_bytes: int | None = None
-    accuracy: str | None = None
 
     @property
     def file_name(self) -> str:
         """The file's name at its origin, which its mirrors and the cache keep."""
         return Path(urlsplit(self.urls[0]).path).name
 
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedWeights(PublishedFile):
+    """A published teacher.
+
+    Attributes
+    ----------
+    classes : str
+        File in `pretrained/classes` with a class name a line, in the order of the logits.
+    preprocessing : ImagePreprocessing
+        What the weights were trained with.
+    accuracy : str, optional
+        What its publishers report, with its conditions.
+    """
+
+    classes: str
+    preprocessing: ImagePreprocessing
+    accuracy: str | None = None
+
     def class_names(self) -> tuple[str, ...]:
         """Read the class names, in the order of the logits."""
-        lines = (shipped("pretrained_files") / "classes" / self.classes).read_text(encoding="utf-8").splitlines()
-        return tuple(line for line in lines if line)
+        return class_list(self.classes)
 
 
-def registry(path: Path | None = None) -> dict[str, PretrainedWeights]:
+@dataclass(frozen=True, kw_only=True)
+class PretrainedStudent(PublishedFile):
+    """A published student.
+
+    Attributes
+    ----------
+    classes : mapping from head to file
+        For each head a file in `pretrained/classes`, in the order of its logits.
+    preprocessing : Preprocessing
+        What the weights were trained with.
+    member : str, optional
+        Of a zip archive: a pattern that exactly one of its files has, whatever the case (`*soundnet8*.t7`).
+    figures : mapping from text to float
+        Published accuracies in per cent, by data set, source and layer.
+    """
+
+    classes: Mapping[str, str]
+    preprocessing: Preprocessing
+    member: str | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Read the class names of each head, in the order of its logits."""
+        return {head: class_list(file) for head, file in self.classes.items()}
+
+
+KINDS: Mapping[str, type[PretrainedWeights | PretrainedStudent]] = {
+    "teacher": PretrainedWeights,
+    "student": PretrainedStudent,
+}
+
+
+def published(path: Path | None = None) -> dict[str, PretrainedWeights | PretrainedStudent]:
     """Read the registry.
 
     Parameters
@@ -104,7 +147,7 @@ def registry(path: Path | None = None) -> dict[str, PretrainedWeights]:
 
     Returns
     -------
-    dict from name to PretrainedWeights
+    dict from name to PretrainedWeights or PretrainedStudent
 
     Raises
     ------
@@ -119,48 +162,82 @@ def registry(path: Path | None = None) -> dict[str, PretrainedWeights]:
     return {name: _entry(name, table, f"{path}: {name!r}") for name, table in tables.items()}
 
 
-def _entry(name: str, table: Any, where: str) -> PretrainedWeights:
-    _check_keys(PretrainedWeights, {"name": name, **table} if isinstance(table, Mapping) else table, where)
-    _check_keys(ImagePreprocessing, table["preprocessing"], f"{where}, preprocessing")
-    if table["kind"] not in KINDS:
-        raise FormatError(f"{where}: kind is {table['kind']!r} and should be one of {', '.join(KINDS)}")
+def registry(path: Path | None = None) -> dict[str, PretrainedWeights]:
+    """Read the teachers of the registry; see `published`."""
+    return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedWeights)}
+
+
+def student_registry(path: Path | None = None) -> dict[str, PretrainedStudent]:
+    """Read the students of the registry; see `published`."""
+    return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedStudent)}
+
+
+def class_list(file: str) -> tuple[str, ...]:
+    """Read a list of `pretrained/classes`: a class name a line."""
+    lines = (shipped("pretrained_files") / "classes" / file).read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line)
+
+
+def _entry(name: str, table: Any, where: str) -> PretrainedWeights | PretrainedStudent:
+    if not isinstance(table, Mapping):
+        raise FormatError(f"{where} should be a table, not {table!r}")
+    kind = table.get("kind", next(iter(KINDS)))
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise FormatError(f"{where}: kind is {kind!r} and should be one of {', '.join(KINDS)}")
+    described = KINDS[kind]
+    _check_keys(described, {"name": name, **table}, where)
+    preparation = next(field.type for field in fields(described) if field.name == "preprocessing")
+    assert isinstance(preparation, type)
+    _check_keys(preparation, table["preprocessing"], f"{where}, preprocessing")
     if not table["urls"]:
         raise FormatError(f"{where}: urls is empty; the first is the file's origin")
-    preprocessing = {key: _tuples(value) for key, value in table["preprocessing"].items()}
+    preprocessing = preparation(**{key: _tuples(value) for key, value in table["preprocessing"].items()})
     values = {key: _tuples(value) for key, value in table.items()}
-    return PretrainedWeights(**{**values, "name": name, "preprocessing": ImagePreprocessing(**preprocessing)})
+    return described(**{**values, "name": name, "preprocessing": preprocessing})
 
 
 def _check_keys(described: type, table: Any, where: str) -> None:
-    if not isinstance(table, Mapping):
-        raise FormatError(f"{where} should be a table, not {table!r}")
     known = {field.name: field for field in fields(described)}
     for key in table.keys() - known.keys():
         raise FormatError(f"{where} has an unknown key {key!r}; known are {', '.join(known)}")
-    for key, field in known.items():
-        if key not in table and field.default is MISSING:
+    for key, wanted in known.items():
+        if key not in table and wanted.default is MISSING and wanted.default_factory is MISSING:
             raise FormatError(f"{where} has no key {key!r}")
-        if key in table and not _fits(table[key], field.type):
-            raise FormatError(f"{where}: {key} is {table[key]!r}, which is no {_SHOWN.get(field.type, field.type)}")
+        if key in table and not _fits(table[key], wanted.type):
+            raise FormatError(f"{where}: {key} is {table[key]!r}, which is no {_shown(wanted.type)}")
 
 
 _SHOWN: Mapping[Any, str] = {
     str: "text",
     int: "whole number",
+    float: "number",
     str | None: "text",
     int | None: "whole number",
-    ImagePreprocessing: "table",
     tuple[str, ...]: "list of texts",
     tuple[float, ...]: "list of numbers",
+    Mapping[str, str]: "table of texts",
+    Mapping[str, float]: "table of numbers",
 }
+
+
+def _shown(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        return f"one of {', '.join(map(str, get_args(wanted)))}"
+    return _SHOWN.get(wanted, "table")
 
 
 def _fits(value: Any, wanted: Any) -> bool:
     """Whether a value of TOML fits a field's type; TOML has no null, so an optional field has its plain type."""
-    if wanted is ImagePreprocessing:
+    if get_origin(wanted) is Literal:
+        return value in get_args(wanted)
+    if wanted in (Preprocessing, ImagePreprocessing):
         return isinstance(value, Mapping)
-    if wanted in (tuple[str, ...], tuple[float, ...]):
-        return isinstance(value, list) and all(isinstance(each, wanted.__args__[0]) for each in value)
+    if get_origin(wanted) is tuple:
+        return isinstance(value, list) and all(_fits(each, wanted.__args__[0]) for each in value)
+    if get_origin(wanted) is Mapping:
+        return isinstance(value, Mapping) and all(_fits(each, wanted.__args__[1]) for each in value.values())
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, wanted) and not isinstance(value, bool)
 
 

@@ -1,29 +1,151 @@
-"""Students from files."""
+"""Students by name and from files. Whatever layout one was published in, it is converted once and kept in the cache."""
 
+import logging
+import re
 from pathlib import Path
 
-from soundnet_kd.errors import SettingsError
-from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student
+from filelock import FileLock
+
+from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
+from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
+from soundnet_kd.models.student_file import read_training
+from soundnet_kd.pretrained.conversion import convert
+from soundnet_kd.pretrained.fetching import cache_folder, check_file, did_you_mean, fetch, sha256_of
+from soundnet_kd.pretrained.registry import PretrainedStudent, published, student_registry
+from soundnet_kd.storage import versions
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+
+log = logging.getLogger(__name__)
 
 
-def load_student(path: str | Path) -> SoundNet:
+def load_student(student: str | Path) -> SoundNet:
     """Load a student with its preprocessing and class names, in evaluation mode.
 
     Parameters
     ----------
-    path : str or Path
-        A `student.safetensors`, or the run folder of `soundnet-kd distill` that holds one.
+    student : str or Path
+        A `student.safetensors`, the run folder of `soundnet-kd distill` that holds one, a student of the registry
+        (`soundnet8`, fetched once into the user's cache and offline after that), or a name that
+        `soundnet-kd weights import` gave.
 
     Raises
     ------
     SettingsError
-        If there is no such file.
+        If there is no such file and no such name, or the student cannot be fetched; the message names the nearest.
     FormatError
         If the file is not a student.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / STUDENT_FILE
-    if not path.is_file():
-        raise SettingsError(f"there is no student {path}; give a student.safetensors that `soundnet-kd distill` wrote")
-    return read_student(path)
+    path = Path(student)
+    file = path / STUDENT_FILE if path.is_dir() else path
+    name = str(student)
+    if file.is_file():
+        try:
+            return read_student(file)
+        except FormatError as error:
+            if file.suffix == ".safetensors":
+                raise
+            raise FormatError(
+                f"{file} is no student.safetensors; `soundnet-kd weights import {file} --as NAME` converts others"
+            ) from error
+    known = student_names()
+    if name not in known:
+        raise SettingsError(
+            f"there is no student {file}{did_you_mean(name, known)} Give a student.safetensors that "
+            f"`soundnet-kd distill` wrote, its folder, or a name: {', '.join(known)}"
+        )
+    entry = student_registry().get(name)
+    place = student_place(name) if entry is None else fetch_student(entry)
+    try:
+        return read_student(place)
+    except FormatError as error:
+        raise FormatError(f"{error}; delete {place}, and fetch or import it again") from error
+
+
+def fetch_student(entry: PretrainedStudent) -> Path:
+    """Give a student of the registry as this package keeps it; fetch and convert it if it is not in the cache yet.
+
+    Raises
+    ------
+    SettingsError
+        If no source could be reached or gave the right file.
+    FormatError
+        If the file is not the right one.
+    """
+    place = student_place(entry.name)
+    if not place.is_file():
+        _convert(fetch(entry), entry.name, entry)
+    return place
+
+
+def import_student(file: Path, name: str) -> Path:
+    """Convert a file that the user has, so that it can be loaded by name.
+
+    Parameters
+    ----------
+    file : Path
+        In any of the layouts of `soundnet_kd.pretrained.layouts`, or a `student.safetensors`.
+    name : str
+        A student of the registry, which the file must then be, or a name of the user's own.
+
+    Raises
+    ------
+    SettingsError
+        If the name cannot be one.
+    FormatError
+        If the file is no student, or not the one of this name in the registry.
+    RunConflictError
+        If the name has another student already.
+    """
+    if not NAME.fullmatch(name):
+        raise SettingsError(f"{name!r} cannot be a name; use letters, digits, '.', '_' and '-', at most 64")
+    entry = published().get(name)
+    if entry is not None and not isinstance(entry, PretrainedStudent):
+        raise SettingsError(f"{name} is a teacher of the registry; put its file into {cache_folder()} instead")
+    if not file.is_file():
+        raise SettingsError(f"there is no file {file} to import")
+    if entry is not None:
+        try:
+            check_file(entry, file)
+        except FormatError as error:
+            raise FormatError(f"{error}; give it a name of your own with --as") from error
+    return _convert(file, name, entry)
+
+
+def student_names() -> tuple[str, ...]:
+    """Name the students of the registry, then those that were imported."""
+    return tuple(dict.fromkeys([*student_registry(), *imported_names()]))
+
+
+def imported_names() -> list[str]:
+    """Name the students that lie in the cache, in alphabetical order."""
+    suffix = student_place("").name
+    return sorted(path.name.removesuffix(suffix) for path in student_place("").parent.glob(f"[!.]*{suffix}"))
+
+
+def student_place(name: str) -> Path:
+    """Give the place of a student in the cache, whether it is there or not."""
+    return cache_folder() / "students" / f"{name}.safetensors"
+
+
+def _convert(file: Path, name: str, entry: PretrainedStudent | None) -> Path:
+    found = convert(file, entry)  # Before anything is written: a wrong file leaves nothing.
+    place, sha256 = student_place(name), sha256_of(file)
+    origin = {"name": name, "file": file.name, "sha256": sha256, "layout": found.layout, "versions": versions()}
+    if entry is not None:
+        origin |= {"licence": entry.licence, "source": entry.source}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_name(f".{place.name}.lock")):
+            if not place.is_file():
+                write_student(found.student, place, {**found.training, "weights": origin})
+            elif read_training(place).get("weights", {}).get("sha256") != sha256:
+                raise RunConflictError(f"{name} is another student already; choose another name, or delete {place}")
+    except OSError as error:
+        raise SettingsError(
+            f"{name} cannot be kept in {place.parent} ({error.strerror or error}); let SOUNDNET_KD_CACHE name another "
+            "folder"
+        ) from error
+    asked = found.student.preprocessing
+    log.info("%s (layout: %s) hears %d Hz, ±%g", file, found.layout, asked.sample_rate, asked.amplitude)
+    return place

@@ -29,6 +29,8 @@ def test_esc50_layout(tmp_path: Path) -> None:
         ("1-2-A-0.wav", 0, 1),
     ]
     assert manifest.clips[0].path == tmp_path / "audio" / "2-1-A-1.wav"
+    assert manifest.columns == ("esc10", "src_file", "take")
+    assert manifest.clips[1].carried == ("True", "2", "A")
 
 
 def test_table_with_and_without_labels(tmp_path: Path) -> None:
@@ -63,6 +65,43 @@ def test_loose_sounds_are_unlabeled(tmp_path: Path) -> None:
 def test_one_file(tmp_path: Path) -> None:
     manifest = read_manifest(make_sound(tmp_path / "one.wav"))
     assert [clip.id for clip in manifest.clips] == ["one.wav"]
+
+
+def test_other_columns_are_carried_along(tmp_path: Path) -> None:
+    table = tmp_path / "sounds.csv"
+    table.write_text(",town,path,label,\u00e5r\n0,Oslo,a.wav,x,1999\n1,,b.wav,y\n", encoding="utf-8")
+    manifest = read_manifest(table)
+    assert manifest.columns == ("town", "\u00e5r")
+    assert [clip.carried for clip in manifest.clips] == [("Oslo", "1999"), ("", "")]
+
+
+def test_a_list_of_paths(tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_bytes("\ufeffx/a, b.wav\r\n\r\n/far/c.wav\n".encode())
+    manifest = read_manifest(listed)
+    assert [clip.id for clip in manifest.clips] == ["x/a, b.wav", "/far/c.wav"]
+    assert [clip.path for clip in manifest.clips] == [tmp_path / "x" / "a, b.wav", Path("/far/c.wav")]
+    assert manifest.class_names == ()
+    listed.write_text("\n \n")
+    with pytest.raises(FormatError, match="names no sounds"):
+        read_manifest(listed)
+    listed.write_bytes(b"RIFF\0\0WAVE")
+    with pytest.raises(FormatError, match="is no text"):
+        read_manifest(listed)
+
+
+def test_several_files_and_folders(tmp_path: Path) -> None:
+    one, two = make_sound(tmp_path / "x" / "1.wav"), make_sound(tmp_path / "y" / "1.wav")
+    make_sound(tmp_path / "y" / "2.wav")
+    manifest = read_manifest([two, one, tmp_path / "y"])
+    assert [clip.id for clip in manifest.clips] == ["y/1.wav", "x/1.wav", "y/2.wav"]
+    assert {clip.label for clip in manifest.clips} == {-1}
+    assert [clip.id for clip in read_manifest([one]).clips] == ["1.wav"]
+    (tmp_path / "list.txt").write_text("x/1.wav\n")
+    with pytest.raises(SettingsError, match="a data set of its own"):
+        read_manifest([one, tmp_path / "list.txt"])
+    with pytest.raises(MediaError):
+        read_manifest([])
 
 
 @pytest.mark.parametrize(

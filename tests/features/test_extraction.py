@@ -1,10 +1,8 @@
 """Features of real sound files through a real network, and a cache that survives anything."""
 
-import signal
-import subprocess
-import sys
-import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -12,9 +10,14 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, SoundNet8, extract
+from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
+from soundnet_kd.features import extraction, listening, reading
+from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import write_student
+from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.storage import locked
+from tests.media_files import write_sound
 
 RATE = 22_050
 LAYERS = ("conv1", "pool1", "pool2", "conv5", "pool5", "conv8")
@@ -105,38 +108,6 @@ def test_numbers_do_not_depend_on_batches_and_workers(
             np.testing.assert_allclose(again[layer], first[layer], rtol=1e-4, atol=1e-6)
 
 
-def test_a_killed_extraction_ends_as_if_it_had_not_been_killed(
-    sounds: Path, student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("soundnet_kd.features.extraction.CLIPS_PER_PART", 2)
-    whole, killed = tmp_path / "whole.h5", tmp_path / "killed.h5"
-    extract(sounds, student, whole, layers=LAYERS, sequences=True, workers=0, device="cpu")
-    script = (
-        "from soundnet_kd.features import extraction as module; module.CLIPS_PER_PART = 2; "
-        f"module.extract({str(sounds)!r}, {str(student)!r}, {str(killed)!r}, layers={LAYERS!r}, sequences=True, "
-        "workers=0, device='cpu')"
-    )
-    kills = 0
-    for parts in (1, 2):
-        process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-        folder = tmp_path / "killed.h5.parts"
-        deadline = time.monotonic() + 120
-        while len(list(folder.glob("part-*.h5"))) < parts and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills > 0
-    extract(sounds, student, killed, layers=LAYERS, sequences=True, workers=0, device="cpu")
-    assert not (tmp_path / "killed.h5.parts").exists()
-    with h5py.File(whole) as first, h5py.File(killed) as again:
-        names: list[str] = []
-        first.visit(names.append)
-        for name in names:
-            if isinstance(first[name], h5py.Dataset):
-                np.testing.assert_array_equal(first[name][()], again[name][()], err_msg=name)
-        assert dict(first.attrs) == dict(again.attrs)
-
-
 def test_another_student_is_refused_and_the_cache_stays(cached: Path, sounds: Path) -> None:
     before = cached.read_bytes()
     torch.manual_seed(1)
@@ -156,6 +127,16 @@ def test_the_same_again_does_nothing(cached: Path, sounds: Path, student: Path) 
     assert cached.stat().st_mtime_ns == before
     assert result.clips == 7
     assert list(result.failures) == ["rain/broken.wav"]
+
+
+def test_two_runs_at_once_are_refused_and_what_a_killed_one_left_is_removed(sounds: Path, tmp_path: Path) -> None:
+    out, parts = tmp_path / "out.h5", tmp_path / "out.h5.parts"
+    with locked(parts), pytest.raises(RunConflictError, match="another run is writing"):
+        extract(sounds, _student(least_samples=1), out, layers=["conv5"], device="cpu")
+    extract(sounds, _student(least_samples=1), out, layers=["conv5"], device="cpu")
+    parts.mkdir()
+    extract(sounds, _student(least_samples=1), out, layers=["conv5"], device="cpu")
+    assert not parts.exists()
 
 
 def test_nothing_readable_is_an_error(student: Path, tmp_path: Path) -> None:
@@ -178,3 +159,193 @@ def test_unknown_layers_and_files_are_named(cached: Path, sounds: Path, student:
         other["x"] = 1
     with pytest.raises(FormatError, match="no feature cache of format 1"):
         FeatureCache(tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize("pooling", ["max", "std"])
+def test_other_poolings_are_numpys(cached: Path, sounds: Path, student: Path, tmp_path: Path, pooling: Pooling) -> None:
+    out = tmp_path / "out.h5"
+    extract(sounds, student, out, layers=LAYERS, pooling=pooling, device="cpu")
+    with FeatureCache(out) as cache, FeatureCache(cached) as kept:
+        assert cache.pooling == pooling
+        for layer in LAYERS:
+            exact = [kept.sequence(index, layer).astype(np.float64) for index in range(7)]
+            expected = [getattr(np, pooling)(steps, axis=0) for steps in exact]
+            np.testing.assert_allclose(cache[layer], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_without_pooling_there_are_sequences_only(cached: Path, sounds: Path, student: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    extract(sounds, student, out, layers=["pool5", "conv8"], pooling="none", device="cpu")
+    with FeatureCache(out) as cache, FeatureCache(cached) as kept:
+        assert cache.layers == ("pool5", "conv8")
+        assert "pool5 (" in repr(cache)
+        for index in range(7):
+            np.testing.assert_allclose(
+                cache.sequence(index, "pool5"), kept.sequence(index, "pool5"), rtol=1e-4, atol=1e-6
+            )
+        with pytest.raises(SettingsError, match=r"whole sequences .* extract with --pooling mean"):
+            cache["pool5"]
+        assert cache._file["sequences/pool5"].compression == "gzip"
+    with FeatureCache(cached) as kept:
+        assert kept.pooling == "mean"
+
+
+def test_native_rate_is_the_notebooks_protocol(tmp_path: Path) -> None:
+    """FACTS.md: 44.1 kHz is not resampled, x 256, 220 500 samples are tiled floor(441000 / 220500) + 1 = 3 times."""
+    network = _student(least_samples=441_000)
+    noise = (np.random.default_rng(0).normal(size=220_500) * 0.1).astype(np.float32)
+    write_audio(tmp_path / "clip.wav", noise, 44_100)
+    extract(tmp_path / "clip.wav", network, tmp_path / "out.h5", layers=["pool5"], rate="native", device="cpu")
+    from soundnet_kd.media import read_audio
+
+    kept, _ = read_audio(tmp_path / "clip.wav")
+    with torch.inference_mode():
+        answer = network(torch.from_numpy(np.tile(kept, 3) * 256)[None, None], ["pool5"])["pool5"]
+    with FeatureCache(tmp_path / "out.h5") as cache:
+        np.testing.assert_allclose(cache["pool5"][0], answer[0].mean(dim=1).numpy(), rtol=1e-5)
+        assert cache.identity["settings"]["preprocessing"]["sample_rate"] is None
+    with pytest.raises(RunConflictError, match=r"preprocessing\.sample_rate was null, now 22050"):
+        extract(tmp_path / "clip.wav", network, tmp_path / "out.h5", layers=["pool5"], device="cpu")
+
+
+def test_the_mean_of_the_channels(tmp_path: Path) -> None:
+    network = _student(least_samples=1)
+    noise = (np.random.default_rng(0).normal(size=(2, RATE)) * 0.1).astype(np.float32)
+    write_sound(tmp_path / "two.wav", noise.T.reshape(1, -1), RATE, "pcm_f32le", sample_format="flt", layout="stereo")
+    pooled = {}
+    channels: tuple[Literal["first", "mean"] | None, ...] = (None, "first", "mean")
+    for channel in channels:
+        out = tmp_path / f"{channel}.h5"
+        extract(tmp_path / "two.wav", network, out, layers=["conv5"], channel=channel, device="cpu")
+        with FeatureCache(out) as cache:
+            pooled[channel] = cache["conv5"][0]
+    with torch.inference_mode():
+        answer = network(torch.from_numpy(noise.mean(axis=0) * 256)[None, None], ["conv5"])["conv5"]
+    np.testing.assert_allclose(pooled["mean"], answer[0].mean(dim=1).numpy(), rtol=1e-4)
+    np.testing.assert_array_equal(pooled[None], pooled["first"])
+    assert not np.allclose(pooled["first"], pooled["mean"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("way", ["sliced", "streamed"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "std"])
+def test_a_long_sound_gives_what_it_gives_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, pooling: Pooling
+) -> None:
+    """A long sound between short ones, in odd pieces: held in memory, and read again while it is heard."""
+    network = _student(least_samples=1)
+    rng = np.random.default_rng(0)
+    for name, seconds in (("1-short", 11.0), ("2-long", 21.3), ("3-short", 11.0)):
+        write_audio(
+            tmp_path / "sounds" / f"{name}.wav", (rng.normal(size=int(RATE * seconds)) * 0.1).astype("f4"), RATE
+        )
+    at_once, in_pieces = tmp_path / "at_once.h5", tmp_path / "in_pieces.h5"
+    extract(tmp_path / "sounds", network, at_once, pooling=pooling, sequences=True, device="cpu")
+    monkeypatch.setattr(listening, "HEARD_AT_ONCE", 12 * RATE)
+    monkeypatch.setattr(listening, "PIECE_SECONDS", 3.3331)
+    monkeypatch.setattr(reading, "PIECE_SECONDS", 3.3331)
+    if way == "streamed":
+        monkeypatch.setattr(extraction, "HELD_SAMPLES", 12 * RATE)
+    extract(tmp_path / "sounds", network, in_pieces, pooling=pooling, sequences=True, device="cpu")
+    with FeatureCache(at_once) as first, FeatureCache(in_pieces) as again:
+        assert first.ids == again.ids == ("1-short.wav", "2-long.wav", "3-short.wav")
+        for layer in network.layers:
+            assert np.abs(again[layer] - first[layer]).max() <= 1e-5 * np.abs(first[layer]).max(), layer
+            for index in range(3):
+                before, now = first.sequence(index, layer), again.sequence(index, layer)
+                assert now.shape == before.shape
+                assert np.abs(now - before).max() <= 1e-5 * np.abs(before).max(), layer
+
+
+def test_a_long_sound_that_vanishes_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "HELD_SAMPLES", RATE)
+    network = _student(least_samples=1)
+    for name, seconds in (("1-long", 3), ("2-short", 1)):
+        write_audio(tmp_path / "sounds" / f"{name}.wav", np.full(RATE * seconds, 0.1, np.float32), RATE)
+    seen: list[str] = []
+    whole_file = reading.Reading.pieces
+
+    def pieces(self: reading.Reading, path: Path) -> object:
+        if path.name in seen:
+            raise MediaError(f"{path.name} is gone")
+        seen.append(path.name)
+        return whole_file(self, path)
+
+    monkeypatch.setattr(reading.Reading, "pieces", pieces)
+    result = extract(tmp_path / "sounds", network, tmp_path / "out.h5", layers=["conv5"], sequences=True, device="cpu")
+    assert result.failures == {"1-long.wav": "1-long.wav is gone"}
+    with FeatureCache(tmp_path / "out.h5") as cache:
+        assert cache.ids == ("2-short.wav",)
+        np.testing.assert_allclose(cache.sequence(0, "conv5").mean(axis=0), cache["conv5"][0], rtol=1e-5)
+
+
+def test_what_a_table_says_is_carried_to_pandas(sounds: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    table = tmp_path / "sounds.csv"
+    rows = [f"{sounds}/rain/1.wav,wet,2,Oslo,7", f"{sounds}/rain/broken.wav,wet,1,,", f"{sounds}/wind/0.wav,,1,Rome,"]
+    table.write_text("\n".join(["path,label,fold,town,id", *rows]) + "\n")
+    extract(table, _student(least_samples=1), tmp_path / "out.h5", layers=["conv5"], device="cpu")
+    with FeatureCache(tmp_path / "out.h5") as cache:
+        assert cache.columns == {"town": ("Oslo", "Rome"), "id": ("7", "")}
+        frame = cache.to_pandas("conv5")
+        np.testing.assert_array_equal(frame[[f"conv5_{channel}" for channel in range(256)]], cache["conv5"])
+    assert list(frame.columns[:6]) == ["id", "label", "fold", "town", "id_table", "conv5_0"]
+    assert frame["id"].tolist() == [f"{sounds}/rain/1.wav", f"{sounds}/wind/0.wav"]
+    assert frame["label"].isna().tolist() == [False, True]
+    assert frame["label"][0] == "wet"
+    assert frame["fold"].tolist() == [2, 1]
+    assert frame["id_table"].tolist() == ["7", ""]
+    table.write_text(table.read_text().replace("Rome", "Bari"))
+    with pytest.raises(RunConflictError, match=r"sounds\.sha256"):
+        extract(table, _student(least_samples=1), tmp_path / "out.h5", layers=["conv5"], device="cpu")
+
+
+def test_several_files_and_lists(sounds: Path, tmp_path: Path) -> None:
+    network = _student(least_samples=1)
+    files = [sounds / "wind" / "0.wav", sounds / "rain" / "1.wav"]
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"{file}\n" for file in files))
+    extract(files, network, tmp_path / "files.h5", layers=["conv5"], device="cpu")
+    extract(listed, network, tmp_path / "listed.h5", layers=["conv5"], device="cpu")
+    with FeatureCache(tmp_path / "files.h5") as first, FeatureCache(tmp_path / "listed.h5") as again:
+        assert first.ids == ("wind/0.wav", "rain/1.wav")
+        assert again.ids == tuple(map(str, files))
+        np.testing.assert_allclose(first["conv5"], again["conv5"], rtol=1e-5)
+
+
+def test_settings_that_do_not_exist_are_named(sounds: Path, student: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="pooling is 'median'; it is one of mean, max, std, none"):
+        extract(sounds, student, tmp_path / "out.h5", pooling="median")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="rate is 'natural'; it is one of model, native"):
+        extract(sounds, student, tmp_path / "out.h5", rate="natural")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="channel is 'last'; it is one of first, mean"):
+        extract(sounds, student, tmp_path / "out.h5", channel="last")  # type: ignore[arg-type]
+
+
+def test_numbers_of_every_pooling_do_not_depend_on_batches_and_workers(sounds: Path, tmp_path: Path) -> None:
+    """Nine sounds of three lengths, so that batches of four are cut differently from batches of one."""
+    network = _student(least_samples=1)
+    rng = np.random.default_rng(0)
+    clips = []
+    for number in range(9):
+        path = tmp_path / f"{number}.wav"
+        write_audio(path, (rng.normal(size=RATE // (1 + number % 3)) * 0.1).astype(np.float32), RATE)
+        clips.append(Clip(path.name, path))
+    poolings: tuple[Pooling, ...] = ("mean", "max", "std")
+    for pooling in poolings:
+        caches = []
+        for batch_size, workers in ((1, 0), (4, 2)):
+            out = tmp_path / f"{pooling}-{batch_size}.h5"
+            extract(
+                Manifest(tuple(clips)), network, out, ["pool1", "conv5"], pooling,
+                batch_size=batch_size, workers=workers, device="cpu",
+            )  # fmt: skip
+            with FeatureCache(out) as cache:
+                caches.append(dict(cache))
+        for layer in ("pool1", "conv5"):
+            np.testing.assert_allclose(caches[1][layer], caches[0][layer], rtol=1e-4, atol=1e-6)
+
+
+def _student(least_samples: int) -> SoundNet8:
+    torch.manual_seed(0)
+    preprocessing = replace(Preprocessing(), least_samples=least_samples)
+    return SoundNet8({"objects": 3, "scenes": 2}, preprocessing).eval()

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from soundnet_kd import SoundNet5, SoundNet8, load_student
 from soundnet_kd.errors import FormatError
 from soundnet_kd.models import Preprocessing, SoundNet, write_student
-from soundnet_kd.models.student_file import read_training
+from soundnet_kd.models.student_file import read_student, read_training
 
 
 @pytest.mark.parametrize("architecture", [SoundNet8, SoundNet5])
@@ -60,3 +61,21 @@ def test_diverged_and_wrong_weights_are_refused(tmp_path: Path) -> None:
     save_file(tensors, path, metadata)
     with pytest.raises(FormatError, match="the weights do not fit SoundNet8"):
         load_student(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("class_names", '{"objects": 1000000000}', "does not list the names"),
+        ("class_names", "{", "does not describe its network"),
+        ("preprocessing", '{"colour": 3}', "does not describe its network"),
+    ],
+)
+def test_a_description_that_is_none_is_refused(tmp_path: Path, key: str, value: str, message: str) -> None:
+    path = tmp_path / "student.safetensors"
+    write_student(SoundNet8({"objects": 2}), path, {})
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {**metadata, key: value})
+    with pytest.raises(FormatError, match=message):
+        read_student(path)

@@ -1,0 +1,115 @@
+"""A student that hears a sound piece by piece, and answers as if it had heard it at once.
+
+Each convolution and each pooling keeps the end of its input that its next steps need too, and no more. So pieces may be
+cut anywhere, nothing is computed twice, zeros are padded at the true start and the true end of the sound only, and
+pooling windows stay where they are in one pass over the whole sound.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from soundnet_kd.models import SoundNet
+
+
+def stream_layers(student: SoundNet, pieces: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Give a student's layers for a sound of any length in bounded memory.
+
+    Parameters
+    ----------
+    student : SoundNet
+        In evaluation mode.
+    pieces : iterable of (batch, 1, samples) float32
+        The sound, scaled by the student's preprocessing, in pieces of any length.
+    layers : sequence of str
+        The layers wanted; nothing deeper than the deepest of them is computed.
+
+    Yields
+    ------
+    dict from layer to (batch, channels, steps)
+        The steps that a piece completes, none of a deep layer for most pieces. Put together they are what
+        `student(sound, layers)` gives, as far as the rounding of float32 goes; a sound too short for a layer gives no
+        step of it.
+
+    Raises
+    ------
+    SettingsError
+        If a layer does not exist.
+    """
+    stages = _Stages(student, layers)
+    silence: Tensor | None = None
+    for piece in pieces:
+        silence = piece[..., :0]
+        yield stages.hear(piece, last=False)
+    # What was the last piece shows only when no other follows.
+    if silence is not None:
+        yield stages.hear(silence, last=True)
+
+
+class _Window:
+    """The input of a convolution or a pooling, as far as its next steps need it."""
+
+    def __init__(self, kernel: int, stride: int, padding: int = 0) -> None:
+        if kernel < stride:
+            raise ValueError(f"stride {stride} is greater than kernel {kernel}: samples between steps would be kept")
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self._held: Tensor | None = None
+
+    def take(self, new: Tensor, last: bool) -> Tensor:
+        """Give the input of the steps that can be computed now, which is empty if none can."""
+        joined = functional.pad(new, (self.padding, 0)) if self._held is None else torch.cat([self._held, new], dim=-1)
+        if last:
+            joined = functional.pad(joined, (0, self.padding))
+        steps = max(0, (joined.shape[-1] - self.kernel) // self.stride + 1)
+        # A view would keep the whole piece in memory.
+        self._held = joined[..., steps * self.stride :].clone()
+        return joined[..., : (steps - 1) * self.stride + self.kernel if steps else 0]
+
+
+class _Stages:
+    """The blocks of a student, each with what it holds of its input."""
+
+    def __init__(self, student: SoundNet, layers: Sequence[str]) -> None:
+        self.student = student
+        self.layers = layers
+        self.deepest = max(layers, key=student.depth)
+        self._windows = {
+            f"conv{number}": _Window(block.kernel, block.stride, block.padding)
+            for number, block in enumerate((*student.blocks, student.output), start=1)
+        } | {
+            f"pool{number}": _Window(block.pool, block.pool)
+            for number, block in enumerate(student.blocks, start=1)
+            if block.pool > 1
+        }
+
+    def hear(self, piece: Tensor, last: bool) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        hidden = piece
+        for layer in self.student.layers:
+            ready = self._windows[layer].take(hidden, last)
+            hidden = self._answer(layer, ready) if ready.shape[-1] else self._nothing(layer, piece)
+            if layer in self.layers:
+                found[layer] = hidden
+            if layer == self.deepest:
+                break
+        return found
+
+    def _answer(self, layer: str, ready: Tensor) -> Tensor:
+        if layer.startswith("pool"):
+            return functional.max_pool1d(ready, self._windows[layer].kernel)
+        module = self.student.get_submodule(layer)
+        if isinstance(module, nn.ModuleDict):
+            return torch.cat([_convolved(head, ready) for head in module.values()], dim=1)
+        batchnorm = self.student.get_submodule(layer.replace("conv", "batchnorm"))
+        return functional.relu(batchnorm(_convolved(module, ready)))
+
+    def _nothing(self, layer: str, piece: Tensor) -> Tensor:
+        return piece.new_zeros(len(piece), self.student.channels(layer), 0)
+
+
+def _convolved(convolution: nn.Module, ready: Tensor) -> Tensor:
+    """Convolve without padding, which the window has done."""
+    assert isinstance(convolution, nn.Conv1d)
+    return functional.conv1d(ready, convolution.weight, convolution.bias, convolution.stride)

@@ -1,0 +1,44 @@
+"""What a student is a stack of, and what its layers hear of the input."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Block:
+    """A convolution, batch norm and ReLU, then max-pooling where `pool` > 1; sizes in steps of the block's input."""
+
+    filters: int
+    kernel: int
+    stride: int
+    padding: int
+    pool: int = 1
+
+    def steps(self, samples: int) -> tuple[int, int]:
+        """Give the length after the convolution and after the pooling."""
+        convolved = (samples + 2 * self.padding - self.kernel) // self.stride + 1
+        return max(convolved, 0), max(convolved, 0) // self.pool
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The input samples that a layer's steps depend on: step i on `samples` of them from `start + i * stride` on.
+
+    Attributes
+    ----------
+    samples : int
+    stride : int
+    start : int
+        Negative where the first step hears the padding before the sound.
+    """
+
+    samples: int
+    stride: int
+    start: int
+
+    def after(self, kernel: int, stride: int, padding: int = 0) -> "ReceptiveField":
+        """Give the field of a convolution or a pooling whose input has this one."""
+        return ReceptiveField(
+            samples=self.samples + (kernel - 1) * self.stride,
+            stride=self.stride * stride,
+            start=self.start - padding * self.stride,
+        )

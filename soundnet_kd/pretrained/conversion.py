@@ -1,0 +1,178 @@
+"""A student from a file of any layout: its network built, checked and bound to its classes and preprocessing."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from soundnet_kd.errors import FormatError, SoundNetKDError
+from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
+from soundnet_kd.pretrained.checkpoints import is_safetensors, one_line
+from soundnet_kd.pretrained.layouts import State, read_layout
+from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
+
+MOST_CLASSES = 100_000
+KNOWN_CLASSES: Mapping[tuple[str, int], str] = {
+    ("objects", 1000): "soundnet_objects.txt",
+    ("scenes", 401): "soundnet_scenes.txt",
+    ("scenes", 365): "places365.txt",
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A student from a file.
+
+    Attributes
+    ----------
+    student : SoundNet
+        In evaluation mode.
+    layout : str
+        One of `soundnet_kd.pretrained.layouts`, or `student` for this package's `student.safetensors`.
+    training : mapping
+        How it was trained, if the file says so.
+    """
+
+    student: SoundNet
+    layout: str
+    training: Mapping[str, Any]
+
+
+def convert(path: Path, entry: PretrainedStudent | None = None) -> Converted:
+    """Read a student in any of the layouts, without running anything that the file may hold.
+
+    Parameters
+    ----------
+    path : Path
+    entry : PretrainedStudent, optional
+        What it should be; without it, classes and preprocessing are those that the file or its run folder tells, or
+        SoundNet's own.
+
+    Raises
+    ------
+    FormatError
+        If the file is none of the layouts, is cut off, is hostile, or holds other shapes or values that are not finite.
+    """
+    try:
+        if is_safetensors(path) and _describes_itself(path):
+            return _own(path, entry)
+        layout, state = read_layout(path, entry.member if entry is not None else None)
+        if entry is not None and entry.member is not None and layout != "torch7":
+            raise FormatError(f"{path} has the layout {layout}; {entry.name} is a network of Torch7")
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    return Converted(_build(path, state, entry), layout, {})
+
+
+def _build(path: Path, state: State, entry: PretrainedStudent | None) -> SoundNet:
+    """Put tensors into the network whose shapes they have."""
+    found = {name: re.fullmatch(r"conv(\d+)\.(\w+)\.weight", name) for name in state}
+    heads = {match[2]: state[name].shape[0] for name, match in found.items() if match and state[name].ndim}
+    layers = {match[1] for match in found.values() if match}
+    architecture = next((known for known in ARCHITECTURES if layers == {known.removeprefix("SoundNet")}), None)
+    if architecture is None or not heads:
+        raise FormatError(
+            f"{path} holds no network of SoundNet with 8 or 5 layers; it has "
+            f"{', '.join(name[:40] for name in list(state)[:4]) or 'no weights'}"
+        )
+    for head, classes in heads.items():
+        if not 1 <= classes <= MOST_CLASSES:
+            raise FormatError(f"{path} has an output of {classes} {head[:40]}; 1 to {MOST_CLASSES} classes are read")
+    names, preprocessing = _description(path, architecture, heads, entry)
+    try:
+        with torch.device("meta"):
+            student = ARCHITECTURES[architecture](names, preprocessing)
+    except Exception as error:  # torch's modules refuse some names
+        raise FormatError(f"{path} has outputs that cannot be: {one_line(error)}") from error
+    state = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
+    _check_tensors(path, state, student, architecture)
+    counters = {name: torch.tensor(0) for name in student.state_dict() if name.endswith(".num_batches_tracked")}
+    student.load_state_dict(
+        {name: tensor.float().contiguous() for name, tensor in state.items()} | counters, assign=True
+    )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in student.state_dict().values()):
+        raise FormatError(f"{path} holds weights that are not finite numbers")
+    if any(bool((tensor < 0).any()) for name, tensor in student.state_dict().items() if name.endswith(".running_var")):
+        raise FormatError(f"{path} holds a negative variance")
+    for parameter in student.parameters():
+        parameter.requires_grad_(True)
+    return student.eval()
+
+
+def _check_tensors(path: Path, state: State, student: SoundNet, architecture: str) -> None:
+    expected = {
+        name: tensor for name, tensor in student.state_dict().items() if not name.endswith(".num_batches_tracked")
+    }
+    for name, tensor in expected.items():
+        if name not in state:
+            raise FormatError(f"{path} lacks {name}, which {architecture} has")
+        if state[name].shape != tensor.shape:
+            raise FormatError(
+                f"{path} has {name} as {tuple(state[name].shape)}; {architecture} has {tuple(tensor.shape)}"
+            )
+        if not state[name].is_floating_point():
+            raise FormatError(f"{path} has {name} as {state[name].dtype}, not as floating-point numbers")
+    for name in state.keys() - expected.keys():
+        raise FormatError(f"{path} has {name[:60]!r}, which {architecture} has not")
+
+
+def _description(
+    path: Path, architecture: str, heads: Mapping[str, int], entry: PretrainedStudent | None
+) -> tuple[dict[str, Any], Preprocessing]:
+    """Give the classes of each head, by name where they are known, and the preprocessing."""
+    if entry is not None:
+        wanted = entry.class_names()
+        sizes = {head: len(names) for head, names in wanted.items()}
+        if architecture != entry.architecture or dict(heads) != sizes:
+            raise FormatError(
+                f"{path} holds {architecture} with {_counted(heads)}; {entry.name} is {entry.architecture} with "
+                f"{_counted(sizes)}"
+            )
+        return dict(wanted), entry.preprocessing
+    for beside in (path.parent, path.parent.parent):
+        for file in (STUDENT_FILE, "untrained.safetensors"):
+            if (beside / file).is_file() and path.suffix == ".ckpt":
+                trained = read_student(beside / file)
+                if {head: len(names) for head, names in trained.class_names.items()} == dict(heads):
+                    return {head: trained.class_names[head] for head in heads}, trained.preprocessing
+    names = {
+        head: class_list(KNOWN_CLASSES[head, size]) if (head, size) in KNOWN_CLASSES else size
+        for head, size in heads.items()
+    }
+    return names, Preprocessing()
+
+
+def _counted(heads: Mapping[str, int]) -> str:
+    return ", ".join(f"{size} {head}" for head, size in heads.items())
+
+
+def _describes_itself(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "architecture" in (file.metadata() or {})
+    except Exception as error:  # safetensors fails in several ways on a file that is broken
+        raise FormatError(f"{path} is not readable as safetensors: {one_line(error)}") from error
+
+
+def _own(path: Path, entry: PretrainedStudent | None) -> Converted:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names, training = (json.loads(file.metadata()[key]) for key in ("class_names", "training"))
+        # Only lists: a number of classes would be as many names, however large it is.
+        if not isinstance(training, dict) or not all(isinstance(each, list) for each in names.values()):
+            raise FormatError(f"{path} does not describe its network: it has no lists of class names")
+        student = read_student(path)
+    except SoundNetKDError:
+        raise
+    except Exception as error:  # the metadata can be anything
+        raise FormatError(f"{path} does not describe its network: {one_line(error)}") from error
+    if entry is not None:
+        _description(path, type(student).__name__, {k: len(v) for k, v in student.class_names.items()}, entry)
+        if student.class_names != entry.class_names() or student.preprocessing != entry.preprocessing:
+            raise FormatError(f"{path} has other class names or another preprocessing than {entry.name}")
+    return Converted(student, "student", training)

@@ -1,0 +1,193 @@
+"""The commands about weights: what there is, fetch it, tell what a file is, import a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.models import SoundNet
+from soundnet_kd.pretrained.conversion import convert
+from soundnet_kd.pretrained.fetching import (
+    cached,
+    check_file,
+    entry_named,
+    fetch,
+    git_blob_of,
+    known_sha256,
+    sha256_of,
+)
+from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, published
+from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
+
+
+@dataclass(frozen=True)
+class WeightsList:
+    """The weights that can be used by name.
+
+    Attributes
+    ----------
+    rows : tuple of (name, kind, architecture, licence, state)
+    """
+
+    rows: tuple[tuple[str, str, str, str, str], ...]
+
+    def __str__(self) -> str:
+        header = ("name", "kind", "network", "licence", "here")
+        table = (header, *self.rows)
+        widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+        return "\n".join(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+        )
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A set of weights that lies in the cache and can be used by name."""
+
+    name: str
+    path: Path
+    use: str
+
+    def __str__(self) -> str:
+        return f"{self.name} is in {self.path}; use it with {self.use}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a file is.
+
+    Attributes
+    ----------
+    path : Path
+    names : tuple of str
+        The entries of the registry that it is, or may be.
+    reason : str
+        How this is known.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is {' and '.join(self.names)}: {self.reason}"
+
+
+def list_weights() -> WeightsList:
+    """List the weights that can be used by name: those of the registry, and those that were imported.
+
+    The column "here" says what lies in the cache and needs no network.
+    """
+    known = published()
+    rows = [(name, entry.kind, entry.architecture, entry.licence, _state(entry)) for name, entry in known.items()]
+    for name in imported_names():
+        if name not in known:
+            rows.append((name, "student", _architecture(student_place(name)), "-", "imported"))
+    return WeightsList(tuple(rows))
+
+
+def fetch_weights(name: str) -> WeightsFile:
+    """Fetch a set of weights of the registry into the cache, so that it needs no network from then on.
+
+    A download that broke off goes on where it was. The file must have the registry's hash, where one is known; a
+    student is converted once.
+
+    Parameters
+    ----------
+    name : str
+        Such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows them all.
+    """
+    entry = entry_named(name)
+    path = fetch_student(entry) if isinstance(entry, PretrainedStudent) else fetch(entry)
+    return WeightsFile(name, path, f"--student {name}" if entry.kind == "student" else f"--objects or --scenes {name}")
+
+
+def verify_weights(file: Path) -> Verdict:
+    """Say which set of weights of the registry a file is, or why it is none.
+
+    It ends well only if the file is one. Where the registry knows a hash, the file must have it; where nobody published
+    one, its tensors must have the right names and shapes, and the hash of what was first fetched, if that is here.
+
+    Parameters
+    ----------
+    file : Path
+        A file of weights in any layout; nothing that it may hold is executed.
+    """
+    if not file.is_file():
+        raise SettingsError(f"there is no file {file} to verify")
+    known = published()
+    hashes = {file_hash: kind for kind, file_hash in (("sha256", sha256_of(file)), ("git blob", git_blob_of(file)))}
+    exact, fitting = [], []
+    for name, entry in known.items():
+        wanted = known_sha256(entry, cached(entry)) or entry.git_blob
+        if wanted in hashes:
+            exact.append((name, f"it has the {hashes[wanted]} {wanted}"))
+        elif wanted is None and _fits(entry, file):
+            fitting.append(name)
+    if exact:
+        return Verdict(file, tuple(name for name, _ in exact), exact[0][1])
+    if fitting:
+        reason = "names and shapes of its tensors fit; nobody published a hash, so more cannot be told"
+        return Verdict(file, tuple(fitting), reason)
+    raise FormatError(_why_none(file))
+
+
+def import_weights(file: Path, as_: str) -> WeightsFile:
+    """Convert a student that you have as a file, so that it can be used by name.
+
+    It may be the released PyTorch state dict (sound8.pth), the .npy dict of the TensorFlow port, the authors' Torch7
+    network (.t7, or the zip with it), a checkpoint of `soundnet-kd distill`, or a student.safetensors. Nothing that the
+    file may hold is executed, and a wrong one leaves nothing behind.
+
+    Parameters
+    ----------
+    file : Path
+        The file; it stays where it is.
+    as_ : str
+        Name to use it by: one of your own, or a student of the registry, which the file must then be.
+    """
+    return WeightsFile(as_, import_student(file, as_), f"--student {as_}")
+
+
+def _state(entry: PublishedFile) -> str:
+    if entry.kind == "student" and student_place(entry.name).is_file():
+        return "yes"
+    path = cached(entry)
+    if path.is_file():
+        return "yes" if entry.kind == "teacher" else "not converted yet"
+    part = path.with_name(f"{path.name}.part")
+    return f"{part.stat().st_size / 1e6:.1f} MB of it" if part.is_file() else "no"
+
+
+def _architecture(student: Path) -> str:
+    try:
+        with safe_open(student, framework="pt") as file:
+            return str((file.metadata() or {}).get("architecture", "?"))
+    except (SafetensorError, OSError):
+        return "?"
+
+
+def _fits(entry: PublishedFile, file: Path) -> bool:
+    try:
+        check_file(entry, file)
+    except FormatError:
+        return False
+    return True
+
+
+def _why_none(file: Path) -> str:
+    hashes = f"sha256 {sha256_of(file)}, git blob {git_blob_of(file)}"
+    try:
+        found = convert(file)
+    except FormatError as error:
+        return f"{error}; it is none of the registry's weights ({hashes})"
+    return (
+        f"{file} is none of the registry's weights ({hashes}), but a {_described(found.student)} that can be imported "
+        f"(layout: {found.layout})"
+    )
+
+
+def _described(student: SoundNet) -> str:
+    heads = ", ".join(f"{len(names)} {head}" for head, names in student.class_names.items())
+    return f"{type(student).__name__} with {heads}"

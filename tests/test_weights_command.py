@@ -1,0 +1,213 @@
+"""`soundnet-kd weights` as a person meets it."""
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from soundnet_kd import load_student
+from soundnet_kd.cli import main
+from soundnet_kd.pretrained import fetching, registry, shelf, student_registry, students
+from soundnet_kd.pretrained.registry import published
+from soundnet_kd.recipes import run as run_recipe
+from tests.published import Site, constants, hear, serve, soundnet, torch7_network, write_published
+
+ZIP = "soundnet_models_public.zip"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A mirror with an empty cache, and no way to any other site."""
+    monkeypatch.setenv("SOUNDNET_KD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serve(tmp_path / "site") as running:
+        monkeypatch.setenv("SOUNDNET_KD_MIRROR", running.url)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def small_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The authors' archive, with the five layers in full and the eight layers cut off."""
+    path = tmp_path_factory.mktemp("zip") / ZIP
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("soundnet_models_public/soundnet5_final.t7", torch7_network(soundnet(5, 1000, 401), 5))
+        archive.writestr("soundnet_models_public/soundnet8_final.t7", torch7_network(soundnet(5), 5)[:1000])
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(arguments)
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_the_group_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("weights",), ("weights", "--help")):
+        status, out, _ = run(capsys, *arguments)
+        assert status == 0
+        assert out.startswith("usage: soundnet-kd weights COMMAND")
+        assert all(f"  weights {name} " in out for name in ("list", "fetch", "verify", "import"))
+    status, out, _ = run(capsys, "weights", "import", "--help")
+    assert status == 0
+    assert "--as AS" in out
+
+
+def test_a_wrong_command_of_the_group_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "weights", "fech", "soundnet8")
+    assert (status, out) == (1, "")
+    assert err == "soundnet-kd: there is no command 'weights fech'; did you mean 'weights fetch'?\n"
+    assert "did you mean 'weights'?" in run(capsys, "weigths")[2]
+    assert "weights import needs --as" in run(capsys, "weights", "import", "file")[2]
+
+
+def test_fetch_then_offline(site: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Broken off once and gone on with; then the network answers as the published one, with nothing to ask."""
+    shutil.copy(small_zip, site.folder)
+    site.cut = site.ranges = True
+    status, _, err = run(capsys, "weights", "fetch", "soundnet5-torch7")
+    assert status == 1
+    assert "the connection broke off" in err
+    assert "MB of it" in run(capsys, "weights", "list")[1]
+    site.cut = False
+    status, out, _ = run(capsys, "weights", "fetch", "soundnet5-torch7")
+    place = tmp_path / "cache" / "students" / "soundnet5-torch7.safetensors"
+    assert (status, out) == (0, f"soundnet5-torch7 is in {place}; use it with --student soundnet5-torch7\n")
+    assert len(site.parts) == 1
+    asked = list(site.asked)
+    (tmp_path / "cache" / ZIP).unlink()
+    student = load_student("soundnet5-torch7")
+    assert site.asked == asked
+    assert student.class_names == student_registry()["soundnet5-torch7"].class_names()
+    sound = torch.randn(1, 1, 220_500, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected, found = hear(soundnet(5, 1000, 401), 5, sound), student(sound)
+    for head, logits in expected.items():
+        torch.testing.assert_close(found[head], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_wrong_file_on_the_site_leaves_nothing(
+    site: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of the eight layers the archive has only a beginning; sound8.pth is another file than git knows."""
+    shutil.copy(small_zip, site.folder)
+    torch.save(soundnet(5), site.folder / "sound8.pth")
+    for name, reason in (("soundnet8-torch7", "ends too early"), ("soundnet8", "has the git blob id")):
+        status, out, err = run(capsys, "weights", "fetch", name)
+        assert (status, out) == (1, "")
+        last = err.splitlines()[-1]
+        assert last.startswith(f"soundnet-kd: {name} could not be fetched")
+        assert reason in last
+    assert {path.suffix for path in (tmp_path / "cache").rglob("*")} == {".lock"}
+
+
+def test_gits_id_of_sound8(
+    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a small network's id in the registry, by which the same file is verified, imported and fetched."""
+    file = site.folder / "sound8.pth"
+    torch.save(soundnet(5, 1000, 401), file)
+    content = file.read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    small = replace(student_registry()["soundnet8"], architecture="SoundNet5", git_blob=blob)
+    for module in (fetching, shelf, students):
+        monkeypatch.setattr(module, "published", lambda: published() | {"soundnet8": small})
+    monkeypatch.setattr(students, "student_registry", lambda: {"soundnet8": small})
+    status, out, _ = run(capsys, "weights", "verify", str(file))
+    assert (status, out) == (0, f"{file} is soundnet8: it has the git blob {blob}\n")
+    assert run(capsys, "weights", "import", str(file), "--as", "soundnet8")[0] == 0
+    assert type(load_student("soundnet8")).__name__ == "SoundNet5"
+    shutil.rmtree(tmp_path / "cache")
+    assert run(capsys, "weights", "fetch", "soundnet8")[0] == 0
+    assert len(load_student("soundnet8").class_names["scenes"]) == 401
+
+
+def test_a_file_that_is_not_the_registrys_is_not_imported_as_it(
+    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    torch.save(soundnet(5), tmp_path / "mine.pth")
+    status, _, err = run(capsys, "weights", "import", str(tmp_path / "mine.pth"), "--as", "soundnet8")
+    assert status == 1
+    assert "has the git blob id" in err
+    assert "give it a name of your own with --as" in err
+    (tmp_path / "mine.t7").write_bytes(torch7_network(soundnet(5), 5))
+    status, _, err = run(capsys, "weights", "import", str(tmp_path / "mine.t7"), "--as", "soundnet8-torch7")
+    assert status == 1
+    assert (
+        "holds SoundNet5 with 3 objects, 2 scenes; soundnet8-torch7 is SoundNet8 with 1000 objects, 401 scenes" in err
+    )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_import_then_list(site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    torch.save(soundnet(5), tmp_path / "mine.pth")
+    status, out, _ = run(capsys, "weights", "import", str(tmp_path / "mine.pth"), "--as", "mine")
+    assert status == 0
+    assert out.endswith("use it with --student mine\n")
+    status, out, _ = run(capsys, "weights", "list")
+    rows = {line.split()[0]: line.split() for line in out.splitlines()}
+    assert rows["name"] == ["name", "kind", "network", "licence", "here"]
+    assert rows["mine"] == ["mine", "student", "SoundNet5", "-", "imported"]
+    assert rows["soundnet8"] == ["soundnet8", "student", "SoundNet8", "MIT", "no"]
+    assert rows["resnet18:PLACES365"] == ["resnet18:PLACES365", "teacher", "resnet18", "CC", "BY", "no"]
+
+
+def test_another_layout_is_not_taken_for_the_authors(
+    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The five layers in full, right in all shapes, but not of Torch7."""
+    torch.save(soundnet(5, 1000, 401), tmp_path / "mine.pth")
+    status, _, err = run(capsys, "weights", "import", str(tmp_path / "mine.pth"), "--as", "soundnet5-torch7")
+    assert status == 1
+    assert "has the layout pytorch; soundnet5-torch7 is a network of Torch7" in err
+    status, _, err = run(capsys, "weights", "verify", str(tmp_path / "mine.pth"))
+    assert status == 1
+    assert "but a SoundNet5 with 1000 objects, 401 scenes that can be imported (layout: pytorch)" in err
+
+
+def test_a_recipe_can_import(site: Site, tmp_path: Path) -> None:
+    torch.save(soundnet(5), tmp_path / "mine.pth")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"steps:\n- weights import: {{file: {tmp_path / 'mine.pth'}, as_: mine}}\n- weights list: {{}}\n")
+    assert "imported" in str(run_recipe(recipe))
+    assert type(load_student("mine")).__name__ == "SoundNet5"
+
+
+def test_verify(site: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, out, _ = run(capsys, "weights", "verify", str(small_zip))
+    assert (status, out.partition(": ")[0]) == (0, f"{small_zip} is soundnet5-torch7")
+    assert "nobody published a hash" in out
+    teacher = write_published(tmp_path / "scenes.pth", "resnet18", constants("resnet18"))
+    assert "is resnet18:PLACES365: " in run(capsys, "weights", "verify", str(teacher))[1]
+    shutil.copy(teacher, site.folder / registry()["resnet18:PLACES365"].file_name)
+    assert run(capsys, "weights", "fetch", "resnet18:PLACES365")[0] == 0
+    assert "it has the sha256" in run(capsys, "weights", "verify", str(teacher))[1]
+    torch.save(soundnet(5), tmp_path / "mine.pth")
+    status, _, err = run(capsys, "weights", "verify", str(tmp_path / "mine.pth"))
+    assert status == 1
+    assert "none of the registry's weights (sha256 " in err
+    assert "but a SoundNet5 with 3 objects, 2 scenes that can be imported (layout: pytorch)" in err
+    (tmp_path / "page.pth").write_text("<html>")
+    assert "it is a web page; it is none" in run(capsys, "weights", "verify", str(tmp_path / "page.pth"))[2]
+    assert "there is no file" in run(capsys, "weights", "verify", str(tmp_path / "nothing"))[2]
+
+
+def test_an_unknown_name_names_the_nearest(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "weights", "fetch", "soundnet")
+    assert status == 1
+    assert "the registry has no weights 'soundnet'; did you mean 'soundnet8'?" in err
+
+
+def test_without_network_one_line_says_what_to_do(
+    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, _, err = run(capsys, "weights", "fetch", "soundnet8")
+    assert status == 1
+    url = "https://github.com/SunnerLi/SoundNet_Pytorch/raw/master/sound8.pth"
+    assert f"fetch {url} elsewhere, put it at {tmp_path / 'cache' / 'sound8.pth'}" in err.splitlines()[-1]
