@@ -1,8 +1,10 @@
 """What a student hears in a sound: the objects and scenes that it expects to be seen with it."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, steps_of, tiled_to_clip
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tiled_to_clip
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import write_csv, write_json
+
+LEAST_SECONDS = 1.0
+"""A shorter rest of a sound says too little."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,9 @@ class Predictions:
     out: Path | None = None
     as_json: bool = False
 
-    def plain(self) -> list[dict[str, Any]]:
-        """Give it as lists and dictionaries that JSON can hold."""
-        return [
+    def plain(self) -> dict[str, Any]:
+        """Give it as lists and dictionaries that JSON can hold: `sounds`, and the reasons of `failures`."""
+        sounds = [
             {
                 "file": file,
                 "spans": [
@@ -85,6 +90,7 @@ class Predictions:
             }
             for file, spans in self.sounds.items()
         ]
+        return {"sounds": sounds, "failures": self.failures}
 
     def rows(self) -> Iterator[tuple[str, float, float, str, int, str, float]]:
         """Give a row for each guess: file, start and end in seconds, head, rank, class, probability."""
@@ -113,7 +119,7 @@ class Predictions:
 
 def predict(
     sounds: list[Path],
-    student: SoundNet | str,
+    student: SoundNet | str = "soundnet8",
     out: Path | None = None,
     top: int = 5,
     per_step: bool = False,
@@ -122,8 +128,8 @@ def predict(
 ) -> Predictions:
     """Say which objects and scenes a student hears in sounds.
 
-    A sound is listened to as in training: in clips of 20 s, each with a guess for every 5 s; what is shorter is
-    repeated.
+    A sound is listened to as in training: in clips of 20 s, each with a guess for every 5 s. A shorter rest is filled
+    up with silence to whole 5 s and repeated; one below a second, behind other clips, is left out.
 
     Parameters
     ----------
@@ -153,7 +159,8 @@ def predict(
         raise SettingsError(f"top is {top}; at least one guess is shown")
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise SettingsError(f"{out} has to end in .csv or .json")
-    network = load_student(student) if isinstance(student, str) else student
+    # A network that is given stays as it is, wherever this one goes.
+    network = load_student(student) if isinstance(student, str) else deepcopy(student)
     network.eval().to(choose_device(device))
     heard: dict[str, list[Span]] = {}
     failures: dict[str, str] = {}
@@ -196,10 +203,9 @@ def listen(student: SoundNet, sound: Path) -> Iterator[tuple[float, float, dict[
     with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:
         for number, block in enumerate(blocks):
             span_seconds = len(block) / asked.sample_rate
-            if number and span_seconds < STEP_SECONDS / 2:
-                # As in training, a rest of less than half a step belongs to none.
+            if number and span_seconds < LEAST_SECONDS:
                 return
-            steps = steps_of(span_seconds)
+            steps = math.ceil(span_seconds / STEP_SECONDS)
             clip = torch.from_numpy(tiled_to_clip(block, steps, asked.sample_rate)).to(device)
             with torch.inference_mode():
                 answers = student(asked.scale(clip)[None, None])

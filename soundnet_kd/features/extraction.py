@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -102,7 +103,8 @@ def extract(
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
     _check(pooling, rate, channel, batch_size)
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
-    network = student.eval() if isinstance(student, SoundNet) else load_student(student)
+    # A network that is given stays as it is, wherever this one goes.
+    network = deepcopy(student).eval() if isinstance(student, SoundNet) else load_student(student)
     wanted = network.layers if layers is None else tuple(layers)
     if not wanted:
         raise SettingsError(f"no layers are asked for; {type(network).__name__} has {', '.join(network.layers)}")

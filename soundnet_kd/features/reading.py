@@ -103,6 +103,7 @@ def batches_of_equal_length(
     dict from id to waveform, or to None for one that is too long to be held
     """
     gathered: dict[int, dict[str, NDArray[np.float32] | None]] = {}
+    held_samples = 0
     for clip_id, sound in sounds:
         if isinstance(sound, str):
             failures[clip_id] = sound
@@ -111,8 +112,14 @@ def batches_of_equal_length(
         else:
             batch = gathered.setdefault(len(sound), {})
             batch[clip_id] = sound
-            if len(batch) == batch_size:
-                yield gathered.pop(len(sound))
+            held_samples += len(sound)
+            length: int | None = len(sound) if len(batch) == batch_size else None
+            if length is None and held_samples > HELD_SAMPLES:
+                # Where all sounds are of other lengths, no batch is ever full.
+                length = max(gathered, key=lambda each: each * len(gathered[each]))
+            if length is not None:
+                held_samples -= length * len(gathered[length])
+                yield gathered.pop(length)
     yield from gathered.values()
 
 

@@ -1,7 +1,8 @@
 """The interface of the HEAR benchmark (Holistic Evaluation of Audio Representations, NeurIPS 2021 challenge).
 
 `hear-validator soundnet_kd.interfaces.hear --model run/student/student.safetensors` looks at it, and heareval takes it.
-A scene is the average of pool5 over time, a timestamp a step of conv5, about every 93 ms.
+A scene is the average over time of the last layer that is pooled (pool5 of SoundNet8), a timestamp a step of that layer
+before it is pooled (conv5, about every 93 ms).
 """
 
 import numpy as np
@@ -10,9 +11,6 @@ from torch import Tensor, nn
 
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained import load_student
-
-SCENE_LAYER = "pool5"
-TIMESTAMP_LAYER = "conv5"
 
 
 class HearModel(nn.Module):
@@ -23,14 +21,17 @@ class HearModel(nn.Module):
     sample_rate : int
         In Hz.
     scene_embedding_size, timestamp_embedding_size : int
+    scene_layer, timestamp_layer : str
     """
 
     def __init__(self, student: SoundNet) -> None:
         super().__init__()
         self.student = student.eval()
+        self.scene_layer = [layer for layer in student.layers if layer.startswith("pool")][-1]
+        self.timestamp_layer = self.scene_layer.replace("pool", "conv")
         self.sample_rate = student.preprocessing.sample_rate
-        self.scene_embedding_size = student.channels(SCENE_LAYER)
-        self.timestamp_embedding_size = student.channels(TIMESTAMP_LAYER)
+        self.scene_embedding_size = student.channels(self.scene_layer)
+        self.timestamp_embedding_size = student.channels(self.timestamp_layer)
 
 
 def load_model(model_file_path: str = "") -> HearModel:
@@ -59,7 +60,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     """
     preprocessing = model.student.preprocessing
     inputs = torch.stack([preprocessing(sound.cpu().numpy()) for sound in audio])
-    steps: Tensor = model.student(inputs.to(_device(model)), [SCENE_LAYER])[SCENE_LAYER]
+    steps: Tensor = model.student(inputs.to(_device(model)), [model.scene_layer])[model.scene_layer]
     return steps.mean(dim=-1)
 
 
@@ -80,11 +81,13 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     """
     student = model.student
     samples = audio.shape[-1]
-    heard = student.receptive_field(TIMESTAMP_LAYER)
+    heard = student.receptive_field(model.timestamp_layer)
     # A sound shorter than a step hears is followed by silence.
     reach = max(samples, heard.samples)
     padded = nn.functional.pad(audio, (0, reach - samples)).to(_device(model))
-    steps: Tensor = student(student.preprocessing.scale(padded)[:, None], [TIMESTAMP_LAYER])[TIMESTAMP_LAYER]
+    steps: Tensor = student(student.preprocessing.scale(padded)[:, None], [model.timestamp_layer])[
+        model.timestamp_layer
+    ]
     middles = heard.start + (heard.samples - 1) / 2 + heard.stride * np.arange(steps.shape[-1])
     inside = max(1, int((middles < samples).sum()))
     milliseconds = torch.from_numpy(np.maximum(middles[:inside], 0) * 1000 / model.sample_rate)

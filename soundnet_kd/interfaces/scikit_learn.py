@@ -67,8 +67,8 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : (sounds,) paths, or (sounds, samples) float
-            Files, or waveforms in ±1 at the student's sample rate.
+        X : (sounds,) paths, or (sounds, samples) float or int16
+            Files, or waveforms in ±1 (int16: full scale 2^15) at the student's sample rate.
         y : ignored
         """
         if self.pooling not in ("mean", "max"):
@@ -117,7 +117,9 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _waveforms(self, X: Sequence[str | Path] | ArrayLike) -> Iterator[NDArray[np.float32]]:
         if _are_paths(X):
             return (self.student_.preprocessing.read(Path(str(path))) for path in _rows(X))
-        return iter(np.asarray(validate_data(self, X, dtype="numeric", reset=False), dtype=np.float32))
+        waveforms = validate_data(self, X, dtype="numeric", reset=False)
+        full_scale = 2**15 if waveforms.dtype == np.int16 else 1
+        return iter(np.asarray(waveforms, dtype=np.float32) / np.float32(full_scale))
 
     def _batches(
         self, waveforms: Iterable[NDArray[np.float32]]

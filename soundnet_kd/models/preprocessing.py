@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from soundnet_kd.errors import EmptyAudioError
+from soundnet_kd.errors import EmptyAudioError, SettingsError
 from soundnet_kd.media import read_audio
+
+MOST = 10**9
+"""Beyond this a rate, an amplitude or a length is a mistake, or an attack."""
 
 
 def tile_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
@@ -63,6 +66,14 @@ class Preprocessing:
     channel: Literal["first", "mean"] = "first"
     least_samples: int = 441_000
 
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "amplitude", "least_samples"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST:
+                raise SettingsError(f"{name} is {value!r}; it has to be a number above 0, at most {MOST}")
+        if self.channel not in ("first", "mean"):
+            raise SettingsError(f"channel is {self.channel!r}; it must be first or mean")
+
     def read(self, path: Path) -> NDArray[np.float32]:
         """Read a sound as this network wants to be given it.
 
@@ -78,12 +89,12 @@ class Preprocessing:
         waveform, _ = read_audio(path, self.sample_rate, self.channel)
         return waveform
 
-    def __call__(self, waveform: NDArray[np.float32]) -> torch.Tensor:
+    def __call__(self, waveform: NDArray[np.float32] | NDArray[np.int16]) -> torch.Tensor:
         """Tile and scale a sound.
 
         Parameters
         ----------
-        waveform : (samples_in,) float32 in ±1, at `sample_rate`.
+        waveform : (samples_in,) float32 in ±1, or int16, at `sample_rate`.
 
         Returns
         -------
@@ -94,6 +105,10 @@ class Preprocessing:
         EmptyAudioError
             If `waveform` has no samples.
         """
+        if waveform.dtype == np.int16:
+            waveform = np.asarray(waveform / np.float32(2**15), dtype=np.float32)
+        elif not np.issubdtype(waveform.dtype, np.floating):
+            raise SettingsError(f"the waveform is {waveform.dtype}; give float in ±1, or int16")
         tiled = tile_to(np.asarray(waveform, dtype=np.float32), self.least_samples)
         return self.scale(torch.from_numpy(tiled))[None]
 

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from soundnet_kd.errors import FormatError
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models.preprocessing import Preprocessing
 from soundnet_kd.models.soundnet import ARCHITECTURES, SoundNet
 from soundnet_kd.storage import whole
@@ -66,11 +66,16 @@ def read_student(path: Path) -> SoundNet:
             f"{path} is safetensors, but no student of format {FORMAT_VERSION} (format "
             f"{metadata.get('format_version')}, architecture {metadata.get('architecture')})"
         )
-    student = ARCHITECTURES[metadata["architecture"]](*_described(metadata, path))
+    with torch.device("meta"):
+        # Nothing is allocated for what the description says before the weights are seen to fit it.
+        student = ARCHITECTURES[metadata["architecture"]](*_described(metadata, path))
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise FormatError(f"{path} holds weights that are not finite numbers; its training diverged")
     try:
-        student.load_state_dict(tensors)
+        student.load_state_dict(
+            {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()},
+            assign=True,
+        )
     except RuntimeError as error:
         raise FormatError(
             f"{path}: the weights do not fit {metadata['architecture']}: {' '.join(str(error).split())}"
@@ -82,10 +87,13 @@ def _described(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, list[
     try:
         class_names = json.loads(metadata["class_names"])
         preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, SettingsError) as error:
         raise FormatError(f"{path} does not describe its network as it should ({error})") from error
     # A number would build as many names as it says.
-    if not isinstance(class_names, dict) or not all(isinstance(names, list) for names in class_names.values()):
+    if not isinstance(class_names, dict) or not all(
+        head.isidentifier() and isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for head, names in class_names.items()
+    ):
         raise FormatError(f"{path} does not list the names of its student's classes")
     return class_names, preprocessing
 

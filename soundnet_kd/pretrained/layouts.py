@@ -79,6 +79,10 @@ def read_layout(path: Path, member: str | None = None) -> tuple[str, State]:
     return _from_state_dict(read_state_dict(path), path)
 
 
+MOST_CONVOLUTIONS = 16
+"""More are no network of SoundNet; each is copied, however often a file names the same numbers."""
+
+
 def _from_state_dict(found: Mapping[str, Any], path: Path) -> tuple[str, State]:
     tensors: State = {}
     layout = "lightning" if any(name.startswith("student.") for name in found) else "state dict"
@@ -89,6 +93,8 @@ def _from_state_dict(found: Mapping[str, Any], path: Path) -> tuple[str, State]:
             name = name.removeprefix("student.")
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized:
             raise FormatError(f"{path}: {name[:60]!r} is no plain tensor")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise FormatError(f"{path}: {name[:60]!r} claims to be larger than what is stored of it")
         if head := re.fullmatch(r"(conv\d+)_(objs|scns)\.(weight|bias)", name):
             name = f"{head[1]}.{'objects' if head[2] == 'objs' else 'scenes'}.{head[3]}"
         if value.ndim == 4:
@@ -102,6 +108,8 @@ def _from_state_dict(found: Mapping[str, Any], path: Path) -> tuple[str, State]:
 
 def _from_numpy(content: bytes) -> State:
     found, state = read_numpy_dict(content), State()
+    if len(found) > MOST_CONVOLUTIONS:
+        raise FormatError(f"has {len(found)} layers; no network of SoundNet has more than {MOST_CONVOLUTIONS}")
     for layer, arrays in found.items():
         if not (parts := re.fullmatch(r"conv(\d+)(_2)?", layer)):
             raise FormatError(f"has the unknown layer {layer[:60]!r}")
@@ -132,6 +140,8 @@ def _from_torch7(content: bytes) -> State:
     convolutions: list[State] = []
     norms: dict[int, State] = {}
     for module in modules(read_torch7(content)):
+        if len(convolutions) > MOST_CONVOLUTIONS:
+            raise FormatError(f"has more than {MOST_CONVOLUTIONS} convolutions; no network of SoundNet has")
         if module.kind.endswith(".SpatialConvolution"):
             convolutions.append(_arrays(module.fields, module.kind, ("weight", "bias")))
         elif module.kind.endswith(".SpatialBatchNormalization"):

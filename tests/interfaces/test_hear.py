@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundnet_kd import SoundNet8
+from soundnet_kd import SoundNet5, SoundNet8
 from soundnet_kd.interfaces.hear import (
     HearModel,
     get_scene_embeddings,
@@ -65,3 +65,10 @@ def test_a_timestamp_is_where_its_sound_is(model: HearModel) -> None:
     after, _ = get_timestamp_embeddings(click, model)
     change = (after - before).abs().sum(dim=2)[0]
     assert float((change * timestamps[0]).sum() / change.sum()) == pytest.approx(2000, abs=60)
+
+
+def test_the_small_student_has_embeddings_too() -> None:
+    model = HearModel(SoundNet5({"objects": 2}))
+    audio = torch.rand(2, RATE * 2)
+    assert get_scene_embeddings(audio, model).shape == (2, model.scene_embedding_size) == (2, 128)
+    assert get_timestamp_embeddings(audio, model)[0].shape[2] == model.timestamp_embedding_size == 128

@@ -1,11 +1,12 @@
 """What a sound goes through before a network hears it (FACTS.md: tiling floor(441000 / n) + 1 times, x 256)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from soundnet_kd.errors import EmptyAudioError, MediaError
+from soundnet_kd.errors import EmptyAudioError, MediaError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing
 from soundnet_kd.models.preprocessing import tile_to
@@ -45,3 +46,19 @@ def test_nothing_is_refused() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="does not exist"):
         Preprocessing().read(tmp_path / "none.wav")
+
+
+def test_int16_is_as_loud_as_what_it_stands_for() -> None:
+    preprocessing = Preprocessing(least_samples=4)
+    levels = np.array([0, 16_384, -32_768, 8_192, 1], np.int16)
+    np.testing.assert_allclose(preprocessing(levels)[0].numpy(), levels.astype(np.float64) / 128, rtol=1e-6)
+    with pytest.raises(SettingsError, match="the waveform is int32; give float in"):
+        preprocessing(levels.astype(np.int32))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sample_rate": -5}, {"amplitude": float("nan")}, {"least_samples": 10**12}, {"channel": "left"}]
+)
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=f"{next(iter(wrong))} is"):
+        Preprocessing(**wrong)
