@@ -1,6 +1,5 @@
 """The interface of the HEAR benchmark (Holistic Evaluation of Audio Representations, NeurIPS 2021 challenge).
 
-`hear-validator soundnet_kd.interfaces.hear --model run/student/student.safetensors` looks at it, and heareval takes it.
 A scene is the average over time of the last layer that is pooled (pool5 of SoundNet8), a timestamp a step of that layer
 before it is pooled (conv5, about every 93 ms).
 """
