@@ -13,6 +13,10 @@ class EmptyAudioError(MediaError):
     """A sound has no samples."""
 
 
+class TooShortError(MediaError):
+    """A sound has too few samples for what is asked of it."""
+
+
 class SettingsError(SoundNetKDError):
     """Settings contradict each other or name something that does not exist."""
 

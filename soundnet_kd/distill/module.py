@@ -10,9 +10,9 @@ from torch import Tensor
 
 from soundnet_kd.distill.data import Example
 from soundnet_kd.distill.determinism import be_deterministic
-from soundnet_kd.distill.memory import keep_freed_memory
 from soundnet_kd.distill.objective import DistillationLoss
 from soundnet_kd.models import SoundNet
+from soundnet_kd.models.memory import keep_freed_memory
 
 Schedule = Literal["constant", "cosine"]
 WARM_UP_SHARE = 0.1

@@ -6,28 +6,20 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
-
-from soundnet_kd.data import Clip, Manifest, read_manifest
+from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.cache import FeatureCache
 from soundnet_kd.features.listening import Listener
-from soundnet_kd.features.parts import Part, join_parts, new_part, part_failures
+from soundnet_kd.features.parts import join_parts, part_failures
 from soundnet_kd.features.pooling import Pooling
-from soundnet_kd.features.reading import HELD_SAMPLES, Reading, Sound, batches_of_equal_length, read_sounds
-from soundnet_kd.media import Channel
+from soundnet_kd.features.writing import write_parts
+from soundnet_kd.media import Channel, SoundStore
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import claim, locked, refuse_different, versions, write_failures
-
-CLIPS_PER_PART = 256
-"""Sounds between two moments at which a killed run can go on."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ def extract(
     rate: Literal["model", "native"] = "model",
     channel: Channel | None = None,
     batch_size: int = 8,
-    workers: int = 0,
+    workers: int | None = None,
     device: str = "auto",
 ) -> ExtractResult:
     """Keep the layers of a student for every sound of a data set.
@@ -85,8 +77,9 @@ def extract(
         How several channels become one: first or mean. [default: as the student learned]
     batch_size : int
         Sounds of equal length that the network hears together.
-    workers : int
-        Processes that decode; 0 decodes in the main process.
+    workers : int, optional
+        Processes that decode beside the network; 0 decodes in turn. [default: one for each core beside a GPU, one
+        beside a CPU, none for a handful of sounds]
     device : str
         Where the network runs: auto, cpu, cuda, cuda:1, mps.
 
@@ -101,7 +94,7 @@ def extract(
     out = Path(out)
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
-    _check(pooling, rate, channel, batch_size)
+    _check(pooling, rate, channel, batch_size, workers)
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
     # A network that is given stays as it is, wherever this one goes.
     network = deepcopy(student).eval() if isinstance(student, SoundNet) else load_student(student)
@@ -110,17 +103,13 @@ def extract(
         raise SettingsError(f"no layers are asked for; {type(network).__name__} has {', '.join(network.layers)}")
     wanted = tuple(sorted(set(wanted), key=network.depth))
     preprocessing = network.preprocessing
-    reading = Reading(
-        sample_rate=None if rate == "native" else preprocessing.sample_rate,
-        channel=channel or preprocessing.channel,
-        held_samples=max(HELD_SAMPLES, preprocessing.least_samples),
-    )
+    store = SoundStore(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
     sequences = sequences or pooling == "none"
     identity = {
         "student": {"architecture": type(network).__name__, "sha256": network.fingerprint()},
         "sounds": {"count": len(manifest), "sha256": _sounds_sha256(manifest)},
         "settings": {
-            "preprocessing": asdict(preprocessing) | {"sample_rate": reading.sample_rate, "channel": reading.channel},
+            "preprocessing": asdict(preprocessing) | asdict(store),
             "layers": list(wanted),
             "pooling": pooling,
             "sequences": sequences,
@@ -129,22 +118,20 @@ def extract(
     }
     parts_folder = out.with_name(f"{out.name}.parts")
     if out.exists():
-        with FeatureCache(out) as cache:
-            refuse_different(str(out), cache.identity, identity)
-            # A run that was killed when it had just finished leaves its parts.
-            shutil.rmtree(parts_folder, ignore_errors=True)
-            return ExtractResult(out, len(cache.ids), wanted, cache.failures)
-
+        return _found(out, identity, parts_folder)
     with locked(parts_folder):
+        if out.exists():
+            # Another run has finished since.
+            return _found(out, identity, parts_folder)
         claim(parts_folder / "identity.json", identity)
-        listener = Listener(network.to(choose_device(device)), reading, wanted, pooling, sequences)
-        parts = _write_parts(parts_folder, listener, manifest, batch_size, workers)
+        listener = Listener(network.to(choose_device(device)), wanted, pooling)
+        parts = write_parts(parts_folder, listener, store, sequences, manifest, batch_size, workers)
         failures = {clip_id: reason for part in parts for clip_id, reason in part_failures(part).items()}
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_file(out), failures)
         if clips:
             join_parts(out, parts, clips, manifest.class_names, failures, identity, manifest.columns)
-    shutil.rmtree(parts_folder)
+        _remove(parts_folder)
     if not clips:
         raise MediaError(
             f"none of the {len(manifest)} sounds could be read, such as: {next(iter(failures.values()))} "
@@ -153,12 +140,29 @@ def extract(
     return ExtractResult(out, len(clips), wanted, failures)
 
 
+def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> ExtractResult:
+    """Give what lies there already, if it is what is wanted."""
+    with FeatureCache(out) as cache:
+        refuse_different(str(out), cache.identity, identity)
+        # A run that was killed when it had just finished leaves its parts.
+        if parts_folder.exists():
+            _remove(parts_folder)
+        return ExtractResult(out, len(cache.ids), cache.layers, cache.failures)
+
+
+def _remove(parts_folder: Path) -> None:
+    """Remove the parts, and only then what says whose they are."""
+    for part in parts_folder.glob("part-*.h5"):
+        part.unlink(missing_ok=True)
+    shutil.rmtree(parts_folder, ignore_errors=True)
+
+
 def failures_file(out: Path) -> Path:
     """Give the table of the sounds that a cache lacks."""
     return out.with_suffix(".failures.csv")
 
 
-def _check(pooling: str, rate: str, channel: str | None, batch_size: int) -> None:
+def _check(pooling: str, rate: str, channel: str | None, batch_size: int, workers: int | None) -> None:
     for name, value, known in (
         ("pooling", pooling, get_args(Pooling)),
         ("rate", rate, ("model", "native")),
@@ -168,47 +172,8 @@ def _check(pooling: str, rate: str, channel: str | None, batch_size: int) -> Non
             raise SettingsError(f"{name} is {value!r}; it is one of {', '.join(filter(None, known))}")
     if batch_size < 1:
         raise SettingsError(f"batch_size is {batch_size}; a batch has at least one sound")
-
-
-def _write_parts(folder: Path, listener: Listener, manifest: Manifest, batch_size: int, workers: int) -> list[Path]:
-    """Write what is missing of the parts."""
-    runs = [manifest.clips[first : first + CLIPS_PER_PART] for first in range(0, len(manifest), CLIPS_PER_PART)]
-    parts = [folder / f"part-{number:05d}.h5" for number in range(len(runs))]
-    missing = [(part, run) for part, run in zip(parts, runs, strict=True) if not part.exists()]
-    waiting = [clip for _, run in missing for clip in run]
-    sounds = read_sounds(waiting, listener.reading, workers)
-    with tqdm(total=len(manifest), initial=len(manifest) - len(waiting), desc="extract", unit="sound") as progress:
-        for path, run in missing:
-            with new_part(path) as part:
-                _write_part(part, listener, run, islice(sounds, len(run)), batch_size, progress)
-    return parts
-
-
-def _write_part(
-    part: Part,
-    listener: Listener,
-    run: Sequence[Clip],
-    sounds: Iterable[tuple[str, Sound]],
-    batch_size: int,
-    progress: "tqdm[Any]",
-) -> None:
-    numbers = {clip.id: number for number, clip in enumerate(run)}
-    rows: dict[int, dict[str, NDArray[np.float32]]] = {}
-    failures: dict[str, str] = {}
-    for batch in batches_of_equal_length(sounds, batch_size, listener.longest, failures):
-        heard = [numbers[clip_id] for clip_id in batch]
-        try:
-            pooled = listener.hear(list(batch.values()), run[heard[0]].path, heard, part)
-        except MediaError as error:
-            # Only a sound that is read while it is heard, alone, can still fail.
-            part.forget(heard[0])
-            failures |= dict.fromkeys(batch, str(error))
-            continue
-        for place, number in enumerate(heard):
-            rows[number] = {layer: values[place] for layer, values in pooled.items()}
-        progress.update(len(batch))
-    progress.update(len(failures))
-    part.finish({layer: [rows[number][layer] for number in sorted(rows)] for layer in listener.pooled}, failures)
+    if workers is not None and workers < 0:
+        raise SettingsError(f"workers is {workers}; it is at least 0, which decodes in turn")
 
 
 def _sounds_sha256(manifest: Manifest) -> str:

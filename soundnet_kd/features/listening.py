@@ -1,21 +1,26 @@
 """A student listening: layers of batches of sounds, or of one long sound, pooled over time and kept."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from soundnet_kd.features.parts import Part
 from soundnet_kd.features.pooling import Pool, Pooling
-from soundnet_kd.features.reading import PIECE_SECONDS, Reading
+from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
+from soundnet_kd.media import StoredSound
 from soundnet_kd.models import SoundNet
+from soundnet_kd.models.memory import keep_freed_memory
 
 HEARD_AT_ONCE = 60 * 22_050
 """The longest sound that goes through the network as a whole; conv1 of it takes 42 MB."""
+PIECE_SAMPLES = 30 * 22_050
+"""Length of the pieces of a longer one."""
+
+Keep = Callable[[int, str, NDArray[np.float32]], None]
+"""Takes the next steps of a sound: its place in the batch, the layer, (steps, channels)."""
 
 
 class Listener:
@@ -25,80 +30,63 @@ class Listener:
     ----------
     student : SoundNet
         In evaluation mode, on the device where it shall run.
-    reading : Reading
-        How sounds are read that are too long to be held in memory.
     layers : sequence of str
     pooling : {"mean", "max", "std", "none"}
-    sequences : bool
-        Whether whole sequences are kept.
     """
 
-    def __init__(
-        self, student: SoundNet, reading: Reading, layers: Sequence[str], pooling: Pooling, sequences: bool
-    ) -> None:
+    def __init__(self, student: SoundNet, layers: Sequence[str], pooling: Pooling) -> None:
         self.student = student
-        self.reading = reading
         self.layers = tuple(layers)
         self.pooling = pooling
-        self.sequences = sequences
         self.longest = max(HEARD_AT_ONCE, student.preprocessing.least_samples)
-
-    @property
-    def pooled(self) -> tuple[str, ...]:
-        """Names of the layers that are pooled."""
-        return () if self.pooling == "none" else self.layers
+        keep_freed_memory()
 
     @torch.inference_mode()
-    def hear(
-        self, sounds: Sequence[NDArray[np.float32] | None], path: Path, numbers: Sequence[int], part: Part
-    ) -> dict[str, NDArray[np.float32]]:
-        """Listen to sounds of one length, or to a single one of any length.
+    def hear(self, sounds: Sequence[Sound], keep: Keep | None = None) -> dict[str, NDArray[np.float32]]:
+        """Listen to sounds of one length.
 
         Parameters
         ----------
-        sounds : sequence of (samples,) float32 in ±1
-            None is one that is too long to be held; it has to be the only one.
-        path : Path
-            Where the first of them lies.
-        numbers : sequence of int
-            Of the sounds in their part.
-        part : Part
-            Takes the sequences, where they are kept.
+        sounds : sequence of Sound
+            Only one, if it is longer than `longest`.
+        keep : callable, optional
+            Takes the steps themselves.
 
         Returns
         -------
-        dict from layer to (sounds, channels) float32, for the layers of `pooled`.
+        dict from layer to (sounds, channels) float32; empty where `pooling` is none.
 
         Raises
         ------
-        MediaError
-            If a sound that is not held cannot be read.
+        TooShortError
+            If the sounds have too few samples for a layer.
         """
-        pools = {layer: Pool(self.pooling) for layer in self.pooled}
-        for answers in self._answers(sounds, path):
-            for layer, steps in answers.items():
-                if layer in pools:
-                    pools[layer].add(steps)
-                if self.sequences:
-                    for number, sequence in zip(numbers, steps.transpose(1, 2).cpu().numpy(), strict=True):
-                        part.extend(number, layer, sequence)
+        pools = {layer: Pool(self.pooling) for layer in self.layers if self.pooling != "none"}
+        # With TensorFloat-32, which PyTorch's convolutions use on GPUs, a sound in pieces would differ from it at once.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for answers in self._answers(sounds):
+                for layer, steps in answers.items():
+                    if layer in pools:
+                        pools[layer].add(steps)
+                    if keep is not None:
+                        for place, sequence in enumerate(steps.transpose(1, 2).cpu().numpy()):
+                            keep(place, layer, sequence)
         return {layer: pool.result() for layer, pool in pools.items()}
 
-    def _answers(self, sounds: Sequence[NDArray[np.float32] | None], path: Path) -> Iterator[dict[str, Tensor]]:
+    def _answers(self, sounds: Sequence[Sound]) -> Iterator[dict[str, Tensor]]:
         device = next(self.student.parameters()).device
-        first = sounds[0]
-        if first is None:
-            yield from self._piecewise(self.reading.pieces(path), device)
-        elif len(first) > self.longest:
-            samples = round(PIECE_SECONDS * self.student.preprocessing.sample_rate)
-            yield from self._piecewise(
-                (first[start : start + samples] for start in range(0, len(first), samples)), device
-            )
+        preprocessing = self.student.preprocessing
+        if len(sounds[0]) > self.longest:
+            (sound,) = sounds
+            scaled = (preprocessing.scale(torch.from_numpy(piece).to(device))[None, None] for piece in _pieces(sound))
+            yield from stream_layers(self.student, scaled, self.layers)
         else:
-            preprocessed = [self.student.preprocessing(sound) for sound in sounds if sound is not None]
-            yield self.student(torch.stack(preprocessed).to(device), self.layers)
+            waveforms = [sound.read() if isinstance(sound, StoredSound) else sound for sound in sounds]
+            batch = torch.stack([preprocessing(waveform) for waveform in waveforms])
+            yield self.student(batch.to(device), self.layers)
 
-    def _piecewise(self, pieces: Iterator[NDArray[np.float32]], device: torch.device) -> Iterator[dict[str, Tensor]]:
-        scale = self.student.preprocessing.scale
-        scaled = (scale(torch.from_numpy(piece).to(device))[None, None] for piece in pieces)
-        return stream_layers(self.student, scaled, self.layers)
+
+def _pieces(sound: Sound) -> Iterator[NDArray[np.float32]]:
+    if isinstance(sound, StoredSound):
+        return sound.pieces(PIECE_SAMPLES)
+    return (sound[start : start + PIECE_SAMPLES] for start in range(0, len(sound), PIECE_SAMPLES))

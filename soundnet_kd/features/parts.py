@@ -1,7 +1,8 @@
 """Writing a feature cache: in parts, each whole, that are joined when the last one is there.
 
 A part holds `layers/NAME` and `failures` as the cache does, and `sequences/NUMBER/NAME`, (steps, channels) float32, for
-each sound of the part that could be read.
+each sound of the part that could be read. Its attribute `sounds` says how many of the manifest it is about. Where parts
+end makes no difference to the cache.
 """
 
 import json
@@ -37,19 +38,19 @@ class Part:
         """Append (steps, channels) to the sequence of a sound of this part."""
         _append(self._file, f"sequences/{number}/{layer}", steps, PART_COMPRESSION)
 
-    def forget(self, number: int) -> None:
-        """Leave out a sound after all."""
-        if f"sequences/{number}" in self._file:
-            del self._file[f"sequences/{number}"]
-
-    def finish(self, rows: Mapping[str, Sequence[NDArray[np.float32]]], failures: Mapping[str, str]) -> None:
+    def finish(
+        self, sounds: int, rows: Mapping[str, Sequence[NDArray[np.float32]]], failures: Mapping[str, str]
+    ) -> None:
         """Write what is not a sequence.
 
         Parameters
         ----------
+        sounds : int
+            How many of the manifest this part is about.
         rows : mapping from layer to a (channels,) array for each sound that could be read
         failures : mapping from clip id to the reason why it could not
         """
+        self._file.attrs["sounds"] = sounds
         _write_failures(self._file, failures)
         for layer, arrays in rows.items():
             if arrays:
@@ -63,28 +64,19 @@ def new_part(path: Path) -> Iterator[Part]:
         yield Part(file)
 
 
-def write_part(
-    path: Path,
-    rows: Mapping[str, Sequence[NDArray[np.float32]]],
-    failures: Mapping[str, str],
-    sequences: bool,
-) -> None:
-    """Write the features of a run of sounds that are all in memory, averaged over time.
+def written_parts(folder: Path) -> tuple[list[Path], int]:
+    """Give the parts that an earlier run wrote, in order, and how many sounds of the manifest they are about."""
+    parts = sorted(folder.glob("part-*.h5"))
+    sounds = 0
+    for path in parts:
+        with h5py.File(path, "r") as part:
+            sounds += int(part.attrs["sounds"])
+    return parts, sounds
 
-    Parameters
-    ----------
-    path : Path
-    rows : mapping from layer to a (steps, channels) array for each sound that could be read
-    failures : mapping from clip id to the reason why it could not
-    sequences : bool
-        Whether the arrays themselves are kept beside their averages.
-    """
-    with new_part(path) as part:
-        for layer, arrays in rows.items():
-            for number, array in enumerate(arrays if sequences else ()):
-                part.extend(number, layer, array)
-        averages = {layer: [array.mean(axis=0, dtype=np.float64) for array in arrays] for layer, arrays in rows.items()}
-        part.finish(averages, failures)
+
+def part_file(folder: Path, number: int) -> Path:
+    """Give the place of a part."""
+    return folder / f"part-{number:05d}.h5"
 
 
 def part_failures(path: Path) -> dict[str, str]:
@@ -131,39 +123,49 @@ def join_parts(
             cache["columns/value"] = np.array([clip.carried for clip in clips], dtype=text)
         _write_failures(cache, failures)
         cache.create_group("layers")
-        ends: dict[str, list[int]] = {layer: [] for layer in layers}
-        for part_path in parts:
-            with h5py.File(part_path, "r") as part:
-                for layer in part.get("layers", ()):
-                    _append(cache, f"layers/{layer}", part[f"layers/{layer}"][:])
-                for number in sorted(part.get("sequences", ()), key=int):
-                    for layer in layers:
-                        ends[layer].append(_copy_steps(part[f"sequences/{number}/{layer}"], cache, layer))
+        if identity["settings"]["pooling"] != "none":
+            for layer in layers:
+                _join_pooled(cache, parts, layer, len(clips))
         if identity["settings"]["sequences"]:
-            for layer, counts in ends.items():
-                cache[f"step_end/{layer}"] = np.array(counts, dtype=np.int64)
+            for layer in layers:
+                _join_sequences(cache, parts, layer)
 
 
-def _copy_steps(sequence: h5py.Dataset, cache: h5py.File, layer: str) -> int:
-    """Append a sound's sequence and give the number of steps that the cache has then."""
-    steps_at_once = max(1, COPIED_BYTES // (4 * sequence.shape[1]))
-    for start in range(0, len(sequence), steps_at_once):
-        _append(cache, f"sequences/{layer}", sequence[start : start + steps_at_once], CACHE_COMPRESSION)
-    return len(cache[f"sequences/{layer}"])
+def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: int) -> None:
+    row = 0
+    for path in parts:
+        with h5py.File(path, "r") as part:
+            if "layers" not in part:
+                continue
+            rows = part[f"layers/{layer}"][:]
+        joined = cache.require_dataset(f"layers/{layer}", (sounds, rows.shape[1]), np.float32)
+        joined[row : row + len(rows)] = rows
+        row += len(rows)
 
 
-def _append(
-    file: h5py.File, name: str, rows: NDArray[np.float32], compression: Mapping[str, Any] | None = None
-) -> None:
+def _join_sequences(cache: h5py.File, parts: Sequence[Path], layer: str) -> None:
+    ends: list[int] = []
+    for path in parts:
+        with h5py.File(path, "r") as part:
+            for number in sorted(part.get("sequences", ()), key=int):
+                sequence = part[f"sequences/{number}/{layer}"]
+                steps_at_once = max(1, COPIED_BYTES // (4 * sequence.shape[1]))
+                for start in range(0, max(1, len(sequence)), steps_at_once):
+                    _append(cache, f"sequences/{layer}", sequence[start : start + steps_at_once], CACHE_COMPRESSION)
+                ends.append(len(cache[f"sequences/{layer}"]))
+    cache[f"step_end/{layer}"] = np.array(ends, dtype=np.int64)
+
+
+def _append(file: h5py.File, name: str, steps: NDArray[np.float32], compression: Mapping[str, Any]) -> None:
     if name not in file:
+        channels = steps.shape[1]
         # The first piece of a sequence may be short, or empty, though many follow.
-        least, most = (1, 256) if compression is None else (64, max(1, CHUNK_BYTES // (4 * rows.shape[1])))
-        chunk = (min(most, max(least, len(rows))), rows.shape[1])
-        file.create_dataset(name, data=rows, maxshape=(None, rows.shape[1]), chunks=chunk, **(compression or {}))
-    elif len(rows):
+        chunk = (min(CHUNK_BYTES // (4 * channels), max(64, len(steps))), channels)
+        file.create_dataset(name, data=steps, maxshape=(None, channels), chunks=chunk, **compression)
+    elif len(steps):
         dataset = file[name]
-        dataset.resize(len(dataset) + len(rows), axis=0)
-        dataset[-len(rows) :] = rows
+        dataset.resize(len(dataset) + len(steps), axis=0)
+        dataset[-len(steps) :] = steps
 
 
 def _write_failures(file: h5py.File, failures: Mapping[str, str]) -> None:

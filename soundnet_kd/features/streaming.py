@@ -56,11 +56,14 @@ class _Window:
             raise ValueError(f"stride {stride} is greater than kernel {kernel}: samples between steps would be kept")
         self.kernel, self.stride, self.padding = kernel, stride, padding
         self._held: Tensor | None = None
+        self._samples = 0
 
     def take(self, new: Tensor, last: bool) -> Tensor:
         """Give the input of the steps that can be computed now, which is empty if none can."""
         joined = functional.pad(new, (self.padding, 0)) if self._held is None else torch.cat([self._held, new], dim=-1)
-        if last:
+        self._samples += new.shape[-1]
+        # Of padding alone there are no steps.
+        if last and self._samples:
             joined = functional.pad(joined, (0, self.padding))
         steps = max(0, (joined.shape[-1] - self.kernel) // self.stride + 1)
         # A view would keep the whole piece in memory.

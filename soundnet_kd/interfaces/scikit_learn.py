@@ -1,23 +1,29 @@
 """A student's layer as a step of a scikit-learn pipeline."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.features.listening import Listener
+from soundnet_kd.features.reading import Sound, batches_of_equal_length, reading
+from soundnet_kd.media import SoundStore
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 
+Pooling = Literal["mean", "max", "std"]
+
 
 class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turn sounds into the averages of a student's layer over time.
+    """Turn sounds into a student's layer, pooled over time.
 
     Nothing is learned from the sounds: `fit` loads the student.
 
@@ -27,7 +33,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         A name of published weights, a student.safetensors, a run folder, or a network.
     layer : str
         Such as pool5.
-    pooling : {"mean", "max"}
+    pooling : {"mean", "max", "std"}
         Over time.
     batch_size : int
         Sounds of one length that are heard together.
@@ -52,7 +58,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self,
         student: str | Path | SoundNet = "soundnet8",
         layer: str = "pool5",
-        pooling: Literal["mean", "max"] = "mean",
+        pooling: Pooling = "mean",
         batch_size: int = 8,
         device: str = "auto",
     ) -> None:
@@ -67,13 +73,13 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : (sounds,) paths, or (sounds, samples) float or int16
-            Files, or waveforms in ±1 (int16: full scale 2^15) at the student's sample rate.
+        X : (sounds,) or (sounds, 1) paths, (sounds, samples) float or int16, or a list of (samples,) float or int16
+            Files, or waveforms in ±1 (int16: full scale 2^15) at the student's sample rate, also of several lengths.
         y : ignored
         """
-        if self.pooling not in ("mean", "max"):
-            raise SettingsError(f"pooling is {self.pooling!r}; choose mean or max")
-        if not _are_paths(X):
+        if self.pooling not in get_args(Pooling):
+            raise SettingsError(f"pooling is {self.pooling!r}; it is one of {', '.join(get_args(Pooling))}")
+        if _paths(X) is None and not _is_ragged(X):
             validate_data(self, X, dtype="numeric")
         # A network that is given stays as it is, wherever this one goes.
         student = deepcopy(self.student) if isinstance(self.student, SoundNet) else load_student(self.student)
@@ -86,7 +92,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : (sounds,) paths, or (sounds, samples) float
+        X : (sounds,) or (sounds, 1) paths, (sounds, samples) float or int16, or a list of (samples,) float or int16
 
         Returns
         -------
@@ -95,43 +101,36 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         MediaError
-            If a file cannot be read.
+            If a file cannot be read, or a sound is too short for the layer.
         """
         check_is_fitted(self)
-        device = choose_device(self.device)
-        student = self.student_.to(device)
-        found = np.zeros((len(_rows(X)), self.n_features_out_), np.float32)
-        for indices, waveforms in self._batches(self._waveforms(X)):
-            inputs = torch.stack([student.preprocessing(waveform) for waveform in waveforms]).to(device)
-            with torch.inference_mode():
-                steps = student(inputs, [self.layer])[self.layer]
-            pooled = steps.mean(dim=-1) if self.pooling == "mean" else steps.amax(dim=-1)
-            found[indices] = pooled.cpu().numpy()
-        return found
+        listener = Listener(self.student_.to(choose_device(self.device)), [self.layer], self.pooling)
+        rows: dict[int, NDArray[np.float32]] = {}
+        with self._sounds(X, listener) as sounds:
+            for batch in batches_of_equal_length(enumerate(sounds), self.batch_size, listener.longest):
+                rows |= dict(zip(batch, listener.hear(list(batch.values()))[self.layer], strict=True))
+        return np.stack([rows[number] for number in range(len(rows))])
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Name the columns: the layer and the channel."""
         check_is_fitted(self)
         return np.array([f"{self.layer}_{channel}" for channel in range(self.n_features_out_)], dtype=object)
 
-    def _waveforms(self, X: Sequence[str | Path] | ArrayLike) -> Iterator[NDArray[np.float32]]:
-        if _are_paths(X):
-            return (self.student_.preprocessing.read(Path(str(path))) for path in _rows(X))
-        waveforms = validate_data(self, X, dtype="numeric", reset=False)
-        full_scale = 2**15 if waveforms.dtype == np.int16 else 1
-        return iter(np.asarray(waveforms, dtype=np.float32) / np.float32(full_scale))
-
-    def _batches(
-        self, waveforms: Iterable[NDArray[np.float32]]
-    ) -> Iterator[tuple[list[int], list[NDArray[np.float32]]]]:
-        gathered: dict[int, tuple[list[int], list[NDArray[np.float32]]]] = {}
-        for index, waveform in enumerate(waveforms):
-            indices, same = gathered.setdefault(len(waveform), ([], []))
-            indices.append(index)
-            same.append(waveform)
-            if len(same) == self.batch_size:
-                yield gathered.pop(len(waveform))
-        yield from gathered.values()
+    @contextmanager
+    def _sounds(self, X: Any, listener: Listener) -> Iterator[Iterator[Sound]]:
+        """Give sounds one after the other, long ones on disk."""
+        paths = _paths(X)
+        if paths is None:
+            waveforms = X if _is_ragged(X) else validate_data(self, X, dtype="numeric", reset=False)
+            yield map(_in_full_scale, waveforms)
+            return
+        preprocessing = self.student_.preprocessing
+        store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            reading(paths, store, listener.longest, Path(folder) / "decoded", workers=0) as found,
+        ):
+            yield map(_readable, found)
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn what it takes: numbers, or text that names files."""
@@ -141,12 +140,31 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _are_paths(X: Any) -> bool:
+def _paths(X: Any) -> list[Path] | None:
+    """Give the files that rows name; None if they are waveforms."""
     if isinstance(X, str | Path):
         raise SettingsError(f"{X} is one path; give a list of paths")
-    rows = _rows(X)
-    return len(rows) > 0 and isinstance(rows[0], str | Path)
+    rows = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] == 1 and rows.dtype.kind in "OUST":
+        rows = rows[:, 0]
+    if not hasattr(rows, "__len__") or len(rows) == 0 or not isinstance(rows[0], str | Path):
+        return None
+    return [Path(str(row)) for row in rows]
 
 
-def _rows(X: Any) -> Any:
-    return X.to_numpy() if hasattr(X, "to_numpy") else X if hasattr(X, "__len__") else np.asarray(X)
+def _is_ragged(X: Any) -> bool:
+    """Whether these are waveforms in a list, which scikit-learn does not take."""
+    return (
+        isinstance(X, list | tuple) and len(X) > 0 and all(isinstance(row, np.ndarray) and row.ndim == 1 for row in X)
+    )
+
+
+def _in_full_scale(waveform: NDArray[Any]) -> NDArray[np.float32]:
+    full_scale = 2**15 if waveform.dtype == np.int16 else 1
+    return np.asarray(waveform, dtype=np.float32) / np.float32(full_scale)
+
+
+def _readable(sound: Sound | MediaError) -> Sound:
+    if isinstance(sound, MediaError):
+        raise sound
+    return sound

@@ -1,19 +1,26 @@
 """Files in, arrays out: sounds and pictures of any media file, and small files to write."""
 
 from soundnet_kd.media.audio import Channel, read_audio, stream_audio
+from soundnet_kd.media.container import blamed_on
 from soundnet_kd.media.encode import write_audio, write_video
 from soundnet_kd.media.files import find_media
+from soundnet_kd.media.spool import spooled
+from soundnet_kd.media.stored import SoundStore, StoredSound
 from soundnet_kd.media.video import Frame, Sampling, Video, duration_seconds, read_frames
 
 __all__ = [
     "Channel",
     "Frame",
     "Sampling",
+    "SoundStore",
+    "StoredSound",
     "Video",
+    "blamed_on",
     "duration_seconds",
     "find_media",
     "read_audio",
     "read_frames",
+    "spooled",
     "stream_audio",
     "write_audio",
     "write_video",

@@ -58,15 +58,15 @@ def read_audio(
 
 
 def stream_audio(
-    path: str | Path, sample_rate: int, channel: Channel = "first", *, block_seconds: float = 10.0
+    path: str | Path, sample_rate: int | None, channel: Channel = "first", *, block_seconds: float = 10.0
 ) -> Generator[NDArray[np.float32], None, None]:
     """Read the sound track of a file of any length in blocks; together they are exactly what `read_audio` gives.
 
     Parameters
     ----------
     path : str or Path
-    sample_rate : int
-        Samples per second of the result. It has to be named, so that all files give blocks of one length.
+    sample_rate : int or None
+        Samples per second of the result; None keeps the rate of the file.
     channel : {"first", "mean"}
         Which signal a track of several channels gives, as in `read_audio`.
     block_seconds : float
@@ -87,10 +87,10 @@ def stream_audio(
         At once, if a setting is out of its range.
     """
     _check(sample_rate, channel)
-    block_samples = round(block_seconds * sample_rate)
-    if block_samples < 1:
+    if block_seconds * (sample_rate or 1) < 0.5:
         raise ValueError(f"block_seconds is {block_seconds}; a block must hold a sample or more at {sample_rate} Hz")
-    return _blocks(_pieces(Path(path), Tape(sample_rate), channel), block_samples)
+    tape = Tape(sample_rate)
+    return _blocks(_pieces(Path(path), tape, channel), tape, block_seconds)
 
 
 def _check(sample_rate: int | None, channel: Channel) -> None:
@@ -126,13 +126,17 @@ def _recorded(
 
 
 def _blocks(
-    pieces: Generator[NDArray[np.float32], None, None], block_samples: int
+    pieces: Generator[NDArray[np.float32], None, None], tape: Tape, block_seconds: float
 ) -> Generator[NDArray[np.float32], None, None]:
     """Cut pieces of any length into blocks of one length."""
     with closing(pieces):
-        block = np.empty(block_samples, np.float32)
+        block = np.empty(0, np.float32)
         filled = 0
         for piece in pieces:
+            if not len(block):
+                # The tape has taken the rate of the file now, where none is asked for.
+                block_samples = round(block_seconds * (tape.sample_rate or 0))
+                block = np.empty(block_samples, np.float32)
             while len(piece):
                 taken = piece[: block_samples - filled]
                 block[filled : filled + len(taken)] = taken

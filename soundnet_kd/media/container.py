@@ -43,6 +43,17 @@ def told(path: Path) -> Iterator[None]:
         raise MediaError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
+@contextmanager
+def blamed_on(path: Path) -> Iterator[None]:
+    """Turn whatever a broken file provokes into a MediaError: it is the file's fault, not the collection's."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except Exception as error:
+        raise MediaError(f"{path.name} cannot be decoded ({type(error).__name__}: {error})") from error
+
+
 def _open(path: Path) -> InputContainer:
     if path.is_dir():
         raise MediaError(f"{path.name} is a folder, not a sound or video file")

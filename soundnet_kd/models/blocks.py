@@ -15,8 +15,11 @@ class Block:
 
     def steps(self, samples: int) -> tuple[int, int]:
         """Give the length after the convolution and after the pooling."""
-        convolved = (samples + 2 * self.padding - self.kernel) // self.stride + 1
-        return max(convolved, 0), max(convolved, 0) // self.pool
+        if samples < 1:
+            # Of padding alone PyTorch makes no steps.
+            return 0, 0
+        convolved = max((samples + 2 * self.padding - self.kernel) // self.stride + 1, 0)
+        return convolved, convolved // self.pool
 
 
 @dataclass(frozen=True)

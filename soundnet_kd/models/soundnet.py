@@ -10,8 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.models.blocks import Block, ReceptiveField
+from soundnet_kd.models.convolution import FirstConv1d
 from soundnet_kd.models.preprocessing import Preprocessing
 
 
@@ -49,12 +50,12 @@ class SoundNet(nn.Module):
         }
         if not self.class_names or not all(self.class_names.values()):
             raise SettingsError("a student needs at least one head, and each head at least one class")
-        channels = 1
+        first, channels = True, 1
         for number, block in enumerate(self.blocks, start=1):
-            convolution = nn.Conv1d(channels, block.filters, block.kernel, block.stride, block.padding)
-            self.add_module(f"conv{number}", convolution)
+            sizes = (block.filters, block.kernel, block.stride, block.padding)
+            self.add_module(f"conv{number}", FirstConv1d(*sizes) if first else nn.Conv1d(channels, *sizes))
             self.add_module(f"batchnorm{number}", nn.BatchNorm1d(block.filters, eps=1e-5, momentum=0.1))
-            channels = block.filters
+            first, channels = False, block.filters
         out = self.output
         self.add_module(
             self.output_layer,
@@ -144,13 +145,15 @@ class SoundNet(nn.Module):
         Raises
         ------
         SettingsError
-            If a layer does not exist, or the input is too short for it.
+            If a layer does not exist.
+        TooShortError
+            If the input has too few samples for a layer.
         """
         deepest = self.output_layer if layers is None else max(layers, key=self.depth)
         if self.steps(waveform.shape[-1], deepest) < 1:
-            raise SettingsError(
-                f"{waveform.shape[-1]} samples are too few for {deepest}; "
-                "pass the sound through the student's preprocessing, which tiles it"
+            raise TooShortError(
+                f"{waveform.shape[-1]} samples are too few for {deepest}; let the student's preprocessing tile the "
+                "sound (to its least_samples), or take shallower layers"
             )
         found: dict[str, Tensor] = {}
         wanted = (self.output_layer,) if layers is None else layers

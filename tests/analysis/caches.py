@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
-from soundnet_kd.features.parts import join_parts, write_part
+from soundnet_kd.features.parts import join_parts, new_part
 
 
 def write_cache(
@@ -20,10 +20,11 @@ def write_cache(
     """Write a cache whose layers are the given (clips, channels) arrays; the clips are called clip-0, clip-1, …"""
     identity = {
         "student": {"architecture": "none", "sha256": "none"},
-        "settings": {"layers": list(layers), "sequences": False},
+        "settings": {"layers": list(layers), "pooling": "mean", "sequences": False},
     }
     part = path.with_suffix(".part")
-    write_part(part, {layer: [row[None] for row in rows] for layer, rows in layers.items()}, {}, sequences=False)
+    with new_part(part) as writer:
+        writer.finish(len(labels), {layer: list(rows) for layer, rows in layers.items()}, {})
     clips = [
         Clip(id=f"clip-{index}", path=Path(f"clip-{index}.wav"), label=label, fold=fold)
         for index, (label, fold) in enumerate(zip(labels, folds, strict=True))

@@ -95,7 +95,7 @@ def measure(videos: list[Path], teacher: Teacher, folder: Path, options: argpars
     def decode(sampling: Sampling) -> None:
         decoder = Decoder(SAMPLE_RATE, (teacher.transform,), sampling)
         for video in videos:
-            decoder.decode(video, folder / "decoded")
+            decoder(video, folder / "decoded")
 
     def teach(sampling: Sampling, workers: int) -> None:
         collection = folder / "collection"

@@ -21,8 +21,8 @@ from soundnet_kd.data import Targets
 from soundnet_kd.distill import DistillationLoss, distill
 from soundnet_kd.distill.data import HeldOutClips
 from soundnet_kd.distill.history import read_history
-from soundnet_kd.distill.memory import keep_freed_memory
 from soundnet_kd.models import SoundNet8, choose_device
+from soundnet_kd.models.memory import keep_freed_memory
 from tests.targets import SAMPLE_RATE, make_clip, make_targets
 
 MADE_CLIPS = 256

@@ -12,7 +12,7 @@ import torch
 from soundnet_kd import FeatureCache, SoundNet8, extract
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
-from soundnet_kd.features import extraction, listening, reading
+from soundnet_kd.features import listening, writing
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
@@ -226,12 +226,11 @@ def test_the_mean_of_the_channels(tmp_path: Path) -> None:
     assert not np.allclose(pooled["first"], pooled["mean"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("way", ["sliced", "streamed"])
 @pytest.mark.parametrize("pooling", ["mean", "max", "std"])
 def test_a_long_sound_gives_what_it_gives_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, pooling: Pooling
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pooling: Pooling
 ) -> None:
-    """A long sound between short ones, in odd pieces: held in memory, and read again while it is heard."""
+    """A long sound between short ones, heard from disk in odd pieces."""
     network = _student(least_samples=1)
     rng = np.random.default_rng(0)
     for name, seconds in (("1-short", 11.0), ("2-long", 21.3), ("3-short", 11.0)):
@@ -241,10 +240,7 @@ def test_a_long_sound_gives_what_it_gives_at_once(
     at_once, in_pieces = tmp_path / "at_once.h5", tmp_path / "in_pieces.h5"
     extract(tmp_path / "sounds", network, at_once, pooling=pooling, sequences=True, device="cpu")
     monkeypatch.setattr(listening, "HEARD_AT_ONCE", 12 * RATE)
-    monkeypatch.setattr(listening, "PIECE_SECONDS", 3.3331)
-    monkeypatch.setattr(reading, "PIECE_SECONDS", 3.3331)
-    if way == "streamed":
-        monkeypatch.setattr(extraction, "HELD_SAMPLES", 12 * RATE)
+    monkeypatch.setattr(listening, "PIECE_SAMPLES", 73_495)
     extract(tmp_path / "sounds", network, in_pieces, pooling=pooling, sequences=True, device="cpu")
     with FeatureCache(at_once) as first, FeatureCache(in_pieces) as again:
         assert first.ids == again.ids == ("1-short.wav", "2-long.wav", "3-short.wav")
@@ -256,26 +252,29 @@ def test_a_long_sound_gives_what_it_gives_at_once(
                 assert np.abs(now - before).max() <= 1e-5 * np.abs(before).max(), layer
 
 
-def test_a_long_sound_that_vanishes_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "HELD_SAMPLES", RATE)
+def test_where_parts_end_makes_no_difference(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of two sounds, and parts that end with the sound that fills a second, against a single part."""
     network = _student(least_samples=1)
-    for name, seconds in (("1-long", 3), ("2-short", 1)):
-        write_audio(tmp_path / "sounds" / f"{name}.wav", np.full(RATE * seconds, 0.1, np.float32), RATE)
-    seen: list[str] = []
-    whole_file = reading.Reading.pieces
+    caches = []
+    for name, number, samples in (("one", 256, 10**9), ("sounds", 2, 10**9), ("seconds", 256, RATE)):
+        monkeypatch.setattr(writing, "SOUNDS_PER_PART", number)
+        monkeypatch.setattr(writing, "SAMPLES_PER_PART", samples)
+        out = tmp_path / f"{name}.h5"
+        extract(sounds, network, out, ["pool1", "conv5"], sequences=True, batch_size=1, device="cpu")
+        caches.append(out.read_bytes())
+    assert caches[1] == caches[0]
+    assert caches[2] == caches[0]
 
-    def pieces(self: reading.Reading, path: Path) -> object:
-        if path.name in seen:
-            raise MediaError(f"{path.name} is gone")
-        seen.append(path.name)
-        return whole_file(self, path)
 
-    monkeypatch.setattr(reading.Reading, "pieces", pieces)
-    result = extract(tmp_path / "sounds", network, tmp_path / "out.h5", layers=["conv5"], sequences=True, device="cpu")
-    assert result.failures == {"1-long.wav": "1-long.wav is gone"}
+def test_a_sound_too_short_for_a_layer_is_its_own_failure(tmp_path: Path) -> None:
+    network = _student(least_samples=1)
+    for name, samples in (("1-long", RATE), ("2-short", 100), ("3-long", RATE)):
+        write_audio(tmp_path / "sounds" / f"{name}.wav", np.full(samples, 0.1, np.float32), RATE)
+    result = extract(tmp_path / "sounds", network, tmp_path / "out.h5", layers=["conv5"], device="cpu")
+    assert list(result.failures) == ["2-short.wav"]
+    assert result.failures["2-short.wav"].startswith("2-short.wav: 100 samples are too few for conv5; let")
     with FeatureCache(tmp_path / "out.h5") as cache:
-        assert cache.ids == ("2-short.wav",)
-        np.testing.assert_allclose(cache.sequence(0, "conv5").mean(axis=0), cache["conv5"][0], rtol=1e-5)
+        assert cache.ids == ("1-long.wav", "3-long.wav")
 
 
 def test_what_a_table_says_is_carried_to_pandas(sounds: Path, tmp_path: Path) -> None:
@@ -319,6 +318,8 @@ def test_settings_that_do_not_exist_are_named(sounds: Path, student: Path, tmp_p
         extract(sounds, student, tmp_path / "out.h5", rate="natural")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="channel is 'last'; it is one of first, mean"):
         extract(sounds, student, tmp_path / "out.h5", channel="last")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="workers is -1; it is at least 0"):
+        extract(sounds, student, tmp_path / "out.h5", workers=-1)
 
 
 def test_numbers_of_every_pooling_do_not_depend_on_batches_and_workers(sounds: Path, tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ RATE = 22_050
 SERVER = """
 import os, signal, sys, time
 import torch
-from soundnet_kd.features import extraction
+from soundnet_kd.features import extraction, writing
 from soundnet_kd.pretrained import load_student
 
 sounds, student = sys.argv[1:]
-extraction.CLIPS_PER_PART = 2
+writing.SOUNDS_PER_PART = 2
 for line in sys.stdin:
     delay, out = line.strip().split(" ", 1)
     child = os.fork()

@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from soundnet_kd import SoundNet8
 from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.features import listening
 from soundnet_kd.interfaces.scikit_learn import SoundNetFeatures
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
@@ -68,6 +69,35 @@ def test_files_and_waveforms_give_what_the_network_gives(sounds: list[str], tmp_
     assert list(transformer.get_feature_names_out()[:2]) == ["pool2_0", "pool2_1"]
     again = pickle.loads(pickle.dumps(transformer))
     np.testing.assert_array_equal(again.transform(sounds), features)
+
+
+def test_every_way_to_name_or_give_sounds(sounds: list[str]) -> None:
+    pandas = pytest.importorskip("pandas")
+    transformer = SoundNetFeatures(small_student(), layer="conv2", pooling="std", batch_size=2, device="cpu")
+    wanted = transformer.fit_transform(sounds)
+    waveforms = [small_student().preprocessing.read(Path(path)) for path in sounds]
+    assert len({len(waveform) for waveform in waveforms}) == 3
+    for given in (
+        np.array(sounds),
+        np.array(sounds)[:, None],
+        pandas.DataFrame({"path": sounds}),
+        [Path(path) for path in sounds],
+        waveforms,
+        [np.round(waveform * 2**15).astype(np.int16) for waveform in waveforms],
+    ):
+        np.testing.assert_allclose(transformer.fit_transform(given), wanted, rtol=1e-3, atol=1e-5)
+    exact = small_student()(small_student().preprocessing(waveforms[1])[None], ["conv2"])["conv2"]
+    np.testing.assert_allclose(wanted[1], exact[0].std(dim=-1, correction=0).detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_long_sound_is_heard_in_pieces(sounds: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    transformer = SoundNetFeatures(small_student(), layer="pool2", device="cpu")
+    at_once = transformer.fit_transform(sounds)
+    monkeypatch.setattr(listening, "HEARD_AT_ONCE", RATE)
+    monkeypatch.setattr(listening, "PIECE_SAMPLES", 9_999)
+    np.testing.assert_allclose(transformer.fit_transform(sounds), at_once, rtol=1e-5)
+    waveforms = [small_student().preprocessing.read(Path(path)) for path in sounds]
+    np.testing.assert_allclose(transformer.fit_transform(waveforms), at_once, rtol=1e-5)
 
 
 def test_it_works_in_a_pipeline(sounds: list[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.media import read_audio
 from soundnet_kd.models import Preprocessing
 
@@ -178,8 +178,20 @@ def test_one_pass_gives_what_single_passes_give() -> None:
 
 
 def test_a_sound_too_short_is_refused_with_the_cure() -> None:
-    with pytest.raises(SettingsError, match=r"too few for conv8; .* preprocessing"):
+    with pytest.raises(TooShortError, match=r"too few for conv8; .* preprocessing"):
         SoundNet8()(torch.zeros(1, 1, 5 * SECOND))
+
+
+@pytest.mark.parametrize("samples", [1, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 210_000])
+def test_a_layer_is_given_or_refused_at_any_length(samples: int) -> None:
+    student = SoundNet8({"objects": 2}).eval()
+    for layer in student.layers:
+        if student.steps(samples, layer):
+            answer = student(torch.zeros(1, 1, samples), [layer])[layer]
+            assert answer.shape[-1] == student.steps(samples, layer)
+        else:
+            with pytest.raises(TooShortError, match=rf"{samples} samples are too few for {layer}"):
+                student(torch.zeros(1, 1, samples), [layer])
 
 
 def test_an_unknown_layer_is_refused_with_the_nearest() -> None:

