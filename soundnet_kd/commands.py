@@ -7,15 +7,19 @@ wanted, so that `soundnet-kd --help` answers at once.
 import argparse
 import difflib
 import inspect
+import json
 import keyword
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
+import yaml
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from soundnet_kd.errors import SettingsError
@@ -85,15 +89,15 @@ def parser_for(name: str) -> ArgumentParser:
     function = command.function()
     text = docstring_parser.parse(inspect.getdoc(function) or "")
     helps = {parameter.arg_name: parameter.description or "" for parameter in text.params}
-    description = "\n\n".join(filter(None, (text.short_description, text.long_description)))
-    parser = ArgumentParser(
-        prog=f"soundnet-kd {name}", description=description, formatter_class=_Help, exit_on_error=False
-    )
+    about = "\n\n".join(filter(None, (text.short_description, text.long_description)))
+    parser = ArgumentParser(prog=f"soundnet-kd {name}", description=about, formatter_class=_Help, exit_on_error=False)
     hints = get_type_hints(function)
     for parameter in inspect.signature(function).parameters.values():
         _add(parser, parameter, hints[parameter.name], helps[parameter.name], parameter.name in command.positional)
-    parser.add_argument("--config", action="config", help="YAML file with values for these options")
-    parser.add_argument("--debug", action=ActionYesNo, default=False, help="show where an error comes from")
+    parser.add_argument("--config", action="config", help="YAML file with values for these options.")
+    (print_config,) = (action for action in parser._actions if action.dest == "print_config")
+    print_config.help, print_config.metavar = "Print all values as YAML, for --config, and stop.", ""
+    parser.add_argument("--debug", action=ActionYesNo, default=False, help="Show where an error comes from.")
     return parser
 
 
@@ -110,10 +114,14 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
         if isinstance(values, Mapping):
             parsed = parser.parse_object(_as_wanted({_flag(key): value for key, value in values.items()}, parser))
         else:
-            parsed = parser.parse_args(_config_first(values))
+            parsed = parser.parse_args(_config_first(values, parser))
     except argparse.ArgumentError as error:
         raise SettingsError(_one_line(name, str(error), parser)) from error
     arguments = vars(parser.instantiate(parsed))
+    for action in parser._actions:
+        match arguments.get(action.dest):
+            case [one] if getattr(action, "_takes_one_bare", False):
+                arguments[action.dest] = one
     return {_parameter(key): value for key, value in arguments.items() if key not in ("config", "debug")}
 
 
@@ -123,8 +131,12 @@ def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else f"; there are {', '.join(known)}"
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Plain help: the text of the docstring, and the default where there is one."""
+class _Help(argparse.HelpFormatter):
+    """Plain help: the text of the docstring, as wide as the terminal, and the default where there is one."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n\n".join(fill(paragraph, width, indent) for paragraph in text.split("\n\n"))
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = " ".join((action.help or "").split()).replace("%", "%%")
@@ -134,20 +146,23 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: str, positional: bool) -> None:
-    required = parameter.default is parameter.empty
     options: dict[str, Any] = {"help": text.replace("[default: ", "[otherwise: ")}
     if not positional:
-        options |= {"required": True} if required else {"default": parameter.default}
+        options |= {"required": True} if parameter.default is parameter.empty else {"default": parameter.default}
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    takes_several = any(get_origin(member) in (list, Sequence, Iterable) for member in members)
     if kind is bool:
         options["action"] = ActionYesNo
-    elif any(get_origin(member) in (list, Sequence) for member in (kind, *get_args(kind))):
+    elif takes_several:
         options |= {"type": str, "nargs": "+"}
     else:
         options["type"] = _plain(kind)
     flag = _flag(parameter.name)
     action = parser.add_argument(flag if positional else f"--{flag}", **options)
-    members = (kind, *get_args(kind))
-    action._wants_text = any(member in (str, Path) or isinstance(member, str) for member in members)
+    taken = (kind, *get_args(kind))
+    action._wants_text = takes_several or any(each in (str, Path) or isinstance(each, str) for each in taken)
+    # One value on the command line is then one path, such as a CSV file, and not a list of one.
+    action._takes_one_bare = takes_several and (str in members or Path in members)
 
 
 def _flag(parameter: str) -> str:
@@ -167,42 +182,67 @@ def _plain(kind: Any) -> Any:
 
 
 def _as_wanted(values: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
-    """Forgive what YAML makes easy to write: 2024 for a folder and 32 for a name, and a list of one, bare."""
-    wanted = {action.dest: action for action in parser._actions}
-    texts = {name for name, action in wanted.items() if getattr(action, "_wants_text", False)}
-    lists = {name for name, action in wanted.items() if action.nargs == "+"}
-    numbers_as_texts = {
-        name: str(value) if name in texts and isinstance(value, int | float) else value
-        for name, value in values.items()
-    }
-    return {
-        name: [value] if name in lists and isinstance(value, str) else value for name, value in numbers_as_texts.items()
-    }
+    """Forgive what YAML makes easy to write: 2024 or a date for a folder, 32 for a name, and a list of one, bare."""
+    actions = {action.dest: action for action in parser._actions}
+
+    def as_text(value: Any, action: argparse.Action | None) -> Any:
+        return str(value) if getattr(action, "_wants_text", False) and isinstance(value, int | float | date) else value
+
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        action = actions.get(name)
+        if action is not None and action.nargs == "+" and value is not None:
+            found[name] = [as_text(each, action) for each in (value if isinstance(value, list) else [value])]
+        else:
+            found[name] = as_text(value, action)
+    return found
 
 
-def _config_first(arguments: Sequence[str]) -> list[str]:
-    """Move --config to the front: what stands on the command line overrides the file, wherever it stands."""
+def _config_first(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """Put what a --config file holds to the front: the command line overrides it, wherever --config stands."""
     rest, configs = list(arguments), []
     while "--config" in rest[:-1]:
         place = rest.index("--config")
-        configs += rest[place : place + 2]
+        configs.append(f"--config={_content(rest[place + 1], parser)}")
         del rest[place : place + 2]
     return configs + rest
+
+
+def _content(file: str, parser: ArgumentParser) -> str:
+    """Give the values of a file, which may be written as in a recipe, in the way that jsonargparse takes them."""
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config: {file} cannot be read ({error.strerror}); check the path") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise SettingsError(f"--config: {file} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"--config: {file} holds no options as name: value; --print_config writes such a file")
+    return json.dumps(_as_wanted(values, parser), default=str)
 
 
 def _one_line(command: str, message: str, parser: ArgumentParser) -> str:
     """Say in one line, in the words of the command line, what jsonargparse found wrong."""
     flags = {action.dest: (action.option_strings or [action.dest])[0] for action in parser._actions}
     text = " ".join(message.split())
+    loose = re.search(r"unrecognized arguments: ([^-]\S*)", text)
+    if loose:
+        cure = "it takes no such value"
+        for place in (action for action in parser._actions if not action.option_strings):
+            cure = (
+                f"name all {place.dest} in one place" if place.nargs == "+" else f"it takes one value for {place.dest}"
+            )
+        return f"{command} cannot place {loose[1]!r}; {cure}"
     unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)|Option '([^']+)' is not accepted", text)
     if unknown:
         word = unknown[1] or unknown[2]
-        return f"{command} has no option {word!r}{nearest(word, [name for name in flags if name != 'help'])}"
+        known = [action.dest for action in parser._actions if action.help is not argparse.SUPPRESS]
+        return f"{command} has no option {word!r}{nearest(word, [name for name in known if name != 'help'])}"
     missing = re.fullmatch(r"the following arguments are required: (.+)", text)
     if missing:
         names = ", ".join(flags.get(name, name) for name in missing[1].split(", "))
         return f"{command} needs {names}; `soundnet-kd {command} --help` explains"
-    text = re.sub(r"Parser key \"(\w+)\":", lambda key: f"{flags.get(key[1], key[1])}:", text)
+    text = re.sub(r"Parser key \"(\w+)\"(?: element \d+)?:", lambda key: f"{flags.get(key[1], key[1])}:", text)
     text = re.sub(r"Expected a typing\.Literal\[([^]]+)\]\.?", r"expected one of \1.", text)
     text = re.sub(r"Expected a <class '(\w+)'>\.?", r"expected \1.", text)
     return f"{command}: {text.replace('. Got value:', ', not')}"

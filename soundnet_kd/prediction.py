@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import write_csv, write_json
+from soundnet_kd.storage import failures_beside, write_csv, write_failures, write_json
 
 LEAST_SECONDS = 1.0
 """A shorter rest of a sound says too little."""
@@ -79,9 +79,7 @@ class Predictions:
                         "start_seconds": span.start_seconds,
                         "end_seconds": span.end_seconds,
                         **{
-                            head: [
-                                {"class": guess.name, "probability": round(guess.probability, 6)} for guess in guesses
-                            ]
+                            head: [{"class": guess.name, "probability": guess.probability} for guess in guesses]
                             for head, guesses in span.guesses.items()
                         },
                     }
@@ -106,20 +104,22 @@ class Predictions:
         lines = []
         for file, spans in self.sounds.items():
             for span in spans:
-                lines.append(f"{file}  {span.start_seconds:g}-{span.end_seconds:.4g} s")
+                lines.append(f"{file}  {_seconds(span.start_seconds)}-{_seconds(span.end_seconds)} s")
                 width = max(len(head) for head in span.guesses)
                 for head, guesses in span.guesses.items():
-                    told = ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in guesses)
-                    lines.append(f"  {head:<{width}}  {told}")
+                    # One a line: the names of ImageNet's classes hold commas.
+                    for rank, guess in enumerate(guesses):
+                        lines.append(f"  {'' if rank else head:<{width}}  {guess.probability:6.1%}  {guess.name}")
         lines += [f"not read: {reason}" for reason in self.failures.values()]
         if self.out is not None:
-            lines.append(f"wrote {self.out}")
+            skipped = f", {len(self.failures)} not read (see {failures_beside(self.out)})" if self.failures else ""
+            lines.append(f"wrote {self.out}{skipped}")
         return "\n".join(lines)
 
 
 def predict(
-    sounds: list[Path],
-    student: SoundNet | str = "soundnet8",
+    sounds: str | Path | Iterable[str | Path],
+    student: SoundNet | str | Path = "soundnet8",
     out: Path | None = None,
     top: int = 5,
     per_step: bool = False,
@@ -133,18 +133,19 @@ def predict(
 
     Parameters
     ----------
-    sounds : list of Path
+    sounds : str or Path, or several of them
         Sound or video files, or folders of them.
-    student : str
-        A student.safetensors, the run folder of `soundnet-kd distill`, or the name of published weights.
+    student : str or Path or SoundNet
+        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
     out : Path, optional
-        File to write all guesses to, .csv or .json.
+        File to write the guesses to, .csv or .json. Sounds that cannot be read are named, with the reason, in a table
+        beside it.
     top : int
-        How many guesses of each head.
+        How many objects to name, and how many scenes.
     per_step : bool
         Guesses for each 5 s, in place of their average over the sound.
     json : bool
-        Print JSON.
+        Print JSON in place of text.
     device : str
         Where the student runs: auto, cpu, cuda, cuda:1, mps.
 
@@ -160,7 +161,7 @@ def predict(
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise SettingsError(f"{out} has to end in .csv or .json")
     # A network that is given stays as it is, wherever this one goes.
-    network = load_student(student) if isinstance(student, str) else deepcopy(student)
+    network = deepcopy(student) if isinstance(student, SoundNet) else load_student(student)
     network.eval().to(choose_device(device))
     heard: dict[str, list[Span]] = {}
     failures: dict[str, str] = {}
@@ -169,6 +170,8 @@ def predict(
             heard[str(file)] = _spans(network, list(listen(network, file)), top, per_step)
         except MediaError as error:
             failures[str(file)] = str(error)
+    if out is not None:
+        write_failures(failures_beside(out), failures)
     if not heard:
         raise MediaError(f"none of the {len(failures)} sounds could be read, such as: {next(iter(failures.values()))}")
     predictions = Predictions(heard, failures, out, json)
@@ -233,4 +236,8 @@ def _spans(
 
 def _best(names: Sequence[str], probabilities: NDArray[np.float32], top: int) -> list[Guess]:
     order = np.argsort(-probabilities, kind="stable")[:top]
-    return [Guess(names[index], float(probabilities[index])) for index in order]
+    return [Guess(names[index], round(float(probabilities[index]), 6)) for index in order]
+
+
+def _seconds(time: float) -> str:
+    return f"{time:.1f}".removesuffix(".0")

@@ -103,6 +103,11 @@ def write_failures(path: Path, failures: Mapping[str, str]) -> None:
         path.unlink(missing_ok=True)
 
 
+def failures_beside(out: Path) -> Path:
+    """Give the table of the files that an output lacks: features.failures.csv for features.h5."""
+    return out.with_suffix(".failures.csv")
+
+
 def claim(path: Path, settings: Mapping[str, Any]) -> None:
     """Bind an output to the settings that make it, or check that it was made by the same ones.
 

@@ -4,11 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from soundnet_kd import FeatureCache, SoundNet5
 from soundnet_kd.cli import main
 from soundnet_kd.commands import COMMANDS, parse, parser_for
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.media import write_audio
+from soundnet_kd.models import write_student
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -94,12 +98,98 @@ def test_lists_and_paths_and_objects_from_the_command_line() -> None:
     assert (values["sounds"], values["student"]) == ("sounds", "s")
 
 
+NEEDED = {"extract": ["--student", "s", "--out", "o"], "predict": []}
+
+
+@pytest.mark.parametrize("command", NEEDED)
+def test_one_sound_is_one_path_and_several_are_a_list(command: str) -> None:
+    """So that a CSV file alone is a data set, on the command line and in a recipe alike."""
+    needed = dict(zip(("student", "out"), ("s", "o"), strict=True))
+    assert parse(command, ["a.csv", *NEEDED[command]])["sounds"] == "a.csv"
+    assert parse(command, ["a.wav", "b.wav", *NEEDED[command]])["sounds"] == ["a.wav", "b.wav"]
+    assert parse(command, [*NEEDED[command], "a.wav", "b.wav"])["sounds"] == ["a.wav", "b.wav"]
+    assert parse(command, needed | {"sounds": "a.csv"})["sounds"] == "a.csv"
+    assert parse(command, needed | {"sounds": ["a.csv"]})["sounds"] == "a.csv"
+    assert parse(command, needed | {"sounds": ["a.wav", 2024]})["sounds"] == ["a.wav", "2024"]
+    assert parser_for(command).format_usage().split("\n")[-2].strip() == "sounds [sounds ...]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["extract", "a.wav", "--student", "s", "b.wav"], "cannot place 'b.wav'; name all sounds in one place"),
+        (["teach", "a.mp4", "b.mp4", "--out", "o"], "cannot place 'b.mp4'; it takes one value for videos"),
+        (["weights", "list", "all"], "weights list cannot place 'all'; it takes no such value"),
+        (["predict", "--top", "2"], "predict needs sounds; `soundnet-kd predict --help` explains"),
+    ],
+)
+def test_values_in_the_wrong_place_are_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_several_sounds_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student = tmp_path / "student.safetensors"
+    write_student(SoundNet5({"objects": ["cat", "dog"]}), student, {})
+    for name in ("a.wav", "b.wav"):
+        write_audio(tmp_path / name, np.random.default_rng(0).uniform(-1, 1, 22_050).astype(np.float32), 22_050)
+    (tmp_path / "broken.wav").write_text("no sound")
+    sounds = [str(tmp_path / name) for name in ("a.wav", "b.wav", "broken.wav")]
+    features = tmp_path / "f.h5"
+    status, out, err = run(
+        capsys, "extract", *sounds, "--student", str(student), "--out", str(features), "--layers", "conv1"
+    )
+    assert status == 0, err
+    with FeatureCache(features) as cache:
+        assert list(cache.ids) == ["a.wav", "b.wav"]
+    guesses = tmp_path / "guesses.csv"
+    status, out, err = run(capsys, "predict", *sounds, "--student", str(student), "--top", "1", "--out", str(guesses))
+    assert status == 0, err
+    assert out.count(".wav  0-1 s\n") == 2
+    assert out.endswith(f"wrote {guesses}, 1 not read (see {tmp_path / 'guesses.failures.csv'})\n")
+
+
 def test_print_config_gives_a_file_that_config_takes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "soundnet_kd.cli", "distill", "t", "--out", "o", "--steps", "5", "--print_config"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     config = tmp_path / "distill.yaml"
     config.write_text(done.stdout)
     assert parse("distill", ["--config", str(config), "t"])["steps"] == 5
+
+
+def test_a_file_may_write_what_a_recipe_may(tmp_path: Path) -> None:
+    config = tmp_path / "extract.yaml"
+    config.write_text("sounds: [a.wav, b.wav]\nstudent: 2024\nout: 2026-11-21\nlayers: conv5\n")
+    values = parse("extract", ["--config", str(config)])
+    assert (values["sounds"], values["layers"]) == (["a.wav", "b.wav"], ["conv5"])
+    assert (values["student"], values["out"]) == ("2024", "2026-11-21")
+    assert parse("extract", ["c.csv", "--config", str(config)])["sounds"] == "c.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"extract\.yaml cannot be read \(No such file or directory\); check the path"),
+        ("only words", r"extract\.yaml holds no options as name: value"),
+        ("layers: [", r"extract\.yaml is not YAML: .*expected"),
+    ],
+)
+def test_files_that_hold_no_options(text: str | None, message: str, tmp_path: Path) -> None:
+    config = tmp_path / "extract.yaml"
+    if text is not None:
+        config.write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        parse("extract", ["a.wav", "--config", str(config)])
+
+
+def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in COMMANDS:
+        assert max(map(len, parser_for(name).format_help().splitlines())) <= 80, name
 
 
 def test_yaml_may_write_numbers_for_names_and_one_for_a_list() -> None:

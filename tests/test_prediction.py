@@ -12,7 +12,7 @@ from soundnet_kd import SoundNet8
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_student
-from soundnet_kd.prediction import listen, predict
+from soundnet_kd.prediction import Guess, Predictions, Span, listen, predict
 
 RATE = 22_050
 HEADS = {"objects": ("cat", "dog", "car", "bird", "bell", "saw"), "scenes": ("street", "field", "hall")}
@@ -91,9 +91,36 @@ def test_text_json_and_tables_say_the_same(student: SoundNet8, tmp_path: Path) -
     assert told == json.loads((tmp_path / "out.json").read_text())
     assert told["failures"] == {}
     assert told["sounds"][0]["spans"][0]["scenes"][0]["class"] == spans[0].guesses["scenes"][0].name
-    text = str(whole)
-    assert "a.wav  0-12 s" in text
+
+
+def test_what_could_not_be_read_is_said_and_recorded(student: SoundNet8, tmp_path: Path) -> None:
+    sound, broken = noise(tmp_path / "a.wav", 12), tmp_path / "broken.wav"
+    broken.write_text("no sound")
+    failures = tmp_path / "out.failures.csv"
+    text = str(predict([sound, broken], student, tmp_path / "out.csv", top=2))
     assert "not read: broken.wav is not a media file" in text
+    assert text.endswith(f"wrote {tmp_path / 'out.csv'}, 1 not read (see {failures})")
+    with failures.open(newline="") as handle:
+        (row,) = csv.DictReader(handle)
+    assert row["file"] == str(broken)
+    assert row["reason"].startswith("broken.wav is not a media file")
+    assert str(predict(sound, student, tmp_path / "out.csv")).endswith(f"wrote {tmp_path / 'out.csv'}")
+    assert not failures.exists()
+    with pytest.raises(MediaError, match="none of the 1 sounds"):
+        predict(broken, student, tmp_path / "out.json")
+    assert failures.exists()
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_text_has_a_line_for_each_guess_and_plain_times() -> None:
+    """The names of ImageNet's classes hold commas; a recording of hours has seconds in five digits."""
+    guesses = {"objects": [Guess("tench, Tinca tinca", 0.25), Guess("bell", 0.0312)], "scenes": [Guess("hall", 1.0)]}
+    assert str(Predictions({"a.wav": [Span(12345.0, 12348.114, guesses)]})).splitlines() == [
+        "a.wav  12345-12348.1 s",
+        "  objects   25.0%  tench, Tinca tinca",
+        "             3.1%  bell",
+        "  scenes   100.0%  hall",
+    ]
 
 
 def test_nothing_readable_and_wrong_options(student: SoundNet8, tmp_path: Path) -> None:

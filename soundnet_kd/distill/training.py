@@ -113,7 +113,7 @@ def distill(
     devices : int
         How many of them, on each machine; they share every step's clips.
     nodes : int
-        Machines; start the command on each of them with torchrun or srun. TARGETS and out lie where all can reach them.
+        Machines; start the command on each with torchrun or srun. TARGETS and --out lie where all can reach them.
     checkpoint_minutes : float
         Longest time between two checkpoints.
     keep_checkpoints : int

@@ -19,7 +19,7 @@ from soundnet_kd.features.writing import write_parts
 from soundnet_kd.media import Channel, SoundStore
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import claim, locked, refuse_different, versions, write_failures
+from soundnet_kd.storage import claim, failures_beside, locked, refuse_different, versions, write_failures
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ExtractResult:
     failures: Mapping[str, str]
 
     def __str__(self) -> str:
-        skipped = f", {len(self.failures)} skipped (see {failures_file(self.out)})" if self.failures else ""
+        skipped = f", {len(self.failures)} skipped (see {failures_beside(self.out)})" if self.failures else ""
         return f"wrote {self.out}: {len(self.layers)} layers of {self.clips} sounds{skipped}"
 
 
@@ -59,7 +59,7 @@ def extract(
     sounds : str or Path or Manifest, or several paths
         Folder in ESC-50's layout, CSV file with a column "path" and optionally "label", "fold" and others that are
         carried along, text file (.txt) with a path on each line, any other folder (a sound's label is the sub-folder
-        that it lies in), or one sound.
+        that it lies in), or one or more files and folders.
     student : str or Path or SoundNet
         A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
     out : str or Path
@@ -128,14 +128,14 @@ def extract(
         parts = write_parts(parts_folder, listener, store, sequences, manifest, batch_size, workers)
         failures = {clip_id: reason for part in parts for clip_id, reason in part_failures(part).items()}
         clips = [clip for clip in manifest.clips if clip.id not in failures]
-        write_failures(failures_file(out), failures)
+        write_failures(failures_beside(out), failures)
         if clips:
             join_parts(out, parts, clips, manifest.class_names, failures, identity, manifest.columns)
         _remove(parts_folder)
     if not clips:
         raise MediaError(
             f"none of the {len(manifest)} sounds could be read, such as: {next(iter(failures.values()))} "
-            f"(see {failures_file(out)})"
+            f"(see {failures_beside(out)})"
         )
     return ExtractResult(out, len(clips), wanted, failures)
 
@@ -155,11 +155,6 @@ def _remove(parts_folder: Path) -> None:
     for part in parts_folder.glob("part-*.h5"):
         part.unlink(missing_ok=True)
     shutil.rmtree(parts_folder, ignore_errors=True)
-
-
-def failures_file(out: Path) -> Path:
-    """Give the table of the sounds that a cache lacks."""
-    return out.with_suffix(".failures.csv")
 
 
 def _check(pooling: str, rate: str, channel: str | None, batch_size: int, workers: int | None) -> None:

@@ -1,15 +1,23 @@
 """The interface of the HEAR benchmark (Holistic Evaluation of Audio Representations, NeurIPS 2021 challenge).
 
-A scene is the average over time of the last layer that is pooled (pool5 of SoundNet8), a timestamp a step of that layer
-before it is pooled (conv5, about every 93 ms).
+A scene is the average over time of the last layer that is pooled (pool5 of SoundNet8). A timestamp is a step of the
+deepest layer whose steps are at most 50 ms apart, as HEAR advises for the onsets of events and notes (conv4 of
+SoundNet8, every 46 ms).
 """
 
-import numpy as np
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
+from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained import load_student
+
+MOST_MILLISECONDS = 50.0
+"""HEAR's tolerance for when an event begins; timestamps further apart could not meet it."""
+SAMPLES_AT_ONCE = 8 * 20 * 22_050
+"""Of all sounds together; what conv1 makes of them takes 113 MB."""
 
 
 class HearModel(nn.Module):
@@ -26,9 +34,10 @@ class HearModel(nn.Module):
     def __init__(self, student: SoundNet) -> None:
         super().__init__()
         self.student = student.eval()
-        self.scene_layer = [layer for layer in student.layers if layer.startswith("pool")][-1]
-        self.timestamp_layer = self.scene_layer.replace("pool", "conv")
         self.sample_rate = student.preprocessing.sample_rate
+        self.scene_layer = [layer for layer in student.layers if layer.startswith("pool")][-1]
+        most = MOST_MILLISECONDS * self.sample_rate / 1000
+        self.timestamp_layer = [layer for layer in student.layers if student.receptive_field(layer).stride <= most][-1]
         self.scene_embedding_size = student.channels(self.scene_layer)
         self.timestamp_embedding_size = student.channels(self.timestamp_layer)
 
@@ -44,7 +53,6 @@ def load_model(model_file_path: str = "") -> HearModel:
     return HearModel(load_student(model_file_path or "soundnet8"))
 
 
-@torch.inference_mode()
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     """Describe whole sounds.
 
@@ -58,12 +66,10 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     (sounds, scene_embedding_size) float32, on the model's device.
     """
     preprocessing = model.student.preprocessing
-    inputs = torch.stack([preprocessing(sound.cpu().numpy()) for sound in audio])
-    steps: Tensor = model.student(inputs.to(_device(model)), [model.scene_layer])[model.scene_layer]
-    return steps.mean(dim=-1)
+    scaled = torch.stack([preprocessing(sound.cpu().numpy()) for sound in audio])
+    return _steps(scaled, model, model.scene_layer).mean(dim=-1)
 
 
-@torch.inference_mode()
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
     """Describe sounds step by step.
 
@@ -74,25 +80,30 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
     Returns
     -------
-    embeddings : (sounds, timestamps, timestamp_embedding_size) float32
+    embeddings : (sounds, timestamps, timestamp_embedding_size) float32, on the model's device.
     timestamps : (sounds, timestamps) float32
-        Middle of what each step hears, in milliseconds.
+        Middle of what each step hears, in milliseconds, evenly spaced. A sound too short to hold one has the first.
     """
-    student = model.student
     samples = audio.shape[-1]
-    heard = student.receptive_field(model.timestamp_layer)
+    heard = model.student.receptive_field(model.timestamp_layer)
     # A sound shorter than a step hears is followed by silence.
-    reach = max(samples, heard.samples)
-    padded = nn.functional.pad(audio, (0, reach - samples)).to(_device(model))
-    steps: Tensor = student(student.preprocessing.scale(padded)[:, None], [model.timestamp_layer])[
-        model.timestamp_layer
-    ]
-    middles = heard.start + (heard.samples - 1) / 2 + heard.stride * np.arange(steps.shape[-1])
-    inside = max(1, int((middles < samples).sum()))
-    milliseconds = torch.from_numpy(np.maximum(middles[:inside], 0) * 1000 / model.sample_rate)
-    timestamps = milliseconds.to(torch.float32).expand(len(audio), -1).to(steps.device)
-    return steps[..., :inside].transpose(1, 2).contiguous(), timestamps.contiguous()
+    padded = nn.functional.pad(audio, (0, max(0, heard.samples - samples)))
+    steps = _steps(model.student.preprocessing.scale(padded)[:, None], model, model.timestamp_layer)
+    numbers = torch.arange(steps.shape[-1], dtype=torch.float64, device=steps.device)
+    middles = heard.start + (heard.samples - 1) / 2 + heard.stride * numbers
+    # The first steps hear mostly the padding before the sound, the last ones that behind it.
+    first = int((middles < 0).sum())
+    inside = slice(first, max(first + 1, int((middles < samples).sum())))
+    timestamps = (middles[inside] * 1000 / model.sample_rate).to(torch.float32).repeat(len(audio), 1)
+    return steps[..., inside].transpose(1, 2).contiguous(), timestamps
 
 
-def _device(model: HearModel) -> torch.device:
-    return next(model.student.parameters()).device
+@torch.no_grad()
+def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
+    """Give a layer of sounds of any length, heard in pieces that fit into memory together."""
+    device = next(model.parameters()).device
+    piece_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
+    pieces: Iterator[Tensor] = (piece.to(device) for piece in torch.split(scaled, piece_samples, dim=-1))
+    # With TensorFloat-32, which PyTorch's convolutions use on GPUs, a sound in pieces would differ from it at once.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return torch.cat([answers[layer] for answers in stream_layers(model.student, pieces, [layer])], dim=-1)
