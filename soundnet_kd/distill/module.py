@@ -13,6 +13,7 @@ from soundnet_kd.distill.determinism import be_deterministic
 from soundnet_kd.distill.objective import DistillationLoss
 from soundnet_kd.models import SoundNet
 from soundnet_kd.models.memory import keep_freed_memory
+from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
 
 Schedule = Literal["constant", "cosine"]
 WARM_UP_SHARE = 0.1
@@ -50,6 +51,10 @@ class Distillation(lightning.LightningModule):
         """Prepare the process that trains, which is not always the one that was started."""
         keep_freed_memory()
         be_deterministic()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint say what its student is, so that it is of use without its run folder too."""
+        checkpoint[CHECKPOINT_KEY] = describe(self.student)
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
         """Give the loss of a batch."""

@@ -1,11 +1,9 @@
 """Training a student from a targets folder, from the first step or from where it was."""
 
 import math
-import signal
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import Literal
 
 import joblib
@@ -24,6 +22,7 @@ from soundnet_kd.distill.checkpoints import (
 from soundnet_kd.distill.data import TargetsDataModule
 from soundnet_kd.distill.determinism import deterministic
 from soundnet_kd.distill.devices import clips_per_batch, trainer_options
+from soundnet_kd.distill.fitting import fit
 from soundnet_kd.distill.history import Columns, Progress, csv_logger
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
@@ -32,10 +31,10 @@ from soundnet_kd.distill.pace import Pace
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import ARCHITECTURES, choose_device, write_student
+from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import check_claim, claim, is_first_process, locked, versions
 
 RUN_FILE = "run.json"
-UNTRAINED_FILE = "untrained.safetensors"
 MOST_WORKERS = 8
 
 
@@ -169,7 +168,7 @@ def distill(
     callbacks = [
         Columns(module.figures()),
         Pace(batch_size),
-        Progress(),
+        Progress("distill"),
         *([BestCheckpoint(out / FOLDER)] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
         *options.pop("callbacks", ()),
@@ -199,21 +198,8 @@ def distill(
             plugins=[WholeCheckpoints(), *options.pop("plugins", ())],
             **options,
         )
-        _fit(trainer, module, data, last_checkpoint(out))
+        fit(trainer, module, data, last_checkpoint(out))
         if is_first_process():
             return finish(out, student, settings)
     # The first process still writes, so the others know no more than this.
     return DistillResult(out, steps, math.nan, math.nan, {})
-
-
-def _fit(trainer: lightning.Trainer, module: Distillation, data: TargetsDataModule, start: Path | None) -> None:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        trainer.fit(module, data, ckpt_path=start, weights_only=True)
-    except SystemExit as error:
-        # Lightning turns Ctrl-C into this.
-        raise KeyboardInterrupt from error
-    finally:
-        if current_thread() is main_thread():
-            for number, handler in handlers.items():
-                signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,18 +14,34 @@ from torch import nn
 from soundnet_kd.errors import FormatError
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of tensors holds.
+
+    Attributes
+    ----------
+    state : dict from name to value
+        Named as in the file.
+    beside : mapping from name to value
+        What lies beside the state dict, if the file has that under the key `state_dict`.
+    """
+
+    state: dict[str, Any]
+    beside: Mapping[Any, Any]
+
+
 def read_state_dict(path: Path) -> dict[str, Any]:
-    """Read a state dict without running anything that the file may hold.
+    """Read a state dict without running anything that the file may hold; see `read_checkpoint`."""
+    return read_checkpoint(path).state
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a state dict and what lies beside it, without running anything that the file may hold.
 
     Parameters
     ----------
     path : Path
         A `.safetensors` file, or one of `torch.save` with a state dict, alone or under the key `state_dict`.
-
-    Returns
-    -------
-    dict from name to value
-        Named as in the file.
 
     Raises
     ------
@@ -33,7 +50,7 @@ def read_state_dict(path: Path) -> dict[str, Any]:
     """
     try:
         if is_safetensors(path):
-            return safetensors.torch.load_file(path)
+            return Checkpoint(safetensors.torch.load_file(path), {})
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {one_line(error)}") from error
@@ -41,10 +58,11 @@ def read_state_dict(path: Path) -> dict[str, Any]:
         raise FormatError(
             f"{path} is not a file of tensors alone that can be trusted and read: {_why(error, path)}"
         ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    beside = content if isinstance(content, Mapping) and "state_dict" in content else {}
+    state = beside.get("state_dict", content)
     if not isinstance(state, Mapping) or not state or not all(isinstance(key, str) for key in state):
         raise FormatError(f"{path} holds no state dict")
-    return dict(state)
+    return Checkpoint(dict(state), beside)
 
 
 def load_weights(network: nn.Module, path: Path, described: str, assign: bool = False) -> None:

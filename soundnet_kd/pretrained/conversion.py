@@ -1,8 +1,8 @@
 """A student from a file of any layout: its network built, checked and bound to its classes and preprocessing."""
 
-import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,22 @@ from safetensors import safe_open
 from soundnet_kd.errors import FormatError, SoundNetKDError
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
 from soundnet_kd.pretrained.checkpoints import is_safetensors, one_line
-from soundnet_kd.pretrained.layouts import State, read_layout
+from soundnet_kd.pretrained.description import from_json, read_description
+from soundnet_kd.pretrained.layouts import MOST_BYTES, Layout, State, read_layout
 from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
 
+UNTRAINED_FILE = "untrained.safetensors"
+"""In a run folder, the student before its first step."""
 MOST_CLASSES = 100_000
 KNOWN_CLASSES: Mapping[tuple[str, int], str] = {
     ("objects", 1000): "soundnet_objects.txt",
     ("scenes", 401): "soundnet_scenes.txt",
     ("scenes", 365): "places365.txt",
 }
+
+Names = Mapping[str, int | Sequence[str]]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,8 @@ def convert(path: Path, entry: PretrainedStudent | None = None) -> Converted:
     ----------
     path : Path
     entry : PretrainedStudent, optional
-        What it should be; without it, classes and preprocessing are those that the file or its run folder tells, or
-        SoundNet's own.
+        What it should be; without it, classes and preprocessing are those that the file tells, or, of a checkpoint that
+        tells none, its run folder, or else SoundNet's own.
 
     Raises
     ------
@@ -59,18 +66,21 @@ def convert(path: Path, entry: PretrainedStudent | None = None) -> Converted:
         If the file is none of the layouts, is cut off, is hostile, or holds other shapes or values that are not finite.
     """
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise FormatError(f"{path} has {size} bytes, more than any student")
         if is_safetensors(path) and _describes_itself(path):
             return _own(path, entry)
-        layout, state = read_layout(path, entry.member if entry is not None else None)
-        if entry is not None and entry.member is not None and layout != "torch7":
-            raise FormatError(f"{path} has the layout {layout}; {entry.name} is a network of Torch7")
+        layout = read_layout(path, entry.member if entry is not None else None)
+        if entry is not None and entry.member is not None and layout.name != "torch7":
+            raise FormatError(f"{path} has the layout {layout.name}; {entry.name} is a network of Torch7")
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
-    return Converted(_build(path, state, entry), layout, {})
+    return Converted(_build(path, layout, entry), layout.name, {})
 
 
-def _build(path: Path, state: State, entry: PretrainedStudent | None) -> SoundNet:
+def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> SoundNet:
     """Put tensors into the network whose shapes they have."""
+    state = layout.state
     found = {name: re.fullmatch(r"conv(\d+)\.(\w+)\.weight", name) for name in state}
     heads = {match[2]: state[name].shape[0] for name, match in found.items() if match and state[name].ndim}
     layers = {match[1] for match in found.values() if match}
@@ -83,7 +93,7 @@ def _build(path: Path, state: State, entry: PretrainedStudent | None) -> SoundNe
     for head, classes in heads.items():
         if not 1 <= classes <= MOST_CLASSES:
             raise FormatError(f"{path} has an output of {classes} {head[:40]}; 1 to {MOST_CLASSES} classes are read")
-    names, preprocessing = _description(path, architecture, heads, entry)
+    names, preprocessing = _names(path, architecture, heads, layout, entry)
     try:
         with torch.device("meta"):
             student = ARCHITECTURES[architecture](names, preprocessing)
@@ -121,34 +131,66 @@ def _check_tensors(path: Path, state: State, student: SoundNet, architecture: st
         raise FormatError(f"{path} has {name[:60]!r}, which {architecture} has not")
 
 
-def _description(
-    path: Path, architecture: str, heads: Mapping[str, int], entry: PretrainedStudent | None
-) -> tuple[dict[str, Any], Preprocessing]:
+def _names(
+    path: Path, architecture: str, heads: Mapping[str, int], layout: Layout, entry: PretrainedStudent | None
+) -> tuple[Names, Preprocessing]:
     """Give the classes of each head, by name where they are known, and the preprocessing."""
     if entry is not None:
-        wanted = entry.class_names()
-        sizes = {head: len(names) for head, names in wanted.items()}
-        if architecture != entry.architecture or dict(heads) != sizes:
-            raise FormatError(
-                f"{path} holds {architecture} with {_counted(heads)}; {entry.name} is {entry.architecture} with "
-                f"{_counted(sizes)}"
-            )
-        return dict(wanted), entry.preprocessing
-    for beside in (path.parent, path.parent.parent):
-        for file in (STUDENT_FILE, "untrained.safetensors"):
-            if (beside / file).is_file() and path.suffix == ".ckpt":
-                trained = read_student(beside / file)
-                if {head: len(names) for head, names in trained.class_names.items()} == dict(heads):
-                    return {head: trained.class_names[head] for head in heads}, trained.preprocessing
-    names = {
+        _require_entry(path, architecture, heads, entry)
+        return entry.class_names(), entry.preprocessing
+    if layout.description is not None:
+        return _described(path, architecture, heads, layout.description)
+    if layout.name == "lightning":
+        return _undescribed(path, heads)
+    return _usual_names(heads), Preprocessing()
+
+
+def _require_entry(path: Path, architecture: str, heads: Mapping[str, int], entry: PretrainedStudent) -> None:
+    sizes = {head: len(names) for head, names in entry.class_names().items()}
+    if architecture != entry.architecture or dict(heads) != sizes:
+        raise FormatError(
+            f"{path} holds {architecture} with {_counted(heads)}; {entry.name} is {entry.architecture} with "
+            f"{_counted(sizes)}"
+        )
+
+
+def _described(
+    path: Path, architecture: str, heads: Mapping[str, int], description: Any
+) -> tuple[Names, Preprocessing]:
+    """Give class names and preprocessing as a checkpoint tells them, if it tells of the network that it holds."""
+    told = read_description(description, path)
+    if told.architecture != architecture or told.sizes() != dict(heads):
+        raise FormatError(
+            f"{path} holds {architecture} with {_counted(heads)}, but describes {told.architecture} with "
+            f"{_counted(told.sizes())}"
+        )
+    return told.class_names, told.preprocessing
+
+
+def _undescribed(path: Path, heads: Mapping[str, int]) -> tuple[Names, Preprocessing]:
+    """Give class names and preprocessing of a checkpoint that tells none: those of its run folder, if it lies in it."""
+    silent = f"{path} does not tell its class names and preprocessing, as older checkpoints do not"
+    for folder in (path.parent, path.parent.parent):
+        for file in (folder / STUDENT_FILE, folder / UNTRAINED_FILE):
+            if file.is_file():
+                student = read_student(file)
+                if {head: len(names) for head, names in student.class_names.items()} == dict(heads):
+                    log.warning("%s; they are taken from %s", silent, file)
+                    return student.class_names, student.preprocessing
+    log.warning("%s; SoundNet's own are assumed. If they are wrong, import it where it lies in its run folder", silent)
+    return _usual_names(heads), Preprocessing()
+
+
+def _usual_names(heads: Mapping[str, int]) -> Names:
+    """Give the class names where their number tells which they are, elsewhere their number."""
+    return {
         head: class_list(KNOWN_CLASSES[head, size]) if (head, size) in KNOWN_CLASSES else size
         for head, size in heads.items()
     }
-    return names, Preprocessing()
 
 
 def _counted(heads: Mapping[str, int]) -> str:
-    return ", ".join(f"{size} {head}" for head, size in heads.items())
+    return ", ".join(f"{size} {head[:40]}" for head, size in list(heads.items())[:4])
 
 
 def _describes_itself(path: Path) -> bool:
@@ -162,17 +204,18 @@ def _describes_itself(path: Path) -> bool:
 def _own(path: Path, entry: PretrainedStudent | None) -> Converted:
     try:
         with safe_open(path, framework="pt") as file:
-            names, training = (json.loads(file.metadata()[key]) for key in ("class_names", "training"))
-        # Only lists: a number of classes would be as many names, however large it is.
-        if not isinstance(training, dict) or not all(isinstance(each, list) for each in names.values()):
-            raise FormatError(f"{path} does not describe its network: it has no lists of class names")
+            metadata = file.metadata()
+        description = read_description(metadata, path)
+        training = from_json(metadata["training"])
+        if not isinstance(training, dict):
+            raise FormatError(f"{path} does not say how it was trained in a table")
         student = read_student(path)
     except SoundNetKDError:
         raise
     except Exception as error:  # the metadata can be anything
         raise FormatError(f"{path} does not describe its network: {one_line(error)}") from error
     if entry is not None:
-        _description(path, type(student).__name__, {k: len(v) for k, v in student.class_names.items()}, entry)
-        if student.class_names != entry.class_names() or student.preprocessing != entry.preprocessing:
+        _require_entry(path, description.architecture, description.sizes(), entry)
+        if description.class_names != entry.class_names() or description.preprocessing != entry.preprocessing:
             raise FormatError(f"{path} has other class names or another preprocessing than {entry.name}")
     return Converted(student, "student", training)

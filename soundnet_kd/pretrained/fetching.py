@@ -7,7 +7,6 @@ trusted on first use: it must hold tensors that fit its network, and the sha256 
 
 import difflib
 import hashlib
-import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,18 +17,13 @@ from filelock import FileLock
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained.checkpoints import load_weights
 from soundnet_kd.pretrained.conversion import convert
-from soundnet_kd.pretrained.downloading import discard, download, keep
 from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
+from soundnet_kd.pretrained.sources import bring
 from soundnet_kd.storage import whole
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
 """Environment variable: the folder that keeps fetched files, instead of the user's cache."""
-MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
-"""Environment variable: a base URL that has the files under their names; asked before those of the registry."""
-
 CHUNK_BYTES = 1 << 20
-
-log = logging.getLogger(__name__)
 
 
 def fetch(weights: str | PublishedFile) -> Path:
@@ -61,7 +55,8 @@ def fetch(weights: str | PublishedFile) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_name(f"{path.name}.lock")):
                 if not path.is_file():
-                    _download(weights, path)
+                    sha256 = known_sha256(weights, path)
+                    bring(weights.name, path, weights.urls, lambda part: check_file(weights, part, sha256))
                 if _is_unknown(weights, path):
                     _trust(weights, path)
         except OSError as error:
@@ -153,66 +148,6 @@ def git_blob_of(path: Path) -> str:
         while chunk := handle.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _download(weights: PublishedFile, path: Path) -> None:
-    from requests import RequestException
-
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    urls = (*([f"{mirror.rstrip('/')}/{weights.file_name}"] if mirror else []), *weights.urls)
-    part = path.with_name(f"{path.name}.part")
-    reasons = []
-    for url in urls:
-        log.info("fetching %s from %s into %s", weights.name, url, path.parent)
-        try:
-            _bring(weights, url, part, known_sha256(weights, path))
-        except RequestException as error:
-            reasons.append(f"{url}: {_reason(error)}")
-        except FormatError as error:
-            reasons.append(f"{url} {str(error).removeprefix(f'{part} ')}")
-        else:
-            return keep(part, path)
-    had = part.stat().st_size if part.is_file() else 0
-    elsewhere = f"fetch {weights.urls[0]} elsewhere, put it at {path}, and run the same command again"
-    cure = (
-        f"run the same command again to go on after the {had} bytes that are there, or {elsewhere}"
-        if had
-        else elsewhere
-    )
-    raise SettingsError(f"{weights.name} could not be fetched ({'; '.join(reasons)}); {cure}")
-
-
-def _bring(weights: PublishedFile, url: str, part: Path, sha256: str | None) -> None:
-    """Download and check; a wrong file is not kept, and one that was taken up is tried once more from its start."""
-    begun = part.is_file()
-    try:
-        download(url, part)
-        check_file(weights, part, sha256)
-    except FormatError:
-        discard(part)
-        if not begun:
-            raise
-        _bring(weights, url, part, sha256)
-
-
-def _reason(error: Exception) -> str:
-    """Say in a few words why a download failed; requests tells its whole stack."""
-    import requests
-
-    match error:
-        case requests.HTTPError() if error.response is not None:
-            return f"HTTP {error.response.status_code} {error.response.reason}"
-        case requests.Timeout():
-            return "no answer in time"
-        case requests.exceptions.ChunkedEncodingError():
-            return "the connection broke off"
-        case requests.exceptions.SSLError():
-            return "its certificate is not trusted"
-        case requests.exceptions.ProxyError():
-            return "no connection through the proxy"
-        case requests.ConnectionError():
-            return "no connection, or it was lost"
-    return " ".join(str(error).split())
 
 
 def _check_shapes(weights: PretrainedWeights, path: Path) -> None:

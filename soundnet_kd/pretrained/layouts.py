@@ -14,6 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -22,7 +23,8 @@ import torch
 from torch import Tensor
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.pretrained.checkpoints import one_line, read_state_dict
+from soundnet_kd.pretrained.checkpoints import Checkpoint, one_line, read_checkpoint
+from soundnet_kd.pretrained.description import CHECKPOINT_KEY
 from soundnet_kd.pretrained.numpy_dict import MAGIC, read_numpy_dict
 from soundnet_kd.pretrained.torch7 import STARTS, modules, read_torch7
 
@@ -38,7 +40,26 @@ HEADS = ("objects", "scenes")
 State = dict[str, Tensor]
 
 
-def read_layout(path: Path, member: str | None = None) -> tuple[str, State]:
+@dataclass(frozen=True)
+class Layout:
+    """What a file of one of the layouts holds.
+
+    Attributes
+    ----------
+    name : str
+        The layout.
+    state : dict from name to tensor
+        With the names and dimensions of `SoundNet.state_dict`; sizes and values are not checked.
+    description : mapping, optional
+        What a checkpoint says of its student; not checked either, see `read_description`.
+    """
+
+    name: str
+    state: State
+    description: Any = None
+
+
+def read_layout(path: Path, member: str | None = None) -> Layout:
     """Read a file of any layout without running anything that it may hold.
 
     Parameters
@@ -47,13 +68,6 @@ def read_layout(path: Path, member: str | None = None) -> tuple[str, State]:
     member : str, optional
         Pattern of the one file to read of a zip archive. [default: *.t7]
 
-    Returns
-    -------
-    str
-        The layout.
-    dict from name to tensor
-        With the names and dimensions of `SoundNet.state_dict`; sizes and values are not checked.
-
     Raises
     ------
     FormatError
@@ -61,32 +75,30 @@ def read_layout(path: Path, member: str | None = None) -> tuple[str, State]:
     OSError
         If it cannot be read.
     """
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise FormatError(f"{path} has {size} bytes, more than any student")
     with path.open("rb") as handle:
         start = handle.read(16)
     try:
         if start.startswith(MAGIC):
-            return "numpy", _from_numpy(path.read_bytes())
+            return Layout("numpy", _from_numpy(path.read_bytes()))
         if start.startswith(STARTS):
-            return "torch7", _from_torch7(path.read_bytes())
+            return Layout("torch7", _from_torch7(path.read_bytes()))
         if start.startswith(b"PK") and (packed := _member(path, member)) is not None:
-            return "torch7", _from_torch7(packed)
+            return Layout("torch7", _from_torch7(packed))
     except FormatError as error:
         raise FormatError(f"{path} {error}") from error
     if re.match(rb"[34]\s+1\s+\d", start):
         raise FormatError(f"{path} is Torch7's text form; only its binary form is read")
-    return _from_state_dict(read_state_dict(path), path)
+    return _from_checkpoint(read_checkpoint(path), path)
 
 
 MOST_CONVOLUTIONS = 16
 """More are no network of SoundNet; each is copied, however often a file names the same numbers."""
 
 
-def _from_state_dict(found: Mapping[str, Any], path: Path) -> tuple[str, State]:
+def _from_checkpoint(found: Checkpoint, path: Path) -> Layout:
     tensors: State = {}
-    layout = "lightning" if any(name.startswith("student.") for name in found) else "state dict"
-    for name, value in found.items():
+    layout = "lightning" if any(name.startswith("student.") for name in found.state) else "state dict"
+    for name, value in found.state.items():
         if layout == "lightning":
             if not name.startswith("student."):
                 continue
@@ -103,7 +115,7 @@ def _from_state_dict(found: Mapping[str, Any], path: Path) -> tuple[str, State]:
                 raise FormatError(f"{path}: {name} is {tuple(value.shape)}; the last size should be 1")
             value = value[..., 0]
         tensors[name] = value
-    return layout, tensors
+    return Layout(layout, tensors, found.beside.get(CHECKPOINT_KEY))
 
 
 def _from_numpy(content: bytes) -> State:

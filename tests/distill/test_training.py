@@ -1,5 +1,6 @@
 """Training for real: it learns, it can be killed, it refuses to be mixed up."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from soundnet_kd.distill.history import read_history
 from soundnet_kd.distill.module import cosine_factor
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.student_file import read_training
+from soundnet_kd.pretrained.description import CHECKPOINT_KEY
 from soundnet_kd.storage import locked
 from tests.targets import CLASSES, make_clip, make_targets
 
@@ -145,6 +147,39 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(
         load_student(out / "best.safetensors").fingerprint() == load_student(whole / "best.safetensors").fingerprint()
     )
     assert [file.name for file in (out / "checkpoints").glob(".*")] == []
+
+
+def test_a_checkpoint_alone_is_the_student(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imported from a folder where nothing else lies, it is the student of the run in all that it answers."""
+    monkeypatch.setenv("SOUNDNET_KD_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "elsewhere").mkdir()
+    alone = shutil.copy(run / "checkpoints" / f"step={STEPS}.ckpt", tmp_path / "elsewhere" / "mine.ckpt")
+    assert main(["weights", "import", str(alone), "--as", "mine"]) == 0
+    found, wanted = load_student("mine"), load_student(run)
+    assert found.class_names == wanted.class_names == CLASSES
+    assert found.preprocessing == wanted.preprocessing
+    sound = torch.randn(1, 1, 441_000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        answers, expected = found(sound), wanted(sound)
+    for head, logits in expected.items():
+        assert torch.equal(answers[head], logits)
+
+
+def test_a_checkpoint_without_a_description_is_gone_on_from(targets: Path, tmp_path: Path) -> None:
+    """Older runs have such ones: one is made of a run's second last checkpoint, and the run ends as it did."""
+    settings = {"architecture": "SoundNet5", "steps": 4, "batch_size": 2, "held_out": 0.0, "device": "cpu"}
+    distill(targets, tmp_path, **settings, checkpoint_minutes=0.00001)  # type: ignore[arg-type]
+    student = tmp_path / "student.safetensors"
+    before = load_student(student).fingerprint()
+    student.unlink()
+    (tmp_path / "checkpoints" / "step=4.ckpt").unlink()
+    older = last_checkpoint(tmp_path)
+    assert older is not None
+    content = torch.load(older, weights_only=True)
+    del content[CHECKPOINT_KEY]
+    torch.save(content, older)
+    assert distill(targets, tmp_path, **settings).steps == 4  # type: ignore[arg-type]
+    assert load_student(student).fingerprint() == before
 
 
 def test_two_runs_do_not_share_a_folder(targets: Path, tmp_path: Path) -> None:

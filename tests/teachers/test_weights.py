@@ -14,7 +14,8 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained.checkpoints import read_state_dict
 from soundnet_kd.teachers import load_teacher
 from soundnet_kd.teachers.weights import network_from_file
-from tests.published import constants, published_name, serve, write_published
+from tests.pretrained.places365 import constants, published_name, write_published
+from tests.pretrained.serving import serve
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +14,12 @@ from soundnet_kd.cli import main
 from soundnet_kd.pretrained import fetching, registry, shelf, student_registry, students
 from soundnet_kd.pretrained.registry import published
 from soundnet_kd.recipes import run as run_recipe
-from tests.published import Site, constants, hear, serve, soundnet, torch7_network, write_published
+from tests.pretrained.places365 import constants, write_published
+from tests.pretrained.serving import Site
+from tests.pretrained.soundnet import hear, soundnet
+from tests.pretrained.torch7_files import torch7_network
 
 ZIP = "soundnet_models_public.zip"
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A mirror with an empty cache, and no way to any other site."""
-    monkeypatch.setenv("SOUNDNET_KD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with serve(tmp_path / "site") as running:
-        monkeypatch.setenv("SOUNDNET_KD_MIRROR", running.url)
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -67,23 +57,23 @@ def test_a_wrong_command_of_the_group_names_the_nearest(capsys: pytest.CaptureFi
     assert "weights import needs --as" in run(capsys, "weights", "import", "file")[2]
 
 
-def test_fetch_then_offline(site: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_fetch_then_offline(mirror: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Broken off once and gone on with; then the network answers as the published one, with nothing to ask."""
-    shutil.copy(small_zip, site.folder)
-    site.cut = site.ranges = True
+    shutil.copy(small_zip, mirror.folder)
+    mirror.cut = mirror.ranges = True
     status, _, err = run(capsys, "weights", "fetch", "soundnet5-torch7")
     assert status == 1
     assert "the connection broke off" in err
     assert "MB of it" in run(capsys, "weights", "list")[1]
-    site.cut = False
+    mirror.cut = False
     status, out, _ = run(capsys, "weights", "fetch", "soundnet5-torch7")
     place = tmp_path / "cache" / "students" / "soundnet5-torch7.safetensors"
     assert (status, out) == (0, f"soundnet5-torch7 is in {place}; use it with --student soundnet5-torch7\n")
-    assert len(site.parts) == 1
-    asked = list(site.asked)
+    assert len(mirror.parts) == 1
+    asked = list(mirror.asked)
     (tmp_path / "cache" / ZIP).unlink()
     student = load_student("soundnet5-torch7")
-    assert site.asked == asked
+    assert mirror.asked == asked
     assert student.class_names == student_registry()["soundnet5-torch7"].class_names()
     sound = torch.randn(1, 1, 220_500, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -93,11 +83,11 @@ def test_fetch_then_offline(site: Site, small_zip: Path, capsys: pytest.CaptureF
 
 
 def test_a_wrong_file_on_the_site_leaves_nothing(
-    site: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mirror: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Of the eight layers the archive has only a beginning; sound8.pth is another file than git knows."""
-    shutil.copy(small_zip, site.folder)
-    torch.save(soundnet(5), site.folder / "sound8.pth")
+    shutil.copy(small_zip, mirror.folder)
+    torch.save(soundnet(5), mirror.folder / "sound8.pth")
     for name, reason in (("soundnet8-torch7", "ends too early"), ("soundnet8", "has the git blob id")):
         status, out, err = run(capsys, "weights", "fetch", name)
         assert (status, out) == (1, "")
@@ -108,10 +98,10 @@ def test_a_wrong_file_on_the_site_leaves_nothing(
 
 
 def test_gits_id_of_sound8(
-    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a small network's id in the registry, by which the same file is verified, imported and fetched."""
-    file = site.folder / "sound8.pth"
+    file = mirror.folder / "sound8.pth"
     torch.save(soundnet(5, 1000, 401), file)
     content = file.read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -129,7 +119,7 @@ def test_gits_id_of_sound8(
 
 
 def test_a_file_that_is_not_the_registrys_is_not_imported_as_it(
-    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     torch.save(soundnet(5), tmp_path / "mine.pth")
     status, _, err = run(capsys, "weights", "import", str(tmp_path / "mine.pth"), "--as", "soundnet8")
@@ -145,7 +135,7 @@ def test_a_file_that_is_not_the_registrys_is_not_imported_as_it(
     assert not (tmp_path / "cache").exists()
 
 
-def test_import_then_list(site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_import_then_list(mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     torch.save(soundnet(5), tmp_path / "mine.pth")
     status, out, _ = run(capsys, "weights", "import", str(tmp_path / "mine.pth"), "--as", "mine")
     assert status == 0
@@ -159,7 +149,7 @@ def test_import_then_list(site: Site, capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_another_layout_is_not_taken_for_the_authors(
-    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The five layers in full, right in all shapes, but not of Torch7."""
     torch.save(soundnet(5, 1000, 401), tmp_path / "mine.pth")
@@ -171,7 +161,7 @@ def test_another_layout_is_not_taken_for_the_authors(
     assert "but a SoundNet5 with 1000 objects, 401 scenes that can be imported (layout: pytorch)" in err
 
 
-def test_a_recipe_can_import(site: Site, tmp_path: Path) -> None:
+def test_a_recipe_can_import(mirror: Site, tmp_path: Path) -> None:
     torch.save(soundnet(5), tmp_path / "mine.pth")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"steps:\n- weights import: {{file: {tmp_path / 'mine.pth'}, as_: mine}}\n- weights list: {{}}\n")
@@ -179,13 +169,13 @@ def test_a_recipe_can_import(site: Site, tmp_path: Path) -> None:
     assert type(load_student("mine")).__name__ == "SoundNet5"
 
 
-def test_verify(site: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_verify(mirror: Site, small_zip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, out, _ = run(capsys, "weights", "verify", str(small_zip))
     assert (status, out.partition(": ")[0]) == (0, f"{small_zip} is soundnet5-torch7")
     assert "nobody published a hash" in out
     teacher = write_published(tmp_path / "scenes.pth", "resnet18", constants("resnet18"))
     assert "is resnet18:PLACES365: " in run(capsys, "weights", "verify", str(teacher))[1]
-    shutil.copy(teacher, site.folder / registry()["resnet18:PLACES365"].file_name)
+    shutil.copy(teacher, mirror.folder / registry()["resnet18:PLACES365"].file_name)
     assert run(capsys, "weights", "fetch", "resnet18:PLACES365")[0] == 0
     assert "it has the sha256" in run(capsys, "weights", "verify", str(teacher))[1]
     torch.save(soundnet(5), tmp_path / "mine.pth")
@@ -198,14 +188,14 @@ def test_verify(site: Site, small_zip: Path, capsys: pytest.CaptureFixture[str],
     assert "there is no file" in run(capsys, "weights", "verify", str(tmp_path / "nothing"))[2]
 
 
-def test_an_unknown_name_names_the_nearest(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_names_the_nearest(mirror: Site, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, "weights", "fetch", "soundnet")
     assert status == 1
     assert "the registry has no weights 'soundnet'; did you mean 'soundnet8'?" in err
 
 
 def test_without_network_one_line_says_what_to_do(
-    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     status, _, err = run(capsys, "weights", "fetch", "soundnet8")
     assert status == 1
