@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SoundNetKDError as error:
         return _failed(str(error), debug)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        print("\nstopped; the same command goes on from what it has written", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

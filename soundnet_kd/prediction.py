@@ -19,7 +19,7 @@ from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import failures_beside, write_csv, write_failures, write_json
+from soundnet_kd.storage import failures_beside, make_folder, write_csv, write_failures, write_json
 
 LEAST_SECONDS = 1.0
 """A shorter rest of a sound says too little."""
@@ -160,6 +160,9 @@ def predict(
         raise SettingsError(f"top is {top}; at least one guess is shown")
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise SettingsError(f"{out} has to end in .csv or .json")
+    if out is not None:
+        # Better now than when all sounds are heard.
+        make_folder(out.parent)
     # A network that is given stays as it is, wherever this one goes.
     network = deepcopy(student) if isinstance(student, SoundNet) else load_student(student)
     network.eval().to(choose_device(device))

@@ -34,12 +34,36 @@ def locked(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout as error:
         raise RunConflictError(f"another run is writing to {folder}; wait for its end, or stop it") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write to, with those above it.
+
+    Raises
+    ------
+    SettingsError
+        If a file is in its way, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(f"{folder} cannot be a folder, since a file is in its way; choose another --out") from error
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be made ({error.strerror}); choose another --out") from error
+    if not writable:
+        raise SettingsError(f"{folder} cannot be written to; choose another --out")
+
+
+def text_of(name: str | Path) -> str:
+    r"""Give a file's name as text that any file can hold; bytes that are not UTF-8 become \xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -51,12 +75,7 @@ def whole(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise SettingsError(f"{path} is a folder where a file is to be written; choose another --out")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise SettingsError(
-            f"{path.parent} cannot be a folder, since a file is in its way; choose another --out"
-        ) from error
+    make_folder(path.parent)
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
@@ -69,8 +88,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with whole(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -89,7 +109,7 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table as UTF-8 CSV, whole or not at all."""
-    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as handle:
         writer = csv.writer(handle)
         writer.writerow(header)
         writer.writerows(rows)
@@ -104,8 +124,8 @@ def write_failures(path: Path, failures: Mapping[str, str]) -> None:
 
 
 def failures_beside(out: Path) -> Path:
-    """Give the table of the files that an output lacks: features.failures.csv for features.h5."""
-    return out.with_suffix(".failures.csv")
+    """Give the table of the files that an output lacks: features.h5.failures.csv for features.h5."""
+    return out.with_name(f"{out.name}.failures.csv")
 
 
 def claim(path: Path, settings: Mapping[str, Any]) -> None:

@@ -150,7 +150,7 @@ def test_several_sounds_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFix
     status, out, err = run(capsys, "predict", *sounds, "--student", str(student), "--top", "1", "--out", str(guesses))
     assert status == 0, err
     assert out.count(".wav  0-1 s\n") == 2
-    assert out.endswith(f"wrote {guesses}, 1 not read (see {tmp_path / 'guesses.failures.csv'})\n")
+    assert out.endswith(f"wrote {guesses}, 1 not read (see {tmp_path / 'guesses.csv.failures.csv'})\n")
 
 
 def test_print_config_gives_a_file_that_config_takes(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_text_json_and_tables_say_the_same(student: SoundNet8, tmp_path: Path) -
 def test_what_could_not_be_read_is_said_and_recorded(student: SoundNet8, tmp_path: Path) -> None:
     sound, broken = noise(tmp_path / "a.wav", 12), tmp_path / "broken.wav"
     broken.write_text("no sound")
-    failures = tmp_path / "out.failures.csv"
+    failures = tmp_path / "out.csv.failures.csv"
     text = str(predict([sound, broken], student, tmp_path / "out.csv", top=2))
     assert "not read: broken.wav is not a media file" in text
     assert text.endswith(f"wrote {tmp_path / 'out.csv'}, 1 not read (see {failures})")
@@ -108,7 +108,7 @@ def test_what_could_not_be_read_is_said_and_recorded(student: SoundNet8, tmp_pat
     assert not failures.exists()
     with pytest.raises(MediaError, match="none of the 1 sounds"):
         predict(broken, student, tmp_path / "out.json")
-    assert failures.exists()
+    assert (tmp_path / "out.json.failures.csv").exists()
     assert not (tmp_path / "out.json").exists()
 
 

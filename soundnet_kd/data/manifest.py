@@ -11,6 +11,7 @@ from pathlib import Path
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import find_media
+from soundnet_kd.storage import text_of
 
 log = logging.getLogger(__name__)
 
@@ -157,19 +158,19 @@ def _read_several(places: Sequence[Path]) -> Manifest:
             raise SettingsError(f"{place} names a data set of its own; give it alone, or give files and folders only")
     files = [file.absolute() for file in find_media(places)]
     root = Path(os.path.commonpath([file.parent for file in files]))
-    return Manifest(tuple(Clip(id=file.relative_to(root).as_posix(), path=file) for file in files))
+    return Manifest(tuple(Clip(id=text_of(file.relative_to(root).as_posix()), path=file) for file in files))
 
 
 def _read_folder(sounds: Path) -> Manifest:
     files = find_media(sounds)
     root = sounds if sounds.is_dir() else sounds.parent
-    parents = [file.relative_to(root).parent.as_posix() for file in files]
+    parents = [text_of(file.relative_to(root).parent.as_posix()) for file in files]
     names = () if "." in parents else tuple(sorted(set(parents)))
     if "." in parents and len(set(parents)) > 1:
         log.warning("%s: some sounds lie in no sub-folder, so that none is given a label", root)
     label_of = {name: index for index, name in enumerate(names)}
     clips = tuple(
-        Clip(id=file.relative_to(root).as_posix(), path=file, label=label_of.get(parent, UNLABELED))
+        Clip(id=text_of(file.relative_to(root).as_posix()), path=file, label=label_of.get(parent, UNLABELED))
         for file, parent in zip(files, parents, strict=True)
     )
     return Manifest(clips, names)

@@ -13,8 +13,8 @@ Layout of `features.h5`, for n sounds in the order of their manifest
 
 `failures/id`, `failures/reason`  the sounds that could not be read, and why
 
-Attributes: `format_version` and `identity` (JSON: the student's hash, the sounds' hash, the settings and the versions
-that made the file).
+Attributes: `format_version`, `identity` (JSON: the student's hash, the sounds' hash, the settings and the versions
+that made the file) and `step_samples` (JSON: from one step of each layer to the next, in samples of the sound).
 """
 
 import difflib
@@ -140,11 +140,29 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         self._require(layer)
         if "sequences" not in self._file:
             raise SettingsError(
-                f"{self.path} keeps layers pooled over time only; extract with --sequences to keep whole sequences"
+                f"{self.path} keeps layers pooled over time only; extract with --sequences (or --pooling none) to keep "
+                "whole sequences"
             )
         ends = self._file[f"step_end/{layer}"]
         start = int(ends[index - 1]) if index else 0
         return np.asarray(self._file[f"sequences/{layer}"][start : int(ends[index])], dtype=np.float32)
+
+    def step_seconds(self, layer: str) -> float:
+        """Give the time from one step of a layer to the next.
+
+        Raises
+        ------
+        SettingsError
+            If the sounds were heard at rates of their own.
+        """
+        self._require(layer)
+        rate = self.identity["settings"]["preprocessing"]["sample_rate"]
+        if rate is None:
+            raise SettingsError(
+                f"{self.path} was made at the native rate of each file, so that its steps have no common length; "
+                "extract with --rate model"
+            )
+        return float(json.loads(self._file.attrs["step_samples"])[layer] / rate)
 
     def to_pandas(self, layer: str) -> "pd.DataFrame":
         """Give a layer as a table, one row for each sound.

@@ -30,10 +30,14 @@ class ExtractResult:
     clips: int
     layers: tuple[str, ...]
     failures: Mapping[str, str]
+    found: bool = False
 
     def __str__(self) -> str:
         skipped = f", {len(self.failures)} skipped (see {failures_beside(self.out)})" if self.failures else ""
-        return f"wrote {self.out}: {len(self.layers)} layers of {self.clips} sounds{skipped}"
+        if self.found and self.failures:
+            skipped += "; remove it to try them again"
+        done = "there was already" if self.found else "wrote"
+        return f"{done} {self.out}: {len(self.layers)} layers of {self.clips} sounds{skipped}"
 
 
 def extract(
@@ -96,9 +100,11 @@ def extract(
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
     _check(pooling, rate, channel, batch_size, workers)
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
+    if not len(manifest):
+        raise MediaError("there are no sounds to extract features of; give files or folders")
     # A network that is given stays as it is, wherever this one goes.
     network = deepcopy(student).eval() if isinstance(student, SoundNet) else load_student(student)
-    wanted = network.layers if layers is None else tuple(layers)
+    wanted = network.layers if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
     if not wanted:
         raise SettingsError(f"no layers are asked for; {type(network).__name__} has {', '.join(network.layers)}")
     wanted = tuple(sorted(set(wanted), key=network.depth))
@@ -130,7 +136,8 @@ def extract(
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_beside(out), failures)
         if clips:
-            join_parts(out, parts, clips, manifest.class_names, failures, identity, manifest.columns)
+            steps = {layer: network.receptive_field(layer).stride for layer in wanted}
+            join_parts(out, parts, clips, manifest.class_names, failures, identity, manifest.columns, steps)
         _remove(parts_folder)
     if not clips:
         raise MediaError(
@@ -147,7 +154,8 @@ def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> Extrac
         # A run that was killed when it had just finished leaves its parts.
         if parts_folder.exists():
             _remove(parts_folder)
-        return ExtractResult(out, len(cache.ids), cache.layers, cache.failures)
+        write_failures(failures_beside(out), cache.failures)
+        return ExtractResult(out, len(cache.ids), cache.layers, cache.failures, found=True)
 
 
 def _remove(parts_folder: Path) -> None:

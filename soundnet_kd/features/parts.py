@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
 from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import text_of, whole
 
 CHUNK_BYTES = 1 << 18
 """Sequences are compressed in pieces of about this size."""
@@ -93,6 +93,7 @@ def join_parts(
     failures: Mapping[str, str],
     identity: Mapping[str, Any],
     columns: Sequence[str] = (),
+    step_samples: Mapping[str, int] | None = None,
 ) -> None:
     """Write the cache from its parts, whole or not at all; a small piece of them at a time is in memory.
 
@@ -107,14 +108,17 @@ def join_parts(
         As in the cache.
     columns : sequence of str
         Names of what the clips carry along.
+    step_samples : mapping from layer to int, optional
+        From one step to the next.
     """
     layers = identity["settings"]["layers"]
     text = h5py.string_dtype()
     with whole(path) as partial, h5py.File(partial, "w") as cache:
         cache.attrs["format_version"] = FORMAT_VERSION
         cache.attrs["identity"] = json.dumps(identity)
+        cache.attrs["step_samples"] = json.dumps(step_samples or {})
         cache["id"] = np.array([clip.id for clip in clips], dtype=text)
-        cache["path"] = np.array([str(clip.path.resolve()) for clip in clips], dtype=text)
+        cache["path"] = np.array([text_of(clip.path.resolve()) for clip in clips], dtype=text)
         cache["label"] = np.array([clip.label for clip in clips], dtype=np.int64)
         cache["fold"] = np.array([clip.fold for clip in clips], dtype=np.int64)
         cache["class_names"] = np.array(list(class_names), dtype=text)
@@ -171,4 +175,4 @@ def _append(file: h5py.File, name: str, steps: NDArray[np.float32], compression:
 def _write_failures(file: h5py.File, failures: Mapping[str, str]) -> None:
     text = h5py.string_dtype()
     file["failures/id"] = np.array(list(failures), dtype=text)
-    file["failures/reason"] = np.array(list(failures.values()), dtype=text)
+    file["failures/reason"] = np.array([text_of(reason) for reason in failures.values()], dtype=text)

@@ -14,6 +14,9 @@ from soundnet_kd.media import SoundStore, StoredSound, spooled
 HELD_SAMPLES = 600 * 22_050
 """What is held in memory of sounds that wait for others of their length (53 MB)."""
 
+SAMPLES_PER_SOUND = 600_000
+"""A batch holds fewer sounds where they are longer; one of 5 s, tiled to 20 s or more, has 551 250."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 Sound = NDArray[np.float32] | StoredSound
@@ -65,6 +68,7 @@ def batches_of_equal_length(
     ----------
     sounds : iterable of (key, sound)
     batch_size : int
+        At most; of sounds longer than `SAMPLES_PER_SOUND` so many fewer.
     longest : int
         Sounds of more samples are given alone, at once.
 
@@ -81,7 +85,8 @@ def batches_of_equal_length(
         batch = gathered.setdefault(len(sound), {})
         batch[key] = sound
         held_samples += len(sound)
-        length: int | None = len(sound) if len(batch) == batch_size else None
+        full = len(batch) >= min(batch_size, batch_size * SAMPLES_PER_SOUND / len(sound))
+        length: int | None = len(sound) if full else None
         if length is None and held_samples > HELD_SAMPLES:
             # Where all sounds are of other lengths, no batch is ever full.
             length = max(gathered, key=lambda each: each * len(gathered[each]))

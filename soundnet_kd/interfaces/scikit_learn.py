@@ -79,6 +79,8 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.pooling not in get_args(Pooling):
             raise SettingsError(f"pooling is {self.pooling!r}; it is one of {', '.join(get_args(Pooling))}")
+        if self.batch_size < 1:
+            raise SettingsError(f"batch_size is {self.batch_size}; a batch has at least one sound")
         if _paths(X) is None and not _is_ragged(X):
             validate_data(self, X, dtype="numeric")
         # A network that is given stays as it is, wherever this one goes.
@@ -145,23 +147,33 @@ def _paths(X: Any) -> list[Path] | None:
     if isinstance(X, str | Path):
         raise SettingsError(f"{X} is one path; give a list of paths")
     rows = X.to_numpy() if hasattr(X, "to_numpy") else X
-    if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] == 1 and rows.dtype.kind in "OUST":
-        rows = rows[:, 0]
-    if not hasattr(rows, "__len__") or len(rows) == 0 or not isinstance(rows[0], str | Path):
+    if not isinstance(rows, Sequence | np.ndarray):
         return None
-    return [Path(str(row)) for row in rows]
+    # A column of a table has rows of one path.
+    names = [row[0] if isinstance(row, list | tuple | np.ndarray) and len(row) == 1 else row for row in rows]
+    named = [isinstance(name, str | Path) for name in names]
+    if not any(named):
+        return None
+    if not all(named):
+        raise SettingsError(f"row {named.index(False)} is no path, though others are; give either paths or waveforms")
+    return [Path(str(name)) for name in names]
 
 
 def _is_ragged(X: Any) -> bool:
-    """Whether these are waveforms in a list, which scikit-learn does not take."""
-    return (
-        isinstance(X, list | tuple) and len(X) > 0 and all(isinstance(row, np.ndarray) and row.ndim == 1 for row in X)
-    )
+    """Whether these are waveforms of several lengths, which scikit-learn does not take."""
+    if not isinstance(X, list | tuple) and not (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
+        return False
+    return len(X) > 0 and all(isinstance(row, np.ndarray) and row.ndim == 1 for row in X)
 
 
 def _in_full_scale(waveform: NDArray[Any]) -> NDArray[np.float32]:
+    if waveform.dtype != np.int16 and np.issubdtype(waveform.dtype, np.integer) and np.abs(waveform).max() > 2**15:
+        raise SettingsError(f"a waveform is {waveform.dtype}, whose full scale is unknown; give float in ±1, or int16")
     full_scale = 2**15 if waveform.dtype == np.int16 else 1
-    return np.asarray(waveform, dtype=np.float32) / np.float32(full_scale)
+    scaled = np.asarray(waveform, dtype=np.float32) / np.float32(full_scale)
+    if not np.isfinite(scaled).all():
+        raise MediaError("a waveform holds values that are NaN or infinite; mend it, or leave it out")
+    return scaled
 
 
 def _readable(sound: Sound | MediaError) -> Sound:

@@ -47,12 +47,13 @@ def find_media(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     wanted = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     if not wanted:
         raise MediaError("no sounds or videos were named; give files or folders")
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for path in wanted:
         if not path.exists():
             raise MediaError(f"{path} does not exist; check the path")
-        found |= dict.fromkeys(_of_folder(path) if path.is_dir() else [path])
-    return list(found)
+        for file in _of_folder(path) if path.is_dir() else [path]:
+            found.setdefault(os.path.normpath(file.absolute()), file)
+    return list(found.values())
 
 
 def _of_folder(folder: Path) -> list[Path]:

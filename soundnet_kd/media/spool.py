@@ -1,16 +1,20 @@
 """Decode files in processes beside a network; one that dies takes its file with it, nothing else."""
 
 import os
+import pickle
 import shutil
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from time import time
+from threading import Thread
+from time import sleep
 
+from loky.backend import get_context
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from soundnet_kd.errors import MediaError, SettingsError
@@ -26,6 +30,11 @@ LOOK_SECONDS = 10.0
 STARTING_SECONDS = 180.0
 """Longer than the slowest machine needs to start a process."""
 
+PARENT_LOOK_SECONDS = 1.0
+"""How often a process looks whether it is still wanted."""
+TRIALS = 2
+"""How often a file may be in work when all processes are lost, before it is taken for the cause."""
+
 Decode = Callable[[Path, Path, int], None]
 """Decodes a file to another one, with so many threads (0: as many as it likes)."""
 
@@ -40,7 +49,7 @@ def spooled(
     ----------
     decode : callable
         Given a source, the file to write what is decoded to, and a number of threads. With processes it has to be
-        picklable, and a script needs its `__main__` guard.
+        picklable; where it is of a script's own making, the script needs its `__main__` guard.
     sources : iterable of Path
     folder : Path
         For what is decoded and not used yet; what an earlier run left there is deleted.
@@ -64,8 +73,8 @@ def spooled(
         if workers == 0:
             yield _results((source, file, partial(decode, source, file, 0)) for source, file in jobs)
         else:
-            with _pool(workers) as pool:
-                yield _results(_ahead(pool, decode, jobs, workers))
+            with _Workers(decode, workers).started() as decoders:
+                yield _results(_ahead(decoders, jobs, workers))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -81,68 +90,153 @@ def _results(jobs: Iterable[tuple[Path, Path, Callable[[], None]]]) -> Iterator[
         file.unlink(missing_ok=True)
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPool]:
-    # A fresh interpreter for each worker: forking a process whose libraries have threads may lock up.
-    with ProcessPool(workers, context=get_context("spawn")) as pool:
+@dataclass
+class _Job:
+    source: Path
+    file: Path
+    future: "ProcessFuture[None] | None" = None
+    trials: int = 0
+
+
+class _Workers:
+    """Processes that decode; where all of them are lost, there are new ones."""
+
+    def __init__(self, decode: Decode, workers: int) -> None:
+        self.decode = decode
+        self.workers = workers
+        # A fresh interpreter for each: forking a process whose libraries have threads may lock up. It runs the user's
+        # script again only where it has to find something there.
+        needs_main = b"__main__" in pickle.dumps(decode)
+        self._context = get_context("loky_init_main" if needs_main else "loky")
+        self._pool = self._opened()
+
+    def _opened(self) -> ProcessPool:
+        return ProcessPool(self.workers, initializer=_end_with, initargs=(os.getpid(),), context=self._context)
+
+    @contextmanager
+    def started(self) -> "Iterator[_Workers]":
+        """Wait for the first process, and stop all of them at the end."""
         try:
             try:
-                pool.schedule(os.getpid).result(timeout=STARTING_SECONDS)
-            except TimeoutError as error:
+                self._pool.schedule(os.getpid).result(timeout=STARTING_SECONDS)
+            except (TimeoutError, BrokenProcessPool, ProcessExpired) as error:
                 raise SettingsError(
-                    f"no process for decoding could be started within {STARTING_SECONDS:g} s; a script that starts "
-                    'some needs `if __name__ == "__main__":` around its calls, or workers=0'
+                    f"no process for decoding could be started ({type(error).__name__}); a script that hands over "
+                    'something of its own needs `if __name__ == "__main__":` around its calls, or workers=0'
                 ) from error
-            yield pool
+            yield self
         finally:
-            pool.stop()
+            self._close()
+
+    def _close(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def begin(self, job: _Job) -> None:
+        """Start to decode a file."""
+        try:
+            job.future = self._pool.schedule(self.decode, (job.source, job.file, 1))
+        except RuntimeError:
+            # The pool is lost; so is whatever was begun, which `finish` finds out.
+            job.future = None
+
+    def finish(self, job: _Job, others: Iterable[_Job]) -> None:
+        """Wait until a file is decoded; begin it and the others again if all processes are lost.
+
+        Raises
+        ------
+        MediaError
+            If it cannot be decoded, its process died, or it hangs.
+        """
+        while True:
+            try:
+                return _wait(job)
+            except BrokenProcessPool as error:
+                # A process that dies without saying at what takes the others along.
+                job.trials += 1
+                if job.trials == TRIALS:
+                    raise MediaError(
+                        f"{job.source.name} was decoded when the process for it died; convert it"
+                    ) from error
+                self._close()
+                self._pool = self._opened()
+                for each in (job, *others):
+                    self.begin(each)
 
 
 def _ahead(
-    pool: ProcessPool, decode: Decode, jobs: Iterator[tuple[Path, Path]], workers: int
+    decoders: _Workers, jobs: Iterator[tuple[Path, Path]], workers: int
 ) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
     """Keep some files in work, and give the one that was begun first."""
-    begun: deque[tuple[Path, Path, ProcessFuture[None]]] = deque()
+    begun: deque[_Job] = deque()
     ahead = AHEAD * workers
     while True:
         while len(begun) < ahead and (len(begun) < workers or _bytes_of(begun) < SPOOL_BYTES):
             source, file = next(jobs, (None, None))
             if source is None or file is None:
                 break
-            begun.append((source, file, pool.schedule(decode, (source, file, 1))))
+            begun.append(_Job(source, file))
+            decoders.begin(begun[-1])
         if not begun:
             return
-        source, file, future = begun.popleft()
-        yield source, file, partial(_wait, future, source, file)
+        job = begun.popleft()
+        yield job.source, job.file, partial(decoders.finish, job, begun)
 
 
-def _bytes_of(begun: Iterable[tuple[Path, Path, object]]) -> int:
-    return sum(file.stat().st_size for _, file, _ in begun if file.exists())
+def _bytes_of(begun: Iterable[_Job]) -> int:
+    return sum(job.file.stat().st_size for job in begun if job.file.exists())
 
 
-def _wait(future: "ProcessFuture[None]", source: Path, file: Path) -> None:
+def _wait(job: _Job) -> None:
     """Wait until a file is decoded.
 
     Raises
     ------
     MediaError
         If it cannot be, its process died, or it hangs.
+    BrokenProcessPool
+        If there are no processes any more.
     """
+    if job.future is None:
+        raise BrokenProcessPool
+    # Counted in looks, as the clock also runs while the machine sleeps.
+    size_bytes, looks = -1, 0
     while True:
         try:
-            return future.result(timeout=LOOK_SECONDS)
+            return job.future.result(timeout=LOOK_SECONDS)
         except TimeoutError:
-            if file.exists() and time() - file.stat().st_mtime > STALLED_SECONDS:
-                future.cancel()
+            before, size_bytes = size_bytes, job.file.stat().st_size if job.file.exists() else -1
+            looks = looks + 1 if size_bytes == before >= 0 else 0
+            if looks * LOOK_SECONDS > STALLED_SECONDS:
+                job.future.cancel()
                 raise MediaError(
-                    f"{source.name} gave nothing for {STALLED_SECONDS / 60:g} minutes while it was decoded; convert it"
+                    f"{job.source.name} gave nothing for {STALLED_SECONDS / 60:g} minutes while it was decoded; "
+                    "convert it"
                 ) from None
+        except BrokenProcessPool:
+            raise
         except ProcessExpired as error:
             raise MediaError(
-                f"{source.name} made the process that decoded it die ({_cause(error.exitcode)}); convert it, or give "
-                "the machine more memory"
+                f"{job.source.name} made the process that decoded it die ({_cause(error.exitcode)}); convert it, or "
+                "give the machine more memory"
             ) from error
+        except RuntimeError as error:
+            # That is how a pool says that it cannot go on; an error of `decode` itself has its own type or words.
+            if "Unexpected error within the Pool" in str(error):
+                raise BrokenProcessPool from error
+            raise
 
 
 def _cause(exit_code: int) -> str:
     return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, be it killed, in the middle of a file of hours."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(PARENT_LOOK_SECONDS)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

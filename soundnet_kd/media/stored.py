@@ -1,6 +1,6 @@
 """Sounds of any length on disk, as they are when they are decoded."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,14 @@ class SoundStore:
         MediaError
             If the file holds no readable sound.
         """
-        blocks = stream_audio(path, self.sample_rate, self.channel)
-        with out.open("wb") as file, blamed_on(path), closing(blocks):
+        with out.open("wb") as file, closing(self._blocks(path)) as blocks:
+            # Where it is written is not the sound's fault: a full disk ends the run.
             for block in blocks:
                 block.tofile(file)
+
+    def _blocks(self, path: Path) -> Generator[NDArray[np.float32], None, None]:
+        with blamed_on(path):
+            yield from stream_audio(path, self.sample_rate, self.channel)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """What the features of a layer are good for: classifiers on top of them."""
 
 from soundnet_kd.transfer.comparison import Comparison, compare
-from soundnet_kd.transfer.cross_validation import PROTOCOLS, CrossValidation, cross_validate
+from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
 from soundnet_kd.transfer.folds import stratified_folds
 from soundnet_kd.transfer.layers import Evaluation, evaluate_layers
+from soundnet_kd.transfer.protocols import PROTOCOLS
 
 __all__ = [
     "PROTOCOLS",

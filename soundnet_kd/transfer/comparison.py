@@ -1,36 +1,106 @@
-"""Two evaluations side by side."""
+"""Two evaluations of the same clips side by side, and how far their difference can be trusted."""
 
+import difflib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.storage import read_json, write_csv
+import numpy as np
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.storage import write_csv
+from soundnet_kd.transfer.significance import McNemarTest, bootstrap_interval, mcnemar
+from soundnet_kd.transfer.stored_results import StoredResults
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """A layer of the baseline against a layer of the results.
+
+    Attributes
+    ----------
+    layers : (str, str)
+    accuracy : (float, float)
+        Share of all clips that are right, 0 … 1; `evaluate` tells the mean over the folds, which is the same where
+        folds are equally large.
+    interval : (float, float)
+        95 % bootstrap interval of the gain.
+    test : McNemarTest
+    """
+
+    layers: tuple[str, str]
+    accuracy: tuple[float, float]
+    interval: tuple[float, float]
+    test: McNemarTest
+
+    @property
+    def name(self) -> str:
+        """The layer, or BASELINE:RESULTS where there are two."""
+        return ":".join(dict.fromkeys(self.layers))
+
+    @property
+    def gain(self) -> float:
+        """Accuracy of the results less that of the baseline."""
+        return self.accuracy[1] - self.accuracy[0]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracy of each layer that both evaluations have: (layer, baseline, result), accuracies from 0 to 1."""
+    """Two evaluations side by side: the baseline and the results, in this order wherever there are two of something.
+
+    Attributes
+    ----------
+    out : Path
+    names, protocols : (str, str)
+    rows : tuple of LayerComparison
+    clips : int
+    groups : int, optional
+        Source recordings of the clips, where they are known.
+    """
 
     out: Path
     names: tuple[str, str]
-    rows: tuple[tuple[str, float, float], ...]
+    protocols: tuple[str, str]
+    rows: tuple[LayerComparison, ...]
+    clips: int
+    groups: int | None
 
     def __str__(self) -> str:
         widths = [max(len(name), 8) for name in self.names]
-        lines = [f"{'layer':<7} {self.names[0]:>{widths[0]}} {self.names[1]:>{widths[1]}}     gain"]
-        for layer, before, after in (*self.rows, ("best", *self.best)):
-            lines.append(f"{layer:<7} {before:>{widths[0]}.1%} {after:>{widths[1]}.1%} {100 * (after - before):>+8.1f}")
-        return "\n".join([*lines, f"wrote {self.out}: accuracy of {len(self.rows)} layers"])
+        width = max(7, *(len(row.name) for row in self.rows))
+        lines = [
+            f"{'layer':<{width}} {self.names[0]:>{widths[0]}} {self.names[1]:>{widths[1]}}     gain"
+            f"   95 % interval        p"
+        ]
+        for row in self.rows:
+            before, after = row.accuracy
+            low, high = row.interval
+            lines.append(
+                f"{row.name:<{width}} {before:>{widths[0]}.1%} {after:>{widths[1]}.1%} {100 * row.gain:>+8.1f}"
+                f"  {100 * low:>+6.1f} … {100 * high:>+5.1f}  {_p_value(row.test.p_value)}"
+            )
+        resampled = "clips" if self.groups is None else f"the {self.groups} source recordings"
+        return "\n".join(
+            [
+                *lines,
+                *(f"{name}: {protocol}" for name, protocol in zip(self.names, self.protocols, strict=True)),
+                f"gain in percentage points; interval: bootstrap over {resampled}; p: McNemar's test, row by row",
+                f"wrote {self.out}: {len(self.rows)} comparisons on {self.clips} clips",
+            ]
+        )
 
-    @property
-    def best(self) -> tuple[float, float]:
-        """The best layer's accuracy on either side."""
-        return max(before for _, before, _ in self.rows), max(after for _, _, after in self.rows)
 
+def compare(
+    results: Path,
+    baseline: Path,
+    out: Path,
+    names: list[str] | None = None,
+    layers: list[str] | None = None,
+) -> Comparison:
+    """Set two evaluations of the same sounds side by side, and tell whether their difference is more than chance.
 
-def compare(results: Path, baseline: Path, out: Path, names: list[str] | None = None) -> Comparison:
-    """Set two evaluations of the same sounds side by side, layer by layer.
+    They may have different layers and protocols. For every layer: both accuracies, McNemar's test, and a 95 % bootstrap
+    interval of the gain that keeps clips of one source recording together, where the recordings are known.
 
     Parameters
     ----------
@@ -42,41 +112,90 @@ def compare(results: Path, baseline: Path, out: Path, names: list[str] | None = 
         CSV file to write.
     names : list of str, optional
         What to call the baseline and the results. [default: baseline results]
+    layers : list of str, optional
+        What to compare: pool5 is that layer of both, conv5:pool5 the baseline's conv5 and the results' pool5.
+        [default: all layers that both have, and the best of each]
 
     Raises
     ------
     SettingsError
-        If the two have no layer in common, or other sounds, classes or another protocol.
+        If a layer is missing, or the two have other clips, labels or classes.
     """
     if names is not None and len(names) != 2:
         raise SettingsError(f"names are two, for the baseline and the results, not {len(names)}")
-    before, after = _read(baseline), _read(results)
-    for key in ("classes", "sounds", "protocol"):
-        if before[key] != after[key]:
-            raise SettingsError(f"{baseline} and {results} cannot be compared: their {key} differ")
-    rows = tuple(
-        (layer, before["accuracy"][layer], value)
-        for layer, value in after["accuracy"].items()
-        if layer in before["accuracy"]
-    )
-    if not rows:
-        raise SettingsError(f"{baseline} and {results} have no layer in common")
     first, second = names or ("baseline", "results")
-    write_csv(out, ("layer", first, second), ((layer, f"{a:.4f}", f"{b:.4f}") for layer, a, b in rows))
-    return Comparison(out, (first, second), rows)
+    before, after = StoredResults.read(baseline), StoredResults.read(results)
+    _require_same_clips(before, after)
+    pairs = _default_pairs(before, after) if layers is None else [_pair(layer, before, after) for layer in layers]
+    ids = tuple(after.labels)
+    known = after.groups or before.groups
+    groups = None if known is None else np.unique([known[clip] for clip in ids], return_inverse=True)[1]
+    rows = []
+    for pair in pairs:
+        right = before.right(pair[0], ids), after.right(pair[1], ids)
+        rows.append(
+            LayerComparison(
+                layers=pair,
+                accuracy=(float(right[0].mean()), float(right[1].mean())),
+                interval=bootstrap_interval(*right, groups),
+                test=mcnemar(*right),
+            )
+        )
+    comparison = Comparison(
+        out=out,
+        names=(first, second),
+        protocols=(before.protocol, after.protocol),
+        rows=tuple(rows),
+        clips=len(ids),
+        groups=None if groups is None else int(groups.max()) + 1,
+    )
+    _write(comparison)
+    return comparison
 
 
-def _read(path: Path) -> dict[str, Any]:
-    file = path / "results.json" if path.is_dir() else path
-    if not file.is_file():
-        raise SettingsError(f"there is no {file}; make it with `soundnet-kd evaluate`")
-    content = read_json(file)
-    try:
-        return {
-            "classes": content["classes"],
-            "sounds": content["source"]["identity"]["sounds"],
-            "protocol": {result["protocol"] for result in content["results"]},
-            "accuracy": {result["layer"]: result["accuracy"] for result in content["results"]},
-        }
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{file} is not what `soundnet-kd evaluate` writes ({error} is missing)") from error
+def _require_same_clips(before: StoredResults, after: StoredResults) -> None:
+    what = f"{before.folder} and {after.folder} cannot be compared"
+    if set(before.classes) != set(after.classes):
+        raise SettingsError(f"{what}: their classes differ")
+    alone = sorted(before.labels.keys() ^ after.labels.keys())
+    if alone:
+        raise SettingsError(f"{what}: {len(alone)} clips were tested in one of them only, such as {alone[0]}")
+    other = [clip for clip, label in before.labels.items() if after.labels[clip] != label]
+    if other:
+        labels = f"{before.labels[other[0]]}, {after.labels[other[0]]}"
+        raise SettingsError(f"{what}: {len(other)} clips have another label, such as {other[0]} ({labels})")
+
+
+def _default_pairs(before: StoredResults, after: StoredResults) -> Sequence[tuple[str, str]]:
+    common = [(layer, layer) for layer in after.layers if layer in before.layers]
+    return list(dict.fromkeys([*common, (before.best_layer, after.best_layer)]))
+
+
+def _pair(layers: str, before: StoredResults, after: StoredResults) -> tuple[str, str]:
+    first, _, second = layers.partition(":")
+    pair = first, second or first
+    for layer, side in zip(pair, (before, after), strict=True):
+        if layer not in side.layers:
+            nearest = difflib.get_close_matches(layer, side.layers, n=1, cutoff=0.0)[0]
+            raise SettingsError(
+                f"{side.folder} has no layer {layer!r}, did you mean {nearest!r}? It has {', '.join(side.layers)}"
+            )
+    return pair
+
+
+def _write(comparison: Comparison) -> None:
+    first, second = comparison.names
+    header = ("layer", first, second, "gain", "low", "high", f"only {first}", f"only {second}", "p")
+    protocols = (f"protocol of {first}", f"protocol of {second}")
+    write_csv(comparison.out, header + protocols, ((*row, *comparison.protocols) for row in _cells(comparison.rows)))
+
+
+def _cells(rows: Sequence[LayerComparison]) -> Iterator[tuple[object, ...]]:
+    for row in rows:
+        shares = (*row.accuracy, row.gain, *row.interval)
+        only = row.test.only_first, row.test.only_second
+        yield row.name, *(f"{share:.4f}" for share in shares), *only, f"{row.test.p_value:.4g}"
+
+
+def _p_value(p_value: float) -> str:
+    return "<0.0001" if p_value < 1e-4 else f"{p_value:>7.4f}"

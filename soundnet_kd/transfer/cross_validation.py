@@ -1,30 +1,18 @@
-"""How well a linear classifier tells the classes apart by the features of a layer."""
+"""How well a classifier tells the classes apart by some features."""
 
-import difflib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.clips import labelled_clips, names_of
-
-PROTOCOLS: Mapping[str, str] = {
-    "notebook": (
-        "C is the one with the best mean accuracy on the same folds that are reported, so the accuracy is a little "
-        "too good"
-    ),
-}
-"""Each protocol, and how it selects C."""
-
-DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
-"""The grid of the `notebook` protocol (FACTS.md, section 1)."""
-
-UNTESTED = -1
-
-# By C: the classes of the tested clips, and whether the solver converged.
-_Answers = dict[float, tuple[NDArray[np.generic], bool]]
+from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
+from soundnet_kd.transfer.heads import HeadName, Setting
+from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +21,21 @@ class CrossValidation:
 
     Attributes
     ----------
-    protocol : str
+    protocol, head : str
     selection : str
-        In plain words, how C was chosen.
+        How settings were chosen: same folds, nested, or fixed (`SELECTIONS` says it in plain words).
     accuracy : float
-        Mean over the folds, 0 … 1, at `best_C`.
+        Mean over the folds, 0 … 1.
     folds : tuple of int
     fold_accuracy : tuple of float
         In the order of `folds`.
-    best_C : float
-        The smaller one where two are equally good.
-    accuracy_by_C : mapping from C to the mean accuracy over the folds
+    chosen : tuple of mapping
+        The setting of each fold.
+    grid : tuple of mapping
+        The settings that were tried.
+    grid_accuracy : tuple of float
+        Their mean accuracies over the folds; none where settings were chosen inside the training folds, since those
+        that were not chosen have not been tested.
     confusion : (classes, classes) int64
         Clips of each true class (row) by predicted class (column), summed over the folds.
     predictions : (clips,) int64
@@ -51,52 +43,67 @@ class CrossValidation:
     classes : tuple of str
     left_out : int
         Clips without a label.
-    unconverged : tuple of float
-        The Cs for which the solver stopped before it had the optimum.
+    unconverged : tuple of mapping
+        The settings for which a solver stopped before it had the optimum.
     """
 
     protocol: str
-    selection: str
+    head: str
+    selection: Selection
     accuracy: float
     folds: tuple[int, ...]
     fold_accuracy: tuple[float, ...]
-    best_C: float
-    accuracy_by_C: Mapping[float, float]
+    chosen: tuple[Setting, ...]
+    grid: tuple[Setting, ...] = field(repr=False)
+    grid_accuracy: tuple[float, ...] = field(repr=False)
     confusion: NDArray[np.int64] = field(repr=False)
     predictions: NDArray[np.int64] = field(repr=False)
     classes: tuple[str, ...] = field(repr=False)
     left_out: int
-    unconverged: tuple[float, ...]
+    unconverged: tuple[Setting, ...]
 
 
 def cross_validate(
     features: NDArray[np.floating],
     labels: NDArray[np.integer],
     folds: NDArray[np.integer],
-    protocol: str = "notebook",
+    protocol: ProtocolName = "notebook",
     *,
+    head: HeadName | None = None,
+    selection: Selection | None = None,
+    grid: Mapping[str, Sequence[float]] | None = None,
+    clips: NDArray[np.integer] | None = None,
     class_names: tuple[str, ...] | None = None,
-    Cs: Sequence[float] = DECADES,
+    seed: int = 0,
     workers: int | None = None,
 ) -> CrossValidation:
-    """Test each fold with a linear SVM trained on all others, for a grid of C.
+    """Test each fold with a classifier trained on all others.
 
     Parameters
     ----------
-    features : (clips, channels) float
+    features : (rows, channels) float
+        A row for each clip, or several where `clips` says whose they are.
     labels : (clips,) int
         From 0; clips with -1 have no label and are left out.
     folds : (clips,) int
         Clips with the same number are tested together.
-    protocol : {"notebook"}
-        `notebook`: features scaled to mean 0 and standard deviation 1 over the training folds, linear SVM, best C by
-        the mean accuracy.
+    protocol : {"notebook", "paper", "power", "best"}
+        What features go through, the classifier, its settings and how they are chosen; see `PROTOCOLS`.
+    head : str, optional
+        Another classifier in place of the protocol's, with its own settings; see `HEADS`.
+    selection : {"same folds", "nested"}, optional
+        Another way to choose in place of the protocol's.
+    grid : mapping from parameter to values, optional
+        Other settings in place of the protocol's or the head's.
+    clips : (rows,) int, optional
+        The clip that each row is of, such as one of its windows; a clip's answer is then the average of its rows'
+        decision values.
     class_names : tuple of str, optional
         Of every class, also of those without a clip.
-    Cs : sequence of float
-        The inverse strengths of the regularisation.
+    seed : int
+        For classifiers that draw at random.
     workers : int, optional
-        Threads, each with a fold; as many as there are cores if not given. The result does not depend on it.
+        Threads; as many as there are cores if not given. The result does not depend on it.
 
     Returns
     -------
@@ -107,55 +114,104 @@ def cross_validate(
     FormatError
         If the lengths differ or a feature is not finite.
     SettingsError
-        If there are fewer than two folds or classes, or the protocol does not exist.
+        If there are fewer than two folds or classes (three folds, for nested selection), or a name does not exist.
     """
-    _require_protocol(protocol)
-    labelled = labelled_clips(features, labels)
-    if folds.shape != labels.shape:
-        raise FormatError(f"there are {len(labels)} labels but folds of shape {folds.shape}; expected one per clip")
-    if not Cs or min(Cs) <= 0:
-        raise SettingsError(f"Cs are {tuple(Cs)}; expected at least one, each above 0")
+    plan = planned(protocol, head, grid)
+    settings = tuple(dict(zip(plan.grid, values, strict=True)) for values in itertools.product(*plan.grid.values()))
+    way: Selection = "fixed" if len(settings) == 1 else selection or plan.selection
+    if way not in get_args(Selection) or (way == "fixed" and len(settings) > 1):
+        raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; it is 'same folds' or 'nested'")
+    labelled = _labelled(features, labels, folds, clips)
     classes = names_of(labels, class_names)
-    data, truth, fold_of = features[labelled], labels[labelled], folds[labelled]
-    names = _usable_folds(truth, fold_of, classes)
+    names = _usable_folds(labels[labelled], folds[labelled], classes)
+    if way == "nested" and len(names) < 3:
+        raise SettingsError("nested selection needs at least three folds: one is tested, and two are left to choose by")
 
-    grid = tuple(sorted(set(Cs)))
-    tests = [fold_of == fold for fold in names]
-    answers = _fit_all(data, truth, tests, grid, workers)
-    predicted = {C: np.empty_like(truth) for C in grid}
-    for tested, fold in zip(tests, answers, strict=True):
-        for C, (answer, _) in fold.items():
-            predicted[C][tested] = answer
-    fold_accuracy = {C: tuple(float((predicted[C] == truth)[tested].mean()) for tested in tests) for C in grid}
-    accuracies = {C: float(np.mean(fold_accuracy[C])) for C in grid}
-    best_C = max(accuracies, key=lambda C: accuracies[C])
-
-    predictions = np.full(len(labels), UNTESTED, dtype=np.int64)
-    predictions[labelled] = predicted[best_C]
+    run = FoldFits(
+        plan,
+        features.astype(np.float64),
+        np.arange(len(features)) if clips is None else np.asarray(clips),
+        np.where(labelled, labels, UNTESTED),
+        folds,
+        seed,
+        workers,
+    )
+    predictions, chosen, grid_accuracy = (_nested if way == "nested" else _on_the_same_folds)(run, names, settings)
+    truth, answers = labels[labelled], predictions[labelled]
+    fold_accuracy = tuple(float((answers == truth)[folds[labelled] == fold].mean()) for fold in names)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (truth, predicted[best_C]), 1)
+    np.add.at(confusion, (truth, answers), 1)
     return CrossValidation(
         protocol=protocol,
-        selection=PROTOCOLS[protocol],
-        accuracy=accuracies[best_C],
+        head=plan.head,
+        selection=way,
+        accuracy=float(np.mean(fold_accuracy)),
         folds=names,
-        fold_accuracy=fold_accuracy[best_C],
-        best_C=best_C,
-        accuracy_by_C=accuracies,
+        fold_accuracy=fold_accuracy,
+        chosen=chosen,
+        grid=settings,
+        grid_accuracy=grid_accuracy,
         confusion=confusion,
         predictions=predictions,
         classes=classes,
         left_out=int((~labelled).sum()),
-        unconverged=tuple(C for C in grid if not all(fold[C][1] for fold in answers)),
+        unconverged=tuple(setting for setting in settings if str(setting) in run.unconverged),
     )
 
 
-def _require_protocol(protocol: str) -> None:
-    if protocol not in PROTOCOLS:
-        nearest = difflib.get_close_matches(protocol, PROTOCOLS, n=1, cutoff=0.0)[0]
-        raise SettingsError(
-            f"there is no protocol {protocol!r}, did you mean {nearest!r}? There are: {', '.join(PROTOCOLS)}"
-        )
+def _on_the_same_folds(
+    run: FoldFits, folds: Sequence[int], settings: Sequence[Setting]
+) -> tuple[NDArray[np.int64], tuple[Setting, ...], tuple[float, ...]]:
+    by_fold = run.answers([((fold,), settings) for fold in folds])
+    accuracies = tuple(
+        float(np.mean([run.accuracy(answers[place], fold) for answers, fold in zip(by_fold, folds, strict=True)]))
+        for place in range(len(settings))
+    )
+    best = int(np.argmax(accuracies))
+    predictions = np.max([answers[best] for answers in by_fold], axis=0)
+    return predictions, (settings[best],) * len(folds), accuracies
+
+
+def _nested(
+    run: FoldFits, folds: Sequence[int], settings: Sequence[Setting]
+) -> tuple[NDArray[np.int64], tuple[Setting, ...], tuple[float, ...]]:
+    # What is trained without two folds serves the choice of either, by its answers for the other.
+    pairs = list(itertools.combinations(folds, 2))
+    inner = dict(zip(pairs, run.answers([(pair, settings) for pair in pairs]), strict=True))
+    chosen = []
+    for fold in folds:
+        others = {other: inner[min(fold, other), max(fold, other)] for other in folds if other != fold}
+        means = [
+            np.mean([run.accuracy(answers[place], other) for other, answers in others.items()])
+            for place in range(len(settings))
+        ]
+        chosen.append(settings[int(np.argmax(means))])
+    outer = run.answers([((fold,), [setting]) for fold, setting in zip(folds, chosen, strict=True)])
+    return np.max([answers[0] for answers in outer], axis=0), tuple(chosen), ()
+
+
+def _labelled(
+    features: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    folds: NDArray[np.integer],
+    clips: NDArray[np.integer] | None,
+) -> NDArray[np.bool_]:
+    """Check that arrays belong together; give which clips have a label."""
+    if clips is None:
+        labelled_clips(features, labels)
+    else:
+        if clips.shape != (len(features),) or (len(clips) and not 0 <= clips.min() <= clips.max() < len(labels)):
+            raise FormatError(
+                f"clips have shape {clips.shape} for {len(features)} rows of features; expected the number of a clip, "
+                f"below {len(labels)}, for each row"
+            )
+        labelled_clips(features, labels[clips])
+        without = np.setdiff1d(np.flatnonzero(labels >= 0), clips)
+        if len(without):
+            raise FormatError(f"{len(without)} labelled clips have no row of features, the first is clip {without[0]}")
+    if folds.shape != labels.shape:
+        raise FormatError(f"there are {len(labels)} labels but folds of shape {folds.shape}; expected one per clip")
+    return np.asarray(labels >= 0)
 
 
 def _usable_folds(labels: NDArray[np.integer], folds: NDArray[np.integer], classes: Sequence[str]) -> tuple[int, ...]:
@@ -176,38 +232,3 @@ def _usable_folds(labels: NDArray[np.integer], folds: NDArray[np.integer], class
                 f"without fold {fold} only {classes[trained[0]]!r} is left to train on; spread the classes over folds"
             )
     return names
-
-
-def _fit_all(
-    features: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    tests: Sequence[NDArray[np.bool_]],
-    Cs: Sequence[float],
-    workers: int | None,
-) -> list[_Answers]:
-    from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
-
-    from soundnet_kd.transfer import linear_svm  # noqa: F401  (the limit holds for the libraries already loaded)
-
-    # BLAS's own threads slow the many small systems down, and their number would change the rounding.
-    with threadpool_limits(1, user_api="blas"):
-        answers: list[_Answers] = Parallel(n_jobs=workers or -1, prefer="threads")(
-            delayed(_fit)(features, labels, tested, Cs) for tested in tests
-        )
-    return answers
-
-
-def _fit(
-    features: NDArray[np.floating], labels: NDArray[np.integer], tested: NDArray[np.bool_], Cs: Sequence[float]
-) -> _Answers:
-    """Train on all clips but the tested ones."""
-    from sklearn.preprocessing import StandardScaler
-
-    from soundnet_kd.transfer.linear_svm import fit_path
-
-    features = features.astype(np.float64)
-    scaler = StandardScaler().fit(features[~tested])
-    unheard = scaler.transform(features[tested])
-    path = fit_path(scaler.transform(features[~tested]), labels[~tested], Cs)
-    return {svm.C: (svm.predict(unheard), svm.converged_) for svm in path}

@@ -1,6 +1,7 @@
 """Which clips are tested together."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,26 @@ NO_FOLD = 0
 MOST_FOLDS = 5
 
 
-def folds_or_stratified(
-    folds: NDArray[np.int64], labels: NDArray[np.int64], seed: int
+def usable_folds(
+    own: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    seed: int,
+    count: int | None = None,
+    groups: Sequence[str] | None = None,
 ) -> tuple[NDArray[np.int64], str]:
-    """Keep a data set's own folds, or make some where it has none.
+    """Keep a data set's own folds, or make some where it has none or others are wanted.
 
     Parameters
     ----------
-    folds : (clips,) int
+    own : (clips,) int
         From 1; all 0 where there are none.
     labels : (clips,) int
         -1 where unlabeled.
     seed : int
+    count : int, optional
+        Make so many folds, whether the data set has some or not.
+    groups : sequence of str, optional
+        Source recording of each clip; its clips stay in one fold.
 
     Returns
     -------
@@ -34,17 +43,24 @@ def folds_or_stratified(
     ------
     FormatError
         If some labelled clips have a fold and others do not.
+    SettingsError
+        If `count` is below 2, or folds cannot be made.
     """
-    without = int((folds[labels >= 0] == NO_FOLD).sum())
-    if without == 0:
-        return folds, "the folds of the data set"
-    if without < (labels >= 0).sum():
+    without = int((own[labels >= 0] == NO_FOLD).sum())
+    if count is None and without == 0:
+        return own, "the folds of the data set"
+    if count is None and without < (labels >= 0).sum():
         raise FormatError(f"{without} labelled clips have no fold but others do; give every clip a fold, or none")
-    made = stratified_folds(labels, seed)
-    return made, f"{made.max()} folds, drawn class by class with seed {seed}"
+    if count is not None and count < 2:
+        raise SettingsError(f"folds is {count}; at least two are needed, to test on one and train on the others")
+    made = stratified_folds(labels, seed, count or MOST_FOLDS, groups)
+    together = "" if groups is None else ", clips of one source together"
+    return made, f"{made.max()} folds, drawn class by class{together} with seed {seed}"
 
 
-def stratified_folds(labels: NDArray[np.int64], seed: int, most: int = MOST_FOLDS) -> NDArray[np.int64]:
+def stratified_folds(
+    labels: NDArray[np.int64], seed: int, most: int = MOST_FOLDS, groups: Sequence[str] | None = None
+) -> NDArray[np.int64]:
     """Deal the clips of every class out to folds, evenly and at random.
 
     Parameters
@@ -54,7 +70,9 @@ def stratified_folds(labels: NDArray[np.int64], seed: int, most: int = MOST_FOLD
     seed : int
         The same seed gives the same folds.
     most : int
-        Number of folds; fewer, but at least 2, where the smallest class has fewer clips.
+        Number of folds; fewer, but at least 2, where the smallest class has fewer clips, or groups.
+    groups : sequence of str, optional
+        Clips of one group are not parted; folds are then as even as that allows.
 
     Returns
     -------
@@ -63,20 +81,28 @@ def stratified_folds(labels: NDArray[np.int64], seed: int, most: int = MOST_FOLD
     Raises
     ------
     SettingsError
-        If no class has two clips.
+        If no class has two clips, or all clips are of one group.
     """
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     labelled = np.flatnonzero(labels >= 0)
-    sizes = np.unique(labels[labelled], return_counts=True)[1]
-    if not len(sizes) or sizes.max() < 2:
-        raise SettingsError("no class has two clips, so none can be tested after training; add sounds")
-    count = max(2, min(most, int(sizes.min())))
+    truth = labels[labelled]
+    if groups is None:
+        what, splitter, sources = "clips", StratifiedKFold, labelled
+    else:
+        what, splitter = "sources", StratifiedGroupKFold
+        sources = np.unique(np.asarray(groups)[labelled], return_inverse=True)[1]
+    sizes = [len(np.unique(sources[truth == label])) for label in np.unique(truth)]
+    if not sizes or max(sizes) < 2:
+        raise SettingsError(f"no class has two {what}, so none can be tested after training; add sounds")
+    count = max(2, min(most, min(sizes)))
+    splits = splitter(count, shuffle=True, random_state=seed).split(
+        labelled, truth, None if groups is None else sources
+    )
     folds = np.full(len(labels), NO_FOLD, dtype=np.int64)
     with warnings.catch_warnings():
         # A class with a single clip is in one fold only, which cross-validation allows.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        splits = StratifiedKFold(count, shuffle=True, random_state=seed).split(labelled, labels[labelled])
         for fold, (_, tested) in enumerate(splits, start=1):
             folds[labelled[tested]] = fold
     return folds

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.analysis import evaluate, neurons, project
+from soundnet_kd.analysis.categories import ESC50_CLASSES
 from soundnet_kd.errors import RunConflictError, SettingsError
 from tests.analysis.caches import write_cache
 
@@ -48,7 +49,9 @@ def test_evaluate_writes_results_tables_and_figures(cache: Path, tmp_path: Path)
     pool5 = content["results"][1]
     assert (pool5["layer"], pool5["channels"], pool5["accuracy"], pool5["left_out"]) == ("pool5", 4, 1.0, 1)
     assert pool5["confusion"] == [[10, 0, 0], [0, 10, 0], [0, 0, 10]]
-    assert set(pool5["accuracy_by_C"]) == {"0.0001", "0.001", "0.01", "0.1", "1.0", "10.0"}
+    assert (pool5["protocol"], pool5["selection"]) == ("notebook", "same folds")
+    assert [setting["C"] for setting in pool5["grid"]] == [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
+    assert len(pool5["chosen"]) == 2
 
     table = rows_of(out / "accuracy.csv")
     assert [row["layer"] for row in table] == ["conv1", "pool5"]
@@ -63,9 +66,39 @@ def test_evaluate_writes_results_tables_and_figures(cache: Path, tmp_path: Path)
     }
     assert predictions[30]["pool5"] == ""
 
-    for figure in ("accuracy_by_layer.png", "confusion_pool5.png"):
+    for figure in ("accuracy_by_layer.png", "confusion_pool5.png", "classes_pool5.png"):
         assert (out / figure).read_bytes().startswith(PNG)
-    assert "pool5 is best with 100.0%" in str(result).splitlines()[-1]
+    # No class is taken for another one by the best layer, and only ESC-50 has categories.
+    assert not list(out.glob("confused_pairs_*.png"))
+    assert not list(out.glob("categories*"))
+    lines = str(result).splitlines()
+    assert lines[0].split() == ["layer", "features", "accuracy", "std", "fold", "1", "fold", "2", "chosen"]
+    assert lines[2].split()[:6] == ["pool5", "4", "100.0%", "0.0%", "100.0%", "100.0%"]
+    assert "pool5 is best with 100.0%" in lines[-1]
+
+
+def test_evaluate_scores_every_class_of_every_layer(cache: Path, tmp_path: Path) -> None:
+    """The tables say what the predictions, counted by hand, say."""
+    out = tmp_path / "results"
+    evaluate(cache, out)
+    answers = [(row["label"], row["conv1"]) for row in rows_of(out / "predictions.csv") if row["label"]]
+    classes = rows_of(out / "classes.csv")
+    assert [(row["layer"], row["class"]) for row in classes] == [
+        (layer, name) for layer in ("conv1", "pool5") for name in NAMES
+    ]
+    for row in classes[:3]:
+        right = answers.count((row["class"], row["class"]))
+        given = sum(answer == row["class"] for _, answer in answers)
+        assert (row["clips"], row["recall"]) == ("10", f"{right / 10:.4f}")
+        assert row["precision"] == (f"{right / given:.4f}" if given else "")
+        assert row["f1"] == f"{2 * right / (10 + given):.4f}"
+    assert {row["f1"] for row in classes[3:]} == {"1.0000"}
+    pairs = rows_of(out / "confused_pairs.csv")
+    assert {row["layer"] for row in pairs} == {"conv1"}
+    for row in pairs:
+        assert int(row["first as second"]) == answers.count((row["first"], row["second"]))
+        assert int(row["second as first"]) == answers.count((row["second"], row["first"]))
+    assert sum(int(row["mistakes"]) for row in pairs) == sum(label != answer for label, answer in answers)
 
 
 def test_evaluate_draws_folds_where_there_are_none(tmp_path: Path) -> None:
@@ -87,31 +120,66 @@ def test_an_unknown_layer_names_the_nearest_one(command: type, cache: Path, tmp_
 
 def test_neurons_writes_a_row_for_each_neuron(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "neurons"
-    result = neurons(cache, out, percentile=80, top_clips=2)
+    result = neurons(cache, out, percentile=80, top_clips=2, neuron=3)
     table = rows_of(out / "neurons.csv")
     assert [(row["layer"], row["neuron"]) for row in table] == [
         (layer, str(neuron)) for layer in ("conv1", "pool5") for neuron in range(4)
     ]
     assert [row["best class"] for row in table[4:7]] == list(NAMES)
     assert {row["best share"] for row in table[4:7]} == {"1.0000"}
+    assert {row["above chance"] for row in table[4:7]} == {"yes"}
     assert int(table[4]["top clip 1"].removeprefix("clip-")) < 10
-    for figure in ("best_share_by_layer.png", "neurons_conv1.png", "neurons_pool5.png"):
-        assert (out / figure).read_bytes().startswith(PNG)
+    layers = rows_of(out / "layers.csv")
+    assert [(row["layer"], row["neurons"]) for row in layers] == [("conv1", "4"), ("pool5", "4")]
+    assert (layers[1]["above 30 %"], layers[1]["classes best for more than 5"]) == ("4", "0")
+    for figure in ("neurons_conv1", "best_share_pool5", "selective_pool5", "neuron_pool5_3", "best_share_by_layer"):
+        assert (out / f"{figure}.png").read_bytes().startswith(PNG)
+        assert (out / f"{figure}.svg").read_text(encoding="utf-8").startswith("<?xml")
+    assert not (out / "best_classes_pool5.png").exists()
     assert str(result).splitlines()[-1] == f"wrote {out}: 8 neurons of 2 layers"
+
+
+def test_a_neuron_that_a_layer_lacks_is_refused(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no neuron 4 in conv1, which has 4 \(0 to 3\)"):
+        neurons(cache, tmp_path / "neurons", neuron=4)
+    assert not (tmp_path / "neurons").exists()
 
 
 @pytest.mark.slow
 def test_project_writes_maps_and_how_far_to_trust_them(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "maps"
-    project(cache, out, layers=["pool5"], supervised=True)
+    confusion = [[10, 0, 0], [4, 6, 0], [9, 0, 1]]
+    results = {"classes": NAMES, "best_layer": "pool5", "results": [{"layer": "pool5", "confusion": confusion}]}
+    (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    told = project(cache, out, layers=["pool5"], supervised=True, results=tmp_path)
     table = rows_of(out / "map_pool5.csv")
     assert len(table) == 31
     assert (table[15]["id"], table[15]["label"], table[30]["label"]) == ("clip-15", "dog_bark", "")
     content = json.loads((out / "maps.json").read_text(encoding="utf-8"))
     assert content["source"]["supervised"] is True
+    assert content["source"]["results"] == ["rain", "cat"]
     assert "knowing the labels" in content["note"]
-    assert content["maps"][0]["knn_accuracy_features"] == 1.0
-    assert (out / "map_pool5.png").read_bytes().startswith(PNG)
+    (found,) = content["maps"]
+    assert found["knn_accuracy_features"] == 1.0
+    assert found["silhouette_features"] > 0.9
+    assert found["held_out"] == {"clips": 15, "knn_accuracy_features": 1.0, "knn_accuracy_map": 1.0}
+    for figure in ("map_pool5", "map_pool5_extremes"):
+        assert (out / f"{figure}.png").read_bytes().startswith(PNG)
+        assert (out / f"{figure}.svg").read_text(encoding="utf-8").startswith("<?xml")
+    assert "clip-15" in (out / "map_pool5.html").read_text(encoding="utf-8")
+    assert (out / "plotly.min.js").is_file()
+    assert "of 15 clips that a map is drawn without, 100.0% are right" in str(told)
+
+
+@pytest.mark.slow
+def test_project_draws_the_categories_of_esc50_and_repeats_itself(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).random((100, 4)).astype(np.float32)
+    esc50 = write_cache(tmp_path / "features.h5", {"pool5": features}, np.arange(100) % 50, [0] * 100, ESC50_CLASSES)
+    for name in ("first", "second"):
+        project(esc50, tmp_path / name)
+    assert (tmp_path / "first" / "map_pool5_categories.png").read_bytes().startswith(PNG)
+    for file in (tmp_path / "first").iterdir():
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes(), file.name
 
 
 @pytest.mark.parametrize(

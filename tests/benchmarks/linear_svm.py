@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from soundnet_kd.transfer import cross_validate
-from soundnet_kd.transfer.cross_validation import DECADES
+from soundnet_kd.transfer.heads import DECADES
 
 FOLDS = np.repeat(np.arange(1, 6), 400)
 
@@ -47,7 +47,7 @@ def scikit_learn(X: NDArray[np.float64], y: NDArray[np.int64]) -> list[float]:
 def main() -> None:
     X, y = features()
     start = time.perf_counter()
-    ours = list(cross_validate(X, y, FOLDS, workers=1).accuracy_by_C.values())
+    ours = list(cross_validate(X, y, FOLDS, workers=1).grid_accuracy)
     middle = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

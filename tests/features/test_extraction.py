@@ -1,5 +1,6 @@
 """Features of real sound files through a real network, and a cache that survives anything."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.features import listening, writing
 from soundnet_kd.features.pooling import Pooling
+from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
 from soundnet_kd.storage import locked
@@ -70,7 +72,7 @@ def test_rows_are_the_manifests(cached: Path) -> None:
         assert {layer: features.shape for layer, features in cache.items()} == {
             "conv1": (7, 16), "pool1": (7, 16), "pool2": (7, 32), "conv5": (7, 256), "pool5": (7, 256), "conv8": (7, 5),
         }  # fmt: skip
-    table = cached.with_suffix(".failures.csv").read_text().splitlines()
+    table = cached.with_name("features.h5.failures.csv").read_text().splitlines()
     assert table[0] == "file,reason"
     assert table[1].startswith("rain/broken.wav,")
 
@@ -127,6 +129,8 @@ def test_the_same_again_does_nothing(cached: Path, sounds: Path, student: Path) 
     assert cached.stat().st_mtime_ns == before
     assert result.clips == 7
     assert list(result.failures) == ["rain/broken.wav"]
+    assert str(result).startswith(f"there was already {cached}: 6 layers of 7 sounds, 1 skipped")
+    assert str(result).endswith("; remove it to try them again")
 
 
 def test_two_runs_at_once_are_refused_and_what_a_killed_one_left_is_removed(sounds: Path, tmp_path: Path) -> None:
@@ -296,6 +300,33 @@ def test_what_a_table_says_is_carried_to_pandas(sounds: Path, tmp_path: Path) ->
     table.write_text(table.read_text().replace("Rome", "Bari"))
     with pytest.raises(RunConflictError, match=r"sounds\.sha256"):
         extract(table, _student(least_samples=1), tmp_path / "out.h5", layers=["conv5"], device="cpu")
+
+
+def test_a_name_that_is_not_utf_8_is_told_in_another_way(tmp_path: Path) -> None:
+    folder = tmp_path / "sounds" / os.fsdecode(b"caf\xe9")
+    write_audio(folder / "a.wav", np.full(RATE, 0.1, np.float32), RATE)
+    (folder / os.fsdecode(b"\xff.wav")).write_bytes(b"broken")
+    result = extract(tmp_path / "sounds", _student(least_samples=1), tmp_path / "out.h5", "conv2", device="cpu")
+    assert list(result.failures) == ["caf\\xe9/\\xff.wav"]
+    with FeatureCache(tmp_path / "out.h5") as cache:
+        assert cache.ids == ("caf\\xe9/a.wav",)
+        assert cache.class_names == ("caf\\xe9",)
+        assert cache.layers == ("conv2",)
+
+
+def test_outputs_that_cannot_be_written_and_sounds_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="cannot be a folder, since a file is in its way; choose another --out"):
+        extract(Manifest((Clip("a", tmp_path / "a"),)), _student(1), tmp_path / "file" / "out.h5")
+    with pytest.raises(MediaError, match="there are no sounds"):
+        extract(Manifest(()), _student(1), tmp_path / "out.h5")
+
+
+def test_long_sounds_make_smaller_batches() -> None:
+    sounds = [(number, np.zeros(1_300_000, np.float32)) for number in range(7)]
+    assert [list(batch) for batch in batches_of_equal_length(sounds, 8, 2_000_000)] == [[0, 1, 2, 3], [4, 5, 6]]
+    short = [(number, np.zeros(100, np.float32)) for number in range(10)]
+    assert [len(batch) for batch in batches_of_equal_length(short, 8, 2_000_000)] == [8, 2]
 
 
 def test_several_files_and_lists(sounds: Path, tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def test_every_way_to_name_or_give_sounds(sounds: list[str]) -> None:
     for given in (
         np.array(sounds),
         np.array(sounds)[:, None],
+        [[path] for path in sounds],
+        np.array([*waveforms, None], dtype=object)[:-1],
         pandas.DataFrame({"path": sounds}),
         [Path(path) for path in sounds],
         waveforms,
@@ -114,6 +116,14 @@ def test_wrong_input_is_named(sounds: list[str], tmp_path: Path) -> None:
         SoundNetFeatures(small_student(), pooling="median").fit(sounds)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="did you mean 'pool5'"):
         SoundNetFeatures(small_student(), layer="pool6").fit(sounds)
+    with pytest.raises(SettingsError, match="row 1 is no path"):
+        SoundNetFeatures(small_student()).fit([sounds[0], np.zeros(9)])  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="batch_size is 0"):
+        SoundNetFeatures(small_student(), batch_size=0).fit(sounds)
+    with pytest.raises(SettingsError, match="int32, whose full scale is unknown"):
+        SoundNetFeatures(small_student(), layer="conv1").fit_transform([np.full(RATE, 2**20, np.int32)])
+    with pytest.raises(MediaError, match="NaN or infinite"):
+        SoundNetFeatures(small_student(), layer="conv1").fit_transform([np.full(RATE, np.nan)])
     (tmp_path / "broken.wav").write_text("")
     with pytest.raises(MediaError, match=r"broken\.wav is empty"):
         SoundNetFeatures(small_student(), layer="conv1").fit_transform([str(tmp_path / "broken.wav")])

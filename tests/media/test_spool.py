@@ -1,7 +1,11 @@
 """Decoding to disk in processes: in order, and a file that kills or fails its decoder costs itself only."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +22,9 @@ def upper(source: Path, file: Path, threads: int) -> None:
     text = source.read_text()
     if text == "die":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if text == "hang":
+        file.write_text(str(os.getpid()))
+        time.sleep(3600)
     if text == "refuse":
         raise MediaError(f"{source.name} is refused")
     if text == "break":
@@ -45,6 +52,85 @@ def test_order_is_kept_and_a_decoder_that_dies_takes_one_file_with_it(sources: l
     assert str(found[3][1]) == "3.txt is refused"
     assert isinstance(found[5][1], MediaError)
     assert not spool.exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_many_deaths_cost_the_files_that_they_were_at(tmp_path: Path, workers: int) -> None:
+    sources = [tmp_path / f"{number}.txt" for number in range(24)]
+    for number, source in enumerate(sources):
+        source.write_text("a" if number % 3 else "die")
+    with spooled(upper, sources, tmp_path / "spool", workers) as files:
+        found = [(source, isinstance(file, MediaError)) for source, file in files]
+    assert found == [(source, number % 3 == 0) for number, source in enumerate(sources)]
+
+
+def test_an_idle_process_that_is_killed_costs_nothing(tmp_path: Path) -> None:
+    sources = [tmp_path / f"{number}.txt" for number in range(40)]
+    for source in sources:
+        source.write_text("a")
+    before = set(multiprocessing.active_children())
+    with spooled(upper, sources, tmp_path / "spool", workers=2) as files:
+        for number, (_, file) in enumerate(files):
+            assert isinstance(file, Path), file
+            if number == 20:
+                time.sleep(0.5)
+                for child in set(multiprocessing.active_children()) - before:
+                    os.kill(child.pid or 0, signal.SIGKILL)
+                    break
+    assert number == 39
+
+
+def test_a_full_disk_is_not_the_fault_of_a_sound(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    write_audio(tmp_path / "noise.wav", np.full(RATE, 0.1, np.float32), RATE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="requested and"):
+            SoundStore(RATE, "first")(tmp_path / "noise.wav", tmp_path / "decoded")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_a_script_without_a_guard_may_decode_in_processes(tmp_path: Path, from_stdin: bool) -> None:
+    write_audio(tmp_path / "noise.wav", np.full(RATE, 0.1, np.float32), RATE)
+    script = (
+        "from pathlib import Path\n"
+        "from soundnet_kd.media import SoundStore, spooled\n"
+        "print('once')\n"
+        "with spooled(SoundStore(None, 'first'), [Path('noise.wav')], Path('spool'), workers=1) as files:\n"
+        "    print([file.stat().st_size for _, file in files])\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable] if from_stdin else [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, input=script, capture_output=True, text=True, check=False)
+    assert done.stdout == f"once\n[{4 * RATE}]\n", done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
+    (tmp_path / "hang.txt").write_text("hang")
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom soundnet_kd.media import spooled\n"
+        "from tests.media.test_spool import upper\n"
+        f"with spooled(upper, [Path({str(tmp_path / 'hang.txt')!r})], Path({str(tmp_path / 'spool')!r}), 1) as files:\n"
+        "    next(files)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    pid_file = tmp_path / "spool" / "0"
+    deadline = time.monotonic() + 60
+    while not (pid_file.exists() and pid_file.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = int(pid_file.read_text())
+    process.kill()
+    process.wait()
+    while Path(f"/proc/{worker}").exists() and "Z" not in Path(f"/proc/{worker}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline, "the process that decodes outlived the run"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,51 +1,105 @@
 """Two evaluations side by side, worked out by hand."""
 
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.storage import write_json
+from soundnet_kd.storage import write_csv, write_json
 from soundnet_kd.transfer import compare
+
+LABELS = "aaaabbbb"
 
 
 def write_results(
-    folder: Path, accuracy: dict[str, float], classes: tuple[str, ...] = ("a", "b"), protocol: str = "notebook"
+    folder: Path,
+    answers: Mapping[str, str],
+    labels: str = LABELS,
+    groups: Sequence[str] | None = None,
+    protocol: str = "notebook",
+    first_id: int = 0,
 ) -> Path:
-    results = [{"layer": layer, "accuracy": value, "protocol": protocol} for layer, value in accuracy.items()]
-    source = {"identity": {"sounds": {"count": 4, "sha256": "a"}}}
-    write_json(folder / "results.json", {"classes": classes, "source": source, "results": results})
+    """Write an evaluation of eight clips; each letter of `answers` and `labels` is the class of a clip."""
+    results = [
+        {"layer": layer, "protocol": protocol, "head": "linear_svm", "selection": "same folds"} for layer in answers
+    ]
+    write_json(folder / "results.json", {"classes": sorted(set(labels)), "results": results})
+    ids = [f"clip-{first_id + number}" for number in range(len(labels))]
+    columns = [ids, [1] * len(ids), labels, *([] if groups is None else [groups]), *answers.values()]
+    header = ["id", "fold", "label", *([] if groups is None else ["group"]), *answers]
+    unlabelled = ("unlabelled", 0, *[""] * (len(header) - 2))
+    write_csv(folder / "predictions.csv", header, [*zip(*columns, strict=True), unlabelled])
     return folder
 
 
-def test_layers_that_both_have_are_compared(tmp_path: Path) -> None:
-    before = write_results(tmp_path / "before", {"conv1": 0.25, "conv5": 0.5, "pool5": 0.125})
-    after = write_results(tmp_path / "after", {"conv5": 0.75, "pool5": 0.875})
+def test_layers_that_both_have_and_the_best_of_each_are_compared(tmp_path: Path) -> None:
+    before = write_results(tmp_path / "before", {"conv1": "aaaabbba", "conv5": "aaaaaaaa", "pool5": "abbbaaaa"})
+    after = write_results(tmp_path / "after", {"conv5": "aaaabbaa", "pool5": "aaaabbbb"}, protocol="power")
     comparison = compare(after, before, tmp_path / "table.csv", ["untrained", "distilled"])
-    assert comparison.rows == (("conv5", 0.5, 0.75), ("pool5", 0.125, 0.875))
-    assert comparison.best == (0.5, 0.875)
-    assert (tmp_path / "table.csv").read_text().split() == [
-        "layer,untrained,distilled", "conv5,0.5000,0.7500", "pool5,0.1250,0.8750",
-    ]  # fmt: skip
-    assert str(comparison).splitlines()[:4] == [
-        "layer   untrained distilled     gain",
-        "conv5       50.0%     75.0%    +25.0",
-        "pool5       12.5%     87.5%    +75.0",
-        "best        50.0%     87.5%    +37.5",
+    assert [(row.name, row.accuracy) for row in comparison.rows] == [
+        ("conv5", (0.5, 0.75)),
+        ("pool5", (0.125, 1.0)),
+        ("conv1:pool5", (0.875, 1.0)),
     ]
+    # Seven clips only the second has right: 2 of 2^7 ways to fall are as uneven.
+    assert (comparison.rows[1].test.only_first, comparison.rows[1].test.only_second) == (0, 7)
+    assert comparison.rows[1].test.p_value == pytest.approx(2 / 128)
+    with (tmp_path / "table.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["layer"] for row in rows] == ["conv5", "pool5", "conv1:pool5"]
+    assert (rows[0]["untrained"], rows[0]["distilled"], rows[0]["gain"]) == ("0.5000", "0.7500", "0.2500")
+    assert (rows[1]["only untrained"], rows[1]["only distilled"], rows[1]["p"]) == ("0", "7", "0.01562")
+    assert rows[0]["protocol of untrained"] == "notebook, linear_svm, settings chosen: same folds"
+    assert rows[0]["protocol of distilled"] == "power, linear_svm, settings chosen: same folds"
+    lines = str(comparison).splitlines()
+    assert lines[0].startswith("layer       untrained distilled     gain   95 % interval        p")
+    assert lines[1].startswith("conv5           50.0%     75.0%    +25.0")
+    assert lines[4] == "untrained: notebook, linear_svm, settings chosen: same folds"
+    assert lines[-1].endswith("3 comparisons on 8 clips")
+
+
+def test_any_layer_is_compared_with_any_other(tmp_path: Path) -> None:
+    before = write_results(tmp_path / "before", {"conv1": "aaaabbba"})
+    after = write_results(tmp_path / "after", {"conv5": "aaaabbaa", "conv5+pool5": LABELS})
+    found = compare(after, before, tmp_path / "table.csv", layers=["conv1:conv5", "conv1:conv5+pool5"])
+    assert [row.accuracy for row in found.rows] == [(0.875, 0.75), (0.875, 1.0)]
+    with pytest.raises(SettingsError, match=r"before has no layer 'conv5', did you mean 'conv1'\?"):
+        compare(after, before, tmp_path / "table.csv", layers=["conv5"])
+
+
+def test_clips_of_one_recording_are_resampled_together(tmp_path: Path) -> None:
+    """Of two recordings one is won and one is not: only 0, 1/2 and 1 can be drawn."""
+    before = write_results(tmp_path / "before", {"pool5": "bbbbbbbb"})
+    after = write_results(tmp_path / "after", {"pool5": LABELS}, groups=["one"] * 4 + ["two"] * 4)
+    grouped = compare(after, before, tmp_path / "table.csv")
+    assert grouped.groups == 2
+    assert grouped.rows[0].interval == (0, 1)
+    assert "bootstrap over the 2 source recordings" in str(grouped)
+    alone = compare(write_results(tmp_path / "alone", {"pool5": LABELS}), before, tmp_path / "table.csv")
+    assert alone.groups is None
+    # Of Binomial(8, 1/2) 2.5 % lie below 1 and 97.5 % below 7 (0.4 % are 0, 3.5 % at most 1).
+    assert alone.rows[0].interval == (1 / 8, 7 / 8)
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
-    before = write_results(tmp_path / "before", {"conv1": 0.25})
-    with pytest.raises(SettingsError, match="no layer in common"):
-        compare(write_results(tmp_path / "a", {"conv2": 0.5}), before, tmp_path / "t.csv")
+    before = write_results(tmp_path / "before", {"conv1": LABELS})
     with pytest.raises(SettingsError, match="their classes differ"):
-        compare(write_results(tmp_path / "b", {"conv1": 0.5}, classes=("a", "c")), before, tmp_path / "t.csv")
-    with pytest.raises(SettingsError, match="their protocol differ"):
-        compare(write_results(tmp_path / "c", {"conv1": 0.5}, protocol="power"), before, tmp_path / "t.csv")
-    with pytest.raises(SettingsError, match=r"there is no .*none; make it with"):
+        compare(write_results(tmp_path / "b", {"conv1": LABELS}, labels="aaaacccc"), before, tmp_path / "t.csv")
+    with pytest.raises(SettingsError, match="2 clips were tested in one of them only, such as clip-0"):
+        compare(write_results(tmp_path / "c", {"conv1": LABELS}, first_id=1), before, tmp_path / "t.csv")
+    with pytest.raises(SettingsError, match=r"1 clips have another label, such as clip-3 \(a, b\)"):
+        compare(write_results(tmp_path / "d", {"conv1": LABELS}, labels="aaabbbbb"), before, tmp_path / "t.csv")
+    with pytest.raises(SettingsError, match="names are two"):
+        compare(before, before, tmp_path / "t.csv", names=["one"])
+    with pytest.raises(SettingsError, match=r"there is no .*none.results\.json; make it with"):
         compare(tmp_path / "none", before, tmp_path / "t.csv")
-    write_json(tmp_path / "d" / "results.json", {"x": 1})
-    with pytest.raises(FormatError, match="'classes' is missing"):
-        compare(tmp_path / "d", before, tmp_path / "t.csv")
+    (before / "predictions.csv").rename(tmp_path / "predictions.csv")
+    with pytest.raises(SettingsError, match=r"there is no .*predictions.csv; make it with"):
+        compare(before, before, tmp_path / "t.csv")
+    (tmp_path / "predictions.csv").rename(before / "predictions.csv")
+    write_json(before / "results.json", {"x": 1})
+    with pytest.raises(FormatError, match="'results' is missing"):
+        compare(before, before, tmp_path / "t.csv")
     assert not (tmp_path / "t.csv").exists()

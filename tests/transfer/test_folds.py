@@ -3,7 +3,7 @@ import pytest
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import stratified_folds
-from soundnet_kd.transfer.folds import folds_or_stratified
+from soundnet_kd.transfer.folds import usable_folds
 
 LABELS = np.repeat([0, 1, -1], [10, 20, 3])
 
@@ -33,11 +33,26 @@ def test_classes_of_one_clip_cannot_be_dealt_out() -> None:
 
 def test_the_data_sets_own_folds_are_kept() -> None:
     own = np.array([1, 2, 0])
-    folds, origin = folds_or_stratified(own, np.array([0, 1, -1]), seed=0)
+    folds, origin = usable_folds(own, np.array([0, 1, -1]), seed=0)
     assert folds.tolist() == [1, 2, 0]
     assert origin == "the folds of the data set"
 
 
 def test_folds_of_some_clips_only_are_refused() -> None:
     with pytest.raises(FormatError, match="1 labelled clips have no fold"):
-        folds_or_stratified(np.array([1, 2, 0]), np.array([0, 1, 1]), seed=0)
+        usable_folds(np.array([1, 2, 0]), np.array([0, 1, 1]), seed=0)
+
+
+def test_other_folds_may_be_made_and_keep_the_clips_of_a_source_together() -> None:
+    labels = np.repeat([0, 1, 2, -1], [12, 12, 12, 4])
+    groups = [f"recording {index // 2}" for index in range(40)]
+    own = np.tile([1, 2], 20)
+    folds, origin = usable_folds(own, labels, seed=0, count=3, groups=groups)
+    assert origin == "3 folds, drawn class by class, clips of one source together with seed 0"
+    assert set(folds[labels >= 0]) == {1, 2, 3}
+    assert (folds[0:36:2] == folds[1:36:2]).all()
+    assert [np.bincount(folds[labels == label]).tolist() for label in range(3)] == [[0, 4, 4, 4]] * 3
+    with pytest.raises(SettingsError, match="folds is 1"):
+        usable_folds(own, labels, seed=0, count=1)
+    with pytest.raises(SettingsError, match="no class has two sources"):
+        usable_folds(own, labels, seed=0, count=2, groups=[f"{label}" for label in labels])

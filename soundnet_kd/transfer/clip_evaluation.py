@@ -1,0 +1,114 @@
+"""What is known of the clips of a data set, and what a classifier answered: in the form that all evaluations have."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.data import Manifest
+from soundnet_kd.media import StoredSound
+from soundnet_kd.transfer.clip_folds import LabelledSounds
+from soundnet_kd.transfer.cross_validation import CrossValidation
+from soundnet_kd.transfer.fitting import UNTESTED
+from soundnet_kd.transfer.folds import usable_folds
+from soundnet_kd.transfer.heads import Setting
+from soundnet_kd.transfer.layers import SOURCE_COLUMN, Evaluation
+
+
+class ClipTable:
+    """The clips of a data set that could be read, with labels and folds.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    sounds : mapping from id to StoredSound
+        Of the clips that could be read.
+    seed : int
+        Draws folds where there are none, by source recording where it is known.
+
+    Raises
+    ------
+    FormatError
+        If some labelled clips have a fold and others do not.
+    SettingsError
+        If folds cannot be made, or there is too little to learn without one of them.
+    """
+
+    def __init__(self, manifest: Manifest, sounds: Mapping[str, StoredSound], seed: int) -> None:
+        clips = [clip for clip in manifest.clips if clip.id in sounds]
+        self.class_names = manifest.class_names
+        self.ids = tuple(clip.id for clip in clips)
+        self.labels = np.array([clip.label for clip in clips], dtype=np.int64)
+        self.groups: tuple[str, ...] | None = None
+        if SOURCE_COLUMN in manifest.columns:
+            column = manifest.columns.index(SOURCE_COLUMN)
+            self.groups = tuple(clip.carried[column] for clip in clips)
+        own = np.array([clip.fold for clip in clips], dtype=np.int64)
+        self.folds, self.origin = usable_folds(own, self.labels, seed, groups=self.groups)
+        self._labelled = np.flatnonzero(self.labels >= 0)
+        self.labelled = LabelledSounds(
+            [sounds[self.ids[place]] for place in self._labelled],
+            self.labels[self._labelled],
+            self.folds[self._labelled],
+        )
+        self.labelled.require_usable_folds()
+
+    def evaluation(
+        self,
+        protocol: str,
+        layer: str,
+        channels: int,
+        setting: Setting,
+        answers: Mapping[int, NDArray[np.int64]],
+        source: Mapping[str, Any],
+    ) -> Evaluation:
+        """Count how many answers are right.
+
+        Parameters
+        ----------
+        protocol, layer : str
+        channels : int
+            Of the layer.
+        setting : mapping from name to number
+            How all folds were trained.
+        answers : mapping from fold to (tested clips,) int64
+        source : mapping
+            What made them.
+        """
+        clips, names = self.labelled, self.labelled.fold_names
+        predicted = np.full(len(clips.labels), UNTESTED, dtype=np.int64)
+        for fold in names:
+            predicted[clips.folds == fold] = answers[fold]
+        right = predicted == clips.labels
+        fold_accuracy = tuple(float(right[clips.folds == fold].mean()) for fold in names)
+        confusion = np.zeros((len(self.class_names), len(self.class_names)), dtype=np.int64)
+        np.add.at(confusion, (clips.labels, predicted), 1)
+        predictions = np.full(len(self.ids), UNTESTED, dtype=np.int64)
+        predictions[self._labelled] = predicted
+        result = CrossValidation(
+            protocol=protocol,
+            head="linear layer",
+            selection="fixed",
+            accuracy=float(np.mean(fold_accuracy)),
+            folds=names,
+            fold_accuracy=fold_accuracy,
+            chosen=(setting,) * len(names),
+            grid=(setting,),
+            grid_accuracy=(float(np.mean(fold_accuracy)),),
+            confusion=confusion,
+            predictions=predictions,
+            classes=self.class_names,
+            left_out=len(self.ids) - len(clips.labels),
+            unconverged=(),
+        )
+        return Evaluation(
+            results={layer: result},
+            channels={layer: channels},
+            classes=self.class_names,
+            ids=self.ids,
+            labels=self.labels,
+            folds=self.folds,
+            groups=self.groups,
+            source={**source, "folds": self.origin},
+        )

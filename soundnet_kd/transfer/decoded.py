@@ -1,0 +1,59 @@
+"""Sounds that are heard many times: each is decoded once."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import joblib
+from tqdm import tqdm
+
+from soundnet_kd.data import Manifest
+from soundnet_kd.errors import MediaError
+from soundnet_kd.media import SoundStore, StoredSound, spooled
+from soundnet_kd.storage import read_json, write_json
+
+SOUNDS_WORTH_A_WORKER = 64
+"""A process takes a second or two to start, in which this one decodes more than that."""
+SPOOL = ".decoding"
+FAILURES = "failures.json"
+
+
+def decoded(manifest: Manifest, store: SoundStore, folder: Path) -> tuple[Mapping[str, StoredSound], Mapping[str, str]]:
+    """Decode the sounds of a data set into a folder, where they stay.
+
+    Stopped and started again, it decodes only what is missing.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    store : SoundStore
+        How they are decoded; the same for a folder each time.
+    folder : Path
+        5 s at 22 050 Hz take 0.44 MB there.
+
+    Returns
+    -------
+    sounds : mapping from id to StoredSound
+        Of all that could be read.
+    failures : mapping from id to str
+        Why the others could not.
+    """
+    places = {clip.id: folder / f"{hashlib.sha256(clip.id.encode()).hexdigest()[:32]}.f32" for clip in manifest.clips}
+    done = folder / FAILURES
+    if not done.is_file():
+        missing = [clip for clip in manifest.clips if not places[clip.id].is_file()]
+        failures: dict[str, str] = {}
+        workers = min(joblib.cpu_count(), len(missing) // SOUNDS_WORTH_A_WORKER)
+        with spooled(store, (clip.path for clip in missing), folder / SPOOL, workers) as files:
+            progress = tqdm(
+                files, desc="decode", unit="sound", total=len(manifest), initial=len(manifest) - len(missing)
+            )
+            for clip, (_, file) in zip(missing, progress, strict=True):
+                if isinstance(file, MediaError):
+                    failures[clip.id] = str(file)
+                    progress.set_postfix(skipped=len(failures))
+                else:
+                    file.replace(places[clip.id])
+        write_json(done, failures)
+    failures = read_json(done)
+    return {name: StoredSound(place) for name, place in places.items() if name not in failures}, failures

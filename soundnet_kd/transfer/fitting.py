@@ -1,0 +1,115 @@
+"""The classifiers of a cross-validation, trained several at a time."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
+
+from soundnet_kd.transfer.heads import HEADS, Setting
+from soundnet_kd.transfer.protocols import Protocol
+
+UNTESTED = -1
+"""Stands for the class of a clip that was not tested."""
+
+
+class FoldFits:
+    """Train without some folds, and answer for their clips.
+
+    Parameters
+    ----------
+    plan : Protocol
+    rows : (rows, channels) float64
+    owners : (rows,) int
+        The clip that each row is of.
+    labels : (clips,) int
+        -1 for clips that take no part.
+    folds : (clips,) int
+    seed : int
+        For classifiers that draw at random.
+    workers : int, optional
+        Threads.
+
+    Attributes
+    ----------
+    unconverged : set of str
+        Settings for which a solver stopped before it had the optimum.
+    """
+
+    def __init__(
+        self,
+        plan: Protocol,
+        rows: NDArray[np.float64],
+        owners: NDArray[np.integer],
+        labels: NDArray[np.integer],
+        folds: NDArray[np.integer],
+        seed: int,
+        workers: int | None,
+    ) -> None:
+        self.plan, self.rows, self.owners, self.labels, self.folds = plan, rows, owners, labels, folds
+        self.seed, self.workers = seed, workers
+        self.unconverged: set[str] = set()
+
+    def answers(self, jobs: Sequence[tuple[Sequence[int], Sequence[Setting]]]) -> list[list[NDArray[np.int64]]]:
+        """Do jobs: without the folds that each names, train for its settings; give the answers, (clips,), for those."""
+        from joblib import Parallel, delayed
+        from threadpoolctl import threadpool_limits
+
+        from soundnet_kd.transfer import linear_svm  # noqa: F401  (the limit holds for the libraries already loaded)
+
+        # BLAS's own threads slow the many small systems down, and their number would change the rounding.
+        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+            # Which settings did not converge is told by the result.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found: list[list[NDArray[np.int64]]] = Parallel(n_jobs=self.workers or -1, prefer="threads")(
+                delayed(self._fit)(left_out, settings) for left_out, settings in jobs
+            )
+        return found
+
+    def _fit(self, left_out: Sequence[int], settings: Sequence[Setting]) -> list[NDArray[np.int64]]:
+        tested = np.isin(self.folds, left_out) & (self.labels >= 0)
+        train = (~np.isin(self.folds, left_out) & (self.labels >= 0))[self.owners]
+        test = tested[self.owners]
+        known_labels = self.labels[self.owners[train]]
+        found: dict[int, NDArray[np.int64]] = {}
+        for front, places in self._by_front(settings):
+            known = front.fit_transform(self.rows[train], known_labels)
+            unheard = front.transform(self.rows[test])
+            same = [settings[place] for place in places]
+            for place, model in zip(
+                places, HEADS[self.plan.head].fit(known, known_labels, same, self.seed), strict=True
+            ):
+                if not getattr(model, "converged_", True):
+                    self.unconverged.add(str(settings[place]))
+                found[place] = np.full(len(self.labels), UNTESTED, dtype=np.int64)
+                found[place][tested] = self._clip_answers(model, unheard, self.owners[test])[tested]
+        return [found[place] for place in range(len(settings))]
+
+    def _by_front(self, settings: Sequence[Setting]) -> list[tuple[Pipeline, list[int]]]:
+        """Group settings that share what features go through, each group with its pipeline."""
+        groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
+        for place, setting in enumerate(settings):
+            key = tuple((name, value) for name, value in setting.items() if "__" in name)
+            groups.setdefault(key, []).append(place)
+        # Without a step there is still one, which does nothing.
+        return [
+            (Pipeline(self.plan.steps() or [("as they are", "passthrough")]).set_params(**dict(key)), places)
+            for key, places in groups.items()
+        ]
+
+    def _clip_answers(self, model: Any, rows: NDArray[np.float64], owners: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Give the class of every clip, from the sum of its rows' values; arbitrary where it has no row."""
+        values = model.decision_function(rows) if hasattr(model, "decision_function") else model.predict_proba(rows)
+        if values.ndim == 1:
+            values = np.stack([-values, values], axis=1)
+        sums = np.zeros((len(self.labels), values.shape[1]))
+        np.add.at(sums, owners, values)
+        return np.asarray(model.classes_[sums.argmax(axis=1)], dtype=np.int64)
+
+    def accuracy(self, answers: NDArray[np.int64], fold: int) -> float:
+        """Give the share of a fold's clips that are answered right."""
+        tested = (self.folds == fold) & (self.labels >= 0)
+        return float((answers == self.labels)[tested].mean())

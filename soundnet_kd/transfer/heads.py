@@ -1,0 +1,97 @@
+"""Classifiers that can stand on features, each with the settings that are tried for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+HeadName = Literal["linear_svm", "logistic_regression", "rbf_svm", "kernel_ridge", "lda", "mlp"]
+Setting = Mapping[str, float]
+"""A value for each thing that is chosen, such as C."""
+Classifier = Any
+"""An estimator of scikit-learn."""
+Fit = Callable[[NDArray[np.float64], NDArray[np.integer], Sequence[Setting], int], list[Classifier]]
+
+DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
+"""The grid of C of the ESC-50 notebook (FACTS.md, section 1)."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A kind of classifier.
+
+    Attributes
+    ----------
+    about : str
+    grid : mapping from parameter to the values that are tried
+    fit : callable
+        Given features (rows, channels), classes (rows,), settings and a seed: a fitted estimator for each setting, with
+        `converged_` false where its solver stopped too early.
+    """
+
+    about: str
+    grid: Mapping[str, Sequence[float]]
+    fit: Fit
+
+
+def _linear_svm(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int) -> list[Any]:
+    from soundnet_kd.transfer import linear_svm
+
+    return list(linear_svm.fit_path(X, y, [setting["C"] for setting in settings]))
+
+
+def _logistic_regression(
+    X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int
+) -> list[Any]:
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = []
+    for setting in settings:
+        model = LogisticRegression(C=setting["C"], max_iter=1000).fit(X, y)
+        model.converged_ = bool((model.n_iter_ < model.max_iter).all())
+        fitted.append(model)
+    return fitted
+
+
+def _rbf_svm(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int) -> list[Any]:
+    from sklearn.svm import SVC
+
+    from soundnet_kd.transfer.kernel_ridge import mean_squared_distance
+
+    distance = mean_squared_distance(X)
+    return [SVC(C=setting["C"], gamma=setting["gamma"] / distance).fit(X, y) for setting in settings]
+
+
+def _kernel_ridge(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int) -> list[Any]:
+    from soundnet_kd.transfer.kernel_ridge import KernelRidgeClassifier
+
+    return [KernelRidgeClassifier(setting["alpha"], setting["gamma"]).fit(X, y) for setting in settings]
+
+
+def _lda(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int) -> list[Any]:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    return [LinearDiscriminantAnalysis(solver="lsqr", shrinkage=setting["shrinkage"]).fit(X, y) for setting in settings]
+
+
+def _mlp(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int) -> list[Any]:
+    from sklearn.neural_network import MLPClassifier
+
+    # The number of epochs is fixed, so that no clip is set aside to say when to stop.
+    fixed = {"batch_size": min(100, len(X)), "max_iter": 60, "random_state": seed}
+    return [MLPClassifier((256,), alpha=setting["alpha"], **fixed).fit(X, y) for setting in settings]
+
+
+HEADS: Mapping[HeadName, Head] = {
+    "linear_svm": Head("linear SVM, squared hinge, one class against the others", {"C": DECADES}, _linear_svm),
+    "logistic_regression": Head("multinomial logistic regression", {"C": (0.01, 0.1, 1.0)}, _logistic_regression),
+    "rbf_svm": Head("SVM with an RBF kernel", {"C": (3.0, 10.0), "gamma": (0.3, 0.8)}, _rbf_svm),
+    "kernel_ridge": Head(
+        "kernel ridge regression on the classes, RBF kernel", {"gamma": (1.0, 2.0), "alpha": (0.03, 0.1)}, _kernel_ridge
+    ),
+    "lda": Head("linear discriminant analysis, shrunk", {"shrinkage": (0.05, 0.1, 0.2)}, _lda),
+    "mlp": Head("a hidden layer of 256, 60 epochs", {"alpha": (0.01, 1.0)}, _mlp),
+}
+"""Kinds of classifiers by name. A `gamma` counts in mean squared distances of two training rows."""

@@ -1,0 +1,100 @@
+"""What of a cache a classifier is given: layers, pooled over time in one or several ways, or cut into windows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.transfer.windows import Windows
+
+Pooling = Literal["mean", "max", "std"]
+
+POOLINGS: dict[Pooling, Callable[[NDArray[np.float32]], NDArray[np.float64]]] = {
+    "mean": lambda steps: np.asarray(steps.mean(axis=0, dtype=np.float64)),
+    "max": lambda steps: steps.max(axis=0).astype(np.float64),
+    "std": lambda steps: np.asarray(steps.std(axis=0, dtype=np.float64)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Features of the clips of a cache.
+
+    Attributes
+    ----------
+    name : str
+        Such as pool5, conv5+pool5, pool5 mean+std.
+    rows : (rows, features) float32
+    clips : (rows,) int64
+        Which clip each row is of: every clip once, or once for each of its windows.
+    """
+
+    name: str
+    rows: NDArray[np.float32] = field(repr=False)
+    clips: NDArray[np.int64] = field(repr=False)
+
+
+def layer_inputs(
+    cache: FeatureCache,
+    layers: Sequence[str],
+    together: bool = False,
+    poolings: Sequence[Pooling] | None = None,
+    windows: Windows | None = None,
+) -> Iterator[Inputs]:
+    """Give the features of every layer, or of all layers side by side.
+
+    Parameters
+    ----------
+    cache : FeatureCache
+    layers : sequence of str
+    together : bool
+        Whether a clip's layers are joined to one long row.
+    poolings : sequence of str, optional
+        Side by side. [default: what the cache holds]
+    windows : Windows, optional
+        In place of pooling whole clips.
+
+    Raises
+    ------
+    SettingsError
+        If the cache keeps no sequences where they are needed, or windows are asked of several layers or poolings.
+    """
+    if windows is not None:
+        if together or poolings is not None:
+            raise SettingsError(
+                "windows are of one layer and have a pooling of their own; leave together and poolings out"
+            )
+        for layer in layers:
+            yield _windowed(cache, layer, windows)
+        return
+    pooled = (_pooled(cache, layer, poolings) for layer in layers)
+    everyone = np.arange(len(cache.ids))
+    suffix = "" if poolings is None or tuple(poolings) == (cache.pooling,) else f" {'+'.join(poolings)}"
+    if together:
+        yield Inputs("+".join(layers) + suffix, np.concatenate(list(pooled), axis=1), everyone)
+    else:
+        for layer, rows in zip(layers, pooled, strict=True):
+            yield Inputs(layer + suffix, rows, everyone)
+
+
+def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling] | None) -> NDArray[np.float32]:
+    if poolings is None or tuple(poolings) == (cache.pooling,):
+        return cache[layer]
+    unknown = [pooling for pooling in poolings if pooling not in POOLINGS]
+    if unknown or not poolings:
+        raise SettingsError(f"poolings are {list(poolings)}; they are some of {', '.join(POOLINGS)}")
+    rows = [
+        np.concatenate([POOLINGS[pooling](cache.sequence(index, layer)) for pooling in poolings])
+        for index in range(len(cache.ids))
+    ]
+    return np.stack(rows).astype(np.float32)
+
+
+def _windowed(cache: FeatureCache, layer: str, windows: Windows) -> Inputs:
+    step_seconds = cache.step_seconds(layer)
+    found = [windows.of(cache.sequence(index, layer), step_seconds) for index in range(len(cache.ids))]
+    return Inputs(layer, np.concatenate(found), np.repeat(np.arange(len(found)), [len(rows) for rows in found]))

@@ -1,0 +1,143 @@
+"""Named ways to measure features: what they go through, which classifier, which settings, how these are chosen."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.transfer.heads import DECADES, HEADS, HeadName
+from soundnet_kd.transfer.windows import Windows
+
+ProtocolName = Literal["notebook", "paper", "power", "best"]
+Selection = Literal["same folds", "nested", "fixed"]
+
+Found = TypeVar("Found")
+
+SELECTIONS: Mapping[Selection, str] = {
+    "same folds": (
+        "the setting with the best mean accuracy on the same folds that are reported, so the accuracy is a little too "
+        "good"
+    ),
+    "nested": "for each fold the setting that did best inside its training folds; the tested fold takes no part",
+    "fixed": "there is one setting, so nothing is chosen",
+}
+"""How settings are chosen, in plain words."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to measure features.
+
+    Attributes
+    ----------
+    about : str
+    steps : callable
+        Makes the steps, (name, transformer) each, that features go through.
+    head : str
+    grid : mapping from parameter to the values that are tried
+        Of the head by its name, of a step as in scikit-learn's pipelines, such as `whiten__shrinkage`.
+    selection : str
+    windows : Windows, optional
+        The pieces of a clip that are classified one by one; the whole clip if there are none.
+    """
+
+    about: str
+    steps: Callable[[], list[tuple[str, Any]]]
+    head: HeadName
+    grid: Mapping[str, Sequence[float]]
+    selection: Selection
+    windows: Windows | None = field(default=None)
+
+
+def _nothing() -> list[tuple[str, Any]]:
+    return []
+
+
+def _standardised() -> list[tuple[str, Any]]:
+    from sklearn.preprocessing import StandardScaler
+
+    return [("scale", StandardScaler())]
+
+
+def _rooted(exponent: float) -> list[tuple[str, Any]]:
+    from soundnet_kd.transfer.fronts import SignedPower
+
+    return [("root", SignedPower(exponent)), *_standardised()]
+
+
+def _cube_root() -> list[tuple[str, Any]]:
+    return _rooted(1 / 3)
+
+
+def _whitened() -> list[tuple[str, Any]]:
+    from sklearn.preprocessing import Normalizer
+
+    from soundnet_kd.transfer.fronts import WithinClassWhitening
+
+    return [*_rooted(1 / 2), ("whiten", WithinClassWhitening()), ("norm", Normalizer())]
+
+
+PROTOCOLS: Mapping[ProtocolName, Protocol] = {
+    "notebook": Protocol(
+        "averages over time, standardised, linear SVM; six decades of C (FACTS.md, section 1)",
+        _standardised,
+        "linear_svm",
+        {"C": DECADES},
+        "same folds",
+    ),
+    "paper": Protocol(
+        "windows of 1 s of the first 10 s, their steps side by side, linear SVM with C = 0.01, decision values "
+        "averaged over a clip's windows, as in the authors' script (FACTS.md, section 1)",
+        _nothing,
+        "linear_svm",
+        {"C": (0.01,)},
+        "fixed",
+        Windows(seconds=1.0, pooling="flatten", clip_seconds=10.0),
+    ),
+    "power": Protocol(
+        "notebook, with the cube root of the averages (FACTS.md, section 1)",
+        _cube_root,
+        "linear_svm",
+        {"C": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)},
+        "same folds",
+    ),
+    "best": Protocol(
+        "square root, standardised, whitened within the classes, rows of length 1, kernel ridge regression",
+        _whitened,
+        "kernel_ridge",
+        {"whiten__shrinkage": (0.3, 0.5, 0.7), "gamma": (1.0, 2.0), "alpha": (0.03, 0.1)},
+        "nested",
+    ),
+}
+
+
+def planned(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, Sequence[float]] | None) -> Protocol:
+    """Give a protocol, with another classifier or other settings where they are given.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such protocol or head, or the grid is empty or not above 0.
+    """
+    plan = _known(PROTOCOLS, protocol, "protocol")
+    if head is not None and head != plan.head:
+        # The steps keep their settings; those of the classifier are the new one's.
+        of_steps = {name: values for name, values in plan.grid.items() if "__" in name}
+        plan = replace(plan, head=head, grid={**of_steps, **_known(HEADS, head, "head").grid})
+        if plan.selection == "fixed":
+            plan = replace(plan, selection="nested")
+    if grid is not None:
+        if not grid or not all(len(values) for values in grid.values()):
+            raise SettingsError(f"the grid is {dict(grid)}; it needs at least one value for each of its parameters")
+        plan = replace(plan, grid=grid)
+    if min(min(values) for values in plan.grid.values()) <= 0:
+        raise SettingsError(f"the grid is {dict(plan.grid)}; every value has to be above 0")
+    return plan
+
+
+def _known(table: Mapping[Any, Found], name: str, what: str) -> Found:
+    if name not in table:
+        nearest = difflib.get_close_matches(name, table, n=1, cutoff=0.0)[0]
+        raise SettingsError(f"there is no {what} {name!r}, did you mean {nearest!r}? There are: {', '.join(table)}")
+    return table[name]
