@@ -15,7 +15,6 @@ from soundnet_kd import FeatureCache, SoundNet8
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
 
-KILLS = 12
 SOUNDS = 10
 RATE = 22_050
 
@@ -25,14 +24,15 @@ import torch
 from soundnet_kd.features import extraction, writing
 from soundnet_kd.pretrained import load_student
 
-sounds, student = sys.argv[1:]
+sounds, student, workers = sys.argv[1:]
 writing.SOUNDS_PER_PART = 2
 for line in sys.stdin:
     delay, out = line.strip().split(" ", 1)
     child = os.fork()
     if not child:
         torch.set_num_threads(1)
-        extraction.extract(sounds, student, out, ["pool1", "conv5"], sequences=True, batch_size=2, device="cpu")
+        extraction.extract(sounds, student, out, ["pool1", "conv5"], sequences=True, batch_size=2,
+            workers=int(workers), device="cpu")
         os._exit(0)
     if float(delay) >= 0:
         time.sleep(float(delay))
@@ -45,9 +45,9 @@ for line in sys.stdin:
 class Server:
     """Extractions that can be killed."""
 
-    def __init__(self, sounds: Path, student: Path) -> None:
+    def __init__(self, sounds: Path, student: Path, workers: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(sounds), str(student)],
+            [sys.executable, "-c", SERVER, str(sounds), str(student), str(workers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -64,7 +64,8 @@ class Server:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
-def test_killed_at_random_moments_again_and_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "kills_wanted"), [(0, 12), (1, 4)])
+def test_killed_at_random_moments_again_and_again(tmp_path: Path, workers: int, kills_wanted: int) -> None:
     rng = np.random.default_rng(0)
     for number in range(SOUNDS):
         noise = (rng.normal(size=RATE * 2) * 0.1).astype(np.float32)
@@ -72,7 +73,7 @@ def test_killed_at_random_moments_again_and_again(tmp_path: Path) -> None:
     torch.manual_seed(0)
     student = SoundNet8({"objects": 3, "scenes": 2}, Preprocessing(least_samples=1))
     write_student(student, tmp_path / "student.safetensors", {})
-    server = Server(tmp_path / "sounds", tmp_path / "student.safetensors")
+    server = Server(tmp_path / "sounds", tmp_path / "student.safetensors", workers)
     try:
         whole = tmp_path / "whole.h5"
         server.extract(tmp_path / "warm.h5")
@@ -85,7 +86,7 @@ def test_killed_at_random_moments_again_and_again(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         out = tmp_path / "killed.h5"
         parts = tmp_path / "killed.h5.parts"
-        while (kills < KILLS or not went_on) and time.monotonic() < deadline:
+        while (kills < kills_wanted or not went_on) and time.monotonic() < deadline:
             goes_on = any(parts.glob("part-*.h5"))
             status = server.extract(out, kill_after=moments.uniform(0, seconds))
             kills += status == signal.SIGKILL
@@ -101,7 +102,7 @@ def test_killed_at_random_moments_again_and_again(tmp_path: Path) -> None:
         assert server.extract(out) == 0
         assert out.read_bytes() == whole.read_bytes()
         assert not parts.exists()
-        assert kills >= KILLS
+        assert kills >= kills_wanted
         assert went_on, "no run went on from the parts of a killed one"
     finally:
         server.process.kill()
