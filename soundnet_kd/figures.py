@@ -26,6 +26,8 @@ GREY = "#767676"
 MARKERS = ("o", "^", "s", "P", "X", "v", "*")
 """One for each round of the colours, where there are more groups than colours."""
 
+LONGEST_NAME = 28
+
 AMOUNTS = "magma_r"
 """Colour map of amounts from little (light) to much (dark); even in grey."""
 
@@ -42,18 +44,26 @@ _STYLE: dict[Any, Any] = {
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.7,
     "legend.frameon": False,
+    # Text stays text in an SVG: small, searchable, and readable to a screen reader.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "soundnet_kd",
+    # A class may be called "$1 coin $2": names are never formulas.
+    "text.parse_math": False,
 }
 
 
 @contextmanager
 def drawn(path: Path, width: float, height: float) -> Iterator["Figure"]:
-    """Give a figure to draw on; it is written as PNG when the block ends well.
+    """Give a figure to draw on; it is written as PNG, and as SVG beside it, when the block ends well.
+
+    Artists of thousands of marks should be `rasterized`, so that the SVG stays small.
 
     Parameters
     ----------
     path : Path
+        Of the PNG; the SVG has the same name but for its ending.
     width, height : float
-        Inches, at 150 dots per inch.
+        Inches; the PNG has 150 dots per inch.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -61,13 +71,16 @@ def drawn(path: Path, width: float, height: float) -> Iterator["Figure"]:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
-        with whole(path) as partial:
-            figure.savefig(partial, dpi=DOTS_PER_INCH, format="png")
+        # Without the date the same figure is the same file.
+        for file, metadata in ((path, {}), (path.with_suffix(".svg"), {"Date": None})):
+            with whole(file) as partial:
+                figure.savefig(partial, dpi=DOTS_PER_INCH, format=file.suffix[1:], metadata=metadata)
 
 
 def readable(class_name: str) -> str:
-    """Give a class name as people write it."""
-    return class_name.replace("_", " ")
+    """Give a class name as people write it, cut to what fits beside a figure."""
+    name = class_name.replace("_", " ")
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 
 def depth_colours(count: int) -> list[tuple[float, float, float, float]]:

@@ -39,4 +39,4 @@ def test_from_real_videos_to_accuracies_on_esc50(real_data: Path, tmp_path: Path
     # Rain, barks and ticks are so different that even a random network's layers tell most of them apart (chance 1/3).
     assert all(result["accuracy"] > 0.6 for result in results["results"])
     with (tmp_path / "run" / "results" / "comparison.csv").open(newline="") as handle:
-        assert [row["layer"] for row in csv.DictReader(handle)] == LAYERS
+        assert [row["layer"] for row in csv.DictReader(handle)][: len(LAYERS)] == LAYERS

@@ -1,18 +1,19 @@
-"""The command `project`: a UMAP map of every layer, with a measure of how far to trust it."""
+"""The command `project`: UMAP maps of every layer, with measures of how far to trust them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.analysis.maps import MapQuality, map_quality, umap_map
+from soundnet_kd.analysis.categories import is_esc50
+from soundnet_kd.analysis.extremes import extremes_of
+from soundnet_kd.analysis.interactive_map import write_interactive_map, write_plotly
+from soundnet_kd.analysis.map_figures import draw_categories, draw_extremes, draw_map
+from soundnet_kd.analysis.map_quality import HeldOut, MapQuality, held_out_quality, map_quality
+from soundnet_kd.analysis.maps import umap_map
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.figures import COLOURS, MARKERS, drawn, readable
 from soundnet_kd.storage import check_claim, claim, versions, write_csv, write_json
 from soundnet_kd.transfer.layers import chosen_layers
 
@@ -25,14 +26,18 @@ class ProjectResult:
 
     out: Path
     quality: Mapping[str, MapQuality] = field(repr=False)
+    held_out: Mapping[str, HeldOut | None] = field(repr=False)
 
     def __str__(self) -> str:
-        lines = [f"{'layer':<7} {'trustworthiness':>15} {'kNN accuracy in the features':>28} {'in the map':>10}"]
+        lines = [f"{'':<7} {'trust-':>9}  {'kNN accuracy':^17}  {'silhouette':^17}"]
+        lines.append(f"{'layer':<7} {'worthiness':>10}  {'features':>8} {'map':>7}  {'features':>8} {'map':>7}")
         for layer, found in self.quality.items():
             lines.append(
-                f"{layer:<7} {found.trustworthiness:>15.2f} {_percent(found.knn_accuracy_features):>28}"
-                f" {_percent(found.knn_accuracy_map):>10}"
+                f"{layer:<7} {found.trustworthiness:>10.2f}"
+                f"  {_percent(found.knn_accuracy_features):>8} {_percent(found.knn_accuracy_map):>7}"
+                f"  {_plain(found.silhouette_features):>8} {_plain(found.silhouette_map):>7}"
             )
+        lines += [f"{layer}: {_held_out(held)}" for layer, held in self.held_out.items() if held]
         return "\n".join([*lines, f"wrote {self.out}: maps of {len(self.quality)} layers"])
 
 
@@ -41,37 +46,52 @@ def project(
     out: str | Path,
     layers: Sequence[str] | None = None,
     supervised: bool = False,
+    results: str | Path | None = None,
     seed: int = 0,
 ) -> ProjectResult:
     """Draw a map of the sounds for every layer, in which sounds that the layer finds alike lie near each other.
+
+    Each map is written as a table of coordinates, as pictures and as a page on which a sound is named when the mouse is
+    over it.
 
     Parameters
     ----------
     features : str or Path
         The features.h5 that `soundnet-kd extract` wrote.
     out : str or Path
-        Folder for the maps, as pictures and as tables.
+        Folder for the maps.
     layers : sequence of str, optional
         Which layers, such as [conv5, pool5]. [default: all]
     supervised : bool
-        Let the map use the labels to pull the sounds of a class together.
+        Let the map use the labels to pull the sounds of a class together. Such a map is drawn once more without some of
+        the sounds, to see where they fall.
+    results : str or Path, optional
+        What `soundnet-kd evaluate` wrote of these features: draws also a map of its hardest and easiest classes.
     seed : int
         The same seed gives the same maps on the same machine.
     """
     out = Path(out)
     quality: dict[str, MapQuality] = {}
+    held_out: dict[str, HeldOut | None] = {}
     with FeatureCache(features) as cache:
         labels, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
         names = (*class_names, "")
         wanted = chosen_layers(cache, layers)
-        settings = {"layers": wanted, "supervised": supervised, "seed": seed}
-        made_by = versions() | {"umap-learn": version("umap-learn")}
+        extremes = extremes_of(results, class_names) if results else None
+        settings = {
+            "layers": wanted,
+            "supervised": supervised,
+            "results": extremes and [names[each] for each in (*extremes.hardest, *extremes.easiest)],
+            "seed": seed,
+        }
+        made_by = versions() | {package: version(package) for package in ("umap-learn", "plotly")}
         claimed = {"features": identity, "settings": settings, "versions": made_by}
         check_claim(out / "project.json", claimed)
         for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
             points = umap_map(averages, labels, seed=seed, supervised=supervised)
             quality[layer] = map_quality(averages, points, labels, seed)
+            held_out[layer] = held_out_quality(averages, labels, cache.folds, seed) if supervised else None
             claim(out / "project.json", claimed)
             write_csv(
                 out / f"map_{layer}.csv",
@@ -82,83 +102,60 @@ def project(
                 ),
             )
             title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
-            draw_map(points, labels, class_names, title, _caption(quality[layer]), out / f"map_{layer}.png")
+            caption = _caption(quality[layer], held_out[layer])
+            draw_map(points, labels, class_names, title, caption, out / f"map_{layer}.png")
+            if is_esc50(class_names):
+                draw_categories(points, labels, f"{title}, inside each category", out / f"map_{layer}_categories.png")
+            if extremes:
+                draw_extremes(points, labels, class_names, extremes, title, out / f"map_{layer}_extremes.png")
+            write_interactive_map(points, labels, ids, class_names, title, caption, out / f"map_{layer}.html")
+    write_plotly(out)
     write_json(
         out / "maps.json",
         {
             "format_version": FORMAT_VERSION,
             "source": {"features": str(features), "identity": identity, **settings, "versions": made_by},
-            "note": "the map was drawn knowing the labels, so knn_accuracy_map tells nothing about the features"
+            "note": "the maps were drawn knowing the labels, so knn_accuracy_map and silhouette_map tell nothing about "
+            "the features; held_out is of clips that a map was drawn without"
             if supervised
-            else "knn_accuracy_features is what the layer can do; the map can flatter it or fall short of it",
-            "maps": [{"layer": layer} | asdict(found) for layer, found in quality.items()],
+            else "knn_accuracy_features and silhouette_features are what the layer can do; the map can flatter it or "
+            "fall short of it",
+            "maps": [
+                {"layer": layer, **asdict(found), "held_out": (held := held_out[layer]) and asdict(held)}
+                for layer, found in quality.items()
+            ],
         },
     )
-    return ProjectResult(out, quality)
+    return ProjectResult(out, quality, held_out)
 
 
-def draw_map(
-    points: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    class_names: Sequence[str],
-    title: str,
-    caption: str,
-    path: Path,
-) -> None:
-    """Draw a map, coloured by category (ESC-50) or by class.
-
-    Parameters
-    ----------
-    points : (clips, 2) float
-    labels : (clips,) int
-        -1 where unlabeled.
-    class_names : sequence of str
-    title, caption : str
-    path : Path
-        PNG to write.
-    """
-    groups, names = labels, [readable(name) for name in class_names]
-    if is_esc50(class_names):
-        groups, names = np.where(labels >= 0, labels // 10, -1), list(ESC50_CATEGORIES)
-    with drawn(path, 8.0, 7.0) as figure:
-        axes = figure.subplots()
-        axes.grid(visible=False)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.set_title(title, pad=22)
-        axes.text(0, 1.012, caption, transform=axes.transAxes)
-        size = float(np.clip(6000 / len(points), 8, 60))
-        unlabeled = groups < 0
-        if unlabeled.any():
-            axes.scatter(
-                points[unlabeled, 0], points[unlabeled, 1], s=size, color="#C4C4C4", linewidths=0, label="unlabeled"
-            )
-        for group in np.unique(groups[~unlabeled]):
-            colour, marker = COLOURS[group % len(COLOURS)], MARKERS[group // len(COLOURS) % len(MARKERS)]
-            x, y = points[groups == group].T
-            axes.scatter(x, y, s=size, color=colour, marker=marker, alpha=0.75, linewidths=0, label=names[group])
-        if names or unlabeled.any():
-            few = len(names) <= len(COLOURS)
-            figure.legend(
-                loc="outside lower center",
-                ncols=3 if few else 6,
-                fontsize=9 if few else 7,
-                markerscale=max(1.0, (30 / size) ** 0.5),
-            )
-
-
-def _caption(quality: MapQuality) -> str:
+def _caption(quality: MapQuality, held_out: HeldOut | None) -> str:
     trust = f"trustworthiness {quality.trustworthiness:.2f}"
     if quality.knn_accuracy_features is None:
         return trust
+    in_features, in_map = _percent(quality.knn_accuracy_features), _percent(quality.knn_accuracy_map)
+    silhouettes = f"{_plain(quality.silhouette_features)} in the features, {_plain(quality.silhouette_map)} in the map"
+    return "\n".join(
+        [
+            f"the {quality.neighbors} nearest neighbors name the class right for {in_features} in the features, "
+            f"{in_map} in the map",
+            *([_held_out(held_out)] if held_out else []),
+            f"silhouette {silhouettes}; {trust}",
+        ]
+    )
+
+
+def _held_out(held_out: HeldOut) -> str:
+    in_features, in_map = _percent(held_out.knn_accuracy_features), _percent(held_out.knn_accuracy_map)
     return (
-        f"the {quality.neighbors} nearest neighbors name the class right for {_percent(quality.knn_accuracy_features)} "
-        f"in the features, {_percent(quality.knn_accuracy_map)} in the map; {trust}"
+        f"of {held_out.clips} clips that a map is drawn without, {in_features} are right in the features, "
+        f"{in_map} when placed in that map"
     )
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

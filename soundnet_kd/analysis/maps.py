@@ -1,9 +1,9 @@
-"""A layer's features as points in the plane, and how far the picture can be trusted."""
+"""A layer's features as points in the plane."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,32 +12,6 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.clips import require_finite
 
 LEAST_CLIPS = 5
-QUALITY_NEIGHBORS = 5
-MOST_CLIPS_FOR_QUALITY = 5000
-"""Trustworthiness compares every pair of clips; above this it is estimated on a sample."""
-
-
-@dataclass(frozen=True)
-class MapQuality:
-    """What a map keeps of the features it was drawn from.
-
-    Attributes
-    ----------
-    neighbors : int
-        That the three numbers look at.
-    clips : int
-        That they were measured on.
-    trustworthiness : float
-        1 if every neighbor in the map is a neighbor in the features as well; about 0.5 at random.
-    knn_accuracy_features, knn_accuracy_map : float or None
-        Share of the labelled clips whose nearest neighbors, by majority, have the clip's class; None without labels.
-    """
-
-    neighbors: int
-    clips: int
-    trustworthiness: float
-    knn_accuracy_features: float | None
-    knn_accuracy_map: float | None
 
 
 def umap_map(
@@ -83,75 +57,51 @@ def umap_map(
     if supervised and (labels is None or not (labels >= 0).any()):
         raise SettingsError("a supervised map needs labels and no clip has one; leave supervised off")
     with _quiet():
-        from umap import UMAP
-
-        mapper = UMAP(
-            n_neighbors=min(neighbors, len(features) - 1),
-            metric="cosine",
-            # The spectral start needs more clips than these; with them any start ends alike.
-            init="spectral" if len(features) > 2 * LEAST_CLIPS else "random",
-            random_state=seed,
-            n_jobs=1,
-        )
+        mapper = _mapper(len(features), neighbors, seed)
         return np.asarray(mapper.fit_transform(features, y=labels if supervised else None), dtype=np.float32)
 
 
-def map_quality(
-    features: NDArray[np.floating], points: NDArray[np.floating], labels: NDArray[np.integer], seed: int = 0
-) -> MapQuality:
-    """Compare neighborhoods in a map with those in the features.
+def place_unseen(
+    features: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    unseen: NDArray[np.floating],
+    *,
+    seed: int = 0,
+    neighbors: int = 15,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw a supervised map of some clips, and place others in it whose labels it never saw.
 
     Parameters
     ----------
     features : (clips, channels) float
-    points : (clips, 2) float
+        Finite, of at least five clips.
     labels : (clips,) int
         -1 where unlabeled.
-    seed : int
-        Draws the sample where there are more clips than can be compared pair by pair.
-    """
-    from sklearn.manifold import trustworthiness
+    unseen : (others, channels) float
+    seed, neighbors : int
+        As in `umap_map`.
 
-    sample = np.arange(len(features))
-    if len(sample) > MOST_CLIPS_FOR_QUALITY:
-        sample = np.sort(np.random.default_rng(seed).choice(sample, MOST_CLIPS_FOR_QUALITY, replace=False))
-    neighbors = min(QUALITY_NEIGHBORS, (len(sample) - 1) // 2)
-    labelled = sample[labels[sample] >= 0]
-    measurable = len(labelled) > neighbors
-    return MapQuality(
-        neighbors=neighbors,
-        clips=len(sample),
-        trustworthiness=float(
-            trustworthiness(features[sample], points[sample], n_neighbors=neighbors, metric="cosine")
-        ),
-        knn_accuracy_features=knn_accuracy(features[labelled], labels[labelled], neighbors, "cosine")
-        if measurable
-        else None,
-        knn_accuracy_map=knn_accuracy(points[labelled], labels[labelled], neighbors, "euclidean")
-        if measurable
-        else None,
+    Returns
+    -------
+    (clips, 2) float32 and (others, 2) float32
+    """
+    with _quiet():
+        mapper = _mapper(len(features), neighbors, seed)
+        points = mapper.fit_transform(features, y=labels)
+        return np.asarray(points, dtype=np.float32), np.asarray(mapper.transform(unseen), dtype=np.float32)
+
+
+def _mapper(clips: int, neighbors: int, seed: int) -> Any:
+    from umap import UMAP
+
+    return UMAP(
+        n_neighbors=min(neighbors, clips - 1),
+        metric="cosine",
+        # The spectral start needs more clips than these; with them any start ends alike.
+        init="spectral" if clips > 2 * LEAST_CLIPS else "random",
+        random_state=seed,
+        n_jobs=1,
     )
-
-
-def knn_accuracy(features: NDArray[np.floating], labels: NDArray[np.integer], neighbors: int, metric: str) -> float:
-    """Share of clips whose nearest other clips, by majority, have the clip's class.
-
-    Parameters
-    ----------
-    features : (clips, channels) float
-    labels : (clips,) int
-        From 0.
-    neighbors : int
-        That vote; of classes with equally many votes the lowest wins.
-    metric : str
-        A distance of scikit-learn.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    nearest = NearestNeighbors(n_neighbors=neighbors, metric=metric).fit(features).kneighbors(return_distance=False)
-    votes = np.zeros((len(labels), int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(votes, (np.arange(len(labels))[:, None], labels[nearest]), 1)
-    return float((votes.argmax(axis=1) == labels).mean())
 
 
 @contextmanager

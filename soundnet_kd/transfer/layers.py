@@ -267,4 +267,4 @@ def told(settings: Sequence[Setting]) -> str:
     counts = Counter(words)
     if len(counts) == 1:
         return words[0]
-    return "; ".join(f"{setting} ({count} folds)" for setting, count in counts.most_common())
+    return "; ".join(f"{setting} ({count} {'fold' if count == 1 else 'folds'})" for setting, count in counts.most_common())

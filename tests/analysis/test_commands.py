@@ -174,7 +174,7 @@ def test_project_writes_maps_and_how_far_to_trust_them(cache: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_project_draws_the_categories_of_esc50_and_repeats_itself(tmp_path: Path) -> None:
     features = np.random.default_rng(0).random((100, 4)).astype(np.float32)
-    esc50 = write_cache(tmp_path / "features.h5", {"pool5": features}, np.arange(100) % 50, [0] * 100, ESC50_CLASSES)
+    esc50 = write_cache(tmp_path / "features.h5", {"pool5": features}, [*range(50)] * 2, [0] * 100, ESC50_CLASSES)
     for name in ("first", "second"):
         project(esc50, tmp_path / name)
     assert (tmp_path / "first" / "map_pool5_categories.png").read_bytes().startswith(PNG)

