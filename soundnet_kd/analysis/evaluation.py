@@ -38,7 +38,7 @@ class EvaluateResult:
         for layer, result in evaluation.results.items():
             each = "".join(f"{accuracy:>8.1%}" for accuracy in result.fold_accuracy[: len(folds)])
             lines.append(
-                f"{layer:<{width}} {evaluation.channels[layer]:>8} {result.accuracy:>8.1%}"
+                f"{layer:<{width}} {evaluation.channels[layer]:>8} {result.accuracy:>8.2%}"
                 f" {np.std(result.fold_accuracy):>5.1%} {each}  {told(result.chosen)}"
             )
         lines.append(f"protocol {best.protocol}, {best.head}; chosen: {SELECTIONS[best.selection]}")
@@ -48,7 +48,7 @@ class EvaluateResult:
                 *lines,
                 f"{evaluation.best_layer}'s classes, by the share of their clips that it recognises:",
                 str(self.classes),
-                f"wrote {self.out}: {evaluation.best_layer} is best with {best.accuracy:.1%} "
+                f"wrote {self.out}: {evaluation.best_layer} is best with {best.accuracy:.2%} "
                 f"(chance {evaluation.chance:.1%}; {evaluation.source['folds']}){skipped}",
             ]
         )

@@ -79,13 +79,14 @@ class Comparison:
                 f"{row.name:<{width}} {before:>{widths[0]}.1%} {after:>{widths[1]}.1%} {100 * row.gain:>+8.1f}"
                 f"  {100 * low:>+6.1f} … {100 * high:>+5.1f}  {_p_value(row.test.p_value)}"
             )
+        counted = "1 comparison" if len(self.rows) == 1 else f"{len(self.rows)} comparisons"
         resampled = "clips" if self.groups is None else f"the {self.groups} source recordings"
         return "\n".join(
             [
                 *lines,
                 *(f"{name}: {protocol}" for name, protocol in zip(self.names, self.protocols, strict=True)),
                 f"gain in percentage points; interval: bootstrap over {resampled}; p: McNemar's test, row by row",
-                f"wrote {self.out}: {len(self.rows)} comparisons on {self.clips} clips",
+                f"wrote {self.out}: {counted} on {self.clips} clips",
             ]
         )
 

@@ -112,7 +112,7 @@ def test_a_step_is_placed_at_the_middle_of_what_it_hears(sound: Path) -> None:
     silent = peel_sound(path, student)
     for name, layer in clicked.layers.items():
         changed = np.flatnonzero(np.abs(layer.activations - silent.layers[name].activations).max(axis=1) > 1e-4)
-        middles = [layer.middle_seconds(step, RATE) for step in changed]
+        middles = [layer.middle_seconds(float(step), RATE) for step in changed]
         assert len(middles) > 0, name
         assert np.abs(np.array(middles) - 5).max() <= layer.field.samples / 2 / RATE + 1e-9, name
 

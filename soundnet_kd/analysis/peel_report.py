@@ -1,0 +1,111 @@
+"""The command `peel`: one sound through a network, layer by layer, as arrays and figures."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from soundnet_kd.analysis.peel_figures import draw_head, draw_layers, draw_pooled
+from soundnet_kd.features.peel_file import Peeled, read_peel, write_peel
+from soundnet_kd.features.peeling import Peelable, peel_sound
+from soundnet_kd.filters import draw_filters
+from soundnet_kd.pretrained import load_student
+from soundnet_kd.storage import claim, versions
+from soundnet_kd.transfer.classifier_file import CLASSIFIER_FILE, read_classifier
+from soundnet_kd.transfer.layered_classifier import LayeredClipClassifier
+
+PEEL_FILE = "peel.h5"
+
+
+@dataclass(frozen=True, eq=False)
+class PeelResult:
+    """What a network makes of a sound, and where it is written."""
+
+    out: Path
+    peeled: Peeled = field(repr=False)
+
+    def __str__(self) -> str:
+        lines = [f"{'layer':<8} {'channels':>8} {'steps':>8} {'never active':>12}   strongest on average"]
+        output = tuple(self.peeled.layers)[-1]
+        for name, layer in self.peeled.layers.items():
+            pooled = layer.pooled
+            # A logit below 0 is an answer like others.
+            silent = "" if name == output else int((layer.activations <= 0).all(axis=0).sum())
+            strongest = ", ".join(f"{index} ({pooled[index]:.3g})" for index in np.argsort(-pooled)[:3])
+            lines.append(f"{name:<8} {len(pooled):>8} {len(layer.activations):>8} {silent:>12}   {strongest}")
+        seconds = self.peeled.sound_samples / self.peeled.sample_rate
+        return "\n".join([*lines, f"wrote {self.out}: {len(self.peeled.layers)} layers for {seconds:.4g} s of sound"])
+
+
+def peel(
+    sound: str | Path,
+    student: str | Path | Peelable,
+    out: str | Path,
+    start_seconds: float = 0.0,
+    seconds: float | None = None,
+) -> PeelResult:
+    """Show what every layer of a network makes of one sound, and its weights at both ends.
+
+    Figures show the activations of each layer under the waveform, what is left of them on average, the channels that
+    make the likeliest classes likely, and the first convolution's filters with their frequency responses; all of it is
+    in peel.h5 as arrays.
+
+    Parameters
+    ----------
+    sound : str or Path
+        A sound or video file.
+    student : str or Path or Peelable
+        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
+        also the folder of `soundnet-kd finetune`, or its classifier.safetensors.
+    out : str or Path
+        Folder for the arrays and the figures.
+    start_seconds : float
+        Where in the sound to start.
+    seconds : float, optional
+        How much of the sound to hear, at most. [default: as much as the student learned with, 20 s]
+
+    Raises
+    ------
+    RunConflictError
+        If `out` holds another sound, network or part.
+    """
+    out, sound = Path(out), Path(sound)
+    network = _network(student) if isinstance(student, str | Path) else student
+    architecture = type(network).__name__
+    peeled = peel_sound(sound, network, start_seconds, seconds)
+    source = {
+        "network": {"architecture": architecture, "sha256": network.fingerprint()},
+        "sound": {"file": sound.name, "heard_sha256": sha256(peeled.waveform.tobytes()).hexdigest()},
+        "settings": {"start_seconds": start_seconds, "seconds": seconds},
+        "versions": versions(),
+    }
+    claim(out / "peel.json", source)
+    write_peel(out / PEEL_FILE, peeled, source)
+    draw_peel(out / PEEL_FILE, sound.name, architecture)
+    return PeelResult(out, peeled)
+
+
+def _network(student: str | Path) -> Peelable:
+    path = Path(student)
+    if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
+        return LayeredClipClassifier(read_classifier(path))
+    return load_student(student)
+
+
+def draw_peel(file: Path, sound: str, network: str) -> None:
+    """Draw the figures of a `peel.h5` beside it.
+
+    Parameters
+    ----------
+    file : Path
+    sound, network : str
+        Their names, for the titles.
+    """
+    peeled, folder = read_peel(file), file.parent
+    layers = tuple(peeled.layers)
+    draw_layers(peeled, sound, network, folder / "layers.png")
+    draw_pooled(peeled, sound, network, folder / "pooled.png")
+    for name, head in peeled.heads.items():
+        draw_head(head, name, layers[-2], folder / f"head_{name}.png")
+    draw_filters(peeled.filters, peeled.sample_rate, layers[0], folder / "filters.png")

@@ -1,0 +1,195 @@
+"""A network peeled on one sound: what every layer makes of it, and the weights at both ends, in one HDF5 file.
+
+Layout of `peel.h5`
+-------------------
+`waveform`                (samples,) float32, as the network heard it: tiled and scaled
+`activations/LAYER`       (steps, channels) float32, gzip; step i hears `field_samples` samples of the waveform from
+                          `field_start + i * field_stride` on, which are attributes
+`pooled/LAYER`            (channels,) float32, mean of the steps
+
+and for each head:
+
+`heads/HEAD/class_names`  (classes,) str
+`heads/HEAD/weight`       (classes, channels, kernel) float32; kernel 1 for a linear head
+`heads/HEAD/bias`         (classes,) float32
+`heads/HEAD/heard`        (channels, kernel) float32, what stands under the kernel, averaged over its steps; so
+                          `sum(weight[c] * heard) + bias[c]` is the mean logit of class c
+
+and of the first convolution:
+
+`filters/weight`          (filters, kernel) float32
+`filters/frequency`       (bins,) float64, Hz
+`filters/response`        (filters, bins) float64, gain in dB
+`filters/centre`          (filters,) float64, Hz, where the response is greatest
+
+Attributes: `format_version`, `sample_rate` (Hz), `amplitude` (full scale in `waveform`), `start_seconds` (where in the
+file the sound was taken from), `sound_samples` (of it, before it was tiled), `layers` (JSON: from the input on), and
+`source` (JSON: the network, the sound, the settings and the versions that made the file).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.errors import FormatError
+from soundnet_kd.filters import centre_frequencies, frequency_responses
+from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.storage import whole
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class PeeledLayer:
+    """A layer's answer to a sound.
+
+    Attributes
+    ----------
+    activations : (steps, channels) float32
+    field : ReceptiveField
+        What its steps hear of the waveform.
+    """
+
+    activations: NDArray[np.float32]
+    field: ReceptiveField
+
+    @property
+    def pooled(self) -> NDArray[np.float32]:
+        """Mean of the steps, (channels,)."""
+        return np.asarray(self.activations.mean(axis=0, dtype=np.float64), dtype=np.float32)
+
+    def middle_seconds(self, step: float, sample_rate: int) -> float:
+        """Give the middle of what a step hears, in seconds from the start of the waveform."""
+        return (self.field.start + step * self.field.stride + self.field.samples / 2) / sample_rate
+
+
+@dataclass(frozen=True, eq=False)
+class PeeledHead:
+    """A head's weights, and what they met.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+    weight : (classes, channels, kernel) float32
+    bias : (classes,) float32
+    heard : (channels, kernel) float32
+        What stands under the kernel, averaged over its steps.
+    """
+
+    class_names: tuple[str, ...]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    heard: NDArray[np.float32]
+
+    @property
+    def contributions(self) -> NDArray[np.float64]:
+        """What each channel adds to each class's mean logit, (classes, channels): weight x activation."""
+        return np.asarray((self.weight * self.heard).sum(axis=2, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Peeled:
+    """A network peeled on one sound.
+
+    Attributes
+    ----------
+    waveform : (samples,) float32
+        As the network heard it: tiled and scaled.
+    sample_rate : int
+    amplitude : float
+        Full scale in `waveform`.
+    start_seconds : float
+        Where in its file the sound was taken from.
+    sound_samples : int
+        Before it was tiled.
+    layers : mapping from layer to PeeledLayer
+        From the input on; the last is the output.
+    heads : mapping from head to PeeledHead
+    filters : (filters, kernel) float32
+        Of the first convolution.
+    """
+
+    waveform: NDArray[np.float32]
+    sample_rate: int
+    amplitude: float
+    start_seconds: float
+    sound_samples: int
+    layers: Mapping[str, PeeledLayer]
+    heads: Mapping[str, PeeledHead]
+    filters: NDArray[np.float32]
+
+
+def write_peel(path: Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
+    """Write a peeled network, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Usually `peel.h5`.
+    peeled : Peeled
+    source : mapping
+        What made it; anything that JSON can hold.
+    """
+    with whole(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["source"] = json.dumps(source)
+        file.attrs["layers"] = json.dumps(list(peeled.layers))
+        for name in ("sample_rate", "amplitude", "start_seconds", "sound_samples"):
+            file.attrs[name] = getattr(peeled, name)
+        file["waveform"] = peeled.waveform
+        for name, layer in peeled.layers.items():
+            dataset = file.create_dataset(f"activations/{name}", data=layer.activations, compression="gzip")
+            for part in ("samples", "stride", "start"):
+                dataset.attrs[f"field_{part}"] = getattr(layer.field, part)
+            file[f"pooled/{name}"] = layer.pooled
+        for name, head in peeled.heads.items():
+            file[f"heads/{name}/class_names"] = list(head.class_names)
+            for part in ("weight", "bias", "heard"):
+                file[f"heads/{name}/{part}"] = getattr(head, part)
+        frequencies, decibels = frequency_responses(peeled.filters, peeled.sample_rate)
+        file["filters/weight"] = peeled.filters
+        file["filters/frequency"] = frequencies
+        file["filters/response"] = decibels
+        file["filters/centre"] = centre_frequencies(frequencies, decibels)
+
+
+def read_peel(path: Path) -> Peeled:
+    """Read what `write_peel` wrote.
+
+    Raises
+    ------
+    FormatError
+        If the file is not one of this format version.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs["format_version"] != FORMAT_VERSION:
+                raise KeyError(f"format_version {file.attrs['format_version']}, expected {FORMAT_VERSION}")
+            return Peeled(
+                waveform=file["waveform"][:],
+                sample_rate=int(file.attrs["sample_rate"]),
+                amplitude=float(file.attrs["amplitude"]),
+                start_seconds=float(file.attrs["start_seconds"]),
+                sound_samples=int(file.attrs["sound_samples"]),
+                layers={name: _layer(file[f"activations/{name}"]) for name in json.loads(file.attrs["layers"])},
+                heads={name: _head(group) for name, group in file["heads"].items()},
+                filters=file["filters/weight"][:],
+            )
+    except (OSError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise FormatError(f"{path} is not a readable peel.h5 ({reason}); make one with `soundnet-kd peel`") from error
+
+
+def _layer(dataset: h5py.Dataset) -> PeeledLayer:
+    field = {part: int(dataset.attrs[f"field_{part}"]) for part in ("samples", "stride", "start")}
+    return PeeledLayer(dataset[:], ReceptiveField(**field))
+
+
+def _head(group: h5py.Group) -> PeeledHead:
+    return PeeledHead(tuple(group["class_names"].asstr()[:]), group["weight"][:], group["bias"][:], group["heard"][:])

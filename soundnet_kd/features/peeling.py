@@ -1,0 +1,157 @@
+"""Peel a network layer by layer: what it makes of one sound, and what stands at its two ends."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.features.peel_file import Peeled, PeeledHead, PeeledLayer
+from soundnet_kd.media import stream_audio
+from soundnet_kd.models import Preprocessing
+from soundnet_kd.models.blocks import ReceptiveField
+
+
+class Peelable(Protocol):
+    """What a network has to have to be peeled: an `nn.Module` over the raw wave with named layers.
+
+    The last of its layers is the output, the logits of all heads one after the other; the module of this name holds one
+    `nn.Conv1d` or `nn.Linear` for each head (an `nn.ModuleDict`). Its first `nn.Conv1d` hears the wave itself.
+    """
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What a sound goes through before it is heard."""
+
+    @property
+    def class_names(self) -> Mapping[str, Sequence[str]]:
+        """The classes of each head."""
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """Names of all layers, from the input on."""
+
+    def receptive_field(self, layer: str) -> ReceptiveField | None:
+        """Give what a layer's steps hear of the input; None for a layer of a single step that hears all of it."""
+
+    def __call__(self, waveform: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        """Give layers, (1, channels, steps) each, for a waveform (1, 1, samples)."""
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Give a module by its name."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Give all modules."""
+
+    def fingerprint(self) -> str:
+        """Hash everything that decides what this network answers."""
+
+    def cpu(self) -> Self:
+        """Bring the network to the processor."""
+
+    def eval(self) -> Self:
+        """Go into evaluation mode."""
+
+
+def peel_sound(sound: Path, network: Peelable, start_seconds: float = 0.0, seconds: float | None = None) -> Peeled:
+    """Let a network hear a part of a sound, and keep all that it makes of it.
+
+    Parameters
+    ----------
+    sound : Path
+    network : Peelable
+        Is left as it is.
+    start_seconds : float
+    seconds : float, optional
+        At most that much is heard. [default: the least that the network's preprocessing gives it, 20 s for SoundNet]
+
+    Raises
+    ------
+    MediaError
+        If the file holds no readable sound.
+    SettingsError
+        If the sound ends before `start_seconds`, or the network does not hear the raw wave.
+    """
+    asked = network.preprocessing
+    if seconds is None:
+        seconds = asked.least_samples / asked.sample_rate
+    if not (0 <= start_seconds < np.inf and 0 < seconds < np.inf):
+        raise SettingsError(
+            f"start_seconds is {start_seconds:g} and seconds {seconds:g}; give a start from 0 on, and a length above 0"
+        )
+    network = deepcopy(network).cpu().eval()
+    filters = _first_filters(network)
+    part = _part(sound, asked, start_seconds, seconds)
+    waveform = asked(part)
+    heads = {head: network.get_submodule(f"{network.layers[-1]}.{head}") for head in network.class_names}
+    inputs: dict[str, Tensor] = {}
+    for head, module in heads.items():
+        module.register_forward_pre_hook(partial(_remember, inputs, head))
+    with torch.inference_mode():
+        answers = network(waveform[None], network.layers)
+    samples = waveform.shape[-1]
+    everything = ReceptiveField(samples=samples, stride=samples, start=0)
+    return Peeled(
+        waveform=waveform[0].numpy(),
+        sample_rate=asked.sample_rate,
+        amplitude=asked.amplitude,
+        start_seconds=start_seconds,
+        sound_samples=len(part),
+        layers={
+            layer: PeeledLayer(answers[layer][0].T.contiguous().numpy(), network.receptive_field(layer) or everything)
+            for layer in network.layers
+        },
+        heads={
+            head: _peeled_head(module, network.class_names[head], inputs[head][0]) for head, module in heads.items()
+        },
+        filters=filters,
+    )
+
+
+def _part(sound: Path, asked: Preprocessing, start_seconds: float, seconds: float) -> NDArray[np.float32]:
+    """Read a part of a sound, and no more than that of a long one."""
+    start, wanted = round(start_seconds * asked.sample_rate), max(1, round(seconds * asked.sample_rate))
+    kept: list[NDArray[np.float32]] = []
+    samples = 0
+    with closing(stream_audio(sound, asked.sample_rate, asked.channel)) as blocks:
+        for block in blocks:
+            kept.append(block[max(start - samples, 0) :])
+            samples += len(block)
+            if samples >= start + wanted:
+                break
+    if samples <= start:
+        end = samples / asked.sample_rate
+        raise SettingsError(f"{sound} ends at {end:.2f} s; choose start_seconds before that, not {start_seconds:g}")
+    return np.concatenate(kept)[:wanted]
+
+
+def _first_filters(network: Peelable) -> NDArray[np.float32]:
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv1d)), None)
+    if first is None or first.in_channels != 1:
+        raise SettingsError(f"{type(network).__name__} cannot be peeled: its first layer is no convolution of a wave")
+    return first.weight.detach()[:, 0].float().numpy()
+
+
+def _remember(inputs: dict[str, Tensor], head: str, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    inputs[head] = arguments[0]
+
+
+def _peeled_head(module: nn.Module, class_names: Sequence[str], hidden: Tensor) -> PeeledHead:
+    """Average what a head's kernel meets: (channels, steps) for a convolution, (channels,) for a linear head."""
+    if isinstance(module, nn.Conv1d):
+        padding = int(module.padding[0])
+        padded = nn.functional.pad(hidden, (padding, padding))
+        heard = padded.unfold(1, module.kernel_size[0], module.stride[0]).mean(dim=1)
+        weight = module.weight.detach()
+    else:
+        assert isinstance(module, nn.Linear)
+        heard, weight = hidden[:, None], module.weight.detach()[:, :, None]
+    bias = torch.zeros(len(weight)) if module.bias is None else module.bias.detach()
+    return PeeledHead(tuple(class_names), weight.numpy(), bias.numpy(), heard.numpy())

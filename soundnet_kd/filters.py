@@ -1,0 +1,116 @@
+"""The filters of a network's first convolution as sound engineers look at them: waves, and gain over frequency."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.figures import COLOURS, GREY, drawn
+
+RESPONSE_BINS = 512
+FLOOR_DB = -40.0
+"""What figures show of a response, below its best frequency."""
+
+_SILENCE_DB = -240.0
+_COLUMNS = 4
+
+
+def frequency_responses(
+    filters: NDArray[np.floating], sample_rate: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the gain of filters over frequency.
+
+    Parameters
+    ----------
+    filters : (filters, taps) float
+    sample_rate : int
+        Of the sound that they are convolved with, in Hz.
+
+    Returns
+    -------
+    frequencies : (bins,) float64
+        From 0 to half the sample rate, in Hz; 513 of them, more for filters of more than 1024 taps.
+    decibels : (filters, bins) float64
+        20 log10 of the magnitude of the filter's Fourier transform; not below -240 dB.
+    """
+    points = max(2 * RESPONSE_BINS, filters.shape[1])
+    magnitudes = np.abs(np.fft.rfft(filters, points, axis=1))
+    decibels = 20 * np.log10(np.maximum(magnitudes, 10 ** (_SILENCE_DB / 20)))
+    frequencies = np.fft.rfftfreq(points, 1 / sample_rate)
+    return np.asarray(frequencies, dtype=np.float64), np.asarray(decibels, dtype=np.float64)
+
+
+def centre_frequencies(frequencies: NDArray[np.floating], decibels: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the frequency that each filter lets through best.
+
+    Parameters
+    ----------
+    frequencies : (bins,) float
+    decibels : (filters, bins) float
+
+    Returns
+    -------
+    (filters,) float64
+        In the unit of `frequencies`.
+    """
+    return np.asarray(frequencies[decibels.argmax(axis=1)], dtype=np.float64)
+
+
+def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, path: Path) -> None:
+    """Draw filters as waves and their responses, both in the order of their centre frequencies.
+
+    Parameters
+    ----------
+    filters : (filters, taps) float
+    sample_rate : int
+        In Hz.
+    name : str
+        Of the layer.
+    path : Path
+        PNG to write.
+    """
+    frequencies, decibels = frequency_responses(filters, sample_rate)
+    centres = centre_frequencies(frequencies, decibels)
+    order = np.argsort(centres, kind="stable")
+    count, taps = filters.shape
+    rows = -(-count // _COLUMNS)
+    milliseconds = 1000 * np.arange(taps) / sample_rate
+    with drawn(path, 11, 1.4 + 0.95 * rows) as figure:
+        left, right = np.array(figure.subfigures(1, 2, width_ratios=(1.3, 1)))
+        left.suptitle(
+            f"{name}'s filters, by their centre frequency, each to its own scale",
+            x=0.02,
+            ha="left",
+            weight="bold",
+            size=11,
+        )
+        for place, axes in enumerate(left.subplots(rows, _COLUMNS, sharex=True).flat):
+            if place >= count:
+                axes.set_visible(False)
+                continue
+            index = order[place]
+            axes.plot(milliseconds, filters[index], color=COLOURS[0], linewidth=1)
+            axes.axhline(0, color=GREY, linewidth=0.5)
+            axes.set_yticks([])
+            axes.grid(visible=False)
+            axes.set_title(f"{index}: {centres[index]:.0f} Hz", fontsize=8, pad=2, weight="normal")
+            if place >= count - _COLUMNS:
+                axes.set_xlabel("ms", fontsize=8)
+                axes.tick_params(labelbottom=True)
+        axes = right.subplots()
+        best = np.maximum(decibels.max(axis=1, keepdims=True), _SILENCE_DB - FLOOR_DB)
+        picture = axes.imshow(
+            (decibels - best)[order],
+            aspect="auto",
+            interpolation="nearest",
+            cmap="magma",
+            vmin=FLOOR_DB,
+            vmax=0,
+            extent=(0, sample_rate / 2000, count - 0.5, -0.5),
+        )
+        axes.set_yticks(range(count), [str(index) for index in order], fontsize=7)
+        axes.grid(visible=False)
+        axes.set_title("Frequency responses")
+        axes.set_xlabel("kHz")
+        axes.set_ylabel("filter")
+        right.colorbar(picture, ax=axes, label="dB, relative to each filter's best", fraction=0.05, pad=0.02)

@@ -1,0 +1,113 @@
+"""The command `peel`: what it writes, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from soundnet_kd import SoundNet5, SoundNet8
+from soundnet_kd.analysis.peel_figures import draw_head, draw_layers, draw_pooled
+from soundnet_kd.analysis.peel_report import peel
+from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.features.peel_file import Peeled, PeeledHead, PeeledLayer, read_peel
+from soundnet_kd.media import write_audio
+from soundnet_kd.models import SoundNet, write_student
+from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.transfer.classifier_file import CLASSIFIER_FILE, write_classifier
+from soundnet_kd.transfer.clip_classifier import ClipClassifier
+
+RATE = 22_050
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.wav"
+    write_audio(path, np.random.default_rng(0).uniform(-0.5, 0.5, 11 * RATE).astype(np.float32), RATE)
+    return path
+
+
+@pytest.mark.parametrize("kind", [SoundNet8, SoundNet5])
+def test_peel_writes_arrays_and_figures(kind: type[SoundNet], sound: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    student = tmp_path / "student.safetensors"
+    write_student(kind({"objects": ["cat, $kitty$", "dog"], "scenes": 2}), student, {})
+    out = tmp_path / "peel"
+    result = peel(sound, student, out)
+    figures = ("layers", "pooled", "head_objects", "head_scenes", "filters")
+    for figure in figures:
+        assert (out / f"{figure}.png").read_bytes().startswith(PNG)
+    # 11 s are shorter than 20 s: heard floor(20 / 11) + 1 = 2 times.
+    assert "(0 to 11 s, repeated 2 times)" in (out / "layers.svg").read_text(encoding="utf-8")
+    assert "cat, $kitty$" in (out / "head_objects.svg").read_text(encoding="utf-8")
+    peeled = read_peel(out / "peel.h5")
+    assert len(peeled.waveform) == 22 * RATE
+    made_by = json.loads((out / "peel.json").read_text(encoding="utf-8"))
+    assert made_by["network"]["architecture"] == kind.__name__
+    assert made_by["sound"]["file"] == "clip.wav"
+    lines = str(result).splitlines()
+    assert lines[-1] == f"wrote {out}: {len(peeled.layers)} layers for 11 s of sound"
+    assert [line.split()[0] for line in lines[1:-1]] == list(peeled.layers)
+
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(RunConflictError, match=r"settings\.start_seconds was 0\.0, now 1\.0"):
+        peel(sound, student, out, start_seconds=1.0)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_finetuned_classifier_can_be_peeled(sound: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = ClipClassifier(SoundNet5({"unused": 1}), "pool3", ("cat", "dog", "rain")).eval()
+    run = tmp_path / "finetuned"
+    write_classifier(classifier, run / CLASSIFIER_FILE, {})
+    peeled = peel(sound, run, tmp_path / "peel").peeled
+    assert tuple(peeled.layers) == ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "answer")
+    with torch.inference_mode():
+        logits = classifier(torch.from_numpy(peeled.waveform)[None, None])[0].numpy()
+    np.testing.assert_allclose(peeled.layers["answer"].activations[0], logits, rtol=1e-5, atol=1e-7)
+    head = peeled.heads["classes"]
+    np.testing.assert_allclose(head.contributions.sum(axis=1) + head.bias, logits, rtol=1e-5, atol=1e-7)
+    assert (tmp_path / "peel" / "head_classes.png").is_file()
+
+
+def test_an_unknown_student_is_refused_before_anything_is_written(sound: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no student"):
+        peel(sound, tmp_path / "none.safetensors", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def silent(channels: int, steps: int) -> PeeledLayer:
+    return PeeledLayer(np.zeros((steps, channels), np.float32), ReceptiveField(1, 1, 0))
+
+
+def test_silence_a_single_class_and_a_single_step_can_be_drawn(tmp_path: Path) -> None:
+    head = PeeledHead(("dog",), np.zeros((1, 3, 1), np.float32), np.zeros(1, np.float32), np.zeros((3, 1), np.float32))
+    peeled = Peeled(
+        waveform=np.zeros(4000, np.float32),
+        sample_rate=8000,
+        amplitude=1.0,
+        start_seconds=0.0,
+        sound_samples=4000,
+        layers={"conv1": silent(3, 2000), "average": silent(3, 1), "answer": silent(1, 1)},
+        heads={"pet": head},
+        filters=np.zeros((3, 4), np.float32),
+    )
+    draw_layers(peeled, "silence.wav", "Small", tmp_path / "layers.png")
+    draw_pooled(peeled, "silence.wav", "Small", tmp_path / "pooled.png")
+    draw_head(head, "pet", "average", tmp_path / "head.png")
+    assert "above the mean" not in (tmp_path / "head.svg").read_text(encoding="utf-8")
+
+
+def test_a_head_names_the_channel_that_decides(tmp_path: Path) -> None:
+    """Class b has channel 5 times 2, less the mean of both classes: +1; what they share, channel 0, is not named."""
+    weight = np.zeros((2, 6, 1), np.float32)
+    weight[:, 0] = 9
+    weight[1, 5] = 2
+    head = PeeledHead(("a", "b"), weight, np.zeros(2, np.float32), np.ones((6, 1), np.float32))
+    np.testing.assert_array_equal(head.contributions[1], [9, 0, 0, 0, 0, 2])
+    draw_head(head, "letters", "conv4", tmp_path / "head.png")
+    drawn = (tmp_path / "head.svg").read_text(encoding="utf-8")
+    assert "logit +1<" in drawn
+    assert "logit -1<" in drawn
