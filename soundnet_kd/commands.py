@@ -49,7 +49,9 @@ COMMANDS: Mapping[str, Command] = {
     "extract": Command("features:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
     "predict": Command("prediction:predict", ("sounds",), "say which objects and scenes a student hears"),
     "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a linear SVM on every layer"),
-    "finetune": Command("transfer.finetuning:finetune", ("sounds",), "train a student on labelled sounds, and test it"),
+    "finetune": Command(
+        "classifiers.finetuning:finetune", ("sounds",), "train a student on labelled sounds, and test it"
+    ),
     "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
     "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
     "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),

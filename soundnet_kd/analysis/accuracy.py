@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.figures import COLOURS, GREY, drawn
-from soundnet_kd.transfer.layers import Evaluation
+from soundnet_kd.transfer.results import Evaluation
 
 
 def draw_accuracy(evaluation: Evaluation, path: Path) -> None:

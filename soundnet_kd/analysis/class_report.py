@@ -13,7 +13,7 @@ from soundnet_kd.analysis.class_scores import ClassScores, ConfusedPair, class_s
 from soundnet_kd.analysis.confusion import draw_confusion
 from soundnet_kd.figures import readable
 from soundnet_kd.storage import write_csv
-from soundnet_kd.transfer.layers import Evaluation
+from soundnet_kd.transfer.results import Evaluation
 
 _PAIRS_TOLD = 3
 

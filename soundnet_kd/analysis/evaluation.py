@@ -13,8 +13,9 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import check_claim, claim, versions
 from soundnet_kd.transfer.heads import HeadName
 from soundnet_kd.transfer.inputs import Pooling
-from soundnet_kd.transfer.layers import Evaluation, chosen_layers, evaluate_layers, told, write_evaluation
+from soundnet_kd.transfer.layers import chosen_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
+from soundnet_kd.transfer.results import Evaluation, told, write_evaluation
 from soundnet_kd.transfer.windows import Windows
 
 _MOST_FOLDS_TOLD = 10

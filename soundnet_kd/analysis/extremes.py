@@ -9,7 +9,7 @@ import numpy as np
 from soundnet_kd.analysis.class_scores import class_scores
 from soundnet_kd.errors import FormatError
 from soundnet_kd.storage import read_json
-from soundnet_kd.transfer.layers import RESULTS_FILE
+from soundnet_kd.transfer.results import RESULTS_FILE
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.analysis.peel_figures import draw_head, draw_layers, draw_pooled
+from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, read_classifier
+from soundnet_kd.classifiers.layered_classifier import LayeredClipClassifier
 from soundnet_kd.features.peel_file import Peeled, read_peel, write_peel
 from soundnet_kd.features.peeling import Peelable, peel_sound
 from soundnet_kd.filters import draw_filters
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import claim, versions
-from soundnet_kd.transfer.classifier_file import CLASSIFIER_FILE, read_classifier
-from soundnet_kd.transfer.layered_classifier import LayeredClipClassifier
 
 PEEL_FILE = "peel.h5"
 

@@ -2,12 +2,15 @@
 
 import csv
 import difflib
+import hashlib
 import io
+import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import find_media
@@ -73,6 +76,14 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells these sounds from others: how many they are, and a hash of all that is said about them."""
+        rows: list[Any] = [[(clip.id, clip.label, clip.fold) for clip in self.clips], self.class_names]
+        if self.columns:
+            rows += [self.columns, [clip.carried for clip in self.clips]]
+        return {"count": len(self), "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
 
 
 def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:

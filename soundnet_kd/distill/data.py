@@ -1,7 +1,6 @@
 """Feed the targets to the student: clips of exactly 20 s and four label steps, in an order that the seed decides."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -10,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tiled_to_clip
 from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.distill.split import held_out_clips
+from soundnet_kd.distill.stream import StreamBatches, clip_at
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 Example = tuple[Tensor, dict[str, Tensor]]
@@ -53,9 +53,6 @@ class HeldOutClips(Dataset[Example]):
 class TrainingStream(Dataset[Example]):
     """An endless stream of training clips: every position of it always holds the same clip, varied in the same way.
 
-    The clips are shuffled anew for every pass over them. Whoever reads a position, in whatever process, gets the same;
-    that is what makes a training repeatable, resumable at any step, and independent of workers and devices.
-
     Parameters
     ----------
     targets : Targets
@@ -73,8 +70,7 @@ class TrainingStream(Dataset[Example]):
 
     def index_at(self, position: int) -> int:
         """Give the clip at a position."""
-        number, place = divmod(position, len(self.clips))
-        return int(self.clips[_order(self.seed, number, len(self.clips))[place]])
+        return int(self.clips[clip_at(position, len(self.clips), self.seed)])
 
     def __getitem__(self, position: int) -> Example:
         sound, distributions = self._filled(self.index_at(position))
@@ -95,47 +91,6 @@ class TrainingStream(Dataset[Example]):
 
     def _filled(self, index: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
         return fill(self.targets[index], self.targets.sample_rate)
-
-
-class StreamBatches(Sampler[list[int]]):
-    """Positions of the training stream, batch by batch: one rank's share of every optimizer step.
-
-    A step always takes the same `batch_size` positions. They are cut into as many equal pieces as there are ranks times
-    accumulated batches, so that all ranks have equally many batches of the same size and none waits for ever.
-
-    Parameters
-    ----------
-    batch_size : int
-        Clips of a step, over all ranks.
-    steps : int
-        Of the whole training.
-    first_step : int
-        The step to start at.
-    accumulate : int
-        Batches whose gradients make one step.
-    rank, ranks : int
-        Which of the processes this is, and how many there are.
-    """
-
-    def __init__(
-        self, batch_size: int, steps: int, first_step: int = 0, accumulate: int = 1, rank: int = 0, ranks: int = 1
-    ) -> None:
-        self.batch_size = batch_size
-        self.steps = steps
-        self.first_step = first_step
-        self.accumulate = accumulate
-        self.rank = rank
-        self.ranks = ranks
-
-    def __len__(self) -> int:
-        return self.steps * self.accumulate
-
-    def __iter__(self) -> Iterator[list[int]]:
-        piece = self.batch_size // (self.accumulate * self.ranks)
-        for step in range(self.first_step, self.steps):
-            for number in range(self.accumulate):
-                first = step * self.batch_size + (number * self.ranks + self.rank) * piece
-                yield list(range(first, first + piece))
 
 
 class ClockedLoader(DataLoader[Example]):
@@ -221,12 +176,6 @@ class TargetsDataModule(lightning.LightningDataModule):
         """Give how batches reach the device: read ahead, and in pinned memory for an accelerator."""
         on_accelerator = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return {"num_workers": workers, "pin_memory": on_accelerator}
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, number: int, clips: int) -> NDArray[np.int64]:
-    """Give the order of one pass over all clips."""
-    return np.random.default_rng((seed, number)).permutation(clips)
 
 
 def _in_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -54,14 +54,23 @@ def write_history(out: Path) -> list[dict[str, float]]:
 
 
 class Progress(lightning.Callback):
-    """Show a progress bar over the optimizer steps, and end a training at its last step or where it diverges."""
+    """Show a progress bar over the optimizer steps, and end a training at its last step or where it diverges.
+
+    Parameters
+    ----------
+    name : str
+        What the bar is of.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the bar where the training starts."""
         self._bar = tqdm(
             total=trainer.max_steps,
             initial=trainer.global_step,
-            desc="distill",
+            desc=self.name,
             unit="step",
             disable=not trainer.is_global_zero,
         )

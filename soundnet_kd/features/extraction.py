@@ -1,7 +1,5 @@
 """From sounds and a student to a feature cache."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -113,7 +111,7 @@ def extract(
     sequences = sequences or pooling == "none"
     identity = {
         "student": {"architecture": type(network).__name__, "sha256": network.fingerprint()},
-        "sounds": {"count": len(manifest), "sha256": _sounds_sha256(manifest)},
+        "sounds": manifest.identity,
         "settings": {
             "preprocessing": asdict(preprocessing) | asdict(store),
             "layers": list(wanted),
@@ -177,10 +175,3 @@ def _check(pooling: str, rate: str, channel: str | None, batch_size: int, worker
         raise SettingsError(f"batch_size is {batch_size}; a batch has at least one sound")
     if workers is not None and workers < 0:
         raise SettingsError(f"workers is {workers}; it is at least 0, which decodes in turn")
-
-
-def _sounds_sha256(manifest: Manifest) -> str:
-    rows: list[Any] = [[(clip.id, clip.label, clip.fold) for clip in manifest.clips], manifest.class_names]
-    if manifest.columns:
-        rows += [manifest.columns, [clip.carried for clip in manifest.clips]]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -3,8 +3,9 @@
 from soundnet_kd.transfer.comparison import Comparison, compare
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
 from soundnet_kd.transfer.folds import stratified_folds
-from soundnet_kd.transfer.layers import Evaluation, evaluate_layers
+from soundnet_kd.transfer.layers import evaluate_layers
 from soundnet_kd.transfer.protocols import PROTOCOLS
+from soundnet_kd.transfer.results import Evaluation
 
 __all__ = [
     "PROTOCOLS",

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.storage import read_json
-from soundnet_kd.transfer.layers import RESULTS_FILE
-
-PREDICTIONS_FILE = "predictions.csv"
+from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,9 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     clips = [make_clip(f"{index}.mp4", 1 + index % 4, rng) for index in range(7)]
     targets = make_targets(tmp_path / "targets", clips, clips_per_part=3)
     for name, devices in {"one": 1, "two": 2}.items():
-        distill(targets, tmp_path / name, steps=4, batch_size=4, held_out=0.4, device="cpu", devices=devices)
+        # At the paper's rate Adam makes the rounding of so few steps grow to a percent.
+        options = {"steps": 4, "batch_size": 4, "learning_rate": 1e-4, "held_out": 0.4}
+        distill(targets, tmp_path / name, **options, device="cpu", devices=devices)  # type: ignore[arg-type]
     one, two = read_history(tmp_path / "one"), read_history(tmp_path / "two")
     assert [row["step"] for row in two] == [1, 2, 3, 4]
     assert two[0]["train/loss"] == pytest.approx(one[0]["train/loss"], rel=1e-5)

@@ -223,7 +223,7 @@ def test_an_interrupted_run_says_that_it_can_go_on(targets: Path, tmp_path: Path
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert "the same command goes on where it was" in rest
+    assert "the same command goes on from what it has written" in rest
 
 
 def test_other_settings_are_refused_and_nothing_is_lost(run: Path, targets: Path) -> None:

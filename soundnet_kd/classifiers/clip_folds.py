@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredSound
 from soundnet_kd.storage import read_json, write_json
-from soundnet_kd.transfer.clip_classifier import ClipClassifier
 
 Learn = Callable[[Sequence[StoredSound], NDArray[np.int64], Path, str], tuple[ClipClassifier, list[dict[str, float]]]]
 """Trains a new classifier: given sounds, labels, a folder for checkpoints and a name; gives it, and its history."""

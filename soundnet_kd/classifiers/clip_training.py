@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from soundnet_kd.classifiers.clip_classifier import ClipClassifier
+from soundnet_kd.classifiers.crops import CropDataModule, CropStream
 from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.distill.checkpoints import FOLDER, LastCheckpoints, WholeCheckpoints, last_checkpoint
 from soundnet_kd.distill.devices import trainer_options
@@ -23,8 +25,6 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredSound
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.memory import keep_freed_memory
-from soundnet_kd.transfer.clip_classifier import ClipClassifier
-from soundnet_kd.transfer.crops import CropDataModule, CropStream
 
 FIGURES = ("train/loss", "train/accuracy", "train/learning_rate")
 MOST_WORKERS = 8

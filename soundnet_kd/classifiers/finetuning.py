@@ -1,7 +1,7 @@
 """The command `finetune`: a student with a new head, trained and tested fold by fold."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,23 +11,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, write_classifier
+from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
+from soundnet_kd.classifiers.clip_evaluation import ClipTable
+from soundnet_kd.classifiers.clip_folds import tested_fold
+from soundnet_kd.classifiers.clip_training import FIGURES, TrainingRecipe, train
+from soundnet_kd.classifiers.decoded import decoded
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.distill.determinism import deterministic
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features.extraction import _sounds_sha256
 from soundnet_kd.media import SoundStore, StoredSound
 from soundnet_kd.models import ARCHITECTURES, Preprocessing, SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_json, versions, write_csv, write_failures
-from soundnet_kd.transfer.classifier_file import CLASSIFIER_FILE, write_classifier
-from soundnet_kd.transfer.clip_classifier import ClipClassifier
-from soundnet_kd.transfer.clip_evaluation import ClipTable
-from soundnet_kd.transfer.clip_folds import tested_fold
-from soundnet_kd.transfer.clip_training import FIGURES, TrainingRecipe, train
-from soundnet_kd.transfer.decoded import decoded
-from soundnet_kd.transfer.layers import RESULTS_FILE, write_evaluation
+from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
 
 RUN_FILE = "finetune.json"
 SOUNDS = ".sounds"
@@ -62,7 +61,7 @@ class FinetuneResult:
 
 
 def finetune(
-    sounds: str | Path | Manifest | Iterable[str | Path],
+    sounds: str | Path | Manifest,
     student: str | Path | SoundNet,
     out: str | Path,
     layer: str | None = None,
@@ -90,7 +89,7 @@ def finetune(
 
     Parameters
     ----------
-    sounds : str or Path or Manifest, or several paths
+    sounds : str or Path or Manifest
         Folder in ESC-50's layout, CSV file with columns "path", "label" and optionally "fold", or a folder with a
         sub-folder for each class. Where there are no folds, some are drawn, class by class.
     student : str or Path or SoundNet
@@ -99,10 +98,10 @@ def finetune(
     out : str or Path
         Folder for the results, and the classifier.
     layer : str, optional
-        The layer that the new head sits on, averaged over time. [default: the last one before the student's own head]
+        The layer that the new head sits on, averaged over time. [default: pool5, or in SoundNet5 conv4]
     from_layer : str, optional
-        The first layer that learns, such as conv5; those before it stay as they are, with their batch norm. [default:
-        all learn]
+        The first layer that learns, such as conv5; those before it stay as they are, with their batch norm.
+        [default: all learn]
     scratch : bool
         Forget what the student has learned and begin with random weights, for comparison.
     epochs : int
@@ -148,7 +147,7 @@ def finetune(
             "none of the sounds has a label; give a folder with a sub-folder per class, or a table with a column label"
         )
     network = _network(student, scratch)
-    layer = layer or network.layers[-2]
+    layer = layer or default_layer(network)
     recipe = TrainingRecipe(
         epochs, batch_size, learning_rate, weight_decay, crop_seconds, augmentation, precision, seed
     )
@@ -179,7 +178,7 @@ def finetune(
             "architecture": type(network).__name__,
             "sha256": "random weights" if scratch else network.fingerprint(),
         },
-        "sounds": {"count": len(manifest), "sha256": _sounds_sha256(manifest)},
+        "sounds": manifest.identity,
         "settings": {
             "protocol": protocol,
             "layer": layer,

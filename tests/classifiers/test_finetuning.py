@@ -14,14 +14,15 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8, load_student
+from soundnet_kd.classifiers.classifier_file import read_classifier
+from soundnet_kd.classifiers.clip_classifier import default_layer
+from soundnet_kd.classifiers.finetuning import finetune
 from soundnet_kd.cli import main
 from soundnet_kd.commands import parse
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
 from soundnet_kd.transfer import compare
-from soundnet_kd.transfer.classifier_file import read_classifier
-from soundnet_kd.transfer.finetuning import finetune
 from tests.media_files import sine
 
 RATE = 22_050
@@ -281,8 +282,8 @@ def test_a_file_that_is_no_classifier_is_told(student: Path) -> None:
         read_classifier(student)
 
 
-def test_the_last_layer_before_the_output_has_the_head() -> None:
-    assert (SoundNet8({"a": 1}).layers[-2], SoundNet5({"a": 1}).layers[-2]) == ("conv7", "conv4")
+def test_where_the_head_sits_by_default() -> None:
+    assert [default_layer(network({"a": 1})) for network in (SoundNet8, SoundNet5)] == ["pool5", "conv4"]
 
 
 @pytest.mark.real

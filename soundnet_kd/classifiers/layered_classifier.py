@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.models import Preprocessing, state_sha256
 from soundnet_kd.models.blocks import ReceptiveField
-from soundnet_kd.transfer.clip_classifier import ClipClassifier
 
 HEAD = "classes"
 OUTPUT = "answer"

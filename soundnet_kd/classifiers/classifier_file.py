@@ -12,10 +12,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.storage import whole
-from soundnet_kd.transfer.clip_classifier import ClipClassifier
 
 FORMAT_VERSION = 1
 CLASSIFIER_FILE = "classifier.safetensors"

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.classifiers.clip_folds import LabelledSounds
 from soundnet_kd.data import Manifest
 from soundnet_kd.media import StoredSound
-from soundnet_kd.transfer.clip_folds import LabelledSounds
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.fitting import UNTESTED
 from soundnet_kd.transfer.folds import usable_folds
 from soundnet_kd.transfer.heads import Setting
-from soundnet_kd.transfer.layers import SOURCE_COLUMN, Evaluation
+from soundnet_kd.transfer.layers import SOURCE_COLUMN
+from soundnet_kd.transfer.results import Evaluation
 
 
 class ClipTable:

@@ -1,0 +1,1 @@
+"""Networks trained on labelled sounds, under a data set's folds."""

@@ -1,0 +1,151 @@
+"""What an evaluation of layers found, and the files that it is kept in."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.storage import write_csv, write_json
+from soundnet_kd.transfer.cross_validation import CrossValidation
+from soundnet_kd.transfer.heads import Setting
+from soundnet_kd.transfer.protocols import SELECTIONS
+
+FORMAT_VERSION = 1
+RESULTS_FILE = "results.json"
+PREDICTIONS_FILE = "predictions.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well each layer of a cache tells the classes apart.
+
+    Attributes
+    ----------
+    results : mapping from layer to CrossValidation
+        From the input on; layers that were joined are one, such as conv5+pool5.
+    channels : mapping from layer to its number of features
+    classes : tuple of str
+    ids : tuple of str
+        Of every clip of the cache.
+    labels, folds : (clips,) int64
+        -1 where unlabeled; the folds that were used.
+    groups : tuple of str or None
+        Source recording of every clip, where it is known.
+    source : mapping
+        The cache, what made it, and where the folds come from.
+    """
+
+    results: Mapping[str, CrossValidation]
+    channels: Mapping[str, int]
+    classes: tuple[str, ...]
+    ids: tuple[str, ...] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    folds: NDArray[np.int64] = field(repr=False)
+    groups: tuple[str, ...] | None = field(repr=False)
+    source: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def best_layer(self) -> str:
+        """The layer with the best accuracy, the one nearest the input where several are equally good."""
+        return max(self.results, key=lambda layer: self.results[layer].accuracy)
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of always answering the commonest class."""
+        counts = np.bincount(self.labels[self.labels >= 0])
+        return float(counts.max() / counts.sum())
+
+
+def write_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Write `results.json`, `accuracy.csv` (a row per layer) and `predictions.csv` (a row per clip).
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    out : Path
+        Folder.
+    """
+    results = evaluation.results
+    write_json(
+        out / RESULTS_FILE,
+        {
+            "format_version": FORMAT_VERSION,
+            "source": evaluation.source,
+            "classes": evaluation.classes,
+            "chance": evaluation.chance,
+            "best_layer": evaluation.best_layer,
+            "results": [_as_json(layer, evaluation.channels[layer], result) for layer, result in results.items()],
+        },
+    )
+    folds = next(iter(results.values())).folds
+    write_csv(
+        out / "accuracy.csv",
+        ("layer", "channels", "accuracy", "std", "chosen", *(f"fold {fold}" for fold in folds)),
+        (
+            (
+                layer,
+                evaluation.channels[layer],
+                f"{result.accuracy:.4f}",
+                f"{np.std(result.fold_accuracy):.4f}",
+                told(result.chosen),
+                *(f"{accuracy:.4f}" for accuracy in result.fold_accuracy),
+            )
+            for layer, result in results.items()
+        ),
+    )
+    names = (*evaluation.classes, "")
+    predictions = [result.predictions for result in results.values()]
+    groups = evaluation.groups
+    write_csv(
+        out / PREDICTIONS_FILE,
+        ("id", "fold", "label", *(() if groups is None else ("group",)), *results),
+        (
+            (
+                clip,
+                fold,
+                names[label],
+                *(() if groups is None else (groups[index],)),
+                *(names[answers[index]] for answers in predictions),
+            )
+            for index, (clip, fold, label) in enumerate(
+                zip(evaluation.ids, evaluation.folds, evaluation.labels, strict=True)
+            )
+        ),
+    )
+
+
+def _as_json(layer: str, channels: int, result: CrossValidation) -> dict[str, Any]:
+    return {
+        "layer": layer,
+        "channels": channels,
+        "protocol": result.protocol,
+        "head": result.head,
+        "selection": result.selection,
+        "selection_note": SELECTIONS[result.selection],
+        "accuracy": result.accuracy,
+        "folds": result.folds,
+        "fold_accuracy": result.fold_accuracy,
+        "chosen": result.chosen,
+        "grid": result.grid,
+        "grid_accuracy": result.grid_accuracy,
+        "confusion": result.confusion.tolist(),
+        "left_out": result.left_out,
+        "unconverged": result.unconverged,
+    }
+
+
+def told(settings: Sequence[Setting]) -> str:
+    """Give the settings of the folds in a few words, such as C=0.1, or C=0.1 (3 folds), C=0.01 (2 folds)."""
+    words = [
+        ", ".join(f"{name.rpartition('__')[2]}={value:g}" for name, value in setting.items()) for setting in settings
+    ]
+    counts = Counter(words)
+    if len(counts) == 1:
+        return words[0]
+    return "; ".join(
+        f"{setting} ({count} {'fold' if count == 1 else 'folds'})" for setting, count in counts.most_common()
+    )
