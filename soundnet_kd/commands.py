@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, Command] = {
     "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw"),
     "extract": Command("features:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
     "predict": Command("prediction:predict", ("sounds",), "say which objects and scenes a student hears"),
-    "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a linear SVM on every layer"),
+    "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a classifier on every layer"),
     "finetune": Command(
         "classifiers.finetuning:finetune", ("sounds",), "train a student on labelled sounds, and test it"
     ),
@@ -181,8 +181,9 @@ def _parameter(flag: str) -> str:
 
 def _plain(kind: Any) -> Any:
     """Give what a parameter is on a command line: where Python takes an object or its path, the path."""
-    takes_object = any(getattr(member, "__module__", "").startswith("soundnet_kd") for member in get_args(kind))
-    return str if takes_object else kind
+    members = get_args(kind)
+    takes_object = any(getattr(member, "__module__", "").startswith("soundnet_kd") for member in members)
+    return str if takes_object and {str, Path} & set(members) else kind
 
 
 def _as_wanted(values: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:

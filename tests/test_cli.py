@@ -13,6 +13,7 @@ from soundnet_kd.commands import COMMANDS, parse, parser_for
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_student
+from soundnet_kd.transfer.windows import Windows
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -197,3 +198,12 @@ def test_yaml_may_write_numbers_for_names_and_one_for_a_list() -> None:
     assert values["sounds"] == "2024"
     assert values["layers"] == ["conv5"]
     assert parse("distill", {"targets": "t", "out": "o", "precision": 32})["precision"] == "32"
+
+
+def test_windows_are_given_by_their_fields() -> None:
+    flags = ["x.h5", "--out", "o", "--windows.seconds", "2", "--windows.pooling", "max"]
+    wanted = Windows(seconds=2.0, pooling="max")
+    assert parse("evaluate", flags)["windows"] == wanted
+    windows = {"seconds": 2.0, "pooling": "max"}
+    assert parse("evaluate", {"features": "x.h5", "out": "o", "windows": windows})["windows"] == wanted
+    assert parse("evaluate", ["x.h5", "--out", "o"])["windows"] is None

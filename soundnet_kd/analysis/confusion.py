@@ -34,7 +34,7 @@ def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: 
     side = float(np.clip(2.6 + 0.19 * len(classes), 6.0, 24.0))
     with drawn(path, side + 1.0, side) as figure:
         axes = figure.subplots()
-        heat_map(axes, shares, names, names, "share of the true class's clips", most=1.0)
+        heat_map(axes, shares, names, names, "share of the true class's clips (numbers: clips)", most=1.0)
         for row, column in np.argwhere(confusion > 0):
             axes.text(
                 column,

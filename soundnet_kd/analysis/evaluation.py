@@ -43,13 +43,17 @@ class EvaluateResult:
                 f" {np.std(result.fold_accuracy):>5.1%} {each}  {told(result.chosen)}"
             )
         lines.append(f"protocol {best.protocol}, {best.head}; chosen: {SELECTIONS[best.selection]}")
-        skipped = f", {best.left_out} clips without a label left out" if best.left_out else ""
+        unsolved = [told([setting]) for result in evaluation.results.values() for setting in result.unconverged]
+        if unsolved:
+            lines.append(f"not solved to the end: {', '.join(dict.fromkeys(unsolved))}")
+        among = f" of {len(evaluation.results)}, chosen by these folds," if len(evaluation.results) > 1 else ""
+        skipped = f", {best.left_out} without a label left out" if best.left_out else ""
         return "\n".join(
             [
                 *lines,
                 f"{evaluation.best_layer}'s classes, by the share of their clips that it recognises:",
                 str(self.classes),
-                f"wrote {self.out}: {evaluation.best_layer} is best with {best.accuracy:.2%} "
+                f"wrote {self.out}: {evaluation.best_layer} is best{among} with {best.accuracy:.2%} "
                 f"(chance {evaluation.chance:.1%}; {evaluation.source['folds']}){skipped}",
             ]
         )
@@ -85,9 +89,9 @@ def evaluate(
         notebook: standardised averages, linear SVM, C by the same folds. paper: windows of 1 s (needs whole sequences).
         power: notebook, of the cube roots. best: roots, whitened within the classes, kernel ridge regression, nested.
     head : str, optional
-        Another classifier in place of the protocol's.
+        Another classifier in place of the protocol's: linear_svm, logistic_regression, rbf_svm, kernel_ridge, lda, mlp.
     selection : str, optional
-        How its settings are chosen: by the same folds that are reported (a little too good), or nested, inside the
+        How its settings are chosen: "same folds", by those that are reported (a little too good), or nested, inside the
         training folds. [default: the protocol's way]
     together : bool
         All layers side by side, as one.
@@ -95,7 +99,8 @@ def evaluate(
         Averages, maxima and deviations over time side by side, such as [mean, std] (needs whole sequences). [default:
         what the cache holds]
     windows : Windows, optional
-        Train on pieces of the clips and average a clip's answers (needs whole sequences).
+        Train on pieces of the clips and average a clip's answers (needs whole sequences), such as --windows.seconds 2;
+        also hop_seconds, pooling (flatten, mean, max) and clip_seconds.
     folds : int, optional
         Make so many folds. [default: the folds of the data set; five where it has none]
     groups : str, optional

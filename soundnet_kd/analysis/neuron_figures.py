@@ -18,7 +18,7 @@ _CHARTS_IN_A_ROW = 3
 _CLASSES_OF_A_CHART = 5
 _CLASSES_OF_A_NEURON = 12
 
-_SHARE = "share of the activating clips\n(dashed: 95% of best shares with shuffled labels)"
+_SHARE = "share of the activating clips, of the nominal number\n(dashed: 95% of best shares with shuffled labels)"
 
 
 def draw_neuron(

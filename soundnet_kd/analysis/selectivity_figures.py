@@ -35,7 +35,13 @@ def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: Path) ->
     width = float(np.clip(3.5 + (0.035 if numbers is None else 0.12) * count, 7.0, 14.0))
     with drawn(path, width, float(np.clip(1.6 + 0.15 * classes, 3.0, 20.0))) as figure:
         axes = figure.subplots()
-        heat_map(axes, statistics.share[order].T, statistics.classes, numbers, "share of the activating clips")
+        heat_map(
+            axes,
+            statistics.share[order].T,
+            statistics.classes,
+            numbers,
+            "share of the activating clips, of the nominal number",
+        )
         axes.set_xlabel("neurons, sorted by their best class")
         axes.set_title(f"{layer}: the classes that activate each of its {count} neurons")
 

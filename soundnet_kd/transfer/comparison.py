@@ -80,12 +80,15 @@ class Comparison:
                 f"  {100 * low:>+6.1f} … {100 * high:>+5.1f}  {_p_value(row.test.p_value)}"
             )
         counted = "1 comparison" if len(self.rows) == 1 else f"{len(self.rows)} comparisons"
+        many = len({row.layers for row in self.rows}) > 1
         resampled = "clips" if self.groups is None else f"the {self.groups} source recordings"
         return "\n".join(
             [
                 *lines,
                 *(f"{name}: {protocol}" for name, protocol in zip(self.names, self.protocols, strict=True)),
-                f"gain in percentage points; interval: bootstrap over {resampled}; p: McNemar's test, row by row",
+                f"gain in percentage points; interval: bootstrap over {resampled}; p: McNemar's test, row by row, with "
+                "clips taken for independent",
+                *(["a layer that was chosen for its accuracy on these clips flatters its row"] if many else []),
                 f"wrote {self.out}: {counted} on {self.clips} clips",
             ]
         )

@@ -14,6 +14,9 @@ from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
 from soundnet_kd.transfer.heads import HeadName, Setting
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
 
+KERNEL_HEADS = ("kernel_ridge", "rbf_svm")
+MOST_KERNEL_ROWS = 20_000
+
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
@@ -121,6 +124,11 @@ def cross_validate(
     way: Selection = "fixed" if len(settings) == 1 else selection or plan.selection
     if way not in get_args(Selection) or (way == "fixed" and len(settings) > 1):
         raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; it is 'same folds' or 'nested'")
+    if plan.head in KERNEL_HEADS and len(features) > MOST_KERNEL_ROWS:
+        raise SettingsError(
+            f"{plan.head} compares every two of {len(features)} rows, which are more than {MOST_KERNEL_ROWS}; take a "
+            "linear head, or fewer windows"
+        )
     labelled = _labelled(features, labels, folds, clips)
     classes = names_of(labels, class_names)
     names = _usable_folds(labels[labelled], folds[labelled], classes)

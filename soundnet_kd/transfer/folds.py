@@ -54,8 +54,32 @@ def usable_folds(
     if count is not None and count < 2:
         raise SettingsError(f"folds is {count}; at least two are needed, to test on one and train on the others")
     made = stratified_folds(labels, seed, count or MOST_FOLDS, groups)
+    if count is not None and made.max() < count:
+        raise SettingsError(
+            f"folds is {count}, but the smallest class has {made.max()} "
+            f"{'clips' if groups is None else 'recordings'}; take fewer folds, or add sounds"
+        )
     together = "" if groups is None else ", clips of one source together"
     return made, f"{made.max()} folds, drawn class by class{together} with seed {seed}"
+
+
+def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], groups: Sequence[str]) -> None:
+    """Refuse folds that part the clips of one recording.
+
+    Raises
+    ------
+    SettingsError
+        If a group has labelled clips in several folds.
+    """
+    known = labels >= 0
+    _, numbers = np.unique(np.asarray(groups)[known], return_inverse=True)
+    pairs = np.unique(np.column_stack([numbers, folds[known]]), axis=0)
+    parted = int((np.bincount(pairs[:, 0]) > 1).sum())
+    if parted:
+        raise SettingsError(
+            f"the data set's folds part the clips of {parted} recordings; give --folds to have others made, or leave "
+            "--groups out"
+        )
 
 
 def stratified_folds(

@@ -86,10 +86,12 @@ def _mlp(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Sett
 
 HEADS: Mapping[HeadName, Head] = {
     "linear_svm": Head("linear SVM, squared hinge, one class against the others", {"C": DECADES}, _linear_svm),
-    "logistic_regression": Head("multinomial logistic regression", {"C": (0.01, 0.1, 1.0)}, _logistic_regression),
-    "rbf_svm": Head("SVM with an RBF kernel", {"C": (3.0, 10.0), "gamma": (0.3, 0.8)}, _rbf_svm),
+    "logistic_regression": Head("multinomial logistic regression", {"C": (0.01, 0.1, 1.0, 10.0)}, _logistic_regression),
+    "rbf_svm": Head("SVM with an RBF kernel", {"C": (1.0, 10.0, 100.0), "gamma": (0.3, 1.0, 3.0)}, _rbf_svm),
     "kernel_ridge": Head(
-        "kernel ridge regression on the classes, RBF kernel", {"gamma": (1.0, 2.0), "alpha": (0.03, 0.1)}, _kernel_ridge
+        "kernel ridge regression on the classes, RBF kernel",
+        {"gamma": (0.5, 1.0, 2.0), "alpha": (0.01, 0.03, 0.1, 0.3)},
+        _kernel_ridge,
     ),
     "lda": Head("linear discriminant analysis, shrunk", {"shrinkage": (0.05, 0.1, 0.2)}, _lda),
     "mlp": Head("a hidden layer of 256, 60 epochs", {"alpha": (0.01, 1.0)}, _mlp),

@@ -11,6 +11,9 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.transfer.windows import Windows
 
+MOST_BYTES = 4 * 2**30
+"""Of all windows of a layer; training doubles them several times."""
+
 Pooling = Literal["mean", "max", "std"]
 
 POOLINGS: dict[Pooling, Callable[[NDArray[np.float32]], NDArray[np.float64]]] = {
@@ -95,6 +98,17 @@ def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling] | None)
 
 
 def _windowed(cache: FeatureCache, layer: str, windows: Windows) -> Inputs:
+    # A cache without sequences says so.
+    cache.sequence(0, layer)
     step_seconds = cache.step_seconds(layer)
-    found = [windows.of(cache.sequence(index, layer), step_seconds) for index in range(len(cache.ids))]
+    found: list[NDArray[np.float32]] = []
+    for index in range(len(cache.ids)):
+        rows = windows.of(cache.sequence(index, layer), step_seconds)
+        expected_bytes = rows.size * rows.itemsize * len(cache.ids)
+        if not index and expected_bytes > MOST_BYTES:
+            raise SettingsError(
+                f"the windows of {layer} would take about {expected_bytes / 2**30:.0f} GiB; take a deeper layer "
+                "(--layers), longer hops (--windows.hop_seconds), or their mean (--windows.pooling mean)"
+            )
+        found.append(np.ascontiguousarray(rows))
     return Inputs(layer, np.concatenate(found), np.repeat(np.arange(len(found)), [len(rows) for rows in found]))

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,7 +11,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import versions
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
-from soundnet_kd.transfer.folds import usable_folds
+from soundnet_kd.transfer.folds import require_whole_groups, usable_folds
 from soundnet_kd.transfer.heads import HeadName
 from soundnet_kd.transfer.inputs import Pooling, layer_inputs
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
@@ -62,18 +63,23 @@ def evaluate_layers(
     FormatError
         If `features` is no feature cache.
     """
-    plan = planned(protocol, head, None)
+    cut = windows or planned(protocol, head, None).windows
     with FeatureCache(features) as cache:
         wanted = chosen_layers(cache, layers)
         labels = cache.labels
         sources = _sources(cache, groups)
         fold_of, origin = usable_folds(cache.folds, labels, seed, folds, sources)
+        if groups is not None and sources is not None:
+            require_whole_groups(fold_of, labels, sources)
         results: dict[str, CrossValidation] = {}
         channels: dict[str, int] = {}
-        inputs = layer_inputs(cache, wanted, together, poolings, windows or plan.windows)
+        inputs = layer_inputs(cache, wanted, together, poolings, cut)
+        # The protocol's own windows are part of its name; others have to be told.
+        suffix = "" if windows is None else f" in {windows.seconds:g} s windows"
         for each in tqdm(inputs, desc="evaluate", unit="layer", total=1 if together else len(wanted)):
-            channels[each.name] = each.rows.shape[1]
-            results[each.name] = cross_validate(
+            name = each.name + suffix
+            channels[name] = each.rows.shape[1]
+            results[name] = cross_validate(
                 each.rows,
                 labels,
                 fold_of,
@@ -96,6 +102,7 @@ def evaluate_layers(
                 "features": str(features.resolve()),
                 "identity": cache.identity,
                 "folds": origin,
+                "windows": None if cut is None else asdict(cut),
                 "seed": seed,
                 "versions": versions(),
             },
@@ -104,13 +111,16 @@ def evaluate_layers(
 
 def _sources(cache: FeatureCache, column: str | None) -> tuple[str, ...] | None:
     if column is None:
-        return cache.columns.get(SOURCE_COLUMN)
+        column = SOURCE_COLUMN
+        if column not in cache.columns:
+            return None
     if column not in cache.columns:
         raise SettingsError(
             f"{cache.path} carries no column {column!r} (it has {', '.join(cache.columns) or 'none'}); extract from a "
             "table that has it"
         )
-    return cache.columns[column]
+    # A clip whose recording is not named has one of its own.
+    return tuple(source or clip for source, clip in zip(cache.columns[column], cache.ids, strict=True))
 
 
 def chosen_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[str, ...]:

@@ -128,9 +128,11 @@ def planned(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, Se
         if plan.selection == "fixed":
             plan = replace(plan, selection="nested")
     if grid is not None:
-        if not grid or not all(len(values) for values in grid.values()):
-            raise SettingsError(f"the grid is {dict(grid)}; it needs at least one value for each of its parameters")
-        plan = replace(plan, grid=grid)
+        for name, values in grid.items():
+            _known(plan.grid, name, "setting")
+            if not len(values):
+                raise SettingsError(f"the grid has no value for {name}; give at least one")
+        plan = replace(plan, grid={**plan.grid, **grid})
     if min(min(values) for values in plan.grid.values()) <= 0:
         raise SettingsError(f"the grid is {dict(plan.grid)}; every value has to be above 0")
     return plan

@@ -73,8 +73,8 @@ def test_evaluate_writes_results_tables_and_figures(cache: Path, tmp_path: Path)
     assert not list(out.glob("categories*"))
     lines = str(result).splitlines()
     assert lines[0].split() == ["layer", "features", "accuracy", "std", "fold", "1", "fold", "2", "chosen"]
-    assert lines[2].split()[:6] == ["pool5", "4", "100.0%", "0.0%", "100.0%", "100.0%"]
-    assert "pool5 is best with 100.0%" in lines[-1]
+    assert lines[2].split()[:6] == ["pool5", "4", "100.00%", "0.0%", "100.0%", "100.0%"]
+    assert "pool5 is best of 2, chosen by these folds, with 100.00%" in lines[-1]
 
 
 def test_evaluate_scores_every_class_of_every_layer(cache: Path, tmp_path: Path) -> None:

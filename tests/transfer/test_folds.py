@@ -3,7 +3,7 @@ import pytest
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import stratified_folds
-from soundnet_kd.transfer.folds import usable_folds
+from soundnet_kd.transfer.folds import require_whole_groups, usable_folds
 
 LABELS = np.repeat([0, 1, -1], [10, 20, 3])
 
@@ -52,6 +52,9 @@ def test_other_folds_may_be_made_and_keep_the_clips_of_a_source_together() -> No
     assert set(folds[labels >= 0]) == {1, 2, 3}
     assert (folds[0:36:2] == folds[1:36:2]).all()
     assert [np.bincount(folds[labels == label]).tolist() for label in range(3)] == [[0, 4, 4, 4]] * 3
+    require_whole_groups(folds, labels, groups)
+    with pytest.raises(SettingsError, match="part the clips of 18 recordings; give --folds"):
+        require_whole_groups(own, labels, groups)
     with pytest.raises(SettingsError, match="folds is 1"):
         usable_folds(own, labels, seed=0, count=1)
     with pytest.raises(SettingsError, match="no class has two sources"):

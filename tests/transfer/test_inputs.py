@@ -9,6 +9,7 @@ import torch
 from soundnet_kd import FeatureCache, SoundNet8, extract
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
+from soundnet_kd.transfer import inputs
 from soundnet_kd.transfer.inputs import layer_inputs
 from soundnet_kd.transfer.layers import evaluate_layers
 from soundnet_kd.transfer.windows import Windows
@@ -95,8 +96,20 @@ def test_the_protocol_of_the_paper_takes_the_sequences(cache: Path, tmp_path: Pa
     other = evaluate_layers(cache, ["pool5"], "power", selection="nested", folds=3)
     assert other.results["pool5"].selection == "nested"
     assert "clips of one source together" in other.source["folds"]
+    halves = evaluate_layers(cache, ["pool5"], windows=Windows(2.0))
+    assert list(halves.results) == ["pool5 in 2 s windows"]
+    assert halves.source["windows"]["seconds"] == 2.0
+    assert evaluate_layers(cache, ["pool5"], groups="src_file").folds.tolist() == [1] * 4 + [2] * 4 + [3] * 4
+    with pytest.raises(SettingsError, match="folds is 9, but the smallest class has 3 recordings"):
+        evaluate_layers(cache, ["pool5"], folds=9)
     with pytest.raises(SettingsError, match="carries no column 'take'"):
         evaluate_layers(cache, ["pool5"], groups="take")
+
+
+def test_windows_that_would_not_fit_into_memory_are_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "MOST_BYTES", 2**20)
+    with FeatureCache(cache) as features, pytest.raises(SettingsError, match="take a deeper layer"):
+        list(layer_inputs(features, ["pool2"], windows=Windows(1.0, pooling="flatten")))
 
 
 def test_what_a_cache_without_sequences_or_rate_lacks_is_named(tmp_path: Path) -> None:
