@@ -129,7 +129,7 @@ def _draw_panels(
             groups = np.full(len(labels), -1)
             for place, each in enumerate(classes):
                 groups[labels == each] = place
-            _scatter(axes, points, groups, dict(enumerate(classes.values())), None)
+            _scatter(axes, points, groups, dict(enumerate(classes.values())), None, shapes=True)
             axes.set_title(name, fontsize=10)
             _legend(axes, len(points), columns, size=8)
 
@@ -163,17 +163,20 @@ def _scatter(
     groups: NDArray[np.integer],
     names: Mapping[int, str],
     rest: str | None,
+    shapes: bool = False,
 ) -> None:
-    """Draw the clips of each group in its colour, those without a group (-1) pale and beneath."""
+    """Draw the clips of each group in its colour, or also its shape; those without a group (-1) pale and beneath."""
     look: dict[str, Any] = {"s": _size(len(points)), "linewidths": 0, "rasterized": len(points) > _MOST_AS_SHAPES}
     without = groups < 0
     if without.any():
         axes.scatter(*points[without].T, color=PALE, label=rest, **look)
+    if shapes:
+        look["s"] *= 2.2
     for group in np.unique(groups[~without]):
         axes.scatter(
             *points[groups == group].T,
             color=COLOURS[group % len(COLOURS)],
-            marker=MARKERS[group // len(COLOURS) % len(MARKERS)],
+            marker=MARKERS[(group if shapes else group // len(COLOURS)) % len(MARKERS)],
             alpha=0.75,
             label=names.get(int(group)),
             **look,
