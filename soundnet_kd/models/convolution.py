@@ -25,9 +25,8 @@ class FirstConv1d(nn.Conv1d):
     def forward(self, input: Tensor) -> Tensor:
         """Convolve (batch, 1, samples) to (batch, filters, steps)."""
         stride, padding = self.stride[0], int(self.padding[0])
-        samples = input.shape[-1] + 2 * padding
-        # The samples of a last, incomplete stride are heard by no step.
-        padded = functional.pad(input, (padding, padding - samples % stride))
-        phases = padded.reshape(input.shape[0], -1, stride).transpose(1, 2)
+        padded = functional.pad(input, (padding, padding))
+        # The samples of a last, incomplete stride are left out: no step hears them.
+        phases = padded.squeeze(1).unfold(1, stride, stride).transpose(1, 2)
         kernel = self.weight.reshape(self.out_channels, -1, stride).transpose(1, 2)
         return functional.conv1d(phases, kernel, self.bias)

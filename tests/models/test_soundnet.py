@@ -273,10 +273,6 @@ def test_the_student_can_be_exported_and_traced() -> None:
     exported = torch.export.export(student, (sound,), dynamic_shapes={"waveform": {0: torch.export.Dim("batch")}})
     for name, logits in exported.module()(sound[:1].repeat(3, 1, 1)).items():
         torch.testing.assert_close(logits[2], expected[name][0], rtol=1e-4, atol=1e-5)
-    automatic = torch.export.export(student, (sound,), dynamic_shapes={"waveform": {2: torch.export.Dim.AUTO}})
-    longer = torch.randn(2, 1, 20 * SECOND + 1) * 50
-    for name, logits in automatic.module()(longer).items():
-        torch.testing.assert_close(logits, student(longer)[name], rtol=1e-4, atol=1e-5)
     traced = torch.jit.trace(student, (sound,), strict=False)  # type: ignore[no-untyped-call]
     for name, logits in traced(sound).items():
         torch.testing.assert_close(logits, expected[name], rtol=1e-4, atol=1e-5)
