@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from scipy import signal
 from torch import Tensor, nn
 
 from soundnet_kd import SoundNet5, SoundNet8
@@ -118,7 +119,6 @@ def test_a_step_is_placed_at_the_middle_of_what_it_hears(sound: Path) -> None:
 
 
 def test_the_file_holds_it_all(sound: Path, tmp_path: Path) -> None:
-    signal = pytest.importorskip("scipy.signal")
     student = network(SoundNet5)
     peeled = peel_sound(sound, student)
     path = tmp_path / "peel.h5"
