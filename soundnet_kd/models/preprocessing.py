@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,21 @@ def tile_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     return np.tile(waveform, samples // len(waveform) + 1)
 
 
+def as_float(waveform: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float32]:
+    """Give a waveform, float in ±1 or int16, as float32 in ±1.
+
+    Raises
+    ------
+    SettingsError
+        If it is of another type, whose full scale is not known.
+    """
+    if waveform.dtype == np.int16:
+        return np.asarray(waveform / np.float32(2**15), dtype=np.float32)
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise SettingsError(f"the waveform is {waveform.dtype}; give float in ±1, or int16")
+    return np.asarray(waveform, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """From a sound file to what a network's first convolution expects.
@@ -65,6 +80,9 @@ class Preprocessing:
     amplitude: float = 256.0
     channel: Literal["first", "mean"] = "first"
     least_samples: int = 441_000
+
+    repeats: ClassVar[bool] = True
+    """Whether short sounds are repeated; silence follows them else."""
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "amplitude", "least_samples"):
@@ -105,12 +123,7 @@ class Preprocessing:
         EmptyAudioError
             If `waveform` has no samples.
         """
-        if waveform.dtype == np.int16:
-            waveform = np.asarray(waveform / np.float32(2**15), dtype=np.float32)
-        elif not np.issubdtype(waveform.dtype, np.floating):
-            raise SettingsError(f"the waveform is {waveform.dtype}; give float in ±1, or int16")
-        tiled = tile_to(np.asarray(waveform, dtype=np.float32), self.least_samples)
-        return self.scale(torch.from_numpy(tiled))[None]
+        return self.scale(torch.from_numpy(tile_to(as_float(waveform), self.least_samples)))[None]
 
     def scale(self, sound: torch.Tensor) -> torch.Tensor:
         """Bring sound that is long enough to the network's range, on the device where it is.

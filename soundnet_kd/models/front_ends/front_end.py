@@ -1,0 +1,68 @@
+"""What a front end is: waveforms in, something easier to learn from out, in batches on any device."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from soundnet_kd.errors import SettingsError, TooShortError
+from soundnet_kd.models.blocks import ReceptiveField
+
+
+class FrontEnd(nn.Module):
+    """Signal processing in front of a network; without weights that learn.
+
+    Parameters
+    ----------
+    **settings
+        What the front end was made with besides the rate of its input, to be written down.
+
+    Attributes
+    ----------
+    settings : dict
+    sample_rate : int, optional
+        Of what it gives, where that is a waveform (batch, 1, samples).
+    rows : int
+        Of what it gives, where that is a picture (batch, 1, rows, steps); 0 for a waveform.
+    """
+
+    def __init__(self, sample_rate: int | None, rows: int, **settings: Any) -> None:
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.rows = rows
+        self.settings = settings
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Give the picture or the waveform of waveforms (batch, 1, samples)."""
+        raise NotImplementedError
+
+    def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
+        """Give what its steps hear, if its input's steps hear `field`; None if each hears everything."""
+        raise NotImplementedError
+
+
+def require_positive(**settings: float) -> None:
+    """Check that settings are above 0.
+
+    Raises
+    ------
+    SettingsError
+        If one is not.
+    """
+    for name, value in settings.items():
+        if not value > 0:
+            raise SettingsError(f"{name} is {value}; it has to be above 0")
+
+
+def require_length(waveform: Tensor, samples: int, what: str) -> None:
+    """Check that there is enough of a waveform.
+
+    Raises
+    ------
+    TooShortError
+        If it has fewer than so many samples.
+    """
+    if waveform.shape[-1] < samples:
+        raise TooShortError(
+            f"{waveform.shape[-1]} samples are too few for {what}, which needs {samples}; "
+            "let the network's preprocessing fill the sound up (least_samples)"
+        )

@@ -1,0 +1,45 @@
+"""Resampling by cutting the Fourier transform of a whole sound."""
+
+import torch
+from torch import Tensor
+
+from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, require_positive
+
+
+class FourierResampling(FrontEnd):
+    """Resampling as `scipy.signal.resample` does it: exact for what repeats with the length of the sound.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Of the input, in Hz.
+    target_rate : int
+        Of the output. From `samples` there come `samples * target_rate // sample_rate`.
+    """
+
+    def __init__(self, sample_rate: int, target_rate: int) -> None:
+        require_positive(sample_rate=sample_rate, target_rate=target_rate)
+        super().__init__(target_rate, 0, target_rate=target_rate)
+        self.rates = (sample_rate, target_rate)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Give (batch, 1, samples * target_rate // sample_rate) for waveforms (batch, 1, samples)."""
+        rate, target = self.rates
+        require_length(waveform, -(-rate // target), "a sample at the new rate")
+        samples = waveform.shape[-1]
+        wanted = samples * target // rate
+        least = min(samples, wanted)
+        spectrum = torch.fft.rfft(waveform)[..., : least // 2 + 1]
+        if least % 2 == 0 and samples != wanted:
+            # The frequency at half the lower rate stands for itself and for its negative twin.
+            weights = torch.ones(least // 2 + 1, device=waveform.device)
+            weights[-1] = 2.0 if wanted < samples else 0.5
+            spectrum = spectrum * weights
+        resampled: Tensor = torch.fft.irfft(spectrum, n=wanted)
+        return resampled * (wanted / samples)
+
+    def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
+        """Give the samples that a new one stands for, if their number is whole; it hears farther ones a little too."""
+        rate, target = self.rates
+        return field.after(rate // target, rate // target) if rate % target == 0 else None
