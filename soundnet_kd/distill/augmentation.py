@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import colorednoise
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.data.coloured_noise import COLOURS, add_noise, coloured_noise, root_mean_square
 from soundnet_kd.errors import SettingsError
 
-NOISE_EXPONENTS = (-2, -1, 0, 1, 2)
-"""Power falls with 1 / f^exponent: violet, blue, white, pink, brown noise."""
 LOUDEST_NOISE_DB, SOFTEST_NOISE_DB = 5.0, 40.0
 """Signal-to-noise ratios between which noise is drawn."""
 LOWEST_NOISE_HZ = 20.0
@@ -85,10 +83,9 @@ class Augmentation:
         waveform = waveform * np.float32(gain)
         if rng.random() < self.noise:
             ratio_db = rng.uniform(LOUDEST_NOISE_DB, SOFTEST_NOISE_DB)
-            colour = colorednoise.powerlaw_psd_gaussian(
-                int(rng.choice(NOISE_EXPONENTS)), len(waveform), LOWEST_NOISE_HZ / sample_rate, rng
-            )
-            waveform = waveform + (colour * _rms(waveform) * 10 ** (-ratio_db / 20)).astype(np.float32)
+            colour = str(rng.choice(COLOURS))
+            noise = coloured_noise(colour, len(waveform), rng, LOWEST_NOISE_HZ / sample_rate)
+            waveform = add_noise(waveform, noise, ratio_db)
         return waveform.clip(-1, 1), distributions
 
 
@@ -113,7 +110,7 @@ def mixed(example: Example, other: Example, share: float) -> Example:
     """
     (first, first_rows), (second, second_rows) = example, other
     share = float(np.clip(share, 1e-6, 1 - 1e-6))
-    weight = 1 / (1 + max(_rms(first), 1e-6) / max(_rms(second), 1e-6) * (1 - share) / share)
+    weight = 1 / (1 + max(root_mean_square(first), 1e-6) / max(root_mean_square(second), 1e-6) * (1 - share) / share)
     scale = np.hypot(weight, 1 - weight)
     waveform = first * np.float32(weight / scale) + second * np.float32((1 - weight) / scale)
     return waveform, {
@@ -123,7 +120,3 @@ def mixed(example: Example, other: Example, share: float) -> Example:
 
 def _steps(example: Example) -> int:
     return len(next(iter(example[1].values())))
-
-
-def _rms(waveform: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))

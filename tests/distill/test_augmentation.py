@@ -77,10 +77,12 @@ def test_noise_is_as_loud_as_it_may_be() -> None:
     assert np.ptp(ratios) > 10
 
 
-@pytest.mark.parametrize("exponent", [-2, -1, 0, 1, 2])
-def test_the_colours_of_noise(exponent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("colour", "exponent"), [("violet", -2), ("blue", -1), ("white", 0), ("pink", 1), ("brown", 2)]
+)
+def test_the_colours_of_noise(colour: str, exponent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slope of log power over log frequency is minus the exponent."""
-    monkeypatch.setattr(module, "NOISE_EXPONENTS", (exponent,))
+    monkeypatch.setattr(module, "COLOURS", (colour,))
     _, added = noise_only(0)
     spectrum = np.mean([np.abs(np.fft.rfft(noise)) ** 2 / np.mean(noise**2) for noise in added], axis=0)
     hertz = np.fft.rfftfreq(added.shape[1], 1 / RATE)

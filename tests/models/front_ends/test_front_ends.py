@@ -131,10 +131,10 @@ def test_fourier_resampling_is_scipys(rate: int, target: int, samples: int, want
 
 def test_a_data_set_is_standardised_row_by_row() -> None:
     rng = np.random.default_rng(0)
-    pictures = torch.from_numpy((rng.standard_normal((7, 1, 3, 11)) * [[1], [100], [0]] + [[-5], [300], [2]])).float()
+    pictures = torch.from_numpy(rng.standard_normal((7, 1, 3, 11)) * [[1], [100], [0]] + [[-5], [300], [2]]).float()
     standardisation = Standardisation(None, 3)
     np.testing.assert_array_equal(standardisation(pictures), pictures)
-    standardisation.fit(pictures.split([3, 4]))
+    standardisation.fit([pictures[:3], pictures[3:]])
     found = standardisation(pictures)
     np.testing.assert_allclose(found.mean(dim=(0, 1, 3)), [0, 0, 0], atol=1e-5)
     np.testing.assert_allclose(found.std(dim=(0, 1, 3), correction=0), [1, 1, 0], atol=1e-5)
