@@ -5,7 +5,6 @@ wanted, so that `soundnet-kd --help` answers at once.
 """
 
 import argparse
-import difflib
 import inspect
 import json
 import keyword
@@ -22,22 +21,34 @@ import docstring_parser
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, nearest
+
+
+def _at(home: str) -> Callable[..., object]:
+    module, name = home.split(":")
+    function: Callable[..., object] = getattr(import_module(f"soundnet_kd.{module}"), name)
+    return function
 
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's function lives, which of its parameters go without a flag, and what it does in a few words."""
+    """Where a command's function lives, which of its parameters go without a flag, and what it does in a few words.
+
+    `more`, if given, is where a function lives that gives what else its help says.
+    """
 
     home: str
     positional: tuple[str, ...]
     about: str
+    more: str = ""
 
     def function(self) -> Callable[..., object]:
         """Import the function."""
-        module, name = self.home.split(":")
-        function: Callable[..., object] = getattr(import_module(f"soundnet_kd.{module}"), name)
-        return function
+        return _at(self.home)
+
+    def more_help(self) -> str:
+        """Give what else its help says."""
+        return str(_at(self.more)()) if self.more else ""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -51,6 +62,12 @@ COMMANDS: Mapping[str, Command] = {
     "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a classifier on every layer"),
     "finetune": Command(
         "classifiers.finetuning:finetune", ("sounds",), "train a student on labelled sounds, and test it"
+    ),
+    "train": Command(
+        "analysis.training:train",
+        ("recipe",),
+        "train a recipe's networks from scratch on labelled sounds, and test them",
+        "classifiers.recipe_help:explained_keys",
     ),
     "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
     "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
@@ -94,7 +111,13 @@ def parser_for(name: str) -> ArgumentParser:
     text = docstring_parser.parse(inspect.getdoc(function) or "")
     helps = {parameter.arg_name: parameter.description or "" for parameter in text.params}
     about = "\n\n".join(filter(None, (text.short_description, text.long_description)))
-    parser = ArgumentParser(prog=f"soundnet-kd {name}", description=about, formatter_class=_Help, exit_on_error=False)
+    parser = ArgumentParser(
+        prog=f"soundnet-kd {name}",
+        description=about,
+        epilog=command.more_help(),
+        formatter_class=_Help,
+        exit_on_error=False,
+    )
     hints = get_type_hints(function)
     for parameter in inspect.signature(function).parameters.values():
         _add(parser, parameter, hints[parameter.name], helps[parameter.name], parameter.name in command.positional)
@@ -129,18 +152,21 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
     return {_parameter(key): value for key, value in arguments.items() if key not in ("config", "debug")}
 
 
-def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """Give the end of an error message: the known name that is most like a wrong one."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else f"; there are {', '.join(known)}"
-
-
 class _Help(argparse.HelpFormatter):
     """Plain help: the text of the docstring, as wide as the terminal, and the default where there is one."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         fill = super()._fill_text
-        return "\n\n".join(fill(paragraph, width, indent) for paragraph in text.split("\n\n"))
+
+        def filled(line: str) -> str:
+            inset = "" if line == line.lstrip() else "  "
+            return "\n".join(f"{inset * (2 if number else 1)}{part}" for number, part in enumerate(
+                fill(line, width - 4, indent).splitlines()
+            ))  # fmt: skip
+
+        # Lines that are set in, such as those of a list, stay lines of their own.
+        paragraphs = (re.sub(r"\n(?! )", " ", paragraph) for paragraph in text.split("\n\n"))
+        return "\n\n".join("\n".join(map(filled, paragraph.split("\n"))) for paragraph in paragraphs)
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = " ".join((action.help or "").split()).replace("%", "%%")

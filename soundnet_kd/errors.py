@@ -1,5 +1,9 @@
 """What can go wrong, each with its cure in the message."""
 
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class SoundNetKDError(Exception):
     """Base of every error that this package raises on purpose; its message is one line and names the cure."""
@@ -27,3 +31,11 @@ class FormatError(SoundNetKDError):
 
 class RunConflictError(SoundNetKDError):
     """An output already holds something that was made differently."""
+
+
+def nearest(name: str, known: Mapping[str, Any] | Sequence[str], most: int = 40) -> str:
+    """Give the end of an error message: the known name that is most like a wrong one, or else the first of them."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    if found:
+        return f"; did you mean {found[0]!r}?"
+    return f"; there are {', '.join(list(known)[:most])}{' …' if len(known) > most else ''}"

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from soundnet_kd.commands import find, nearest, parse
-from soundnet_kd.errors import SettingsError
-from soundnet_kd.storage import shipped
+from soundnet_kd.commands import find, parse
+from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.storage import recipe_file
 
 log = logging.getLogger(__name__)
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -131,15 +131,11 @@ def read_recipe(path: Path) -> Recipe:
     SettingsError
         If there is no such recipe, or it is not one.
     """
-    if not path.is_file() and path.parent in (Path(), Path("pipelines")):
-        known = sorted(file.stem for file in shipped("pipelines").glob("*.yaml"))
-        if path.stem not in known:
-            raise SettingsError(f"there is no recipe {path}; those of this package are {', '.join(known)}")
-        path = shipped("pipelines") / f"{path.stem}.yaml"
-    if not path.is_file():
-        raise SettingsError(f"there is no recipe {path}; a name alone, such as quickstart, is one of this package")
+    asked, path = path, recipe_file(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, Mapping) and "network" in content:
+            raise SettingsError(f"{path} is a recipe of a network from scratch; use `soundnet-kd train {asked}`")
         steps = tuple((command, settings or {}) for step in content["steps"] for command, settings in step.items())
         unknown = content.keys() - {"about", "variables", "steps"}
         recipe = Recipe(content.get("about", ""), content.get("variables") or {}, steps)

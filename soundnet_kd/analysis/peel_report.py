@@ -8,6 +8,7 @@ import numpy as np
 
 from soundnet_kd.analysis.peel_figures import draw_head, draw_layers, draw_pooled
 from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, read_classifier
+from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.classifiers.layered_classifier import LayeredClipClassifier
 from soundnet_kd.features.peel_file import Peeled, read_peel, write_peel
 from soundnet_kd.features.peeling import Peelable, peel_sound
@@ -89,7 +90,8 @@ def peel(
 def _network(student: str | Path) -> Peelable:
     path = Path(student)
     if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
-        return LayeredClipClassifier(read_classifier(path))
+        classifier = read_classifier(path)
+        return LayeredClipClassifier(classifier) if isinstance(classifier, ClipClassifier) else classifier
     return load_student(student)
 
 

@@ -15,8 +15,9 @@ from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, write_class
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
 from soundnet_kd.classifiers.clip_evaluation import ClipTable
 from soundnet_kd.classifiers.clip_folds import tested_fold
-from soundnet_kd.classifiers.clip_training import FIGURES, TrainingRecipe, train
+from soundnet_kd.classifiers.clip_training import TrainingRecipe, train
 from soundnet_kd.classifiers.decoded import decoded
+from soundnet_kd.classifiers.network_training import FIGURES
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.distill.determinism import deterministic

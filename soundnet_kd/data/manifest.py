@@ -119,7 +119,7 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
 
 def _read_esc50(folder: Path) -> Manifest:
     known = ("filename", "fold", "target", "category")
-    rows = _rows(folder / ESC50_TABLE, known)
+    rows = table_rows(folder / ESC50_TABLE, known)
     names = {_integer(row, "target", folder / ESC50_TABLE): row["category"] for row in rows}
     if sorted(names) != list(range(len(names))):
         raise FormatError(f"{folder / ESC50_TABLE}: the targets are not 0 … {len(names) - 1}")
@@ -138,7 +138,7 @@ def _read_esc50(folder: Path) -> Manifest:
 
 
 def _read_table(table: Path) -> Manifest:
-    rows = _rows(table, ("path",))
+    rows = table_rows(table, ("path",))
     names = tuple(sorted({row["label"] for row in rows if row.get("label")}))
     label_of = {name: index for index, name in enumerate(names)}
     columns = _others(rows, ("path", "label", "fold"))
@@ -187,7 +187,22 @@ def _read_folder(sounds: Path) -> Manifest:
     return Manifest(clips, names)
 
 
-def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def table_rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Read the rows of a CSV file, none of which lacks its first column.
+
+    Parameters
+    ----------
+    table : Path
+    columns : tuple of str
+        That it has to have.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such file.
+    FormatError
+        If it is not UTF-8, lacks a column, or has no rows.
+    """
     with io.StringIO(_text(table), newline="") as handle:
         reader = csv.DictReader(handle, restval="")
         found = reader.fieldnames or ()

@@ -131,18 +131,22 @@ class LastCheckpoints(Checkpoint):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keep the state of the lowest loss on held-out videos.
+    """Keep the state of the best figure on what is held out, by default of the lowest loss.
 
     Parameters
     ----------
     folder : Path
+    monitor : str
+        The figure.
+    mode : {"min", "max"}
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monitor: str = "validation/loss", mode: str = "min") -> None:
         super().__init__(
             folder,
             filename=Path(BEST_FILE).stem,
-            monitor="validation/loss",
+            monitor=monitor,
+            mode=mode,
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )

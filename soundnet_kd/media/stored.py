@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from soundnet_kd.media.audio import Channel, stream_audio
 from soundnet_kd.media.container import blamed_on
 
+_BYTES = np.dtype(np.float32).itemsize
+
 
 @dataclass(frozen=True)
 class SoundStore:
@@ -47,20 +49,35 @@ class SoundStore:
 
 @dataclass(frozen=True)
 class StoredSound:
-    """A decoded sound that stays on disk: what a `SoundStore` wrote."""
+    """A decoded sound, or a part of one, that stays on disk: what a `SoundStore` wrote.
+
+    Attributes
+    ----------
+    file : Path
+    first : int
+        Sample of the file at which the sound begins.
+    count : int, optional
+        At most so many samples of it.
+    """
 
     file: Path
+    first: int = 0
+    count: int | None = None
 
     def __len__(self) -> int:
         """Give the number of samples."""
-        return self.file.stat().st_size // np.dtype(np.float32).itemsize
+        there = max(0, self.file.stat().st_size // _BYTES - self.first)
+        return there if self.count is None else min(self.count, there)
+
+    def cut(self, start: int, samples: int) -> NDArray[np.float32]:
+        """Give so many samples from `start` on, fewer where the sound ends before."""
+        kept = max(0, min(samples, len(self) - start))
+        return np.fromfile(self.file, np.float32, kept, offset=(self.first + start) * _BYTES)
 
     def read(self) -> NDArray[np.float32]:
         """Give the whole waveform, (samples,) in ±1."""
-        return np.fromfile(self.file, np.float32)
+        return self.cut(0, len(self))
 
     def pieces(self, samples: int) -> Iterator[NDArray[np.float32]]:
         """Give the waveform in pieces of so many samples, the last one shorter."""
-        with self.file.open("rb") as file:
-            while len(piece := np.fromfile(file, np.float32, samples)):
-                yield piece
+        return (self.cut(start, samples) for start in range(0, len(self), samples))

@@ -273,7 +273,7 @@ def test_data_that_cannot_be_learned_from(
 
 
 def test_a_training_that_diverges_says_so(sounds: Path, student: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"fold 1/2 diverged at step \d.*lower --learning_rate"):
+    with pytest.raises(SettingsError, match=r"fold 1/2 diverged at step \d.*lower learning rate"):
         finetune(sounds, student, tmp_path, "conv4", crop_seconds=0.5, learning_rate=1e30, device="cpu")
 
 

@@ -1,0 +1,205 @@
+"""The bench: a recipe's networks, trained and tested seed by seed, fold by fold and, where asked, tag by tag."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from soundnet_kd.classifiers.bench_round import Bench, Round, Tested, read_tested
+from soundnet_kd.classifiers.bench_sounds import BenchSounds, decoded_sounds, merged_identity
+from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE
+from soundnet_kd.classifiers.network_training import FIGURES, MEASURES
+from soundnet_kd.classifiers.recipe import BenchRecipe
+from soundnet_kd.data.splits import SplitSounds
+from soundnet_kd.distill.determinism import deterministic
+from soundnet_kd.distill.quiet import quiet_lightning
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.media import SoundStore
+from soundnet_kd.models import choose_device
+from soundnet_kd.storage import FAILURES_FILE, claim, locked, make_folder, versions, write_csv
+
+RUN_FILE = "train.json"
+SOUNDS = ".sounds"
+"""Folder of the decoded sounds, while a run lasts."""
+ROUNDS = "rounds"
+"""Folder of what each training left."""
+TAG_NETWORKS = "classifiers"
+"""Folder of the networks of single tags."""
+
+
+@dataclass(frozen=True, eq=False)
+class BenchRun:
+    """A run that is done.
+
+    Attributes
+    ----------
+    out : Path
+    recipe : BenchRecipe
+    sets : mapping from seed to SplitSounds
+    tested : mapping from Round to Tested
+        In the order in which they were trained.
+    failures : mapping from id to str
+        The sounds that could not be used.
+    """
+
+    out: Path
+    recipe: BenchRecipe
+    sets: Mapping[int, SplitSounds] = field(repr=False)
+    tested: Mapping[Round, Tested] = field(repr=False)
+    failures: Mapping[str, str] = field(repr=False)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the data set."""
+        return next(iter(self.sets.values())).manifest.class_names
+
+
+def run_bench(
+    recipe: BenchRecipe,
+    place: Path,
+    out: Path,
+    device: str = "auto",
+    workers: int | None = None,
+    checkpoint_minutes: float = 10.0,
+) -> BenchRun:
+    """Train and test all networks of a recipe, from where an earlier run of it was.
+
+    Parameters
+    ----------
+    recipe : BenchRecipe
+    place : Path
+        Folder or table of the data set.
+    out : Path
+        Folder of the run.
+    device : str
+        As in `choose_device`.
+    workers : int, optional
+        Processes that read, as in `train_network`.
+    checkpoint_minutes : float
+        Longest time between two checkpoints.
+
+    Raises
+    ------
+    RunConflictError
+        If `out` holds a run with other settings.
+    SettingsError
+        If recipe and data set do not go together, or a training diverged.
+    MediaError
+        If not a single sound could be read.
+    """
+    choose_device(device)
+    sets = {seed: recipe.data.read(place, seed) for seed in recipe.seeds}
+    first = next(iter(sets.values()))
+    tasks = [
+        Round(seed, fold, outputs)
+        for seed, data in sets.items()
+        for fold in data.splits
+        for outputs in outputs_of(recipe, data)
+    ]
+    asked = recipe.build([first.manifest.class_names[output] for output in tasks[0].outputs]).preprocessing
+    settings = {"sounds": merged_identity(sets), **recipe.identity}
+    with locked(out), quiet_lightning(), deterministic():
+        claim(out / RUN_FILE, {**settings, "versions": versions()})
+        folder = out / ROUNDS
+        make_folder(folder)
+        names = {task: _name(task, tasks) for task in tasks}
+        if any(not (folder / f"{name}.json").is_file() for name in names.values()):
+            store = SoundStore(asked.sample_rate, asked.channel)
+            sounds = decoded_sounds(sets, store, out / SOUNDS, out)
+            for task in tasks:
+                sounds.require_classes(sets[task.seed], task.fold)
+            bench = Bench(recipe, device, workers, checkpoint_minutes, settings)
+            tested = _all_tested(bench, tasks, names, sets, sounds, folder)
+        else:
+            tested = {task: read_tested(folder / f"{name}.json") for task, name in names.items()}
+        failures = _failures(out)
+        shutil.rmtree(out / SOUNDS, ignore_errors=True)
+        _keep_networks(tasks, names, first, folder, out)
+        run = BenchRun(out, recipe, sets, tested, failures)
+        _write_history(run, names)
+    return run
+
+
+def outputs_of(recipe: BenchRecipe, data: SplitSounds) -> list[tuple[int, ...]]:
+    """Give which classes each network of a recipe has outputs for.
+
+    Raises
+    ------
+    SettingsError
+        If the loss does not go with the data set's labels.
+    """
+    loss, count = recipe.training.loss, len(data.manifest.class_names)
+    everything = tuple(range(count))
+    if data.tags:
+        if loss == "cross_entropy":
+            raise SettingsError(
+                "the sounds have several tags each; set training.loss to binary_cross_entropy or squared_error"
+            )
+        return [(output,) for output in everything] if recipe.training.one_network_per_tag else [everything]
+    if recipe.training.one_network_per_tag:
+        raise SettingsError("training.one_network_per_tag is for sounds with several tags each; set it to false")
+    if loss != "cross_entropy" and count == 2:
+        # One logit says which of two classes it is.
+        return [(1,)]
+    return [everything]
+
+
+def _all_tested(
+    bench: Bench,
+    tasks: Sequence[Round],
+    names: Mapping[Round, str],
+    sets: Mapping[int, SplitSounds],
+    sounds: BenchSounds,
+    folder: Path,
+) -> dict[Round, Tested]:
+    return {task: bench.tested(task, sets[task.seed], sounds, folder / names[task], names[task]) for task in tasks}
+
+
+def _name(task: Round, tasks: Sequence[Round]) -> str:
+    parts = [f"seed-{task.seed}"]
+    if len({each.fold for each in tasks}) > 1:
+        parts.append(f"fold-{task.fold}")
+    if len({each.outputs for each in tasks}) > 1:
+        parts.append(f"output-{task.outputs[0]}")
+    return "-".join(parts)
+
+
+def _keep_networks(
+    tasks: Sequence[Round], names: Mapping[Round, str], data: SplitSounds, folder: Path, out: Path
+) -> None:
+    """Put the networks of the first seed and fold where they are looked for, and delete the others."""
+    first = [task for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
+    for task in first:
+        target = out / CLASSIFIER_FILE
+        if len(first) > 1:
+            tag = data.manifest.class_names[task.outputs[0]].replace("/", "_")
+            target = out / TAG_NETWORKS / f"{tag}.safetensors"
+            make_folder(target.parent)
+        made = folder / f"{names[task]}.safetensors"
+        if made.is_file():
+            made.replace(target)
+    for task in tasks[len(first) :]:
+        (folder / f"{names[task]}.safetensors").unlink(missing_ok=True)
+
+
+def _write_history(run: BenchRun, names: Mapping[Round, str]) -> None:
+    columns = (*FIGURES, *MEASURES)
+    write_csv(
+        run.out / "history.csv",
+        ("seed", "fold", "network", "step", *columns),
+        (
+            (task.seed, task.fold, names[task], int(row["step"]), *(row.get(column, "") for column in columns))
+            for task, tested in run.tested.items()
+            for row in tested.history
+        ),
+    )
+
+
+def _failures(out: Path) -> dict[str, str]:
+    import csv
+
+    file = out / FAILURES_FILE
+    if not file.is_file():
+        return {}
+    with file.open(newline="", encoding="utf-8") as handle:
+        return {row["file"]: row["reason"] for row in csv.DictReader(handle)}

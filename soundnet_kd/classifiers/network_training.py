@@ -1,0 +1,240 @@
+"""Train a network on labelled pieces of sound, and keep its last or its best weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import joblib
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+
+from soundnet_kd.classifiers.feeding import Feed, FeedDataModule
+from soundnet_kd.classifiers.optimisation import Optimisation, accuracy, loss_of
+from soundnet_kd.distill.checkpoints import (
+    BEST_FILE,
+    FOLDER,
+    BestCheckpoint,
+    LastCheckpoints,
+    WholeCheckpoints,
+    last_checkpoint,
+)
+from soundnet_kd.distill.devices import trainer_options
+from soundnet_kd.distill.fitting import fit
+from soundnet_kd.distill.history import Columns, Progress, csv_logger, read_history
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.models import choose_device
+from soundnet_kd.models.memory import keep_freed_memory
+
+FIGURES = ("train/loss", "train/accuracy", "train/learning_rate")
+MEASURES = ("validation/loss", "validation/accuracy")
+MOST_WORKERS = 8
+
+Listen = Callable[[Tensor], Tensor]
+"""Gives the logits (batch, outputs) of sound (batch, 1, samples), scaled as the training pieces are."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left beside the network.
+
+    Attributes
+    ----------
+    history : list of dict from figure to number
+        What was logged, in the order of the steps.
+    steps : int
+        Of the optimizer.
+    kept_step : int
+        Whose weights the network has.
+    seconds : float
+        That the training took, over all its starts.
+    """
+
+    history: list[dict[str, float]]
+    steps: int
+    kept_step: int
+    seconds: float
+
+
+class NetworkTraining(lightning.LightningModule):
+    """Learn what share of a piece of sound is of each class.
+
+    Parameters
+    ----------
+    network : Module
+    listen : callable
+        Lets the network hear.
+    optimisation : Optimisation
+    feed : Feed
+    seed : int
+        Of what the network itself draws, such as dropout.
+    """
+
+    def __init__(self, network: nn.Module, listen: Listen, optimisation: Optimisation, feed: Feed, seed: int) -> None:
+        super().__init__()
+        self.network = network
+        self.optimisation = optimisation
+        self._listen = listen
+        self._steps = (feed.steps, feed.steps_per_epoch)
+        self._seed = seed
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        """Set what goes by the step; a run that is taken up draws what it would have drawn."""
+        step = self.trainer.global_step
+        torch.manual_seed(self._seed * 1_000_003 + step)
+        for group in self.trainer.optimizers[0].param_groups:
+            group.update(self.optimisation.at(step, *self._steps))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Give the loss of a batch."""
+        sound, targets = batch
+        logits = self._listen(sound)
+        loss = loss_of(self.optimisation.loss, logits, targets)
+        right = accuracy(self.optimisation.loss, logits, targets)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log_dict(dict(zip(FIGURES, (loss.detach(), right, rate), strict=True)))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """Log loss and accuracy of a batch of the validation sounds."""
+        sound, targets = batch
+        logits = self._listen(sound)
+        loss = loss_of(self.optimisation.loss, logits, targets)
+        right = accuracy(self.optimisation.loss, logits, targets)
+        self.log_dict(dict(zip(MEASURES, (loss, right), strict=True)), batch_size=len(sound))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Give the optimizer."""
+        return self.optimisation.optimizer_for(self.network)
+
+
+class Patience(EarlyStopping):
+    """End a training that has not become better for so many epochs, also one that is taken up after that."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """End at once, if it had ended."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class Stopwatch(lightning.Callback):
+    """Count the seconds of a training, over all its starts."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self._before + monotonic() - self._started
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Start."""
+        self._started = monotonic()
+
+    def state_dict(self) -> dict[str, float]:
+        """Give what a checkpoint keeps."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on from a checkpoint."""
+        self._before = state_dict["seconds"]
+
+
+def train_network(
+    network: nn.Module,
+    listen: Listen,
+    optimisation: Optimisation,
+    feed: Feed,
+    folder: Path,
+    name: str,
+    seed: int,
+    device: str = "auto",
+    workers: int | None = None,
+    checkpoint_minutes: float = 10.0,
+) -> Trained:
+    """Train a network in place, from its last checkpoint on if there is one; it stays on the device.
+
+    Parameters
+    ----------
+    network : Module
+    listen : callable
+        Lets it hear a batch.
+    optimisation : Optimisation
+    feed : Feed
+    folder : Path
+        For checkpoints and logs.
+    name : str
+        What the progress bar is of.
+    seed : int
+    device : str
+        As in `choose_device`.
+    workers : int, optional
+        Processes that read; 0 on a CPU, else as many as there are cores but one, at most 8, if not given.
+    checkpoint_minutes : float
+        Longest time between two checkpoints.
+
+    Raises
+    ------
+    SettingsError
+        If the training diverged, or is to be measured and nothing is there to measure by.
+    """
+    where = choose_device(device)
+    if workers is None:
+        workers = 0 if where.type == "cpu" else min(MOST_WORKERS, max(1, joblib.cpu_count() - 1))
+    measured = feed.validation is not None and feed.validation_pieces > 0
+    if not measured and (optimisation.weights == "best" or optimisation.patience):
+        raise SettingsError(
+            "there are no validation sounds to choose the best weights by; set a validation_share, or training.weights "
+            "to last and training.patience to null"
+        )
+    monitor, mode = f"validation/{optimisation.best_by}", "max" if optimisation.best_by == "accuracy" else "min"
+    every = feed.steps_per_epoch if measured else 0
+    stopwatch = Stopwatch()
+    callbacks: list[lightning.Callback] = [
+        Columns([*FIGURES, *(MEASURES if measured else ())]),
+        Progress(name),
+        stopwatch,
+        *([BestCheckpoint(folder / FOLDER, monitor, mode)] if optimisation.weights == "best" else []),
+        *([_patience(optimisation.patience, monitor, mode)] if optimisation.patience else []),
+        LastCheckpoints(folder / FOLDER, checkpoint_minutes, keep=1, validate_every=every),
+    ]
+    keep_freed_memory()
+    trainer = lightning.Trainer(
+        max_steps=feed.steps,
+        precision="bf16-mixed" if optimisation.precision == "bf16" else "32-true",
+        default_root_dir=folder,
+        logger=[csv_logger(folder), TensorBoardLogger(folder, "logs", version="tensorboard")],
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        log_every_n_steps=max(1, min(50, feed.steps // 20)),
+        limit_val_batches=1.0 if measured else 0,
+        val_check_interval=every or None,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        plugins=[WholeCheckpoints()],
+        **trainer_options(where, devices=1, nodes=1),
+    )
+    module = NetworkTraining(network, listen, optimisation, feed, seed).train()
+    fit(trainer, module, FeedDataModule(feed, workers), last_checkpoint(folder))
+    steps = kept = trainer.global_step
+    best = folder / FOLDER / BEST_FILE
+    if optimisation.weights == "best" and best.is_file():
+        content = torch.load(best, map_location="cpu", weights_only=True)
+        module.load_state_dict(content["state_dict"])
+        kept = int(content["global_step"])
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
+        raise SettingsError(
+            f"the training of {name} diverged at step {steps}; try a lower learning rate, with another --out"
+        )
+    network.to(where).eval()
+    return Trained(read_history(folder), steps, kept, stopwatch.seconds)
+
+
+def _patience(epochs: int, monitor: str, mode: str) -> Patience:
+    return Patience(monitor, patience=epochs, mode=mode, check_on_train_epoch_end=False)

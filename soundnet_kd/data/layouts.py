@@ -1,0 +1,28 @@
+"""The layouts of data sets that the training recipes know; each is a class whose fields are a recipe's keys."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from soundnet_kd.data.cats_dogs import CatsDogs
+from soundnet_kd.data.fold_sounds import Folds
+from soundnet_kd.data.nsynth import NSynth
+from soundnet_kd.data.speech_commands import SpeechCommands
+from soundnet_kd.data.splits import SplitSounds
+from soundnet_kd.data.tagged_tracks import TaggedTracks
+
+
+class Layout(Protocol):
+    """How a data set lies in its folder."""
+
+    def read(self, place: Path, seed: int) -> SplitSounds:
+        """Find the sounds of a data set; `seed` draws what the data set does not say."""
+
+
+LAYOUTS: Mapping[str, type[Layout]] = {
+    "cats_dogs": CatsDogs,
+    "folds": Folds,
+    "nsynth": NSynth,
+    "speech_commands": SpeechCommands,
+    "tagged_tracks": TaggedTracks,
+}

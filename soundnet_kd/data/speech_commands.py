@@ -1,0 +1,172 @@
+"""Speech Commands (Warden, arXiv 1804.03209): spoken words of a second, in the layout in which it is published."""
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundnet_kd.data.manifest import Clip, Manifest
+from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, Split, SplitSounds
+from soundnet_kd.errors import MediaError, SettingsError, nearest
+from soundnet_kd.media import duration_seconds, find_media
+from soundnet_kd.storage import text_of
+
+log = logging.getLogger(__name__)
+
+NOISE_FOLDER = "_background_noise_"
+UNKNOWN, SILENCE = "unknown", "silence"
+LISTS: Mapping[str, Split] = {"validation_list.txt": "validation", "testing_list.txt": "test"}
+HELD_OUT_PERCENT = 10.0
+"""Of the speakers, for validation, and as many for the test, where there are no lists."""
+MOST_CLIPS_PER_WORD = 2**27 - 1
+"""The number in the published rule."""
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+NOISE_SHARES: Mapping[Split, tuple[float, float]] = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
+"""What part of every noise recording each split draws its seconds from, so that none is heard on two sides."""
+
+
+@dataclass(frozen=True)
+class SpeechCommands:
+    """A folder with a sub-folder for each word, and _background_noise_.
+
+    Attributes
+    ----------
+    words : tuple of str
+        Each is a class of its own; all other words are "unknown".
+    unknown_share : float
+        So many clips of other words, for each clip of these, are drawn; 0.1 in the published benchmark.
+    silence_share : float
+        So many random seconds of the noise recordings, for each clip of these, are "silence"; 0.1 in the benchmark.
+    """
+
+    words: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+    unknown_share: float = 0.1
+    silence_share: float = 0.1
+
+    def read(self, place: Path, seed: int) -> SplitSounds:
+        """Find the clips.
+
+        The speakers of validation and test are those of validation_list.txt and testing_list.txt where they are, or
+        else those whose name's hash says so, which gives the same. No speaker is on two sides.
+
+        Raises
+        ------
+        SettingsError
+            If a word has no folder, or there is no noise to take "silence" from.
+        """
+        folders = (
+            sorted(f.name for f in place.iterdir() if f.is_dir() and not f.name.startswith((".", "_")))
+            if place.is_dir()
+            else []
+        )
+        for word in self.words:
+            if word not in folders:
+                raise SettingsError(f"{place} has no folder of the word {word!r}{nearest(word, folders)}")
+        others = [word for word in folders if word not in self.words] if self.unknown_share else []
+        files = [file for word in (*self.words, *others) for file in _sounds(place / word)]
+        split_of = _splits_of_speakers(place, files)
+        rng = np.random.default_rng(seed)
+        names = (*self.words, *([UNKNOWN] if others else []), *([SILENCE] if self.silence_share else []))
+        chosen: list[tuple[Clip, Split]] = []
+        parts: dict[str, FilePart] = {}
+        noises = self._noises(place)
+        for split in SPLITS:
+            mine = [file for file in files if split_of[_speaker(file)] == split]
+            wanted = [file for file in mine if file.parent.name in self.words]
+            rest = [file for file in mine if file.parent.name not in self.words]
+            count = min(len(rest), math.ceil(self.unknown_share * len(wanted)))
+            drawn = [rest[place] for place in sorted(rng.permutation(len(rest))[:count].tolist())]
+            chosen += [(_clip(file, place, names), split) for file in (*wanted, *drawn)]
+            for number in range(math.ceil(self.silence_share * len(wanted))):
+                clip, part = _second(noises, NOISE_SHARES[split], f"{split}-{number}", names.index(SILENCE), place, rng)
+                chosen.append((clip, split))
+                parts[clip.id] = part
+        clips = tuple(clip for clip, _ in chosen)
+        return SplitSounds(
+            Manifest(clips, names, ("speaker",)), {WITHOUT_FOLDS: [split for _, split in chosen]}, parts=parts
+        )
+
+    def _noises(self, place: Path) -> dict[Path, float]:
+        """Give the noise recordings that can be read, with their lengths in seconds."""
+        if not self.silence_share:
+            return {}
+        cure = 'it is needed for "silence"; --set data.speech_commands.silence_share=0 does without'
+        noises: dict[Path, float] = {}
+        for file in _sounds(place / NOISE_FOLDER):
+            try:
+                noises[file] = duration_seconds(file) or 0.0
+            except MediaError as error:
+                log.warning("%s is left out: %s", file, error)
+        # A tenth of a recording has to hold a second.
+        noises = {file: seconds for file, seconds in noises.items() if seconds >= 10.0}
+        if not noises:
+            raise SettingsError(f"{place / NOISE_FOLDER} holds no recording of ten seconds; {cure}")
+        return noises
+
+
+def split_by_hash(speaker: str) -> Split:
+    """Give the side that the published rule puts a speaker on (`which_set` in the data set's README)."""
+    digest = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16)
+    percent = digest % (MOST_CLIPS_PER_WORD + 1) * (100.0 / MOST_CLIPS_PER_WORD)
+    if percent < HELD_OUT_PERCENT:
+        return "validation"
+    return "test" if percent < 2 * HELD_OUT_PERCENT else "train"
+
+
+def _splits_of_speakers(place: Path, files: list[Path]) -> dict[str, Split]:
+    listed: dict[str, Split] = {}
+    lists = {place / name: split for name, split in LISTS.items() if (place / name).is_file()}
+    if not lists:
+        return {_speaker(file): split_by_hash(_speaker(file)) for file in files}
+    for table, split in lists.items():
+        for line in table.read_text(encoding="utf-8").splitlines():
+            listed[line.strip()] = split
+    sides: dict[str, set[Split]] = {}
+    for file in files:
+        sides.setdefault(_speaker(file), set()).add(listed.get(f"{file.parent.name}/{file.name}", "train"))
+    parted = sum(len(each) > 1 for each in sides.values())
+    if parted:
+        log.warning(
+            "The lists of %s put %d speakers on two sides; all clips of these are taken for the test or validation.",
+            place, parted,
+        )  # fmt: skip
+    # What is held out once is not learned from.
+    return {speaker: max(each, key=SPLITS.index) for speaker, each in sides.items()}
+
+
+def _speaker(file: Path) -> str:
+    return re.sub(r"_nohash_.*$", "", file.stem)
+
+
+def _sounds(folder: Path) -> list[Path]:
+    try:
+        return find_media(folder)
+    except MediaError:
+        return []
+
+
+def _clip(file: Path, place: Path, names: tuple[str, ...]) -> Clip:
+    word = file.parent.name
+    label = names.index(word if word in names else UNKNOWN)
+    return Clip(text_of(file.relative_to(place).as_posix()), file, label, carried=(_speaker(file),))
+
+
+def _second(
+    noises: Mapping[Path, float],
+    share: tuple[float, float],
+    name: str,
+    label: int,
+    place: Path,
+    rng: np.random.Generator,
+) -> tuple[Clip, FilePart]:
+    """Draw a second of the part of a noise recording that a split may hear."""
+    file = list(noises)[int(rng.integers(len(noises)))]
+    first, last = (edge * noises[file] for edge in share)
+    start = round(float(rng.uniform(first, last - 1.0)), 4)
+    clip = Clip(f"{text_of(file.relative_to(place).as_posix())}#{name}", file, label, carried=("",))
+    return clip, FilePart(start, 1.0)

@@ -1,0 +1,107 @@
+"""Which sounds are learned from, which decide when to stop, and which are tested on."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.data.manifest import Manifest
+from soundnet_kd.errors import FormatError, SettingsError
+
+Split = Literal["train", "validation", "test"]
+WITHOUT_FOLDS = 1
+"""The name of the only test, where a data set has no folds."""
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A clip that is only a part of its file."""
+
+    start_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SplitSounds:
+    """The sounds of a data set, and what each is for.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    splits : mapping from fold to (clips,) of str
+        Of each fold, or of the only test, what each clip is for: train, validation or test.
+    tags : tuple of tuple of int
+        Where clips have several labels: of each clip, as indices into the manifest's class names.
+    parts : mapping from id to FilePart
+        Of the clips that are a part of their file.
+    unusable : mapping from id to str
+        What the data set names but cannot be used, with the reason.
+    """
+
+    manifest: Manifest
+    splits: Mapping[int, Sequence[Split]]
+    tags: tuple[tuple[int, ...], ...] = ()
+    parts: Mapping[str, FilePart] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for splits in (*self.splits.values(), *([self.tags] if self.tags else [])):
+            if len(splits) != len(self.manifest):
+                raise FormatError(f"there are {len(self.manifest)} clips, but splits or tags for {len(splits)}")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells these sounds from others, without the splits, which the seed draws."""
+        parts = {clip: (part.start_seconds, part.seconds) for clip, part in self.parts.items()}
+        more = hashlib.sha256(json.dumps([self.tags, parts]).encode()).hexdigest()
+        return {**self.manifest.identity, **({"tags_and_parts_sha256": more} if self.tags or parts else {})}
+
+    @property
+    def targets(self) -> NDArray[np.float32]:
+        """(clips, classes) how much each clip is of each class: 1 for its label, or for each of its tags."""
+        targets = np.zeros((len(self.manifest), len(self.manifest.class_names)), np.float32)
+        for row, clip in enumerate(self.manifest.clips):
+            targets[row, list(self.tags[row]) if self.tags else clip.label] = 1
+        return targets
+
+
+def drawn_split(
+    labels: NDArray[np.int64],
+    shares: Mapping[Split, float],
+    seed: int,
+    groups: Sequence[str] | None = None,
+) -> list[Split]:
+    """Draw what each clip is for, class by class; at least one of each class is left to learn from.
+
+    Parameters
+    ----------
+    labels : (clips,) int
+    shares : mapping from split to float
+        Such as {"validation": 0.25}; the others are for training.
+    seed : int
+    groups : sequence of str, optional
+        Clips of one group stay together.
+
+    Raises
+    ------
+    SettingsError
+        If the shares leave nothing to learn from.
+    """
+    if min(shares.values(), default=0) < 0 or sum(shares.values()) >= 1:
+        told = ", ".join(f"{split} {share:g}" for split, share in shares.items())
+        raise SettingsError(f"the shares of the clips are {told}; each is at least 0, together they are below 1")
+    units = np.array([str(place) for place in range(len(labels))] if groups is None else groups)
+    split_of: dict[str, Split] = {}
+    rng = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        free = [unit for unit in rng.permutation(np.unique(units[labels == label])) if unit not in split_of]
+        counts = {split: round(share * len(free)) for split, share in shares.items()}
+        for split, count in counts.items():
+            taken, free = free[: min(count, len(free) - 1)], free[min(count, len(free) - 1) :] if free else free
+            split_of |= dict.fromkeys(map(str, taken), split)
+        split_of |= dict.fromkeys(map(str, free), "train")
+    return [split_of[str(unit)] for unit in units]

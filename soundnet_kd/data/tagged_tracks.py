@@ -1,0 +1,79 @@
+"""Tracks with several tags each, such as the soundtracks of films with their genres: a table of paths and tags."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundnet_kd.data.manifest import Clip, Manifest, table_rows
+from soundnet_kd.data.splits import WITHOUT_FOLDS, Split, SplitSounds, drawn_split
+from soundnet_kd.errors import FormatError, SettingsError, nearest
+
+SEPARATOR = ";"
+
+
+@dataclass(frozen=True)
+class TaggedTracks:
+    """A CSV file with the columns path and tags (Drama;Thriller), optionally split (train, validation, test).
+
+    Attributes
+    ----------
+    tags : tuple of str
+        The tags to learn; all that the table has, if none are named.
+    validation_share : float
+        Of the tracks, where the table has no column split.
+    test_share : float
+        Of the tracks, where the table has no column split.
+    """
+
+    tags: tuple[str, ...] = ()
+    validation_share: float = 0.2
+    test_share: float = 0.2
+
+    def read(self, place: Path, seed: int) -> SplitSounds:
+        """Read the table.
+
+        Raises
+        ------
+        SettingsError
+            If no track has a tag that is wanted, or there are not two tags.
+        FormatError
+            If the table lacks a column, or a split is none of the three.
+        """
+        table = place / "tracks.csv" if place.is_dir() else place
+        rows = table_rows(table, ("path", "tags"))
+        tags_of = [{tag.strip() for tag in row["tags"].split(SEPARATOR)} - {""} for row in rows]
+        found = sorted(set().union(*tags_of))
+        for tag in self.tags:
+            if tag not in found:
+                raise SettingsError(f"no track of {table} has the tag {tag!r}{nearest(tag, found)}")
+        names = self.tags or tuple(found)
+        if len(names) < 2:
+            raise SettingsError(
+                f"{table} has {len(names)} tag; at least two are needed, such as Drama{SEPARATOR}Thriller"
+            )
+        kept = [row for row, tags in zip(rows, tags_of, strict=True) if tags & set(names)]
+        without = {
+            row["path"]: "it has none of the tags"
+            for row, tags in zip(rows, tags_of, strict=True)
+            if not tags & set(names)
+        }
+        clips = tuple(Clip(row["path"], table.parent / row["path"]) for row in kept)
+        tags = tuple(
+            tuple(place for place, name in enumerate(names) if name in each) for each in tags_of if each & set(names)
+        )
+        return SplitSounds(
+            Manifest(clips, names), {WITHOUT_FOLDS: self._splits(kept, table, seed)}, tags, unusable=without
+        )
+
+    def _splits(self, rows: list[dict[str, str]], table: Path, seed: int) -> list[Split]:
+        if "split" not in rows[0]:
+            shares: dict[Split, float] = {"test": self.test_share, "validation": self.validation_share}
+            return drawn_split(np.zeros(len(rows), np.int64), shares, seed)
+        known: dict[str, Split] = {"train": "train", "validation": "validation", "test": "test"}
+        for row in rows:
+            if row["split"] not in known:
+                raise FormatError(
+                    f"{table}: {row['path']} has the split {row['split']!r}{nearest(row['split'], known)}"
+                )
+        return [known[row["split"]] for row in rows]
