@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.analysis.peel_figures import draw_head, draw_layers, draw_pooled
+from soundnet_kd.analysis.peel_figures import draw_layers, draw_pooled
+from soundnet_kd.analysis.peel_head_figures import draw_head
+from soundnet_kd.analysis.peel_pictures import draw_filter_pictures, draw_pictures
 from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, read_classifier
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.classifiers.layered_classifier import LayeredClipClassifier
@@ -27,14 +29,16 @@ class PeelResult:
     peeled: Peeled = field(repr=False)
 
     def __str__(self) -> str:
-        lines = [f"{'layer':<8} {'channels':>8} {'steps':>8} {'never active':>12}   strongest on average"]
         output = tuple(self.peeled.layers)[-1]
+        width = max(8, *(len(name) for name in self.peeled.layers))
+        lines = [f"{'layer':<{width}} {'channels':>8} {'steps':>8} {'never active':>12}   strongest on average"]
         for name, layer in self.peeled.layers.items():
             pooled = layer.pooled
             # A logit below 0 is an answer like others.
-            silent = "" if name == output else int((layer.activations <= 0).all(axis=0).sum())
+            of_channels = np.moveaxis(layer.activations, 1, 0).reshape(len(pooled), -1)
+            silent = "" if name == output else int((of_channels <= 0).all(axis=1).sum())
             strongest = ", ".join(f"{index} ({pooled[index]:.3g})" for index in np.argsort(-pooled)[:3])
-            lines.append(f"{name:<8} {len(pooled):>8} {len(layer.activations):>8} {silent:>12}   {strongest}")
+            lines.append(f"{name:<{width}} {len(pooled):>8} {len(layer.activations):>8} {silent:>12}   {strongest}")
         seconds = self.peeled.sound_samples / self.peeled.sample_rate
         return "\n".join([*lines, f"wrote {self.out}: {len(self.peeled.layers)} layers for {seconds:.4g} s of sound"])
 
@@ -110,4 +114,9 @@ def draw_peel(file: Path, sound: str, network: str) -> None:
     draw_pooled(peeled, sound, network, folder / "pooled.png")
     for name, head in peeled.heads.items():
         draw_head(head, name, layers[-2], folder / f"head_{name}.png")
-    draw_filters(peeled.filters, peeled.sample_rate, layers[0], folder / "filters.png")
+    draw_pictures(peeled, sound, network, folder / "pictures.png")
+    filters = peeled.filters
+    if filters is not None and filters.sample_rate is not None:
+        draw_filters(filters.weight, filters.sample_rate, filters.layer, folder / "filters.png")
+    elif filters is not None:
+        draw_filter_pictures(filters.weight, filters.layer, folder / "filters.png")

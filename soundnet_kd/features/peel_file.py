@@ -2,10 +2,11 @@
 
 Layout of `peel.h5`
 -------------------
-`waveform`                (samples,) float32, as the network heard it: tiled and scaled
-`activations/LAYER`       (steps, channels) float32, gzip; step i hears `field_samples` samples of the waveform from
-                          `field_start + i * field_stride` on, which are attributes
-`pooled/LAYER`            (channels,) float32, mean of the steps
+`waveform`                (samples,) float32, as the network heard it: brought to length and scaled
+`activations/LAYER`       (steps, channels) float32, gzip, or, of a network that hears a spectrogram,
+                          (steps, channels, rows), rows from low to high frequency; step i hears `field_samples` samples
+                          of the waveform from `field_start + i * field_stride` on, which are attributes
+`pooled/LAYER`            (channels,) float32, mean of the steps, and of the rows
 
 and for each head:
 
@@ -15,16 +16,21 @@ and for each head:
 `heads/HEAD/heard`        (channels, kernel) float32, what stands under the kernel, averaged over its steps; so
                           `sum(weight[c] * heard) + bias[c]` is the mean logit of class c
 
-and of the first convolution:
+and of the first convolution, where it hears one channel and its kernel is longer than a sample:
 
-`filters/weight`          (filters, kernel) float32
+`filters/weight`          (filters, kernel) float32, or (filters, rows, steps) over a spectrogram; attribute `layer`
+
+and of filters over a waveform, whose rate is the attribute `sample_rate` of their weights:
+
 `filters/frequency`       (bins,) float64, Hz
 `filters/response`        (filters, bins) float64, gain in dB
 `filters/centre`          (filters,) float64, Hz, where the response is greatest
 
 Attributes: `format_version`, `sample_rate` (Hz), `amplitude` (full scale in `waveform`), `start_seconds` (where in the
-file the sound was taken from), `sound_samples` (of it, before it was tiled), `layers` (JSON: from the input on), and
-`source` (JSON: the network, the sound, the settings and the versions that made the file).
+file the sound was taken from), `sound_samples` (of it that are heard), `repeats` (whether the sound was repeated where
+it was too short, or followed by silence), `layers` (JSON: from the input on), and `source` (JSON: the network, the
+sound, the settings and the versions that made the file). Version 1 had no rows, no `repeats`, and filters over
+waveforms only.
 """
 
 import json
@@ -42,7 +48,7 @@ from soundnet_kd.filters import centre_frequencies, frequency_responses
 from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.storage import whole
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,7 @@ class PeeledLayer:
 
     Attributes
     ----------
-    activations : (steps, channels) float32
+    activations : (steps, channels) or (steps, channels, rows) float32
     field : ReceptiveField
         What its steps hear of the waveform.
     """
@@ -60,9 +66,17 @@ class PeeledLayer:
     field: ReceptiveField
 
     @property
+    def over_time(self) -> NDArray[np.float32]:
+        """Mean of the rows, (steps, channels); the activations themselves, where there are no rows."""
+        if self.activations.ndim == 2:
+            return self.activations
+        return np.asarray(self.activations.mean(axis=2, dtype=np.float64), dtype=np.float32)
+
+    @property
     def pooled(self) -> NDArray[np.float32]:
-        """Mean of the steps, (channels,)."""
-        return np.asarray(self.activations.mean(axis=0, dtype=np.float64), dtype=np.float32)
+        """Mean of the steps, and of the rows, (channels,)."""
+        every = tuple(axis for axis in range(self.activations.ndim) if axis != 1)
+        return np.asarray(self.activations.mean(axis=every, dtype=np.float64), dtype=np.float32)
 
     def middle_seconds(self, step: float, sample_rate: int) -> float:
         """Give the middle of what a step hears, in seconds from the start of the waveform."""
@@ -94,25 +108,45 @@ class PeeledHead:
 
 
 @dataclass(frozen=True, eq=False)
+class PeeledFilters:
+    """The weights of a network's first convolution.
+
+    Attributes
+    ----------
+    weight : (filters, kernel) or (filters, rows, steps) float32
+    layer : str
+        Whose they are.
+    sample_rate : int, optional
+        Of the waveform that they are convolved with, in Hz; None over a spectrogram.
+    """
+
+    weight: NDArray[np.float32]
+    layer: str
+    sample_rate: int | None
+
+
+@dataclass(frozen=True, eq=False)
 class Peeled:
     """A network peeled on one sound.
 
     Attributes
     ----------
     waveform : (samples,) float32
-        As the network heard it: tiled and scaled.
+        As the network heard it: brought to length and scaled.
     sample_rate : int
     amplitude : float
         Full scale in `waveform`.
     start_seconds : float
         Where in its file the sound was taken from.
     sound_samples : int
-        Before it was tiled.
+        How many of the sound's own are in it.
+    repeats : bool
+        Whether the sound is repeated after these; silence follows it else.
     layers : mapping from layer to PeeledLayer
         From the input on; the last is the output.
     heads : mapping from head to PeeledHead
-    filters : (filters, kernel) float32
-        Of the first convolution.
+    filters : PeeledFilters, optional
+        None where the first convolution looks at several channels, or at single samples.
     """
 
     waveform: NDArray[np.float32]
@@ -120,9 +154,10 @@ class Peeled:
     amplitude: float
     start_seconds: float
     sound_samples: int
+    repeats: bool
     layers: Mapping[str, PeeledLayer]
     heads: Mapping[str, PeeledHead]
-    filters: NDArray[np.float32]
+    filters: PeeledFilters | None
 
 
 def write_peel(path: Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
@@ -140,7 +175,7 @@ def write_peel(path: Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["source"] = json.dumps(source)
         file.attrs["layers"] = json.dumps(list(peeled.layers))
-        for name in ("sample_rate", "amplitude", "start_seconds", "sound_samples"):
+        for name in ("sample_rate", "amplitude", "start_seconds", "sound_samples", "repeats"):
             file.attrs[name] = getattr(peeled, name)
         file["waveform"] = peeled.waveform
         for name, layer in peeled.layers.items():
@@ -152,11 +187,8 @@ def write_peel(path: Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
             file[f"heads/{name}/class_names"] = list(head.class_names)
             for part in ("weight", "bias", "heard"):
                 file[f"heads/{name}/{part}"] = getattr(head, part)
-        frequencies, decibels = frequency_responses(peeled.filters, peeled.sample_rate)
-        file["filters/weight"] = peeled.filters
-        file["filters/frequency"] = frequencies
-        file["filters/response"] = decibels
-        file["filters/centre"] = centre_frequencies(frequencies, decibels)
+        if peeled.filters is not None:
+            _write_filters(file, peeled.filters)
 
 
 def read_peel(path: Path) -> Peeled:
@@ -169,7 +201,7 @@ def read_peel(path: Path) -> Peeled:
     """
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs["format_version"] != FORMAT_VERSION:
+            if file.attrs["format_version"] not in (1, FORMAT_VERSION):
                 raise KeyError(f"format_version {file.attrs['format_version']}, expected {FORMAT_VERSION}")
             return Peeled(
                 waveform=file["waveform"][:],
@@ -177,13 +209,36 @@ def read_peel(path: Path) -> Peeled:
                 amplitude=float(file.attrs["amplitude"]),
                 start_seconds=float(file.attrs["start_seconds"]),
                 sound_samples=int(file.attrs["sound_samples"]),
+                repeats=bool(file.attrs.get("repeats", True)),
                 layers={name: _layer(file[f"activations/{name}"]) for name in json.loads(file.attrs["layers"])},
                 heads={name: _head(group) for name, group in file["heads"].items()},
-                filters=file["filters/weight"][:],
+                filters=_filters(file),
             )
     except (OSError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise FormatError(f"{path} is not a readable peel.h5 ({reason}); make one with `soundnet-kd peel`") from error
+
+
+def _write_filters(file: h5py.File, filters: PeeledFilters) -> None:
+    dataset = file.create_dataset("filters/weight", data=filters.weight)
+    dataset.attrs["layer"] = filters.layer
+    if filters.sample_rate is None:
+        return
+    dataset.attrs["sample_rate"] = filters.sample_rate
+    frequencies, decibels = frequency_responses(filters.weight, filters.sample_rate)
+    file["filters/frequency"] = frequencies
+    file["filters/response"] = decibels
+    file["filters/centre"] = centre_frequencies(frequencies, decibels)
+
+
+def _filters(file: h5py.File) -> PeeledFilters | None:
+    if "filters" not in file:
+        return None
+    dataset = file["filters/weight"]
+    if file.attrs["format_version"] == 1:
+        return PeeledFilters(dataset[:], json.loads(file.attrs["layers"])[0], int(file.attrs["sample_rate"]))
+    rate = dataset.attrs.get("sample_rate")
+    return PeeledFilters(dataset[:], str(dataset.attrs["layer"]), None if rate is None else int(rate))
 
 
 def _layer(dataset: h5py.Dataset) -> PeeledLayer:

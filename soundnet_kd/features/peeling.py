@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.features.peel_file import Peeled, PeeledHead, PeeledLayer
+from soundnet_kd.features.peel_file import Peeled, PeeledFilters, PeeledHead, PeeledLayer
 from soundnet_kd.media import stream_audio
 from soundnet_kd.models import Preprocessing
 from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.models.classifiers.sound_classifier import FRONT_END
+from soundnet_kd.models.front_ends import FrontEnd
 
 
 class Peelable(Protocol):
-    """What a network has to have to be peeled: an `nn.Module` over the raw wave with named layers.
+    """What a network has to have to be peeled: an `nn.Module` that is given the wave, with named layers.
 
     The last of its layers is the output, the logits of all heads one after the other; the module of this name holds one
-    `nn.Conv1d` or `nn.Linear` for each head (an `nn.ModuleDict`). Its first `nn.Conv1d` hears the wave itself.
+    `nn.Conv1d` or `nn.Linear` for each head (an `nn.ModuleDict`). What it hears instead of the wave itself comes from a
+    `FrontEnd` among its modules, its first layer, called `front_end`.
     """
 
     @property
@@ -42,7 +45,7 @@ class Peelable(Protocol):
         """Give what a layer's steps hear of the input; None for a layer of a single step that hears all of it."""
 
     def __call__(self, waveform: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        """Give layers, (1, channels, steps) each, for a waveform (1, 1, samples)."""
+        """Give layers, (1, channels, steps) or (1, channels, rows, steps) each, for a waveform (1, 1, samples)."""
 
     def get_submodule(self, target: str) -> nn.Module:
         """Give a module by its name."""
@@ -70,14 +73,15 @@ def peel_sound(sound: Path, network: Peelable, start_seconds: float = 0.0, secon
         Is left as it is.
     start_seconds : float
     seconds : float, optional
-        At most that much is heard. [default: the least that the network's preprocessing gives it, 20 s for SoundNet]
+        At most that much is heard, less by a network that hears an exact length. [default: the least that the
+        network's preprocessing gives it, 20 s for SoundNet]
 
     Raises
     ------
     MediaError
         If the file holds no readable sound.
     SettingsError
-        If the sound ends before `start_seconds`, or the network does not hear the raw wave.
+        If the sound ends before `start_seconds`.
     """
     asked = network.preprocessing
     if seconds is None:
@@ -87,7 +91,6 @@ def peel_sound(sound: Path, network: Peelable, start_seconds: float = 0.0, secon
             f"start_seconds is {start_seconds:g} and seconds {seconds:g}; give a start from 0 on, and a length above 0"
         )
     network = deepcopy(network).cpu().eval()
-    filters = _first_filters(network)
     part = _part(sound, asked, start_seconds, seconds)
     waveform = asked(part)
     heads = {head: network.get_submodule(f"{network.layers[-1]}.{head}") for head in network.class_names}
@@ -103,15 +106,18 @@ def peel_sound(sound: Path, network: Peelable, start_seconds: float = 0.0, secon
         sample_rate=asked.sample_rate,
         amplitude=asked.amplitude,
         start_seconds=start_seconds,
-        sound_samples=len(part),
+        sound_samples=min(len(part), samples),
+        repeats=asked.repeats,
         layers={
-            layer: PeeledLayer(answers[layer][0].T.contiguous().numpy(), network.receptive_field(layer) or everything)
+            layer: PeeledLayer(
+                answers[layer][0].movedim(-1, 0).contiguous().numpy(), network.receptive_field(layer) or everything
+            )
             for layer in network.layers
         },
         heads={
             head: _peeled_head(module, network.class_names[head], inputs[head][0]) for head, module in heads.items()
         },
-        filters=filters,
+        filters=_first_filters(network),
     )
 
 
@@ -132,11 +138,17 @@ def _part(sound: Path, asked: Preprocessing, start_seconds: float, seconds: floa
     return np.concatenate(kept)[:wanted]
 
 
-def _first_filters(network: Peelable) -> NDArray[np.float32]:
-    first = next((module for module in network.modules() if isinstance(module, nn.Conv1d)), None)
-    if first is None or first.in_channels != 1:
-        raise SettingsError(f"{type(network).__name__} cannot be peeled: its first layer is no convolution of a wave")
-    return first.weight.detach()[:, 0].float().numpy()
+def _first_filters(network: Peelable) -> PeeledFilters | None:
+    """Give the filters of the first convolution, if they can be looked at as waves or as pictures."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)), None)
+    if first is None or first.in_channels != 1 or max(first.kernel_size) == 1:
+        return None
+    front_end = next((module for module in network.modules() if isinstance(module, FrontEnd)), None)
+    return PeeledFilters(
+        weight=first.weight.detach()[:, 0].float().numpy(),
+        layer=next(layer for layer in network.layers if layer != FRONT_END),
+        sample_rate=network.preprocessing.sample_rate if front_end is None else front_end.sample_rate,
+    )
 
 
 def _remember(inputs: dict[str, Tensor], head: str, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8
-from soundnet_kd.analysis.peel_figures import draw_head, draw_layers, draw_pooled
+from soundnet_kd.analysis.peel_figures import draw_layers, draw_pooled
+from soundnet_kd.analysis.peel_head_figures import draw_head
+from soundnet_kd.analysis.peel_pictures import draw_filter_pictures, draw_pictures
 from soundnet_kd.analysis.peel_report import peel
 from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, write_classifier
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
@@ -17,6 +19,7 @@ from soundnet_kd.features.peel_file import Peeled, PeeledHead, PeeledLayer, read
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import SoundNet, write_student
 from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.models.classifiers import build_classifier
 
 RATE = 22_050
 PNG = b"\x89PNG\r\n"
@@ -72,6 +75,27 @@ def test_a_finetuned_classifier_can_be_peeled(sound: Path, tmp_path: Path) -> No
     assert (tmp_path / "peel" / "head_classes.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("CatsDogs", {"layers", "pooled", "head_classes", "filters"}),
+        ("LightCNN", {"layers", "pooled", "head_classes", "filters", "pictures"}),
+        ("FilmGenresRecurrent", {"layers", "pooled", "head_classes", "filters"}),
+    ],
+)
+def test_networks_for_labelled_sounds_can_be_peeled(name: str, figures: set[str], sound: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    result = peel(sound, build_classifier(name, {"class_names": ["dog"]}), tmp_path / "peel", seconds=0.5)
+    assert {path.stem for path in (tmp_path / "peel").glob("*.png")} == figures
+    drawn = (tmp_path / "peel" / "layers.svg").read_text(encoding="utf-8")
+    assert "(0 to 0.5 s, then silence)" in drawn
+    if name == "LightCNN":
+        assert "1 channel x 81 rows" in drawn
+        assert "8 channels x 80 rows" in drawn
+        assert "logit" in (tmp_path / "peel" / "head_classes.svg").read_text(encoding="utf-8")
+    assert [line.split()[0] for line in str(result).splitlines()[1:-1]] == list(result.peeled.layers)
+
+
 def test_an_unknown_student_is_refused_before_anything_is_written(sound: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no student"):
         peel(sound, tmp_path / "none.safetensors", tmp_path / "out")
@@ -90,13 +114,17 @@ def test_silence_a_single_class_and_a_single_step_can_be_drawn(tmp_path: Path) -
         amplitude=1.0,
         start_seconds=0.0,
         sound_samples=4000,
+        repeats=True,
         layers={"conv1": silent(3, 2000), "average": silent(3, 1), "answer": silent(1, 1)},
         heads={"pet": head},
-        filters=np.zeros((3, 4), np.float32),
+        filters=None,
     )
     draw_layers(peeled, "silence.wav", "Small", tmp_path / "layers.png")
     draw_pooled(peeled, "silence.wav", "Small", tmp_path / "pooled.png")
     draw_head(head, "pet", "average", tmp_path / "head.png")
+    draw_filter_pictures(np.zeros((3, 2, 2)), "conv1", tmp_path / "filters.png")
+    assert not draw_pictures(peeled, "silence.wav", "Small", tmp_path / "pictures.png")
+    assert not (tmp_path / "pictures.png").exists()
     assert "above the mean" not in (tmp_path / "head.svg").read_text(encoding="utf-8")
 
 

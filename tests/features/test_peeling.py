@@ -15,8 +15,9 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features.peel_file import read_peel, write_peel
 from soundnet_kd.features.peeling import peel_sound
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import Preprocessing, SoundNet
+from soundnet_kd.models import ClipPreprocessing, Preprocessing, SoundNet
 from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier, build_classifier
 
 RATE = 22_050
 HEADS = {"objects": ("cat", "dog", "rain"), "scenes": ("beach", "street")}
@@ -177,7 +178,94 @@ def test_any_network_of_the_protocol_can_be_peeled(sound: Path) -> None:
     np.testing.assert_allclose(
         head.contributions.sum() + head.bias[0], peeled.layers["answer"].activations[0, 0], rtol=1e-5
     )
-    assert peeled.filters.shape == (10, 4)
+    assert peeled.filters is not None
+    assert peeled.filters.weight.shape == (10, 4)
+    assert (peeled.filters.layer, peeled.filters.sample_rate) == ("wave", 8000)
+
+
+def classifier(name: str) -> SoundClassifier:
+    torch.manual_seed(3)
+    # Two steps after nine poolings are enough of WavCeption.
+    short = {"preprocessing": ClipPreprocessing(least_samples=1_024)} if name == "WavCeption" else {}
+    return build_classifier(name, {"class_names": ["a", "b"], **short})
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_networks_for_labelled_sounds_can_be_peeled(name: str, sound: Path, tmp_path: Path) -> None:
+    untouched = classifier(name)
+    path = tmp_path / "peel.h5"
+    write_peel(path, peel_sound(sound, untouched, seconds=20), {})
+    peeled = read_peel(path)
+    assert untouched.training
+    assert tuple(peeled.layers) == untouched.layers
+    with torch.inference_mode():
+        answers = untouched.eval()(torch.from_numpy(peeled.waveform)[None, None], untouched.layers)
+    for layer, answer in answers.items():
+        found = peeled.layers[layer]
+        # Time comes first, then channels, then rows.
+        np.testing.assert_array_equal(found.activations, np.moveaxis(answer[0].numpy(), -1, 0))
+        over = tuple(range(2, answer.ndim))
+        np.testing.assert_allclose(found.pooled, answer.mean(dim=over)[0], rtol=1e-4, atol=1e-5)
+        if answer.ndim == 4:
+            np.testing.assert_allclose(found.over_time.T, answer.mean(dim=2)[0], rtol=1e-4, atol=1e-5)
+    head = peeled.heads["classes"]
+    expected = answers["answer"][0, :, 0]
+    np.testing.assert_allclose(head.contributions.sum(axis=1) + head.bias, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "shape", "rate"),
+    [
+        ("CatsDogs", "conv1", (10, 4), 16_000),
+        ("NSynthSimple", "conv1", (64, 2), 2_000),  # what it hears is resampled
+        ("LightCNN", "conv1", (8, 2, 2), None),
+        ("FilmGenres", "conv1", (32, 5, 5), None),
+    ],
+)
+def test_first_filters_are_waves_or_pictures(
+    name: str, layer: str, shape: tuple[int, ...], rate: int | None, sound: Path, tmp_path: Path
+) -> None:
+    network = classifier(name)
+    write_peel(tmp_path / "peel.h5", peel_sound(sound, network), {})
+    filters = read_peel(tmp_path / "peel.h5").filters
+    assert filters is not None
+    assert (filters.layer, filters.sample_rate, filters.weight.shape) == (layer, rate, shape)
+    weight = next(value for key, value in network.named_parameters() if key.endswith("weight") and value.ndim > 2)
+    np.testing.assert_array_equal(filters.weight, weight.detach()[:, 0])
+    with h5py.File(tmp_path / "peel.h5") as file:
+        assert ("response" in file["filters"]) == (rate is not None)
+        if rate is not None:
+            assert file["filters/frequency"][-1] == rate / 2
+
+
+def test_single_samples_are_no_filters(sound: Path, tmp_path: Path) -> None:
+    write_peel(tmp_path / "peel.h5", peel_sound(sound, classifier("WavCeption")), {})
+    assert read_peel(tmp_path / "peel.h5").filters is None
+
+
+def test_what_is_cut_and_what_is_filled_up_is_told(sound: Path) -> None:
+    network = classifier("LightCNN")
+    peeled = peel_sound(sound, network, seconds=0.25)
+    assert (peeled.sound_samples, len(peeled.waveform), peeled.repeats) == (4_000, 16_000, False)
+    assert not peeled.waveform[4_000:].any()
+    assert peel_sound(sound, network, seconds=3).sound_samples == len(peeled.waveform)
+    assert peel_sound(sound, Averager(), seconds=0.25).repeats
+
+
+def test_files_of_version_1_can_be_read(sound: Path, tmp_path: Path) -> None:
+    """Made by hand from one of version 2: no `repeats`, and filters without attributes."""
+    peeled = peel_sound(sound, Averager())
+    path = tmp_path / "peel.h5"
+    write_peel(path, peeled, {})
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 1
+        del file.attrs["repeats"], file["filters/weight"].attrs["layer"], file["filters/weight"].attrs["sample_rate"]
+    found = read_peel(path)
+    assert found.repeats
+    assert found.filters is not None
+    assert peeled.filters is not None
+    assert (found.filters.layer, found.filters.sample_rate) == ("wave", 8000)
+    np.testing.assert_array_equal(found.filters.weight, peeled.filters.weight)
 
 
 @pytest.mark.parametrize(
@@ -194,5 +282,5 @@ def test_another_file_is_no_peel(sound: Path, tmp_path: Path) -> None:
         read_peel(sound)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(FormatError, match="format_version 99, expected 1"):
+    with pytest.raises(FormatError, match="format_version 99, expected 2"):
         read_peel(tmp_path / "other.h5")
