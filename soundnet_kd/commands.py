@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, Command] = {
     "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
     "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
     "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
+    "explore": Command("analysis.exploration:explore", ("sounds",), "look at a data set of short labelled sounds"),
     "peel": Command("analysis.peel_report:peel", ("sound",), "show what every layer of a network makes of one sound"),
     "run": Command("recipes:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
     "weights list": Command("pretrained:list_weights", (), "show the published and imported weights"),

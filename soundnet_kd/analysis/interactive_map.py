@@ -55,7 +55,8 @@ def write_interactive_map(
 
     Parameters
     ----------
-    points : (clips, 2) float
+    points : (clips, 2) or (clips, 3) float
+        In three dimensions it can be turned.
     labels : (clips,) int
         -1 where unlabeled.
     ids : sequence of str
@@ -64,9 +65,10 @@ def write_interactive_map(
     path : Path
         HTML to write.
     """
-    from plotly.graph_objects import Figure, Scatter, Scattergl
+    from plotly.graph_objects import Figure, Scatter, Scatter3d, Scattergl
 
-    marks = Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
+    solid = points.shape[1] == 3
+    marks = Scatter3d if solid else Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
     by_category = is_esc50(class_names)
     figure = Figure()
     for label in np.unique(labels):
@@ -77,9 +79,15 @@ def write_interactive_map(
             marks(
                 x=points[clips, 0],
                 y=points[clips, 1],
+                **({"z": points[clips, 2]} if solid else {}),
                 mode="markers",
                 name=name,
-                marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.75},
+                marker={
+                    "color": colour,
+                    "symbol": "circle" if solid else symbol,
+                    "size": 4 if solid else 7,
+                    "opacity": 0.75,
+                },
                 customdata=[(_text(ids[clip]), name) for clip in clips],
                 # The names go in as data: in the template itself their signs could mean something.
                 hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra></extra>",

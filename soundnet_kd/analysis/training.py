@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.analysis.class_report import ClassReport, class_reports, draw_classes, write_class_tables
+from soundnet_kd.analysis.gallery import write_gallery
 from soundnet_kd.analysis.tag_figures import draw_tag_overlap, draw_tracks
 from soundnet_kd.analysis.training_figures import draw_trainings
 from soundnet_kd.classifiers.bench import BenchRun, run_bench
@@ -136,6 +137,8 @@ def _write_classes(run: BenchRun, scores: list[RoundScores]) -> ClassReport:
     write_class_tables(reports, run.out)
     first = next(iter(evaluation.results))
     draw_classes(evaluation, reports[first], first, run.out)
+    if run.recipe.evaluation.galleries:
+        write_gallery(run)
     return reports[first]
 
 

@@ -1,12 +1,13 @@
 """The bench: a recipe's networks, trained and tested seed by seed, fold by fold and, where asked, tag by tag."""
 
+import csv
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from soundnet_kd.classifiers.bench_round import Bench, Round, Tested, read_tested
-from soundnet_kd.classifiers.bench_sounds import BenchSounds, decoded_sounds, merged_identity
+from soundnet_kd.classifiers.bench_sounds import decoded_sounds, merged_identity
 from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE
 from soundnet_kd.classifiers.network_training import FIGURES, MEASURES
 from soundnet_kd.classifiers.recipe import BenchRecipe
@@ -21,6 +22,8 @@ from soundnet_kd.storage import FAILURES_FILE, claim, locked, make_folder, versi
 RUN_FILE = "train.json"
 SOUNDS = ".sounds"
 """Folder of the decoded sounds, while a run lasts."""
+LOGS = "logs"
+"""Folder of the logs for TensorBoard; while a training lasts, its log is in its own folder."""
 ROUNDS = "rounds"
 """Folder of what each training left."""
 TAG_NETWORKS = "classifiers"
@@ -108,8 +111,10 @@ def run_bench(
             sounds = decoded_sounds(sets, store, out / SOUNDS, out)
             for task in tasks:
                 sounds.require_classes(sets[task.seed], task.fold)
-            bench = Bench(recipe, device, workers, checkpoint_minutes, settings)
-            tested = _all_tested(bench, tasks, names, sets, sounds, folder)
+            bench = Bench(recipe, device, workers, checkpoint_minutes, settings, out / LOGS)
+            tested = {
+                task: bench.tested(task, sets[task.seed], sounds, folder / name, name) for task, name in names.items()
+            }
         else:
             tested = {task: read_tested(folder / f"{name}.json") for task, name in names.items()}
         failures = _failures(out)
@@ -142,17 +147,6 @@ def outputs_of(recipe: BenchRecipe, data: SplitSounds) -> list[tuple[int, ...]]:
         # One logit says which of two classes it is.
         return [(1,)]
     return [everything]
-
-
-def _all_tested(
-    bench: Bench,
-    tasks: Sequence[Round],
-    names: Mapping[Round, str],
-    sets: Mapping[int, SplitSounds],
-    sounds: BenchSounds,
-    folder: Path,
-) -> dict[Round, Tested]:
-    return {task: bench.tested(task, sets[task.seed], sounds, folder / names[task], names[task]) for task in tasks}
 
 
 def _name(task: Round, tasks: Sequence[Round]) -> str:
@@ -196,8 +190,6 @@ def _write_history(run: BenchRun, names: Mapping[Round, str]) -> None:
 
 
 def _failures(out: Path) -> dict[str, str]:
-    import csv
-
     file = out / FAILURES_FILE
     if not file.is_file():
         return {}

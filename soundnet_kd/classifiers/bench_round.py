@@ -24,7 +24,7 @@ from soundnet_kd.classifiers.sampling import HeardSounds
 from soundnet_kd.data.splits import Split, SplitSounds
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.classifiers import SoundClassifier
-from soundnet_kd.storage import read_json, write_json
+from soundnet_kd.storage import make_folder, read_json, write_json
 
 FITTED_BATCHES = 100
 """The front end is fitted to so many batches of training pieces."""
@@ -97,11 +97,13 @@ class Bench:
     workers: int | None
     checkpoint_minutes: float
     made_by: Mapping[str, Any]
+    logs: Path
 
     def tested(self, task: Round, data: SplitSounds, sounds: BenchSounds, folder: Path, name: str) -> Tested:
         """Train and test, or give what an earlier run of it left.
 
-        The answers are written when all of them and the network are there, in place of the training's checkpoints.
+        The answers are written when all of them and the network are there, in place of the training's checkpoints; its
+        log for TensorBoard goes to `logs`.
 
         Parameters
         ----------
@@ -116,6 +118,12 @@ class Bench:
         done = folder.with_name(f"{folder.name}.json")
         if not done.is_file():
             write_json(done, self._learned(task, data, sounds, folder, name))
+        log = folder / "logs" / "tensorboard"
+        if log.is_dir():
+            kept = self.logs / folder.name
+            shutil.rmtree(kept, ignore_errors=True)
+            make_folder(kept.parent)
+            log.replace(kept)
         shutil.rmtree(folder, ignore_errors=True)
         return read_tested(done)
 

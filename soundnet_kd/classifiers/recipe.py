@@ -7,10 +7,10 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from soundnet_kd.classifiers.optimisation import Optimisation
+from soundnet_kd.classifiers.recipe_text import assign, read_yaml
 from soundnet_kd.classifiers.sampling import SAMPLINGS, Pieces, Sampling
 from soundnet_kd.data.layouts import LAYOUTS, Layout
 from soundnet_kd.errors import SettingsError, nearest
@@ -121,19 +121,13 @@ def read_bench_recipe(path: Path, assignments: Sequence[str] = ()) -> BenchRecip
         If there is no such recipe, or a key or a value of it is wrong.
     """
     file = recipe_file(path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file)
     if isinstance(content, Mapping) and "steps" in content:
         raise SettingsError(f"{file} is a list of steps; use `soundnet-kd run {path}`")
     if not isinstance(content, dict):
         raise SettingsError(f"{file} is not a recipe with {', '.join(KEYS)}")
     for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise SettingsError(f"--set takes name=value, not {assignment!r}")
-        _assign(content, name.split("."), _value(assignment, value))
+        assign(content, assignment)
     return bench_recipe(content)
 
 
@@ -218,26 +212,6 @@ def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) 
     for key in values:
         if key not in known:
             raise SettingsError(f"{where} has no key {key!r}{nearest(str(key), known)}")
-
-
-def _assign(content: dict[str, Any], keys: Sequence[str], value: Any) -> None:
-    *parents, last = keys
-    for depth, key in enumerate(parents):
-        inner = content.get(key)
-        if isinstance(inner, str):
-            inner = {inner: {}}
-        if inner is not None and not isinstance(inner, dict):
-            raise SettingsError(f"--set {'.'.join(keys)}: {'.'.join(keys[: depth + 1])} holds a value, no keys")
-        content[key] = inner or {}
-        content = content[key]
-    content[last] = value
-
-
-def _value(assignment: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"--set {assignment}: the value is not YAML") from error
 
 
 def _name_of(thing: object, kinds: Mapping[str, type]) -> str:

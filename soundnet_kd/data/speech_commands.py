@@ -13,7 +13,7 @@ import numpy as np
 from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, Split, SplitSounds
 from soundnet_kd.errors import MediaError, SettingsError, nearest
-from soundnet_kd.media import duration_seconds, find_media
+from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.storage import text_of
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 NOISE_FOLDER = "_background_noise_"
 UNKNOWN, SILENCE = "unknown", "silence"
 LISTS: Mapping[str, Split] = {"validation_list.txt": "validation", "testing_list.txt": "test"}
+RATE = 16_000
+"""Of the data set, in Hz."""
 HELD_OUT_PERCENT = 10.0
 """Of the speakers, for validation, and as many for the test, where there are no lists."""
 MOST_CLIPS_PER_WORD = 2**27 - 1
@@ -99,7 +101,7 @@ class SpeechCommands:
         noises: dict[Path, float] = {}
         for file in _sounds(place / NOISE_FOLDER):
             try:
-                noises[file] = duration_seconds(file) or 0.0
+                noises[file] = sum(map(len, stream_audio(file, RATE))) / RATE
             except MediaError as error:
                 log.warning("%s is left out: %s", file, error)
         # A tenth of a recording has to hold a second.

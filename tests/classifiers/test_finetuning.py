@@ -15,7 +15,7 @@ import torch
 
 from soundnet_kd import SoundNet5, SoundNet8, load_student
 from soundnet_kd.classifiers.classifier_file import read_classifier
-from soundnet_kd.classifiers.clip_classifier import default_layer
+from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
 from soundnet_kd.classifiers.finetuning import finetune
 from soundnet_kd.cli import main
 from soundnet_kd.commands import parse
@@ -31,6 +31,12 @@ CLIPS = 24
 OPTIONS = "--layer conv4 --from_layer conv3 --crop_seconds 0.5 --batch_size 6 --epochs 10 --device cpu"
 STEPS = 20
 """Of a fold: ten times twelve clips, six at a time."""
+
+
+def finetuned(out: Path) -> ClipClassifier:
+    classifier = read_classifier(out)
+    assert isinstance(classifier, ClipClassifier)
+    return classifier
 
 
 def write_tones(folder: Path, other_in_fold: int | None = None) -> Path:
@@ -120,7 +126,7 @@ def test_a_run_learns_and_leaves_what_an_evaluation_leaves(run: Path) -> None:
 
 
 def test_frozen_layers_stay_as_they_are_with_their_batch_norm(run: Path, student: Path) -> None:
-    before, after = load_student(student).state_dict(), read_classifier(run).network.state_dict()
+    before, after = load_student(student).state_dict(), finetuned(run).network.state_dict()
     kept = {name for name in after if torch.equal(before[name], after[name])}
     assert kept == {name for name in after if name.split(".")[0].endswith(("1", "2"))}
     assert {name.split(".")[0][-1] for name in after} == {"1", "2", "3", "4"}
@@ -130,7 +136,7 @@ def test_the_classifier_answers_as_by_hand(run: Path, sounds: Path) -> None:
     """The layer's mean over time of the clip, tiled to a crop's length, times the weights of the head, and the bias."""
     from soundnet_kd.media import SoundStore, StoredSound
 
-    classifier = read_classifier(run)
+    classifier = finetuned(run)
     assert classifier.class_names == tuple(HERTZ)
     preprocessing = classifier.network.preprocessing
     assert preprocessing.least_samples == RATE // 2
@@ -218,7 +224,7 @@ def test_nothing_is_left_of_what_a_scratch_run_had_learned(sounds: Path, student
     options = {"layer": "conv4", "crop_seconds": 0.5, "epochs": 1, "device": "cpu"}
     for scratch in (True, False):
         first, second = (
-            read_classifier(finetune(sounds, each, tmp_path / f"{number}{scratch}", scratch=scratch, **options).out)  # type: ignore[arg-type]
+            finetuned(finetune(sounds, each, tmp_path / f"{number}{scratch}", scratch=scratch, **options).out)  # type: ignore[arg-type]
             for number, each in enumerate((load_student(student), another))
         )
         assert (

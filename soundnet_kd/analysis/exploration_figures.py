@@ -1,0 +1,125 @@
+"""The figures of a data set: how many sounds, how long, and what their spectra are like, class by class."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.figures import COLOURS, GREY, drawn, readable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 6
+LENGTH_BINS = 40
+MOST_PANELS = 60
+"""Classes that have a panel of their own; the figure says so where there are more."""
+
+
+def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
+    """Draw how many sounds each class has, the most on top."""
+    counts = np.bincount(labels, minlength=len(names))
+    order = np.argsort(-counts, kind="stable")
+    with drawn(path, 6.4, 1.2 + 0.2 * len(names)) as figure:
+        axes = figure.subplots()
+        axes.barh(range(len(names)), counts[order], color=COLOURS[0], height=0.72)
+        for row, place in enumerate(order):
+            axes.annotate(
+                str(counts[place]),
+                (counts[place], row),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+        axes.set_yticks(range(len(names)), [readable(names[place]) for place in order])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("sounds")
+        axes.set_title("Sounds of each class")
+
+
+def draw_lengths(seconds: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
+    """Draw histograms of the lengths, on one scale of seconds and one of counts (logarithmic)."""
+    edges = np.histogram_bin_edges(seconds, LENGTH_BINS)
+    with _panels(path, names, "Lengths", sharey=True) as panels:
+        for label, axes in enumerate(panels):
+            axes.hist(seconds[labels == label], bins=list(edges), color=COLOURS[0])
+            axes.set_yscale("symlog", linthresh=1)
+            axes.set_xlabel("seconds", fontsize=7)
+
+
+def draw_mean_spectra(
+    spectra: NDArray[np.float32],
+    hertz: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    path: Path,
+) -> None:
+    """Draw the mean magnitude of the Fourier transform of each class, over that of all sounds (grey)."""
+    everything = spectra.mean(axis=0)
+    with _panels(path, names, "Mean magnitude of the Fourier transform (grey: of all sounds)", sharey=True) as panels:
+        for label, axes in enumerate(panels):
+            axes.semilogy(hertz, np.maximum(everything, 1e-6), color=GREY, linewidth=0.7)
+            if (labels == label).any():
+                mean = spectra[labels == label].mean(axis=0)
+                axes.semilogy(hertz, np.maximum(mean, 1e-6), color=COLOURS[0], linewidth=0.9)
+            axes.set_xlabel("Hz", fontsize=7)
+
+
+def draw_mean_spectrograms(
+    spectrograms: NDArray[np.float64], seconds: float, sample_rate: int, names: Sequence[str], path: Path
+) -> None:
+    """Draw the mean log spectrogram of each class, all on one scale."""
+    lowest, highest = (float(edge) for edge in np.percentile(spectrograms, (1, 99.9)))
+    with _panels(path, names, "Mean log power spectrogram") as panels:
+        for label, axes in enumerate(panels):
+            axes.imshow(
+                spectrograms[label], origin="lower", aspect="auto", vmin=lowest, vmax=highest, cmap="magma",
+                extent=(0, seconds, 0, sample_rate / 2000), interpolation="nearest",
+            )  # fmt: skip
+            axes.grid(visible=False)
+            axes.set_xlabel("seconds", fontsize=7)
+            axes.set_ylabel("kHz", fontsize=7)
+
+
+def draw_violins(
+    magnitudes: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], frequency: float, path: Path
+) -> None:
+    """Draw how the magnitude at one frequency is spread over the sounds of each class."""
+    # The width of a violin is estimated from the spread, of which a single sound has none.
+    shown = [label for label in range(len(names)) if (labels == label).sum() > 1]
+    decibels = [20 * np.log10(np.maximum(magnitudes[labels == label], 1e-6)) for label in shown]
+    with drawn(path, max(5.0, 1.5 + 0.34 * len(names)), 4.2) as figure:
+        axes = figure.subplots()
+        if shown:
+            axes.violinplot(decibels, positions=range(len(shown)), showmedians=True, widths=0.85)
+        axes.set_xticks(range(len(shown)), [readable(names[label]) for label in shown], rotation=90)
+        axes.set_ylabel("magnitude in dB")
+        axes.set_title(f"The Fourier transform near {frequency:g} Hz, over the sounds of each class")
+
+
+@contextmanager
+def _panels(path: Path, names: Sequence[str], title: str, sharey: bool = False) -> Iterator[list["Axes"]]:
+    """Give a small panel for each class."""
+    shown = min(len(names), MOST_PANELS)
+    columns = min(COLUMNS, shown)
+    rows = -(-shown // columns)
+    with drawn(path, 2.1 * columns, 0.6 + 1.5 * rows) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
+        panels = list(grid.flat)
+        for axes in panels[shown:]:
+            axes.set_axis_off()
+        for name, axes in zip(names, panels, strict=False):
+            axes.set_title(readable(name), fontsize=8, pad=3)
+            axes.tick_params(labelsize=6)
+        yield panels[:shown]
+        _entitle(figure, title if shown == len(names) else f"{title}: the first {shown} of {len(names)} classes")
+
+
+def _entitle(figure: "Figure", title: str) -> None:
+    figure.suptitle(title, fontsize=10)

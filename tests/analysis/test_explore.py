@@ -1,0 +1,101 @@
+"""What a data set is like: measured by hand, and told in tables, figures and a page."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.signal import get_window
+
+from soundnet_kd.analysis.anomalies import anomalies
+from soundnet_kd.analysis.exploration import log_spectrogram, measured
+from soundnet_kd.cli import main
+from soundnet_kd.data import read_manifest
+from soundnet_kd.media import write_audio
+from tests.media_files import sine
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("words")
+    for number in range(12):
+        write_audio(folder / "low" / f"{number}.wav", sine(410 + number, 0.5 + number / 20, RATE, 0.3), RATE)
+        write_audio(folder / "high" / f"{number}.wav", sine(3010 + number, 1.0, RATE, 0.3), RATE)
+    write_audio(folder / "low" / "odd.wav", sine(7000, 1.0, RATE, 0.9), RATE)
+    write_audio(folder / "low" / "clipped.wav", np.clip(9 * sine(405, 1.0, RATE), -1, 1), RATE)
+    write_audio(folder / "high" / "silent.wav", np.zeros(RATE, np.float32), RATE)
+    (folder / "high" / "broken.wav").write_bytes(b"RIFF, but no more")
+    return folder
+
+
+def test_measured_by_hand(words: Path) -> None:
+    explored, failures = measured(read_manifest(words), RATE, 1.0)
+    assert list(failures) == ["high/broken.wav"]
+    assert explored.hertz[0] == 10.0
+    assert len(explored.hertz) == 400
+    for clip, seconds, spectrum in zip(explored.clips, explored.seconds, explored.spectra, strict=True):
+        if clip.id == "low/4.wav":
+            assert seconds == pytest.approx(0.7)
+            # 414 Hz lies in the band from 400 to 420 Hz.
+            assert int(spectrum.argmax()) == 20
+        if clip.id == "low/clipped.wav":
+            place = explored.clips.index(clip)
+            assert explored.clipped[place] > 0.5
+            assert explored.peaks[place] > 0.999
+    assert explored.spectrograms.shape == (2, 161, 99)
+
+
+def test_the_log_spectrogram_of_one_window_by_hand() -> None:
+    """Natural log of the power per Hz of 16-bit samples, one-sided, under a Hann window of 320 samples."""
+    waveform = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
+    window = get_window("hann", 320)
+    piece = waveform[160:480] * 2.0**15 * window
+    power = np.abs(np.fft.rfft(piece)) ** 2 / (RATE * (window**2).sum())
+    power[1:-1] *= 2
+    np.testing.assert_allclose(log_spectrogram(waveform, RATE)[:, 1], np.log(power + 1e-10), rtol=1e-4)
+
+
+def test_what_is_far_away_is_strange() -> None:
+    rng = np.random.default_rng(0)
+    spectra = rng.normal(0, 0.1, (60, 8))
+    spectra[:30, 0] += 5
+    spectra[59] += 30
+    labels = np.repeat([0, 1], 30)
+    found = anomalies(spectra, labels, 3, seed=0)
+    assert int(found.distance.argmax()) == 59
+    assert (found.likeliest[:59] == labels[:59]).mean() > 0.95
+    assert found.points.shape == (60, 3)
+    assert 0 < found.explained <= 1
+
+
+def test_the_command_tells_and_draws(words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["explore", str(words), "--out", str(out)]) == 0
+    line = capsys.readouterr().out.strip()
+    assert "27 sounds of 2 classes, 0.50 to 1.05 s, 1 clipped, 1 silent" in line
+    assert "1 sounds skipped" in line
+    with (out / "anomalies.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    # Its harmonics are in bands where no other sound has anything.
+    assert "low/clipped.wav" in {row["id"] for row in rows[:3]}
+    with (out / "classes.csv").open(encoding="utf-8", newline="") as handle:
+        counts = {row["class"]: row["sounds"] for row in csv.DictReader(handle)}
+    assert counts == {"high": "13", "low": "14"}
+    for name in ("counts", "lengths", "mean_fft", "mean_spectrograms", "violins"):
+        assert (out / f"{name}.png").is_file()
+    page = (out / "anomalies.html").read_text(encoding="utf-8")
+    assert "scatter3d" in page
+    assert "odd.wav" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--frequency", "9000"], "give a frequency below 8000 Hz"), (["--components", "2"], "at least three components")],
+)
+def test_settings_that_cannot_be(
+    options: list[str], message: str, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explore", str(words), "--out", str(tmp_path / "out"), *options]) == 1
+    assert message in capsys.readouterr().err

@@ -1,0 +1,251 @@
+"""A recipe from the shell: it learns what can be heard, says so in the files of all evaluations, and can be killed."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from soundnet_kd.classifiers.bench import run_bench
+from soundnet_kd.classifiers.classifier_file import read_classifier
+from soundnet_kd.classifiers.recipe import read_bench_recipe
+from soundnet_kd.cli import main
+from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
+from soundnet_kd.media import write_audio
+from soundnet_kd.models.classifiers import SoundClassifier
+from soundnet_kd.transfer import compare
+from tests.media_files import sine
+
+RATE = 16_000
+SMALL = [
+    "sampling.segments.seconds=0.125",
+    "sampling.segments.steps_per_epoch=120",
+    "sampling.segments.validation_steps=5",
+    "training.batch_size=4",
+    "training.epochs=4",
+    "training.learning_rate=0.05",
+    "data.cats_dogs.test=[cat_90,dog_90,dog_91]",
+]
+
+
+def write_animals(folder: Path) -> Path:
+    """Cats are high, dogs are low, each with noise; some at other rates."""
+    rng = np.random.default_rng(0)
+    for name, hertz in (("cat", 1500.0), ("dog", 150.0)):
+        for number in (*range(8), 90, 91):
+            rate = 22_050 if number == 3 else RATE
+            tone = sine(hertz * (1 + number % 10 / 50), 0.8 + number / 100, rate, 0.4)
+            write_audio(folder / f"{name}_{number}.wav", tone + rng.normal(0, 0.02, len(tone)).astype(np.float32), rate)
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def train(recipe: str, data: Path, out: Path, *changes: str) -> list[str]:
+    return ["train", recipe, "--data", str(data), "--out", str(out), "--device", "cpu", "--set", *changes]
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_animals(tmp_path_factory.mktemp("animals"))
+
+
+@pytest.fixture(scope="module")
+def run(animals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bench") / "run"
+    assert main(train("cats_dogs", animals, out, "seeds=[0,1]", *SMALL)) == 0
+    return out
+
+
+def untimed(out: Path) -> dict[str, object]:
+    """Give what a run found, without what it took."""
+    results = json.loads((out / "results.json").read_text())
+    results["source"].pop("training_seconds")
+    trainings = [{**row, "training_seconds": ""} for row in rows_of(out / "trainings.csv")]
+    tables = ("predictions.csv", "classes.csv", "probabilities.csv", "history.csv", "accuracy.csv")
+    return {"results": results, "trainings": trainings} | {name: (out / name).read_bytes() for name in tables}
+
+
+def test_it_learns_and_says_so(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    assert results["classes"] == ["cat", "dog"]
+    assert results["source"]["parameters"] == 50 + 9 * 410 + 10 * 20 + 11
+    assert results["source"]["trainings"] == 2
+    assert results["source"]["training_seconds"] > 0
+    assert [result["layer"] for result in results["results"]] == ["CatsDogs seed 0", "CatsDogs seed 1"]
+    assert [result["accuracy"] for result in results["results"]] == [1.0, 1.0]
+    assert [row["id"] for row in rows_of(run / "predictions.csv")] == ["cat_90.wav", "dog_90.wav", "dog_91.wav"]
+    trainings = rows_of(run / "trainings.csv")
+    # 1.7, 1.7 and 1.71 s hold thirteen whole eighths of a second each.
+    assert [row["pieces"] for row in trainings] == ["39", "39"]
+    assert all(float(row["validation_accuracy"]) > 0.9 for row in trainings)
+    assert all(float(row["piece_accuracy"]) > 0.9 for row in trainings)
+    history = rows_of(run / "history.csv")
+    assert [int(row["step"]) for row in history if row["seed"] == "1" and row["validation/loss"]] == [120, 240, 360, 480]
+    for name in ("history.png", "confusion_CatsDogs seed 0.png", "classifier.safetensors", "confused_pairs.csv"):
+        assert (run / name).is_file()
+    assert list((run / "logs" / "seed-1").glob("events.*"))
+    assert not (run / ".sounds").exists()
+    assert {path.name for path in (run / "rounds").iterdir()} == {"seed-0.json", "seed-1.json"}
+
+
+def test_the_best_weights_are_kept(run: Path) -> None:
+    for row in rows_of(run / "trainings.csv"):
+        measured = [
+            (float(each["validation/accuracy"]), int(each["step"]))
+            for each in rows_of(run / "history.csv")
+            if each["seed"] == row["seed"] and each["validation/accuracy"]
+        ]
+        best = max(accuracy for accuracy, _ in measured)
+        assert float(row["validation_accuracy"]) == best
+        assert float(row["epochs"]) * 120 == next(step for accuracy, step in measured if accuracy == best)
+
+
+def test_the_classifier_answers_as_the_table_says(run: Path, animals: Path) -> None:
+    """A clip standardised as a whole, cut into whole segments, the mean of the sigmoids."""
+    network = read_classifier(run)
+    assert isinstance(network, SoundClassifier)
+    assert network.class_names == {"classes": ("dog",)}
+    asked = network.preprocessing
+    for row in rows_of(run / "probabilities.csv")[:3]:
+        waveform = asked.read(animals / row["id"]).astype(np.float64)
+        scaled = (waveform - waveform.mean()) / waveform.std()
+        segments = scaled[: len(scaled) // 2000 * 2000].reshape(-1, 1, 2000)
+        with torch.no_grad():
+            dog = network.logits(torch.from_numpy(segments).float()).sigmoid()[:, 0]
+        assert float(row["dog"]) == pytest.approx(float(dog.mean()), abs=1e-3)
+        assert float(row["cat"]) == pytest.approx(1 - float(dog.mean()), abs=1e-3)
+        assert (int(row["votes dog"]), int(row["pieces"])) == (int((dog > 0.5).sum()), len(segments))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(run: Path, animals: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    arguments = train("cats_dogs", animals, out, "seeds=[0,1]", *SMALL)
+    command = [sys.executable, "-m", "soundnet_kd.cli", *arguments, "--checkpoint_minutes", "0.00001"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not list((out / "rounds" / "seed-1" / "checkpoints").glob("step=*.ckpt")):
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert not (out / "results.json").exists()
+    assert main(arguments) == 0
+    assert untimed(out) == untimed(run)
+    killed, whole = read_classifier(out).state_dict(), read_classifier(run).state_dict()
+    assert all(torch.equal(killed[name], whole[name]) for name in whole)
+
+
+def test_a_run_that_is_done_is_told_again_and_others_are_refused(run: Path, animals: Path) -> None:
+    before = untimed(run)
+    assert main(train("cats_dogs", animals, run, "seeds=[0,1]", *SMALL)) == 0
+    assert untimed(run) == before
+    recipe = read_bench_recipe(Path("cats_dogs"), ["seeds=[0,1]", *SMALL, "training.epochs=5"])
+    with pytest.raises(RunConflictError, match=r"training\.epochs was 4, now 5"):
+        run_bench(recipe, animals, run)
+
+
+def test_a_trained_network_is_peeled(run: Path, animals: Path, tmp_path: Path) -> None:
+    assert main(["peel", str(animals / "dog_90.wav"), "--student", str(run), "--out", str(tmp_path / "peel")]) == 0
+    assert (tmp_path / "peel" / "layers.png").is_file()
+
+
+def test_bad_sounds_are_counted_and_patience_ends(
+    animals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty file, one that is no sound, and one that is clipped, which is a sound like others."""
+    data = tmp_path / "animals"
+    shutil.copytree(animals, data)
+    (data / "cat_20.wav").write_bytes(b"")
+    (data / "dog_20.wav").write_bytes(b"RIFF, but no more")
+    write_audio(data / "dog_21.wav", np.clip(20 * sine(160, 1.0, RATE), -1, 1), RATE)
+    patient = ["training.epochs=40", "training.patience=1"]
+    assert main(train("cats_dogs", data, tmp_path / "out", "seeds=[0]", *SMALL, *patient)) == 0
+    assert "2 sounds skipped" in capsys.readouterr().out
+    assert {row["file"] for row in rows_of(tmp_path / "out" / "failures.csv")} == {"cat_20.wav", "dog_20.wav"}
+    measured = [float(row["validation/accuracy"]) for row in rows_of(tmp_path / "out" / "history.csv")
+                if row["validation/accuracy"]]  # fmt: skip
+    assert len(measured) < 40
+    assert measured[-1] <= max(measured[:-1])
+
+
+def test_several_classes_under_folds(animals: Path, tmp_path: Path) -> None:
+    """The same network with an output for each of three classes; its results can be set beside others."""
+    write_audio(tmp_path / "silent.wav", np.zeros(RATE, np.float32), RATE)
+    rows = [f"{animals / name}_{number}.wav,{name},{1 + number % 2}" for name in ("cat", "dog") for number in range(8)]
+    rows += [f"silent.wav,none,{fold}" for fold in (1,)]
+    write_audio(tmp_path / "other.wav", np.zeros(RATE // 3, np.float32), RATE)
+    table = tmp_path / "sounds.csv"
+    table.write_text("\n".join(["path,label,fold", *rows, "other.wav,none,2"]), encoding="utf-8")
+    small = ["sampling.pieces.seconds=0.125", "training.batch_size=8", "training.epochs=60"]
+    assert main(train("esc50_cats_dogs", table, tmp_path / "out", *small)) == 0
+    (result,) = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert result["folds"] == [1, 2]
+    assert result["accuracy"] > 0.8
+    assert sum(map(sum, result["confusion"])) == 18
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["source"]["parameters"] == 3940 + 10 * 3 + 3
+    assert [row["fold"] for row in rows_of(tmp_path / "out" / "trainings.csv")] == ["1", "2"]
+    assert "CatsDogs" in str(compare(tmp_path / "out", tmp_path / "out", tmp_path / "compared.csv"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (["training.epoch=3"], SettingsError, "training has no key 'epoch'; did you mean 'epochs'"),
+        (["training.epochs=many"], SettingsError, r"training\.epochs: Expected a <class 'int'>"),
+        (["network=CatDogs"], SettingsError, "there is no network 'CatDogs'; did you mean 'CatsDogs'"),
+        (["network.CatsDogs.dropout=0.5"], SettingsError, "CatsDogs has no key 'dropout'"),
+        (["data=cats"], SettingsError, "there is no data 'cats'; did you mean 'cats_dogs'"),
+        (["sample.segments=3"], SettingsError, "a recipe has no key 'sample'; did you mean 'sampling'"),
+        (["sampling.segments.second=3"], SettingsError, "sampling.segments has no key 'second'"),
+        (["seeds=3"], SettingsError, r"seeds is 3; give a list of whole numbers"),
+        (["seeds=[1,1]"], SettingsError, "each counts once"),
+        (["epochs"], SettingsError, "--set takes name=value"),
+        (["training.one_network_per_tag=true"], SettingsError, "is for sounds with several tags each"),
+        (["data.cats_dogs.validation_share=0"], SettingsError, "no validation sounds to choose the best weights by"),
+        (["data.cats_dogs.test=[]"], SettingsError, "no clip is left to be tested on"),
+    ],
+)
+def test_wrong_recipes_are_told(
+    changes: list[str], error: type[Exception], message: str, animals: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        run_bench(read_bench_recipe(Path("cats_dogs"), [*SMALL, *changes]), animals, tmp_path / "out")
+
+
+def test_a_class_that_cannot_be_learned_and_sounds_that_cannot_be_read(tmp_path: Path) -> None:
+    for name in ("cat_1.wav", "cat_90.wav", "dog_90.wav", "dog_91.wav"):
+        write_audio(tmp_path / name, sine(300, 0.5, RATE), RATE)
+    recipe = read_bench_recipe(Path("cats_dogs"), SMALL)
+    with pytest.raises(SettingsError, match="of 2 clips of 'dog' none is left to learn from"):
+        run_bench(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"nothing")
+    with pytest.raises(MediaError, match="none of the 4 sounds could be read"):
+        run_bench(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-other")
+
+
+def test_each_kind_of_recipe_names_the_command_that_takes_it(
+    animals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "cats_dogs"]) == 1
+    assert "use `soundnet-kd train cats_dogs`" in capsys.readouterr().err
+    assert main(train("esc50", animals, tmp_path / "out")[:-1]) == 1
+    assert "use `soundnet-kd run esc50`" in capsys.readouterr().err
+
+
+def test_the_help_explains_every_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for key in ("data.cats_dogs:", "data.nsynth:", "sampling.segments:", "least_peak", "final_momentum", "patience",
+                "one_network_per_tag", "least_samples", "front_end", "galleries"):  # fmt: skip
+        assert key in text

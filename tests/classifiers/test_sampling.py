@@ -1,0 +1,152 @@
+"""What a network is given to hear: pieces in their order, segments of one long vector, all on the right scale."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from soundnet_kd.classifiers.crops import PieceStream
+from soundnet_kd.classifiers.optimisation import Optimisation
+from soundnet_kd.classifiers.sampling import HeardSounds, Pieces, Segments
+from soundnet_kd.classifiers.segments import SegmentStream
+from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.media import StoredSound
+
+RATE = 10
+
+
+def stored(path: Path, samples: NDArray[Any]) -> StoredSound:
+    samples.astype(np.float32).tofile(path)
+    return StoredSound(path)
+
+
+def heard(folder: Path, lengths: list[int], samples: int, standardise: bool = False) -> HeardSounds:
+    """Sound n counts up from n in hundredths."""
+    sounds = [stored(folder / str(n), n + np.arange(length) / 100) for n, length in enumerate(lengths)]
+    return HeardSounds(sounds, np.eye(len(lengths), dtype=np.float32), RATE, samples, standardise)
+
+
+def test_whole_pieces_one_after_the_other(tmp_path: Path) -> None:
+    """Of 25, 10, 9 and 4 samples: two, one, and a single padded one each."""
+    stream = Pieces().whole(heard(tmp_path, [25, 10, 9, 4], 10))
+    assert stream.owners.tolist() == [0, 0, 1, 2, 3]
+    firsts = [float(stream[position][0][0, 0]) for position in range(5)]
+    np.testing.assert_allclose(firsts, [0.0, 0.1, 1.0, 2.0, 3.0], atol=1e-6)
+    np.testing.assert_allclose(stream[4][0][0], [3, 3.01, 3.02, 3.03, 0, 0, 0, 0, 0, 0], atol=1e-6)
+    assert stream[1][1].tolist() == [1, 0, 0, 0]
+    assert Pieces(hop_seconds=0.5).whole(heard(tmp_path, [25, 10], 10)).owners.tolist() == [0, 0, 0, 0, 1]
+    repeated = Pieces(fill="repeat").whole(heard(tmp_path, [4], 10))[0][0][0]
+    np.testing.assert_allclose(repeated, np.tile([0, 0.01, 0.02, 0.03], 3)[:10], atol=1e-6)
+
+
+def test_105_segments_of_the_ten_clips_are_whole_seconds(tmp_path: Path) -> None:
+    """Clips of 1.0 to 1.9 s have one whole second, of 20 s twenty."""
+    stream = Segments().whole(heard(tmp_path, [10, 19, 200, 31], 10))
+    assert Counter(stream.owners.tolist()) == {0: 1, 1: 1, 2: 20, 3: 3}
+
+
+def test_every_pass_is_another_order_of_all_pieces(tmp_path: Path) -> None:
+    stream = Pieces().training(heard(tmp_path, [25, 10, 9], 10), UNCHANGED, 0)
+    passes = [[round(float(stream[p + 4 * n][0][0, 0]), 2) for p in range(4)] for n in range(6)]
+    assert all(sorted(each) == [0.0, 0.1, 1.0, 2.0] for each in passes)
+    assert len({tuple(each) for each in passes}) > 1
+    assert Pieces().epoch_pieces(stream, 3) == 4
+
+
+def test_a_piece_is_brought_to_the_scale_of_its_whole_sound(tmp_path: Path) -> None:
+    data = heard(tmp_path, [20], 10, standardise=True)
+    stream = Pieces().whole(data)
+    waveform = np.arange(20) / 100
+    expected = (waveform - waveform.mean()) / waveform.std()
+    np.testing.assert_allclose(np.concatenate([stream[0][0][0], stream[1][0][0]]), expected, atol=1e-5)
+
+
+def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
+    whole = stored(tmp_path / "sound", np.arange(50))
+    part = StoredSound(whole.file, first=20, count=15)
+    assert len(part) == 15
+    assert part.read().tolist() == list(range(20, 35))
+    assert part.cut(10, 10).tolist() == list(range(30, 35))
+    assert [len(piece) for piece in part.pieces(6)] == [6, 6, 3]
+    assert len(StoredSound(whole.file, first=45, count=15)) == 5
+    assert len(StoredSound(whole.file, first=60)) == 0
+
+
+def test_segments_take_turns_and_are_loud_enough(tmp_path: Path) -> None:
+    """Two sounds of the first class lie behind each other; its quiet third is never drawn."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(900) * 0.1 + 0.05
+    noise[300:600] = 0.05
+    sounds = [
+        stored(tmp_path / "a", noise[:450]),
+        stored(tmp_path / "b", 0.01 * rng.standard_normal(300)),
+        stored(tmp_path / "c", noise[450:]),
+    ]
+    targets = np.array([[0], [1], [0]], np.float32)
+    stream = SegmentStream(sounds, targets, 20, 0.4, RATE, UNCHANGED, seed=0)
+    vector = (noise - noise.mean()) / noise.std()
+    windows = np.lib.stride_tricks.sliding_window_view(vector, 20)
+    assert [float(stream[position][1]) for position in range(6)] == [0, 1, 0, 1, 0, 1]
+    starts = set()
+    for position in range(0, 400, 2):
+        segment = stream[position][0][0].numpy()
+        assert segment.max() > 0.4
+        distances = np.abs(windows - segment).max(axis=1)
+        assert distances.min() < 1e-4
+        starts.add(int(distances.argmin()))
+    assert not starts & set(range(300, 581))
+    assert {start // 300 for start in starts} == {0, 1, 2}
+    heights = np.concatenate([stream[position][0][0] for position in range(1, 400, 2)])
+    assert heights.std() == pytest.approx(1, abs=0.05)
+
+
+def test_segments_that_there_are_none_of(tmp_path: Path) -> None:
+    short, silent = stored(tmp_path / "a", np.ones(5)), stored(tmp_path / "b", np.zeros(100))
+    target = np.ones((1, 1), np.float32)
+    with pytest.raises(SettingsError, match="5 samples of sound, less than a segment of 20"):
+        SegmentStream([short], target, 20, 0.4, RATE, UNCHANGED, seed=0)
+    with pytest.raises(SettingsError, match=r"louder than sampling.segments.least_peak \(0.4\)"):
+        SegmentStream([silent], target, 20, 0.4, RATE, UNCHANGED, seed=0)
+
+
+def test_shifted_pieces_stay_inside_their_sound(tmp_path: Path) -> None:
+    data = heard(tmp_path, [25], 10)
+    stream = Pieces().training(data, Augmentation(shift=True), 0)
+    starts = {round(100 * float(stream[position][0][0, 0])) for position in range(300)}
+    assert starts == set(range(16))
+    assert isinstance(stream, PieceStream)
+
+
+FILM = Optimisation(
+    epochs=1000, batch_size=1200, learning_rate=0.01, final_learning_rate=0.0001, momentum=0.9, final_momentum=0.999,
+    optimizer="sgd", nesterov=True, schedule="linear", loss="squared_error",
+)  # fmt: skip
+
+
+def test_the_schedules_of_the_film_genres() -> None:
+    """From 0.01 to 0.0001 and from 0.9 to 0.999 in 1000 epochs, epoch by epoch."""
+    first, middle, last = (FILM.at(step, 3000, 3) for step in (2, 1500, 2999))
+    assert (first["lr"], first["momentum"]) == (0.01, 0.9)
+    assert middle["lr"] == pytest.approx(0.01 - 0.0099 * 500 / 999)
+    assert middle["momentum"] == pytest.approx(0.9 + 0.099 * 500 / 999)
+    assert last["lr"] == pytest.approx(0.0001)
+    assert last["momentum"] == pytest.approx(0.999)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "adam", "momentum": 0.9}, "momentum is sgd's, not adam's"),
+        ({"optimizer": "sgd", "nesterov": True}, "nesterov needs a momentum"),
+        ({"final_learning_rate": 0.1}, "are of schedule linear, not constant"),
+        ({"patience": 0}, "patience is 0; it has to be above 0"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+    ],
+)
+def test_settings_that_contradict_each_other(change: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Optimisation(epochs=1, batch_size=1, learning_rate=0.1, **change)  # type: ignore[arg-type]
