@@ -1,7 +1,7 @@
 """A classifier of sounds on disk: one safetensors file whose metadata is enough to build its network again.
 
-Metadata: `format_version`, `architecture`, `class_names`, `training` (the last two JSON); for the layers of a student
-with a new head `layer` and `preprocessing` (JSON), for a network from scratch `settings` (JSON).
+A network from scratch is as `models/classifiers/network_file.py` has it; of the layers of a student with a new head the
+metadata is `format_version`, `architecture`, `layer`, `class_names`, `preprocessing`, `training` (the last three JSON).
 """
 
 import json
@@ -16,12 +16,10 @@ from safetensors.torch import save_file
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
-from soundnet_kd.models.classifiers import SoundClassifier, build_classifier
+from soundnet_kd.models.classifiers import SoundClassifier, read_network, write_network
+from soundnet_kd.models.classifiers.network_file import CLASSIFIER_FILE as CLASSIFIER_FILE
+from soundnet_kd.models.classifiers.network_file import FORMAT_VERSION
 from soundnet_kd.storage import whole
-
-FORMAT_VERSION = 1
-CLASSIFIER_FILE = "classifier.safetensors"
-"""Name of the classifier in a run folder."""
 
 
 def write_classifier(classifier: ClipClassifier | SoundClassifier, path: Path, training: Mapping[str, Any]) -> None:
@@ -34,9 +32,15 @@ def write_classifier(classifier: ClipClassifier | SoundClassifier, path: Path, t
     training : mapping
         How it came about; anything that JSON can hold.
     """
+    if isinstance(classifier, SoundClassifier):
+        write_network(classifier, path, training)
+        return
     metadata = {
         "format_version": str(FORMAT_VERSION),
-        **(_clip_metadata(classifier) if isinstance(classifier, ClipClassifier) else _sound_metadata(classifier)),
+        "architecture": type(classifier.network).__name__,
+        "layer": classifier.layer,
+        "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
+        "preprocessing": json.dumps(asdict(classifier.network.preprocessing)),
         "training": json.dumps(training, ensure_ascii=False),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
@@ -64,7 +68,12 @@ def read_classifier(path: Path) -> ClipClassifier | SoundClassifier:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
         if metadata.get("format_version") != str(FORMAT_VERSION) or not {"layer", "settings"} & metadata.keys():
             raise FormatError(f"{file_path} is safetensors, but no classifier of format {FORMAT_VERSION}")
-        classifier = _built(metadata)
+        if "settings" in metadata:
+            return read_network(file_path)
+        network = ARCHITECTURES[metadata["architecture"]](
+            {"unused": 1}, Preprocessing(**json.loads(metadata["preprocessing"]))
+        )
+        classifier = ClipClassifier(network, metadata["layer"], json.loads(metadata["class_names"]))
         classifier.load_state_dict(tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, SettingsError) as error:
         reason = " ".join(str(error).split())
@@ -72,29 +81,3 @@ def read_classifier(path: Path) -> ClipClassifier | SoundClassifier:
             f"{file_path} is not a readable classifier ({reason}); make one with `soundnet-kd finetune` or `train`"
         ) from error
     return classifier.eval()
-
-
-def _clip_metadata(classifier: ClipClassifier) -> dict[str, str]:
-    return {
-        "architecture": type(classifier.network).__name__,
-        "layer": classifier.layer,
-        "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
-        "preprocessing": json.dumps(asdict(classifier.network.preprocessing)),
-    }
-
-
-def _sound_metadata(classifier: SoundClassifier) -> dict[str, str]:
-    return {
-        "architecture": type(classifier).__name__,
-        "class_names": json.dumps(classifier.settings["class_names"], ensure_ascii=False),
-        "settings": json.dumps(classifier.settings, ensure_ascii=False),
-    }
-
-
-def _built(metadata: Mapping[str, str]) -> ClipClassifier | SoundClassifier:
-    if "settings" in metadata:
-        return build_classifier(metadata["architecture"], json.loads(metadata["settings"]))
-    network = ARCHITECTURES[metadata["architecture"]](
-        {"unused": 1}, Preprocessing(**json.loads(metadata["preprocessing"]))
-    )
-    return ClipClassifier(network, metadata["layer"], json.loads(metadata["class_names"]))

@@ -153,7 +153,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         Raises
         ------
         SettingsError
-            If the sounds were heard at rates of their own.
+            If the sounds were heard at rates of their own, or each step of the layer hears a whole sound.
         """
         self._require(layer)
         rate = self.identity["settings"]["preprocessing"]["sample_rate"]
@@ -162,7 +162,10 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
                 f"{self.path} was made at the native rate of each file, so that its steps have no common length; "
                 "extract with --rate model"
             )
-        return float(json.loads(self._file.attrs["step_samples"])[layer] / rate)
+        samples = json.loads(self._file.attrs["step_samples"])
+        if layer not in samples:
+            raise SettingsError(f"{layer} has no steps over time, each hears a whole sound; choose a layer before it")
+        return float(samples[layer] / rate)
 
     def to_pandas(self, layer: str) -> "pd.DataFrame":
         """Give a layer as a table, one row for each sound.

@@ -1,4 +1,4 @@
-"""From sounds and a student to a feature cache."""
+"""From sounds and a network to a feature cache."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.writing import write_parts
 from soundnet_kd.media import Channel, SoundStore
 from soundnet_kd.models import SoundNet, choose_device
+from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, read_network
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import claim, failures_beside, locked, refuse_different, versions, write_failures
 
@@ -40,7 +41,7 @@ class ExtractResult:
 
 def extract(
     sounds: str | Path | Manifest | Iterable[str | Path],
-    student: str | Path | SoundNet,
+    student: str | Path | SoundNet | SoundClassifier,
     out: str | Path,
     layers: Sequence[str] | None = None,
     pooling: Pooling = "mean",
@@ -51,7 +52,7 @@ def extract(
     workers: int | None = None,
     device: str = "auto",
 ) -> ExtractResult:
-    """Keep the layers of a student for every sound of a data set.
+    """Keep the layers of a network for every sound of a data set.
 
     Stopped and started again with the same settings, it goes on where it was. Sounds that cannot be read are left out
     and named, with the reason, in a table beside the cache. Sounds may be hours long.
@@ -62,14 +63,16 @@ def extract(
         Folder in ESC-50's layout, CSV file with a column "path" and optionally "label", "fold" and others that are
         carried along, text file (.txt) with a path on each line, any other folder (a sound's label is the sub-folder
         that it lies in), or one or more files and folders.
-    student : str or Path or SoundNet
-        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
+    student : str or Path or SoundNet or SoundClassifier
+        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
+        also the folder of `soundnet-kd train`, or its classifier.safetensors.
     out : str or Path
         File to write, such as features.h5.
     layers : sequence of str, optional
         Which layers, such as [conv5, pool5]. [default: all]
     pooling : str
         What becomes of a layer's steps over time: mean, max, std (standard deviation), or none (whole sequences only).
+        Of layers over frequency and time the means over frequency are taken first.
     sequences : bool
         Keep the whole sequences over time beside what is pooled.
     rate : str
@@ -101,7 +104,7 @@ def extract(
     if not len(manifest):
         raise MediaError("there are no sounds to extract features of; give files or folders")
     # A network that is given stays as it is, wherever this one goes.
-    network = deepcopy(student).eval() if isinstance(student, SoundNet) else load_student(student)
+    network = deepcopy(student).eval() if isinstance(student, SoundNet | SoundClassifier) else _network(student)
     wanted = network.layers if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
     if not wanted:
         raise SettingsError(f"no layers are asked for; {type(network).__name__} has {', '.join(network.layers)}")
@@ -134,7 +137,8 @@ def extract(
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_beside(out), failures)
         if clips:
-            steps = {layer: network.receptive_field(layer).stride for layer in wanted}
+            fields = {layer: network.receptive_field(layer) for layer in wanted}
+            steps = {layer: field.stride for layer, field in fields.items() if field is not None}
             join_parts(out, parts, clips, manifest.class_names, failures, identity, manifest.columns, steps)
         _remove(parts_folder)
     if not clips:
@@ -143,6 +147,13 @@ def extract(
             f"(see {failures_beside(out)})"
         )
     return ExtractResult(out, len(clips), wanted, failures)
+
+
+def _network(student: str | Path) -> SoundNet | SoundClassifier:
+    path = Path(student)
+    if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
+        return read_network(path)
+    return load_student(student)
 
 
 def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> ExtractResult:

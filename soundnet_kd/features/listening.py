@@ -1,4 +1,4 @@
-"""A student listening: layers of batches of sounds, or of one long sound, pooled over time and kept."""
+"""A network listening: layers of batches of sounds, or of one long sound, pooled over time and kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,6 +12,7 @@ from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media import StoredSound
 from soundnet_kd.models import SoundNet
+from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.models.memory import keep_freed_memory
 
 HEARD_AT_ONCE = 60 * 22_050
@@ -24,17 +25,21 @@ Keep = Callable[[int, str, NDArray[np.float32]], None]
 
 
 class Listener:
-    """A student that gives what is wanted of its layers.
+    """A network that gives what is wanted of its layers.
+
+    Layers that have rows over frequency give the means of these. A network for sounds of an exact length hears longer
+    ones in pieces of that length, one after the other, as far as there are whole ones, and any other one for labelled
+    sounds in pieces of a minute; these pieces are pooled together.
 
     Parameters
     ----------
-    student : SoundNet
+    student : SoundNet or SoundClassifier
         In evaluation mode, on the device where it shall run.
     layers : sequence of str
     pooling : {"mean", "max", "std", "none"}
     """
 
-    def __init__(self, student: SoundNet, layers: Sequence[str], pooling: Pooling) -> None:
+    def __init__(self, student: SoundNet | SoundClassifier, layers: Sequence[str], pooling: Pooling) -> None:
         self.student = student
         self.layers = tuple(layers)
         self.pooling = pooling
@@ -76,9 +81,17 @@ class Listener:
     def _answers(self, sounds: Sequence[Sound]) -> Iterator[dict[str, Tensor]]:
         device = next(self.student.parameters()).device
         preprocessing = self.student.preprocessing
-        if len(sounds[0]) > self.longest:
+        if isinstance(self.student, SoundClassifier):
+            asked = self.student.preprocessing
+            length = asked.least_samples if asked.exact else self.longest
+            for pieces in zip(*(_whole_pieces(sound, length, asked.least_samples) for sound in sounds), strict=True):
+                batch = torch.stack([asked(piece) for piece in pieces])
+                answers: dict[str, Tensor] = self.student(batch.to(device), self.layers)
+                yield {layer: steps.mean(dim=2) if steps.ndim == 4 else steps for layer, steps in answers.items()}
+        elif len(sounds[0]) > self.longest:
             (sound,) = sounds
-            scaled = (preprocessing.scale(torch.from_numpy(piece).to(device))[None, None] for piece in _pieces(sound))
+            pieces_of_it = _pieces(sound, PIECE_SAMPLES)
+            scaled = (preprocessing.scale(torch.from_numpy(piece).to(device))[None, None] for piece in pieces_of_it)
             yield from stream_layers(self.student, scaled, self.layers)
         else:
             waveforms = [sound.read() if isinstance(sound, StoredSound) else sound for sound in sounds]
@@ -86,7 +99,14 @@ class Listener:
             yield self.student(batch.to(device), self.layers)
 
 
-def _pieces(sound: Sound) -> Iterator[NDArray[np.float32]]:
+def _pieces(sound: Sound, samples: int) -> Iterator[NDArray[np.float32]]:
     if isinstance(sound, StoredSound):
-        return sound.pieces(PIECE_SAMPLES)
-    return (sound[start : start + PIECE_SAMPLES] for start in range(0, len(sound), PIECE_SAMPLES))
+        return sound.pieces(samples)
+    return (sound[start : start + samples] for start in range(0, len(sound), samples))
+
+
+def _whole_pieces(sound: Sound, samples: int, least: int) -> Iterator[NDArray[np.float32]]:
+    """Give the first piece, however short it is, and those of the others that are not shorter than `least`."""
+    for place, piece in enumerate(_pieces(sound, samples)):
+        if place == 0 or len(piece) >= least:
+            yield piece
