@@ -9,15 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
-from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
-from soundnet_kd.storage import whole
+from soundnet_kd.models.network_file import read_network, write_network
 
-FORMAT_VERSION = 1
 CLASSIFIER_FILE = "classifier.safetensors"
 """Name of the classifier in a run folder."""
 
@@ -32,17 +27,14 @@ def write_classifier(classifier: ClipClassifier, path: Path, training: Mapping[s
     training : mapping
         How it came about; anything that JSON can hold.
     """
-    metadata = {
-        "format_version": str(FORMAT_VERSION),
+    description = {
         "architecture": type(classifier.network).__name__,
         "layer": classifier.layer,
         "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
         "preprocessing": json.dumps(asdict(classifier.network.preprocessing)),
         "training": json.dumps(training, ensure_ascii=False),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata)
+    write_network(classifier, path, description)
 
 
 def read_classifier(path: Path) -> ClipClassifier:
@@ -58,21 +50,15 @@ def read_classifier(path: Path) -> ClipClassifier:
     FormatError
         If the file is not one that `write_classifier` wrote, or its weights do not fit its description.
     """
-    file_path = path / CLASSIFIER_FILE if path.is_dir() else path
-    try:
-        with safe_open(file_path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        if metadata.get("format_version") != str(FORMAT_VERSION) or "layer" not in metadata:
-            raise FormatError(f"{file_path} is safetensors, but no classifier of format {FORMAT_VERSION}")
-        network = ARCHITECTURES[metadata["architecture"]](
-            {"unused": 1}, Preprocessing(**json.loads(metadata["preprocessing"]))
-        )
-        classifier = ClipClassifier(network, metadata["layer"], json.loads(metadata["class_names"]))
-        classifier.load_state_dict(tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, SettingsError) as error:
-        reason = " ".join(str(error).split())
-        raise FormatError(
-            f"{file_path} is not a readable classifier ({reason}); make one with `soundnet-kd finetune`"
-        ) from error
-    return classifier.eval()
+    file = path / CLASSIFIER_FILE if path.is_dir() else path
+    keys = ("architecture", "layer", "class_names", "preprocessing")
+    return read_network(file, "classifier", "soundnet-kd finetune", keys, _built)
+
+
+def _built(description: Mapping[str, str]) -> ClipClassifier:
+    class_names = json.loads(description["class_names"])
+    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+        raise ValueError("it does not list the names of its classes")
+    preprocessing = Preprocessing(**json.loads(description["preprocessing"]))
+    network = ARCHITECTURES[description["architecture"]]({"unused": 1}, preprocessing)
+    return ClipClassifier(network, description["layer"], class_names)
