@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Command] = {
     "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
     "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
     "peel": Command("analysis.peel_report:peel", ("sound",), "show what every layer of a network makes of one sound"),
+    "report": Command("report:report", ("run",), "make a page of a run, to look at and to listen to"),
     "run": Command("recipes:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
     "weights list": Command("pretrained:list_weights", (), "show the published and imported weights"),
     "weights fetch": Command("pretrained:fetch_weights", ("name",), "fetch published weights into the cache"),
