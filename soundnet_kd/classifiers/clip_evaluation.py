@@ -35,6 +35,8 @@ class Experiment:
         Whose network it is.
     seed : int
         Draws folds where there are none.
+    sounds : str, optional
+        Where the clips lie, for whoever wants to hear them.
     """
 
     protocol: str
@@ -43,6 +45,7 @@ class Experiment:
     setting: Setting
     student: str
     seed: int
+    sounds: str | None = None
 
 
 class ClipTable:
