@@ -26,7 +26,7 @@ GREY = "#767676"
 MARKERS = ("o", "^", "s", "P", "X", "v", "*")
 """One for each round of the colours, where there are more groups than colours."""
 
-LONGEST_NAME = 28
+LONGEST_NAME = 30
 
 AMOUNTS = "magma_r"
 """Colour map of amounts from little (light) to much (dark); even in grey."""

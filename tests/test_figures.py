@@ -55,4 +55,4 @@ def test_an_svg_of_many_clips_is_small(classes: int, tmp_path: Path) -> None:
 
 def test_names_are_cut_to_what_fits() -> None:
     assert readable("door_wood_knock") == "door wood knock"
-    assert readable("great_white_shark, white_shark, man-eater") == "great white shark, white sh…"
+    assert readable("great_white_shark, white_shark, man-eater") == "great white shark, white shar…"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
+from soundnet_kd.analysis.empty_strips import without_empty_strips
 from soundnet_kd.figures import COLOURS
 from soundnet_kd.storage import whole
 
@@ -68,6 +69,7 @@ def write_interactive_map(
 
     marks = Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
     by_category = is_esc50(class_names)
+    shown = without_empty_strips(points)
     figure = Figure()
     for label in np.unique(labels):
         colour, symbol, group = _look(int(label), by_category)
@@ -75,8 +77,8 @@ def write_interactive_map(
         clips = np.flatnonzero(labels == label).tolist()
         figure.add_trace(
             marks(
-                x=points[clips, 0],
-                y=points[clips, 1],
+                x=shown.points[clips, 0],
+                y=shown.points[clips, 1],
                 mode="markers",
                 name=name,
                 marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.75},
@@ -87,6 +89,10 @@ def write_interactive_map(
                 legendgrouptitle={"text": group},
             )
         )
+    for draw, places in zip((figure.add_vline, figure.add_hline), shown.breaks, strict=True):
+        for place in places:
+            draw(place, line={"color": PALE, "width": 1, "dash": "dash"})
+    caption = "\n".join(filter(None, (caption, shown.note)))
     hidden = {"visible": False}
     figure.update_layout(
         title={"text": _text(title), "subtitle": {"text": _text(caption).replace("\n", "<br>")}},

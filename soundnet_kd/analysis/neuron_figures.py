@@ -94,6 +94,8 @@ def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, pat
             axes.set_title(f"neuron {neuron}: {statistics.best_share[neuron]:.0%}", fontsize=9, pad=4)
         for axes in charts[len(shown) :]:
             axes.set_visible(False)
+        for axes in charts[max(0, len(shown) - columns) : len(shown)]:
+            axes.tick_params(labelbottom=True)
         some = f"{len(selective)} of {len(order)}" + (
             f"; the first {len(shown)}" if len(shown) < len(selective) else ""
         )

@@ -84,7 +84,7 @@ def draw_best_share(statistics: NeuronStatistics, chance: Chance, layer: str, pe
         _as_shares(axes, percentile)
         axes.set_xlabel("neurons, the most selective first")
         axes.set_title(f"{layer}: share of the best class of each of its {len(order)} neurons")
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper right", title="each against its own chance", alignment="left")
 
 
 def draw_best_share_by_layer(
