@@ -55,7 +55,8 @@ def draw_map(
     notes = [caption, shown.note]
     if not named:
         notes.append(f"the {len(names)} classes are named in {path.with_suffix('.html').name}")
-    with drawn(path, 8.0, 7.0 + (0 if few or not named else 0.15 * len(names) / 6)) as figure:
+    height = 1.5 + _height(shown, 7.8, 5.6) + (0 if few or not named else 0.15 * len(names) / 6)
+    with drawn(path, 8.0, height) as figure:
         axes = figure.subplots()
         _empty(axes, shown)
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
@@ -124,7 +125,7 @@ def _draw_panels(
     """Draw the same map several times, each time with some classes in colour and the other clips pale."""
     rows = -(-len(panels) // columns)
     shown = without_empty_strips(points)
-    with drawn(path, 4.4 * columns, 0.4 + 4.9 * rows) as figure:
+    with drawn(path, 4.4 * columns, 0.6 + (1.3 + _height(shown, 4.3, 3.6)) * rows) as figure:
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
         charts = np.array(figure.subplots(rows, columns, squeeze=False)).ravel()
         for axes in charts[len(panels) :]:
@@ -193,6 +194,12 @@ def _scatter(
             label=names.get(int(group)),
             **look,
         )
+
+
+def _height(shown: Shortened, width: float, most: float) -> float:
+    """Give the inches that a map takes if it may be so wide, and so high at most."""
+    across, up = np.ptp(shown.points, axis=0)
+    return float(np.clip(width * up / across, 0.4 * width, most)) if across > 0 else most
 
 
 def _size(clips: int) -> float:
