@@ -19,7 +19,7 @@ from soundnet_kd.report.answers import answers_data
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.curves import curves_of
 from soundnet_kd.report.figure_files import FigureFolder
-from soundnet_kd.report.overview import accuracies, facts_of_cache, facts_of_training
+from soundnet_kd.report.overview import accuracies, facts_of_cache, facts_of_teachers, facts_of_training
 from soundnet_kd.report.positions import maps_in, positions_data
 from soundnet_kd.report.published import OTHERS, PAPER
 from soundnet_kd.report.relatives import relatives_data
@@ -91,7 +91,10 @@ class Content:
             "version": version("soundnet-kd"),
             "count": self.clip_count,
             "evaluations": [accuracies(self._named(name), each) for name, each in self._results.items()],
-            "about": list(facts_of_cache(self._cache)) if self._cache else [],
+            "about": [
+                *(facts_of_cache(self._cache) if self._cache else ()),
+                *(fact for place in list(files.trainings.values())[:1] for fact in facts_of_teachers(place)),
+            ],
             "paper": PAPER,
             "published": OTHERS if any(is_esc50(each.classes) for each in self._results.values()) else {},
             "figures": {"overview": [], "classes": [], "neurons": [], "map": []},
@@ -117,7 +120,7 @@ class Content:
         self.context |= {
             "sections": list(sections.items()),
             "silent": self.silent,
-            "scripts": ["run", "clips"] if self._clips is not None else ["run"],
+            "scripts": [f"{FOLDER}/{name}" for name in self._scripts if name in ("run.js", "clips.js")],
         }
         return sections
 
@@ -192,6 +195,7 @@ class Content:
                 "files": [sound and sound.file for sound in playable],
                 "seconds": [sound and round(sound.seconds, 2) for sound in playable],
                 "reasons": {str(row): str(error) for row, error in enumerate(sounds) if isinstance(error, MediaError)},
+                "longest": self._seconds,
                 "peaks": packed(levels(np.stack([sound.peaks if sound else flat for sound in playable]), bits=8)),
             },
         )
@@ -262,15 +266,17 @@ class Content:
 
     def _write_maps(self, clips: Clips, folders: dict[str, Path]) -> bool:
         shown: list[dict[str, str]] = []
+        layers: list[str] = []
         for label, place in folders.items():
             for about in maps_in(place):
                 layer, supervised, held_out = about.pop("layer"), about.pop("supervised"), about.pop("held_out")
                 name = f"{layer}{', drawn with the labels' if supervised else ''}"
                 caption = trust_caption(MapQuality(**about), HeldOut(**held_out) if held_out else None)
                 self._write(f"map-{len(shown)}", positions_data(place, layer, clips))
+                layers.append(layer)
                 shown.append({"name": name if len(folders) == 1 else f"{self._named(label)}: {name}", "note": caption})
             self.context["figures"]["map"] += self._figures.copied(place, label)
-        self._run["maps"] = shown
+        self._run |= {"maps": shown, "maps_first": layers.index(_preferred(layers)) if layers else None}
         self.context["has_maps"] = bool(shown)
         return bool(shown)
 

@@ -108,17 +108,22 @@ def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
     yield "Versions", _versions(identity.get("versions", {}))
 
 
+def facts_of_teachers(folder: Path) -> Iterator[tuple[str, str]]:
+    """Tell what a student was distilled from; nothing of a training that had no teachers."""
+    targets = training_settings(folder).get("targets", {})
+    for teacher, about in targets.get("teachers", {}).items():
+        known = [str(about[key]) for key in ("network", "weights") if about.get(key)]
+        yield f"Teacher of {teacher}", ": ".join(known) or json.dumps(about)
+    if "clips" in targets:
+        yield "Clips of video", str(targets["clips"])
+
+
 def facts_of_training(folder: Path) -> Iterator[tuple[str, str]]:
     """Tell how a training was set: from whatever it left, `run.json` or another."""
     settings = dict(training_settings(folder))
     versions = settings.pop("versions", {})
-    targets = settings.pop("targets", None)
-    if isinstance(targets, Mapping):
-        for teacher, about in targets.get("teachers", {}).items():
-            known = [str(about[key]) for key in ("network", "weights") if about.get(key)]
-            yield f"Teacher of {teacher}", ": ".join(known) or json.dumps(about)
-        if "clips" in targets:
-            yield "Clips of video", str(targets["clips"])
+    settings.pop("targets", None)
+    yield from facts_of_teachers(folder)
     yield from _leaves(settings)
     if versions:
         yield "Versions", _versions(versions)

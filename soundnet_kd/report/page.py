@@ -8,6 +8,13 @@ from typing import Any
 from soundnet_kd.analysis.interactive_map import write_plotly
 from soundnet_kd.storage import whole
 
+STYLE = "report.css"
+SCRIPTS = tuple(
+    f"script/{part}.js"
+    for part in ("data", "elements", "sounds", "plots", "training", "classes", "neurons", "map", "clips", "start")
+)
+"""The page's own script in the order in which its parts need each other."""
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -17,14 +24,14 @@ def write_page(context: Mapping[str, Any], path: Path) -> None:
     Parameters
     ----------
     context : mapping
-        What the template asks for; every name in it is shown as text.
+        What the template asks for, but for the page's own scripts; every name in it is shown as text.
     path : Path
         HTML to write.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    for name in ("report.js", "report.css"):
-        with whole(path.with_name(name)) as partial:
+    for name in (STYLE, *SCRIPTS):
+        with whole(path.parent / name) as partial:
             shutil.copyfile(_TEMPLATES / name, partial)
     write_plotly(path.parent)
     templates = Environment(
@@ -34,6 +41,6 @@ def write_page(context: Mapping[str, Any], path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = templates.get_template("index.html.j2").render(context)
+    text = templates.get_template("index.html.j2").render({**context, "scripts": (*SCRIPTS, *context["scripts"])})
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.analysis.empty_strips import without_empty_strips
 from soundnet_kd.errors import FormatError
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import levels, packed
@@ -29,7 +30,8 @@ def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
     -------
     dict
         `x` and `y` (clips,), packed: 16 bit from the map's left to its right and from its bottom to its top, both in
-        the unit of the longer side; `missing`, rows of the clips that the map lacks.
+        the unit of the longer side; `missing`, rows of the clips that the map lacks; `shortened`, whether wide strips
+        without a clip are.
 
     Raises
     ------
@@ -47,6 +49,13 @@ def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
     except (KeyError, OSError, TypeError, ValueError) as error:
         raise FormatError(f"{file} is no table of a map ({error}); draw it again with `soundnet-kd project`") from error
     missing = np.flatnonzero(np.isnan(points[:, 0]))
-    low = np.nanmin(points, axis=0)
-    placed = np.nan_to_num((points - low) / max(float((np.nanmax(points, axis=0) - low).max()), 1e-9))
-    return {"x": packed(levels(placed[:, 0])), "y": packed(levels(placed[:, 1])), "missing": missing.tolist()}
+    known = without_empty_strips(points[~np.isnan(points[:, 0])])
+    low = known.points.min(axis=0)
+    placed = np.zeros_like(points)
+    placed[~np.isnan(points[:, 0])] = (known.points - low) / max(float(np.ptp(known.points, axis=0).max()), 1e-9)
+    return {
+        "x": packed(levels(placed[:, 0])),
+        "y": packed(levels(placed[:, 1])),
+        "missing": missing.tolist(),
+        "shortened": any(map(len, known.breaks)),
+    }
