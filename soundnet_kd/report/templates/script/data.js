@@ -10,12 +10,23 @@ function provide(name, value) {
   if (waiting.has(name)) waiting.get(name).resolve(value);
 }
 
+function complain(text) {
+  const message = document.createElement("p");
+  message.className = "wrong";
+  message.setAttribute("role", "alert");
+  message.textContent = text;
+  document.getElementById("content").prepend(message);
+}
+
 function script(file) {
   return new Promise((resolve, reject) => {
     const element = document.createElement("script");
     element.src = file;
     element.onload = resolve;
-    element.onerror = () => reject(new Error(`${file} is missing; make the report again`));
+    element.onerror = () => {
+      complain(`${file} is missing; make the report again`);
+      reject(new Error(file));
+    };
     document.head.append(element);
   });
 }
@@ -30,8 +41,6 @@ function load(name) {
   }
   return waiting.get(name).promise;
 }
-
-// ---- numbers and elements
 
 function unpack({ bits, shape, data }) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));

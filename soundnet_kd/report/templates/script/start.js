@@ -43,8 +43,4 @@ async function start() {
   await route();
 }
 
-window.addEventListener("unhandledrejection", (event) => {
-  const message = event.reason?.message ?? String(event.reason);
-  $("content").prepend(element("p", { className: "wrong", role: "alert", textContent: message }));
-});
 document.addEventListener("DOMContentLoaded", start);
