@@ -74,6 +74,7 @@ COMMANDS: Mapping[str, Command] = {
     "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
     "explore": Command("analysis.exploration:explore", ("sounds",), "look at a data set of short labelled sounds"),
     "peel": Command("analysis.peel_report:peel", ("sound",), "show what every layer of a network makes of one sound"),
+    "report": Command("report:report", ("run",), "make a page of a run, to look at and to listen to"),
     "run": Command("recipes:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
     "weights list": Command("pretrained:list_weights", (), "show the published and imported weights"),
     "weights fetch": Command("pretrained:fetch_weights", ("name",), "fetch published weights into the cache"),

@@ -16,6 +16,7 @@ from soundnet_kd.storage import whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
 DOTS_PER_INCH = 150
 
@@ -26,7 +27,7 @@ GREY = "#767676"
 MARKERS = ("o", "^", "s", "P", "X", "v", "*")
 """One for each round of the colours, where there are more groups than colours."""
 
-LONGEST_NAME = 28
+LONGEST_NAME = 30
 
 AMOUNTS = "magma_r"
 """Colour map of amounts from little (light) to much (dark); even in grey."""
@@ -83,6 +84,13 @@ def readable(class_name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 
+def percents() -> "FuncFormatter":
+    """Write the shares of an axis as percents, with the decimals that they have: 2.5%, 5%."""
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda share, _: f"{100 * share:.6g}%")
+
+
 def depth_colours(count: int) -> list[tuple[float, float, float, float]]:
     """Colours from light to dark for layers from the input on."""
     import matplotlib
@@ -114,7 +122,6 @@ def heat_map(
         The amount of the darkest colour; the largest one if not given.
     """
     import matplotlib
-    from matplotlib.ticker import PercentFormatter
 
     axes.grid(visible=False)
     shades = matplotlib.colormaps[AMOUNTS].with_extremes(under="white")
@@ -133,7 +140,5 @@ def heat_map(
         spine.set_color("#BBBBBB")
     figure = axes.get_figure()
     if figure is not None:
-        bar = figure.colorbar(
-            picture, ax=axes, label=legend, format=PercentFormatter(1, decimals=0), fraction=0.03, pad=0.015
-        )
+        bar = figure.colorbar(picture, ax=axes, label=legend, format=percents(), fraction=0.03, pad=0.015)
         bar.outline.set_visible(False)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from soundnet_kd.analysis.map_figures import draw_map
-from soundnet_kd.figures import drawn, readable
+from soundnet_kd.figures import drawn, percents, readable
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -55,4 +55,9 @@ def test_an_svg_of_many_clips_is_small(classes: int, tmp_path: Path) -> None:
 
 def test_names_are_cut_to_what_fits() -> None:
     assert readable("door_wood_knock") == "door wood knock"
-    assert readable("great_white_shark, white_shark, man-eater") == "great white shark, white sh…"
+    assert readable("great_white_shark, white_shark, man-eater") == "great white shark, white shar…"
+
+
+def test_percents_are_exact() -> None:
+    """Ticks of 2.5 % once read 2 %, 5 %, 8 %."""
+    assert [percents()(share, 0) for share in (0.0, 0.025, 0.07, 0.3, 1.0)] == ["0%", "2.5%", "7%", "30%", "100%"]

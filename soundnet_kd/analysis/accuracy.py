@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.figures import COLOURS, GREY, drawn
+from soundnet_kd.figures import COLOURS, GREY, drawn, percents
 from soundnet_kd.transfer.results import Evaluation
 
 
@@ -18,7 +18,6 @@ def draw_accuracy(evaluation: Evaluation, path: Path) -> None:
         PNG to write.
     """
     from matplotlib.patheffects import withStroke
-    from matplotlib.ticker import PercentFormatter
 
     layers = list(evaluation.results)
     places = range(len(layers))
@@ -43,7 +42,7 @@ def draw_accuracy(evaluation: Evaluation, path: Path) -> None:
         axes.set_xticks(places, layers)
         axes.set_xlim(-0.5, len(layers) - 0.5)
         axes.set_ylim(0, 1.15 * max(max(result.fold_accuracy) for result in evaluation.results.values()))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(percents())
         axes.grid(visible=False, axis="x")
         axes.set_xlabel("layer, from the input on" if len(layers) > 1 else "")
         axes.set_ylabel("accuracy")

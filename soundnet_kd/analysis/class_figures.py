@@ -8,7 +8,7 @@ import numpy as np
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
 from soundnet_kd.analysis.class_scores import ClassScores, ConfusedPair
-from soundnet_kd.figures import COLOURS, GREY, drawn, readable
+from soundnet_kd.figures import COLOURS, GREY, drawn, percents, readable
 
 _INCHES_PER_ROW = 0.2
 _SMALL = 8
@@ -29,7 +29,6 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-    from matplotlib.ticker import PercentFormatter
 
     order = scores.easiest_first
     rows = np.arange(len(order))
@@ -67,7 +66,7 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(percents())
         axes.grid(visible=False, axis="y")
         axes.set_title(f"{layer}: how well each class is recognised", pad=18)
         axes.set_xlabel("bar: recall, the share of its clips that are recognised")

@@ -16,7 +16,7 @@ from soundnet_kd.analysis.exploration_figures import (
     draw_mean_spectrograms,
     draw_violins,
 )
-from soundnet_kd.analysis.interactive_map import write_interactive_map, write_plotly
+from soundnet_kd.analysis.interactive_map import write_interactive_space, write_plotly
 from soundnet_kd.data import Clip, Manifest, read_manifest
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import read_audio
@@ -161,11 +161,12 @@ def explore(
     band = int(np.argmin(np.abs(explored.hertz - frequency)))
     draw_violins(explored.spectra[:, band], labels, names, frequency, out / "violins.png")
     write_plotly(out)
-    write_interactive_map(
+    write_interactive_space(
         found.points[:, :3],
         labels,
         [clip.id for clip in explored.clips],
         names,
+        [f"component {number}" for number in (1, 2, 3)],
         "Sounds by the principal components of their standardised spectra",
         f"{found.explained:.0%} of the variance in {components} components; far from all others is what is strange",
         out / "anomalies.html",

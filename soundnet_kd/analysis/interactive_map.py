@@ -1,16 +1,21 @@
 """A map as a page: hovering over a clip names it, a click on a class in the legend hides it. It needs no network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
+from soundnet_kd.analysis.empty_strips import without_empty_strips
 from soundnet_kd.figures import COLOURS
 from soundnet_kd.storage import whole
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 PLOTLY_FILE = "plotly.min.js"
 """The program that all pages of a folder share, and look for beside them."""
@@ -55,8 +60,7 @@ def write_interactive_map(
 
     Parameters
     ----------
-    points : (clips, 2) or (clips, 3) float
-        In three dimensions it can be turned.
+    points : (clips, 2) float
     labels : (clips,) int
         -1 where unlabeled.
     ids : sequence of str
@@ -65,42 +69,86 @@ def write_interactive_map(
     path : Path
         HTML to write.
     """
-    from plotly.graph_objects import Figure, Scatter, Scatter3d, Scattergl
+    from plotly.graph_objects import Figure, Scatter, Scattergl
 
-    solid = points.shape[1] == 3
-    marks = Scatter3d if solid else Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
-    by_category = is_esc50(class_names)
+    marks = Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
+    shown = without_empty_strips(points)
     figure = Figure()
+    for clips, symbol, look in _classes(labels, ids, class_names):
+        marker = {"color": look.pop("colour"), "symbol": symbol, "size": 7, "opacity": 0.75}
+        figure.add_trace(marks(x=shown.points[clips, 0], y=shown.points[clips, 1], marker=marker, **look))
+    for draw, places in zip((figure.add_vline, figure.add_hline), shown.breaks, strict=True):
+        for place in places:
+            draw(place, line={"color": PALE, "width": 1, "dash": "dash"})
+    hidden = {"visible": False}
+    figure.update_layout(xaxis=hidden, yaxis=hidden | {"scaleanchor": "x"})
+    _write_page(figure, title, "\n".join(filter(None, (caption, shown.note))), path)
+
+
+def write_interactive_space(
+    points: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    ids: Sequence[str],
+    class_names: Sequence[str],
+    axes: Sequence[str],
+    title: str,
+    caption: str,
+    path: Path,
+) -> None:
+    """Write points in three dimensions, which can be turned, as an HTML page; it needs `write_plotly` too.
+
+    Parameters
+    ----------
+    points : (clips, 3) float
+    labels : (clips,) int
+        -1 where unlabeled.
+    ids : sequence of str
+    class_names : sequence of str
+    axes : sequence of str
+        Names of the three.
+    title, caption : str
+    path : Path
+        HTML to write.
+    """
+    from plotly.graph_objects import Figure, Scatter3d
+
+    figure = Figure()
+    for clips, _, look in _classes(labels, ids, class_names):
+        marker = {"color": look.pop("colour"), "size": 4, "opacity": 0.75}
+        figure.add_trace(Scatter3d(x=points[clips, 0], y=points[clips, 1], z=points[clips, 2], marker=marker, **look))
+    figure.update_layout(scene={f"{axis}axis": {"title": _text(name)} for axis, name in zip("xyz", axes, strict=True)})
+    _write_page(figure, title, caption, path)
+
+
+def _classes(
+    labels: NDArray[np.integer], ids: Sequence[str], class_names: Sequence[str]
+) -> Iterator[tuple[list[int], str, dict[str, Any]]]:
+    """Give the clips of each class, its mark, and how it is drawn in plotly's words."""
+    by_category = is_esc50(class_names)
     for label in np.unique(labels):
         colour, symbol, group = _look(int(label), by_category)
         name = _text(class_names[label].replace("_", " ")) if label >= 0 else "unlabeled"
-        clips = np.flatnonzero(labels == label).tolist()
-        figure.add_trace(
-            marks(
-                x=points[clips, 0],
-                y=points[clips, 1],
-                **({"z": points[clips, 2]} if solid else {}),
-                mode="markers",
-                name=name,
-                marker={
-                    "color": colour,
-                    "symbol": "circle" if solid else symbol,
-                    "size": 4 if solid else 7,
-                    "opacity": 0.75,
-                },
-                customdata=[(_text(ids[clip]), name) for clip in clips],
+        clips: list[int] = np.flatnonzero(labels == label).tolist()
+        yield (
+            clips,
+            symbol,
+            {
+                "colour": colour,
+                "mode": "markers",
+                "name": name,
+                "customdata": [(_text(ids[clip]), name) for clip in clips],
                 # The names go in as data: in the template itself their signs could mean something.
-                hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
-                legendgroup=group,
-                legendgrouptitle={"text": group},
-            )
+                "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+                "legendgroup": group,
+                "legendgrouptitle": {"text": group},
+            },
         )
-    hidden = {"visible": False}
+
+
+def _write_page(figure: "Figure", title: str, caption: str, path: Path) -> None:
     figure.update_layout(
         title={"text": _text(title), "subtitle": {"text": _text(caption).replace("\n", "<br>")}},
         template="plotly_white",
-        xaxis=hidden,
-        yaxis=hidden | {"scaleanchor": "x"},
         legend={"groupclick": "toggleitem", "itemsizing": "constant"},
         hoverlabel={"align": "left"},
         margin={"l": 20, "r": 20, "t": 110, "b": 20},

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
+from soundnet_kd.analysis.empty_strips import Shortened, without_empty_strips
 from soundnet_kd.analysis.extremes import Extremes
 from soundnet_kd.figures import COLOURS, MARKERS, drawn, readable
 
@@ -50,13 +51,17 @@ def draw_map(
         groups, names = labels // CLASSES_EACH, dict(enumerate(ESC50_CATEGORIES))
     named = len(names) <= _MOST_NAMED
     few = len(names) <= len(COLOURS)
-    rest = "" if named else f"\nthe {len(names)} classes are named in {path.with_suffix('.html').name}"
-    with drawn(path, 8.0, 7.0 + (0 if few or not named else 0.15 * len(names) / 6)) as figure:
+    shown = without_empty_strips(points)
+    notes = [caption, shown.note]
+    if not named:
+        notes.append(f"the {len(names)} classes are named in {path.with_suffix('.html').name}")
+    height = 1.5 + _height(shown, 7.8, 5.6) + (0 if few or not named else 0.15 * len(names) / 6)
+    with drawn(path, 8.0, height) as figure:
         axes = figure.subplots()
-        _empty(axes)
+        _empty(axes, shown)
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
-        figure.supxlabel(caption + rest, x=0.01, ha="left", size=9)
-        _scatter(axes, points, groups, names if named else dict.fromkeys(names, ""), "unlabeled")
+        figure.supxlabel("\n".join(filter(None, notes)), x=0.01, ha="left", size=9)
+        _scatter(axes, shown.points, groups, names if named else dict.fromkeys(names, ""), "unlabeled")
         if named and axes.get_legend_handles_labels()[0]:
             _legend(axes, len(points), columns=3 if few else 6, size=9 if few else 7)
 
@@ -119,19 +124,23 @@ def _draw_panels(
 ) -> None:
     """Draw the same map several times, each time with some classes in colour and the other clips pale."""
     rows = -(-len(panels) // columns)
-    with drawn(path, 4.4 * columns, 0.4 + 4.9 * rows) as figure:
+    shown = without_empty_strips(points)
+    with drawn(path, 4.4 * columns, 0.6 + (1.3 + _height(shown, 4.3, 3.6)) * rows) as figure:
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
         charts = np.array(figure.subplots(rows, columns, squeeze=False)).ravel()
-        for axes in charts:
-            _empty(axes)
+        for axes in charts[len(panels) :]:
+            axes.set_visible(False)
         for axes, (name, classes) in zip(charts, panels.items(), strict=False):
+            _empty(axes, shown)
             # The classes of a panel take the first colours, whatever their numbers.
             groups = np.full(len(labels), -1)
             for place, each in enumerate(classes):
                 groups[labels == each] = place
-            _scatter(axes, points, groups, dict(enumerate(classes.values())), None, shapes=True)
+            _scatter(axes, shown.points, groups, dict(enumerate(classes.values())), None, shapes=True)
             axes.set_title(name, fontsize=10)
             _legend(axes, len(points), columns, size=8)
+        if shown.note:
+            figure.supxlabel(shown.note, x=0.01, ha="left", size=9)
 
 
 def _legend(axes: "Axes", clips: int, columns: int, size: int) -> None:
@@ -147,14 +156,18 @@ def _legend(axes: "Axes", clips: int, columns: int, size: int) -> None:
     )
 
 
-def _empty(axes: "Axes") -> None:
-    """Prepare axes whose numbers mean nothing."""
+def _empty(axes: "Axes", shown: Shortened) -> None:
+    """Prepare axes whose numbers mean nothing, with the places where room is left out."""
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_aspect("equal", adjustable="box")
+    # What hangs beneath them, the legend, is then where the layout was told that it would be.
+    axes.set_aspect("equal", adjustable="box", anchor="S")
+    for draw, places in zip((axes.axvline, axes.axhline), shown.breaks, strict=True):
+        for place in places:
+            draw(place, color=PALE, linewidth=0.8, linestyle=(0, (5, 5)))
 
 
 def _scatter(
@@ -181,6 +194,12 @@ def _scatter(
             label=names.get(int(group)),
             **look,
         )
+
+
+def _height(shown: Shortened, width: float, most: float) -> float:
+    """Give the inches that a map takes if it may be so wide, and so high at most."""
+    across, up = np.ptp(shown.points, axis=0)
+    return float(np.clip(width * up / across, 0.4 * width, most)) if across > 0 else most
 
 
 def _size(clips: int) -> float:

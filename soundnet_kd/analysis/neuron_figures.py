@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.chance import Chance
 from soundnet_kd.analysis.neurons import SELECTIVE, NeuronStatistics
-from soundnet_kd.figures import COLOURS, GREY, drawn, readable
+from soundnet_kd.figures import COLOURS, GREY, drawn, percents, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,6 +94,8 @@ def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, pat
             axes.set_title(f"neuron {neuron}: {statistics.best_share[neuron]:.0%}", fontsize=9, pad=4)
         for axes in charts[len(shown) :]:
             axes.set_visible(False)
+        for axes in charts[max(0, len(shown) - columns) : len(shown)]:
+            axes.tick_params(labelbottom=True)
         some = f"{len(selective)} of {len(order)}" + (
             f"; the first {len(shown)}" if len(shown) < len(selective) else ""
         )
@@ -104,7 +106,7 @@ def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, pat
 
 def _draw_classes(axes: "Axes", statistics: NeuronStatistics, chance: Chance, neuron: int, most: int) -> None:
     """Draw the commonest classes of a neuron's activating clips as bars, the best one on top."""
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import MaxNLocator
 
     shares = statistics.share[neuron]
     best = [each for each in np.argsort(-shares, kind="stable")[:most] if shares[each] > 0]
@@ -115,5 +117,5 @@ def _draw_classes(axes: "Axes", statistics: NeuronStatistics, chance: Chance, ne
     axes.set_xlim(0, None)
     axes.axvline(chance.share, color=GREY, linestyle="--", linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(percents())
     axes.grid(visible=False, axis="y")

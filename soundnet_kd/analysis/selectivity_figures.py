@@ -8,7 +8,7 @@ import numpy as np
 
 from soundnet_kd.analysis.chance import QUANTILE, Chance
 from soundnet_kd.analysis.neurons import COMMON, SELECTIVE, NeuronStatistics
-from soundnet_kd.figures import COLOURS, GREY, depth_colours, drawn, heat_map, readable
+from soundnet_kd.figures import COLOURS, GREY, depth_colours, drawn, heat_map, percents, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ def draw_best_share(statistics: NeuronStatistics, chance: Chance, layer: str, pe
         _as_shares(axes, percentile)
         axes.set_xlabel("neurons, the most selective first")
         axes.set_title(f"{layer}: share of the best class of each of its {len(order)} neurons")
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper right", title="each against its own chance", alignment="left")
 
 
 def draw_best_share_by_layer(
@@ -101,8 +101,6 @@ def draw_best_share_by_layer(
     path : Path
         PNG to write.
     """
-    from matplotlib.ticker import PercentFormatter
-
     with drawn(path, 8.0, 4.6) as figure:
         axes = figure.subplots()
         for (layer, statistics), colour in zip(layers.items(), depth_colours(len(layers)), strict=True):
@@ -112,7 +110,7 @@ def draw_best_share_by_layer(
         # The labels are those of all layers, and so is their shuffling.
         _draw_chance(axes, next(iter(chances.values())))
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(percents())
         _as_shares(axes, percentile)
         axes.set_xlabel("neurons of the layer, the most selective first")
         axes.set_title("How selective the neurons of each layer are")
@@ -160,8 +158,6 @@ def _draw_chance(axes: "Axes", chance: Chance) -> None:
 
 
 def _as_shares(axes: "Axes", percentile: float) -> None:
-    from matplotlib.ticker import PercentFormatter
-
     axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(percents())
     axes.set_ylabel(f"share of the best class above percentile {percentile:g}")

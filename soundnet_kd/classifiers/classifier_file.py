@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
-from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
-from soundnet_kd.models.classifiers import SoundClassifier, read_network, write_network
+from soundnet_kd.models import classifiers as from_scratch
 from soundnet_kd.models.classifiers.network_file import CLASSIFIER_FILE as CLASSIFIER_FILE
-from soundnet_kd.models.classifiers.network_file import FORMAT_VERSION
-from soundnet_kd.storage import whole
+from soundnet_kd.models.network_file import read_network, write_network
 
 
-def write_classifier(classifier: ClipClassifier | SoundClassifier, path: Path, training: Mapping[str, Any]) -> None:
+def write_classifier(
+    classifier: ClipClassifier | from_scratch.SoundClassifier, path: Path, training: Mapping[str, Any]
+) -> None:
     """Write a classifier, whole or not at all.
 
     Parameters
@@ -32,23 +31,20 @@ def write_classifier(classifier: ClipClassifier | SoundClassifier, path: Path, t
     training : mapping
         How it came about; anything that JSON can hold.
     """
-    if isinstance(classifier, SoundClassifier):
-        write_network(classifier, path, training)
+    if isinstance(classifier, from_scratch.SoundClassifier):
+        from_scratch.write_network(classifier, path, training)
         return
-    metadata = {
-        "format_version": str(FORMAT_VERSION),
+    description = {
         "architecture": type(classifier.network).__name__,
         "layer": classifier.layer,
         "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
         "preprocessing": json.dumps(asdict(classifier.network.preprocessing)),
         "training": json.dumps(training, ensure_ascii=False),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata)
+    write_network(classifier, path, description)
 
 
-def read_classifier(path: Path) -> ClipClassifier | SoundClassifier:
+def read_classifier(path: Path) -> ClipClassifier | from_scratch.SoundClassifier:
     """Build the classifier that a file describes, in evaluation mode.
 
     Parameters
@@ -61,23 +57,25 @@ def read_classifier(path: Path) -> ClipClassifier | SoundClassifier:
     FormatError
         If the file is not one that `write_classifier` wrote, or its weights do not fit its description.
     """
-    file_path = path / CLASSIFIER_FILE if path.is_dir() else path
+    file = path / CLASSIFIER_FILE if path.is_dir() else path
+    if _is_from_scratch(file):
+        return from_scratch.read_network(file)
+    keys = ("architecture", "layer", "class_names", "preprocessing")
+    return read_network(file, "classifier", "soundnet-kd finetune", keys, _built)
+
+
+def _is_from_scratch(file: Path) -> bool:
     try:
-        with safe_open(file_path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        if metadata.get("format_version") != str(FORMAT_VERSION) or not {"layer", "settings"} & metadata.keys():
-            raise FormatError(f"{file_path} is safetensors, but no classifier of format {FORMAT_VERSION}")
-        if "settings" in metadata:
-            return read_network(file_path)
-        network = ARCHITECTURES[metadata["architecture"]](
-            {"unused": 1}, Preprocessing(**json.loads(metadata["preprocessing"]))
-        )
-        classifier = ClipClassifier(network, metadata["layer"], json.loads(metadata["class_names"]))
-        classifier.load_state_dict(tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, SettingsError) as error:
-        reason = " ".join(str(error).split())
-        raise FormatError(
-            f"{file_path} is not a readable classifier ({reason}); make one with `soundnet-kd finetune` or `train`"
-        ) from error
-    return classifier.eval()
+        with safe_open(file, framework="pt") as opened:
+            return "settings" in (opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def _built(description: Mapping[str, str]) -> ClipClassifier:
+    class_names = json.loads(description["class_names"])
+    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+        raise ValueError("it does not list the names of its classes")
+    preprocessing = Preprocessing(**json.loads(description["preprocessing"]))
+    network = ARCHITECTURES[description["architecture"]]({"unused": 1}, preprocessing)
+    return ClipClassifier(network, description["layer"], class_names)

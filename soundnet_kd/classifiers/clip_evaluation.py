@@ -1,6 +1,7 @@
 """What is known of the clips of a data set, and what a classifier answered: in the form that all evaluations have."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,40 @@ from soundnet_kd.data import Manifest
 from soundnet_kd.media import StoredSound
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.fitting import UNTESTED
-from soundnet_kd.transfer.folds import usable_folds
+from soundnet_kd.transfer.folds import SOURCE_COLUMN, recordings, usable_folds
 from soundnet_kd.transfer.heads import Setting
-from soundnet_kd.transfer.layers import SOURCE_COLUMN
 from soundnet_kd.transfer.results import Evaluation
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained and tested, in the words of its results.
+
+    Attributes
+    ----------
+    protocol : str
+        Such as finetune, or scratch.
+    layer : str
+        That the head sits on.
+    channels : int
+        Of the layer.
+    setting : mapping from name to number
+        How all folds are trained.
+    student : str
+        Whose network it is.
+    seed : int
+        Draws folds where there are none.
+    sounds : str, optional
+        Where the clips lie, for whoever wants to hear them.
+    """
+
+    protocol: str
+    layer: str
+    channels: int
+    setting: Setting
+    student: str
+    seed: int
+    sounds: str | None = None
 
 
 class ClipTable:
@@ -44,7 +75,7 @@ class ClipTable:
         self.groups: tuple[str, ...] | None = None
         if SOURCE_COLUMN in manifest.columns:
             column = manifest.columns.index(SOURCE_COLUMN)
-            self.groups = tuple(clip.carried[column] for clip in clips)
+            self.groups = recordings(self.ids, [clip.carried[column] for clip in clips])
         own = np.array([clip.fold for clip in clips], dtype=np.int64)
         self.folds, self.origin = usable_folds(own, self.labels, seed, groups=self.groups)
         self._labelled = np.flatnonzero(self.labels >= 0)
@@ -56,23 +87,13 @@ class ClipTable:
         self.labelled.require_usable_folds()
 
     def evaluation(
-        self,
-        protocol: str,
-        layer: str,
-        channels: int,
-        setting: Setting,
-        answers: Mapping[int, NDArray[np.int64]],
-        source: Mapping[str, Any],
+        self, experiment: Experiment, answers: Mapping[int, NDArray[np.int64]], source: Mapping[str, Any]
     ) -> Evaluation:
         """Count how many answers are right.
 
         Parameters
         ----------
-        protocol, layer : str
-        channels : int
-            Of the layer.
-        setting : mapping from name to number
-            How all folds were trained.
+        experiment : Experiment
         answers : mapping from fold to (tested clips,) int64
         source : mapping
             What made them.
@@ -88,14 +109,14 @@ class ClipTable:
         predictions = np.full(len(self.ids), UNTESTED, dtype=np.int64)
         predictions[self._labelled] = predicted
         result = CrossValidation(
-            protocol=protocol,
+            protocol=experiment.protocol,
             head="linear layer",
             selection="fixed",
             accuracy=float(np.mean(fold_accuracy)),
             folds=names,
             fold_accuracy=fold_accuracy,
-            chosen=(setting,) * len(names),
-            grid=(setting,),
+            chosen=(experiment.setting,) * len(names),
+            grid=(experiment.setting,),
             grid_accuracy=(float(np.mean(fold_accuracy)),),
             confusion=confusion,
             predictions=predictions,
@@ -104,8 +125,8 @@ class ClipTable:
             unconverged=(),
         )
         return Evaluation(
-            results={layer: result},
-            channels={layer: channels},
+            results={experiment.layer: result},
+            channels={experiment.layer: experiment.channels},
             classes=self.class_names,
             ids=self.ids,
             labels=self.labels,

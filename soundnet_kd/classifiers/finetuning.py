@@ -1,9 +1,8 @@
 """The command `finetune`: a student with a new head, trained and tested fold by fold."""
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,54 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, write_classifier
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
-from soundnet_kd.classifiers.clip_evaluation import ClipTable
-from soundnet_kd.classifiers.clip_folds import tested_fold
+from soundnet_kd.classifiers.clip_evaluation import Experiment
+from soundnet_kd.classifiers.clip_run import ClipRunResult, run_folds
 from soundnet_kd.classifiers.clip_training import TrainingRecipe, train
-from soundnet_kd.classifiers.decoded import decoded
-from soundnet_kd.classifiers.network_training import FIGURES
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.distill.augmentation import Augmentation
-from soundnet_kd.distill.determinism import deterministic
-from soundnet_kd.distill.quiet import quiet_lightning
-from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import SoundStore, StoredSound
-from soundnet_kd.models import ARCHITECTURES, Preprocessing, SoundNet, choose_device
+from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_json, versions, write_csv, write_failures
-from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
+from soundnet_kd.storage import versions
 
-RUN_FILE = "finetune.json"
-SOUNDS = ".sounds"
-"""Folder of the decoded sounds, while a run lasts."""
-FOLDS = ".folds"
-"""Folder of the folds that are done, and of the checkpoints of the one in hand, while a run lasts."""
 VARIED = Augmentation(shift=True, mix=0.5, gain_db=6.0)
-
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """What a fine-tuning found, accuracies from 0 to 1, and how many sounds could not be read."""
-
-    out: Path
-    protocol: str
-    fold_accuracy: Mapping[int, float]
-    chance: float
-    skipped: int
-
-    @property
-    def accuracy(self) -> float:
-        """Mean over the folds."""
-        return float(np.mean(list(self.fold_accuracy.values())))
-
-    def __str__(self) -> str:
-        folds = ", ".join(f"fold {fold} {accuracy:.1%}" for fold, accuracy in self.fold_accuracy.items())
-        skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
-        return (
-            f"wrote {self.out}: {self.protocol} {self.accuracy:.1%} ± {np.std(list(self.fold_accuracy.values())):.1%} "
-            f"({folds}; chance {self.chance:.1%}){skipped}"
-        )
 
 
 def finetune(
@@ -80,7 +44,7 @@ def finetune(
     workers: int | None = None,
     device: str = "auto",
     checkpoint_minutes: float = 10.0,
-) -> FinetuneResult:
+) -> ClipRunResult:
     """Give a student a new head for the classes of a data set, train both, and test them fold by fold.
 
     For each fold a new classifier is trained on all others, for a fixed number of epochs, and tested once, after its
@@ -190,38 +154,17 @@ def finetune(
         },
         "versions": versions(),
     }
-    with locked(out), quiet_lightning(), deterministic():
-        claim(out / RUN_FILE, identity)
-        if (out / RESULTS_FILE).is_file() and not (out / FOLDS).exists():
-            return _found(out)
-        table = ClipTable(manifest, _decoded(manifest, preprocessing, out), seed)
-        clips = table.labelled
-        tested = {fold: tested_fold(clips, fold, learn, out / FOLDS) for fold in clips.fold_names}
-        if not folds_only and not (out / CLASSIFIER_FILE).exists():
-            classifier, _ = learn(clips.sounds, clips.labels, out / FOLDS / "all", "all folds")
-            write_classifier(classifier, out / CLASSIFIER_FILE, identity)
-        write_csv(
-            out / "history.csv",
-            ("fold", "step", *FIGURES),
-            (
-                (fold, row["step"], *(row.get(figure, "") for figure in FIGURES))
-                for fold, (_, history) in tested.items()
-                for row in history
-            ),
-        )
-        setting = {"epochs": float(epochs), "learning_rate": learning_rate}
-        answers = {fold: answers for fold, (answers, _) in tested.items()}
-        source = {
-            "student": type(student).__name__ if isinstance(student, SoundNet) else str(student),
-            "identity": identity,
-            "skipped": len(manifest) - len(table.ids),
-            "seed": seed,
-            "versions": versions(),
-        }
-        evaluation = table.evaluation(protocol, layer, network.channels(layer), setting, answers, source)
-        write_evaluation(evaluation, out)
-        shutil.rmtree(out / FOLDS)
-        return _found(out)
+    experiment = Experiment(
+        protocol=protocol,
+        layer=layer,
+        channels=network.channels(layer),
+        setting={"epochs": float(epochs), "learning_rate": learning_rate},
+        student=type(student).__name__ if isinstance(student, SoundNet) else str(student),
+        seed=seed,
+        sounds=None if isinstance(sounds, Manifest) else str(Path(sounds).resolve()),
+    )
+    store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
+    return run_folds(manifest, store, learn, experiment, identity, out, folds_only)
 
 
 def _network(student: str | Path | SoundNet, scratch: bool) -> SoundNet:
@@ -230,24 +173,3 @@ def _network(student: str | Path | SoundNet, scratch: bool) -> SoundNet:
     if scratch and str(student) in ARCHITECTURES:
         return ARCHITECTURES[str(student)]()
     return load_student(student)
-
-
-def _decoded(manifest: Manifest, preprocessing: Preprocessing, out: Path) -> Mapping[str, StoredSound]:
-    store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
-    sounds, failures = decoded(manifest, store, out / SOUNDS)
-    write_failures(out / FAILURES_FILE, failures)
-    if not sounds:
-        raise MediaError(
-            f"none of the {len(manifest)} sounds could be read, such as: {next(iter(failures.values()))} "
-            f"(see {out / FAILURES_FILE})"
-        )
-    return sounds
-
-
-def _found(out: Path) -> FinetuneResult:
-    """Give what a run left, and remove what only it needed."""
-    shutil.rmtree(out / SOUNDS, ignore_errors=True)
-    content = read_json(out / RESULTS_FILE)
-    (result,) = content["results"]
-    fold_accuracy = dict(zip(result["folds"], result["fold_accuracy"], strict=True))
-    return FinetuneResult(out, result["protocol"], fold_accuracy, content["chance"], content["source"]["skipped"])

@@ -21,7 +21,10 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 
 
 def read_audio(
-    path: str | Path, sample_rate: int | None = None, channel: Channel = "first"
+    path: str | Path,
+    sample_rate: int | None = None,
+    channel: Channel = "first",
+    longest_seconds: float | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Read the sound track of a sound or video file.
 
@@ -35,6 +38,8 @@ def read_audio(
         Samples per second of the result; None keeps the rate of the file.
     channel : {"first", "mean"}
         Which signal a track of several channels gives: its first one (left), or the mean of all.
+    longest_seconds : float, optional
+        So much is read, from the start on, and no more of the file.
 
     Returns
     -------
@@ -52,9 +57,18 @@ def read_audio(
     """
     _check(sample_rate, channel)
     tape = Tape(sample_rate)
-    blocks = list(_pieces(Path(path), tape, channel))
-    # The tape has taken the rate of the first of them.
-    return np.concatenate(blocks), tape.sample_rate or 0
+    blocks: list[NDArray[np.float32]] = []
+    samples, wanted = 0, None
+    with closing(_pieces(Path(path), tape, channel)) as pieces:
+        for piece in pieces:
+            blocks.append(piece)
+            samples += len(piece)
+            if longest_seconds is not None:
+                # The tape has taken the rate of the first piece now.
+                wanted = max(1, round(longest_seconds * (tape.sample_rate or 0)))
+                if samples >= wanted:
+                    break
+    return np.concatenate(blocks)[:wanted], tape.sample_rate or 0
 
 
 def stream_audio(

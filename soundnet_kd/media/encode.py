@@ -22,7 +22,9 @@ from soundnet_kd.storage import whole
 
 VideoCodec = Literal["libx264", "mpeg4"]
 
-_AUDIO_FILE_CODECS = {".wav": "pcm_s16le", ".flac": "flac"}
+_AUDIO_FILE_CODECS = {".wav": "pcm_s16le", ".flac": "flac", ".mp3": "libmp3lame"}
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_MP3_BITS_PER_SECOND = 64_000
 _AUDIO_BLOCK_SAMPLES = 1024
 _OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"q": "3"}}
 
@@ -88,12 +90,12 @@ def write_video(
 
 
 def write_audio(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
-    """Write a mono sound file of 16 bit, whole or not at all.
+    """Write a mono sound file, of 16 bit or as MP3 of 64 kbit/s, whole or not at all.
 
     Parameters
     ----------
     path : str or Path
-        Ends in .wav or .flac.
+        Ends in .wav, .flac or .mp3; MP3 knows nine sample rates, up to 48 kHz, of which it takes the nearest.
     waveform : (samples,) float32
         Full scale is ±1, more is clipped.
     sample_rate : int
@@ -124,9 +126,13 @@ class _Sound:
         self._waveform = waveform
         self._sample_rate = sample_rate
         self._written = 0
-        stream = container.add_stream(codec, rate=sample_rate, layout="mono")
+        is_mp3 = codec == _AUDIO_FILE_CODECS[".mp3"]
+        rate = min(_MP3_RATES, key=lambda rate: abs(rate - sample_rate)) if is_mp3 else sample_rate
+        stream = container.add_stream(codec, rate=rate, layout="mono")
         if not isinstance(stream, AudioStream):
             raise MediaError(f"{codec} does not encode sound; name an audio codec such as aac")
+        if is_mp3:
+            stream.bit_rate = _MP3_BITS_PER_SECOND
         self._stream = stream
 
     def write_until(self, seconds: float) -> None:

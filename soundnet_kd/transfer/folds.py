@@ -10,6 +10,13 @@ from soundnet_kd.errors import FormatError, SettingsError
 
 NO_FOLD = 0
 MOST_FOLDS = 5
+SOURCE_COLUMN = "src_file"
+"""ESC-50's name for the recording that a clip was cut from."""
+
+
+def recordings(ids: Sequence[str], sources: Sequence[str]) -> tuple[str, ...]:
+    """Give the recording that each clip was cut from; a clip that names none has one of its own."""
+    return tuple(source or clip for source, clip in zip(sources, ids, strict=True))
 
 
 def usable_folds(

@@ -11,15 +11,12 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import versions
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
-from soundnet_kd.transfer.folds import require_whole_groups, usable_folds
+from soundnet_kd.transfer.folds import SOURCE_COLUMN, recordings, require_whole_groups, usable_folds
 from soundnet_kd.transfer.heads import HeadName
 from soundnet_kd.transfer.inputs import Pooling, layer_inputs
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
 from soundnet_kd.transfer.results import Evaluation
 from soundnet_kd.transfer.windows import Windows
-
-SOURCE_COLUMN = "src_file"
-"""ESC-50's name for the recording that a clip was cut from."""
 
 
 def evaluate_layers(
@@ -119,8 +116,7 @@ def _sources(cache: FeatureCache, column: str | None) -> tuple[str, ...] | None:
             f"{cache.path} carries no column {column!r} (it has {', '.join(cache.columns) or 'none'}); extract from a "
             "table that has it"
         )
-    # A clip whose recording is not named has one of its own.
-    return tuple(source or clip for source, clip in zip(cache.columns[column], cache.ids, strict=True))
+    return recordings(cache.ids, cache.columns[column])
 
 
 def chosen_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[str, ...]:

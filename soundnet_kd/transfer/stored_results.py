@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,11 @@ class StoredResults:
     layers : tuple of str
         From the input on.
     labels : mapping from the id of a clip to its class
+    folds : mapping from the id of a clip to the fold that it was tested in
     groups : mapping from the id of a clip to its source recording, or None where that is not known
     answers : mapping from layer to a mapping from the id of a clip to the class that it was given
+    content : mapping
+        Of results.json.
     """
 
     folder: Path
@@ -36,8 +39,10 @@ class StoredResults:
     classes: tuple[str, ...]
     layers: tuple[str, ...]
     labels: Mapping[str, str] = field(repr=False)
+    folds: Mapping[str, int] = field(repr=False)
     groups: Mapping[str, str] | None = field(repr=False)
     answers: Mapping[str, Mapping[str, str]] = field(repr=False)
+    content: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -69,11 +74,19 @@ class StoredResults:
                 classes=tuple(content["classes"]),
                 layers=layers,
                 labels={row["id"]: row["label"] for row in rows},
+                folds={row["id"]: int(row["fold"]) for row in rows},
                 groups={row["id"]: row["group"] for row in rows} if rows and "group" in rows[0] else None,
                 answers={layer: {row["id"]: row[layer] for row in rows} for layer in layers},
+                content=content,
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{folder} is not what `soundnet-kd evaluate` writes ({error} is missing)") from error
+
+    @property
+    def sounds(self) -> Path | None:
+        """Where the clips lay, if the evaluation was told."""
+        place = self.content["source"].get("sounds")
+        return Path(place) if place else None
 
     @property
     def best_layer(self) -> str:

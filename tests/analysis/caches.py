@@ -1,6 +1,7 @@
 """Feature caches of given arrays, written by the real writer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
 from soundnet_kd.features.parts import join_parts, new_part
+from soundnet_kd.models import Preprocessing
+from soundnet_kd.storage import versions
 
 
 def write_cache(
@@ -16,17 +19,33 @@ def write_cache(
     labels: Sequence[int],
     folds: Sequence[int],
     class_names: Sequence[str],
+    paths: Sequence[Path] | None = None,
 ) -> Path:
-    """Write a cache whose layers are the given (clips, channels) arrays; the clips are called clip-0, clip-1, …"""
+    """Write a cache whose layers are the given (clips, channels) arrays.
+
+    The clips are called as their files, or clip-0, clip-1, … where none are given.
+    """
     identity = {
         "student": {"architecture": "none", "sha256": "none"},
-        "settings": {"layers": list(layers), "pooling": "mean", "sequences": False},
+        "settings": {
+            "layers": list(layers),
+            "pooling": "mean",
+            "sequences": False,
+            "preprocessing": asdict(Preprocessing()),
+        },
+        "versions": versions(),
     }
+    names = {} if paths is None else dict(enumerate(paths))
     part = path.with_suffix(".part")
     with new_part(part) as writer:
         writer.finish(len(labels), {layer: list(rows) for layer, rows in layers.items()}, {})
     clips = [
-        Clip(id=f"clip-{index}", path=Path(f"clip-{index}.wav"), label=label, fold=fold)
+        Clip(
+            id=names[index].name if index in names else f"clip-{index}",
+            path=names.get(index, Path(f"clip-{index}.wav")),
+            label=label,
+            fold=fold,
+        )
         for index, (label, fold) in enumerate(zip(labels, folds, strict=True))
     ]
     join_parts(path, [part], clips, class_names, {}, identity)

@@ -73,3 +73,16 @@ def test_esc50_is_grouped_by_category(tmp_path: Path) -> None:
     markers = [dict(trace["marker"]) for trace in traces]  # type: ignore[call-overload]
     assert markers[0]["color"] == markers[1]["color"] != markers[2]["color"]
     assert markers[0]["symbol"] != markers[1]["symbol"]
+
+
+def test_clips_far_away_do_not_squeeze_the_others(tmp_path: Path) -> None:
+    """A hundred clips on 0 … 99 and one at 10 000: the room between is shortened, marked and told of."""
+    points = np.column_stack([[*range(100), 10_000], np.zeros(101)])
+    path = tmp_path / "map.html"
+    write_interactive_map(points, np.zeros(101, dtype=int), list(map(str, range(101))), ("cat",), "pool5", "", path)
+    page = path.read_text(encoding="utf-8")
+    [clips] = traces_of(page)
+    assert list(clips["customdata"])[-1] == ["100", "cat"]  # type: ignore[call-overload]
+    assert '"dash":"dash"' in page
+    assert "a wide strip without clips is shortened there" in page
+    assert "10000" not in page

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.classifiers.clip_evaluation import ClipTable
+from soundnet_kd.classifiers.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError
 from soundnet_kd.media import StoredSound
@@ -29,7 +29,8 @@ def test_answers_by_hand() -> None:
     assert [str(sound.file) for sound in clips.without(2)[0]] == ["0.wav", "2.wav"]
     assert clips.without(1)[1].tolist() == [0, 1, 0]
     answers = {1: np.array([0, 0]), 2: np.array([0, 1, 1])}
-    evaluation = table.evaluation("finetune", "pool5", 256, {"epochs": 3.0}, answers, {"seed": 0})
+    experiment = Experiment("finetune", "pool5", 256, {"epochs": 3.0}, "mine", seed=0)
+    evaluation = table.evaluation(experiment, answers, {"seed": 0})
     result = evaluation.results["pool5"]
     assert result.fold_accuracy == pytest.approx((0.5, 2 / 3))
     assert result.accuracy == pytest.approx(7 / 12)
@@ -49,6 +50,10 @@ def test_folds_that_are_drawn_keep_clips_of_one_recording_together() -> None:
     }
     assert all(len(folds) == 1 for folds in found.values())
     assert set.union(*found.values()) == {1, 2, 3, 4}
+
+
+def test_a_clip_that_names_no_recording_has_one_of_its_own() -> None:
+    assert table_of([0, 1] * 6, [0] * 12, [""] * 12).groups == tuple(f"clip-{number}" for number in range(12))
 
 
 def test_some_folds_are_refused() -> None:

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8, load_student
-from soundnet_kd.classifiers.classifier_file import read_classifier
+from soundnet_kd.classifiers.classifier_file import read_classifier, write_classifier
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
 from soundnet_kd.classifiers.finetuning import finetune
 from soundnet_kd.cli import main
 from soundnet_kd.commands import parse
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.models import Preprocessing, read_student, write_student
 from soundnet_kd.transfer import compare
 from tests.media_files import sine
 
@@ -283,9 +283,17 @@ def test_a_training_that_diverges_says_so(sounds: Path, student: Path, tmp_path:
         finetune(sounds, student, tmp_path, "conv4", crop_seconds=0.5, learning_rate=1e30, device="cpu")
 
 
-def test_a_file_that_is_no_classifier_is_told(student: Path) -> None:
-    with pytest.raises(FormatError, match="no classifier of format 1"):
+def test_a_file_that_is_no_classifier_is_told(student: Path, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"no classifier of format 1 \(it lacks layer\)"):
         read_classifier(student)
+    with pytest.raises(FormatError, match=r"does not describe its network .*does not list the names"):
+        read_student(run / "classifier.safetensors")
+    broken = finetuned(run)
+    with torch.no_grad():
+        broken.head.bias[1] = float("nan")
+    write_classifier(broken, tmp_path / "broken.safetensors", {})
+    with pytest.raises(FormatError, match="not finite numbers"):
+        read_classifier(tmp_path / "broken.safetensors")
 
 
 def test_where_the_head_sits_by_default() -> None:

@@ -66,7 +66,7 @@ def test_diverged_and_wrong_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("class_names", '{"objects": 1000000000}', "does not list the names"),
+        ("class_names", '{"objects": 1000000000}', "does not describe its network .*does not list the names"),
         ("class_names", "{", "does not describe its network"),
         ("preprocessing", '{"colour": 3}', "does not describe its network"),
     ],

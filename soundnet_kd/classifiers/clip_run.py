@@ -1,0 +1,142 @@
+"""A classifier trained and tested under the folds of a data set: a run folder that can be stopped at any moment."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, write_classifier
+from soundnet_kd.classifiers.clip_evaluation import ClipTable, Experiment
+from soundnet_kd.classifiers.clip_folds import Learn, tested_fold
+from soundnet_kd.classifiers.decoded import decoded
+from soundnet_kd.classifiers.network_training import FIGURES
+from soundnet_kd.data import Manifest
+from soundnet_kd.distill.determinism import deterministic
+from soundnet_kd.distill.quiet import quiet_lightning
+from soundnet_kd.errors import MediaError
+from soundnet_kd.media import SoundStore, StoredSound
+from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_json, versions, write_csv, write_failures
+from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
+
+RUN_FILE = "finetune.json"
+SOUNDS = ".sounds"
+"""Folder of the decoded sounds, while a run lasts."""
+FOLDS = ".folds"
+"""Folder of the folds that are done, and of the checkpoints of the one in hand, while a run lasts."""
+
+
+@dataclass(frozen=True)
+class ClipRunResult:
+    """What a run found, accuracies from 0 to 1, and how many sounds could not be read."""
+
+    out: Path
+    protocol: str
+    fold_accuracy: Mapping[int, float]
+    chance: float
+    skipped: int
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the folds."""
+        return float(np.mean(list(self.fold_accuracy.values())))
+
+    def __str__(self) -> str:
+        folds = ", ".join(f"fold {fold} {accuracy:.1%}" for fold, accuracy in self.fold_accuracy.items())
+        skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
+        return (
+            f"wrote {self.out}: {self.protocol} {self.accuracy:.1%} ± {np.std(list(self.fold_accuracy.values())):.1%} "
+            f"({folds}; chance {self.chance:.1%}){skipped}"
+        )
+
+
+def run_folds(
+    manifest: Manifest,
+    store: SoundStore,
+    learn: Learn,
+    experiment: Experiment,
+    identity: Mapping[str, Any],
+    out: Path,
+    folds_only: bool = False,
+) -> ClipRunResult:
+    """Train without each fold and test on it, then train on all of them for the classifier that is kept.
+
+    Stopped and started again with the same settings, it goes on from its last checkpoint, and ends as if it had never
+    been stopped; a run that is done stays as it is.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    store : SoundStore
+        How its sounds are decoded.
+    learn : callable
+    experiment : Experiment
+    identity : mapping
+        Everything that decides the outcome; a folder takes one.
+    out : Path
+        Folder.
+    folds_only : bool
+        Leave the training on all folds out.
+
+    Raises
+    ------
+    RunConflictError
+        If `out` holds a run with another identity.
+    MediaError
+        If not a single sound could be read.
+    SettingsError
+        If folds cannot be made, there is too little to learn without one of them, or a training diverged.
+    """
+    with locked(out), quiet_lightning(), deterministic():
+        claim(out / RUN_FILE, identity)
+        if (out / RESULTS_FILE).is_file() and not (out / FOLDS).exists():
+            return _found(out)
+        table = ClipTable(manifest, _decoded(manifest, store, out), experiment.seed)
+        clips = table.labelled
+        tested = {fold: tested_fold(clips, fold, learn, out / FOLDS) for fold in clips.fold_names}
+        if not folds_only and not (out / CLASSIFIER_FILE).exists():
+            classifier, _ = learn(clips.sounds, clips.labels, out / FOLDS / "all", "all folds")
+            write_classifier(classifier, out / CLASSIFIER_FILE, identity)
+        write_csv(
+            out / "history.csv",
+            ("fold", "step", *FIGURES),
+            (
+                (fold, row["step"], *(row.get(figure, "") for figure in FIGURES))
+                for fold, (_, history) in tested.items()
+                for row in history
+            ),
+        )
+        source = {
+            "student": experiment.student,
+            "sounds": experiment.sounds,
+            "identity": identity,
+            "skipped": len(manifest) - len(table.ids),
+            "seed": experiment.seed,
+            "versions": versions(),
+        }
+        answers = {fold: answers for fold, (answers, _) in tested.items()}
+        write_evaluation(table.evaluation(experiment, answers, source), out)
+        shutil.rmtree(out / FOLDS)
+        return _found(out)
+
+
+def _decoded(manifest: Manifest, store: SoundStore, out: Path) -> Mapping[str, StoredSound]:
+    sounds, failures = decoded(manifest, store, out / SOUNDS)
+    write_failures(out / FAILURES_FILE, failures)
+    if not sounds:
+        raise MediaError(
+            f"none of the {len(manifest)} sounds could be read, such as: {next(iter(failures.values()))} "
+            f"(see {out / FAILURES_FILE})"
+        )
+    return sounds
+
+
+def _found(out: Path) -> ClipRunResult:
+    """Give what a run left, and remove what only it needed."""
+    shutil.rmtree(out / SOUNDS, ignore_errors=True)
+    content = read_json(out / RESULTS_FILE)
+    (result,) = content["results"]
+    fold_accuracy = dict(zip(result["folds"], result["fold_accuracy"], strict=True))
+    return ClipRunResult(out, result["protocol"], fold_accuracy, content["chance"], content["source"]["skipped"])

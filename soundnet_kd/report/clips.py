@@ -1,0 +1,85 @@
+"""The clips of a page: what is known of each, and where it lies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.data import read_manifest
+from soundnet_kd.data.manifest import NO_FOLD, UNLABELED
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.transfer.stored_results import StoredResults
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """The clips that a page shows, in its order.
+
+    Attributes
+    ----------
+    ids : tuple of str
+    labels : (clips,) int64
+        Index into `class_names`; -1 where unlabeled.
+    folds : (clips,) int64
+        0 where there are none.
+    class_names : tuple of str
+    paths : tuple of Path or None
+        None where nobody knows.
+    """
+
+    ids: tuple[str, ...] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    folds: NDArray[np.int64] = field(repr=False)
+    class_names: tuple[str, ...]
+    paths: tuple[Path | None, ...] = field(repr=False)
+
+    @classmethod
+    def of_cache(cls, cache: FeatureCache, sounds: Path | None) -> Self:
+        """Take the sounds of a cache, which says where they lay.
+
+        Parameters
+        ----------
+        cache : FeatureCache
+        sounds : Path, optional
+            Where they lie now, as `read_manifest` takes it.
+        """
+        moved = _places(sounds)
+        paths = tuple(moved.get(clip, path) for clip, path in zip(cache.ids, cache.paths, strict=True))
+        return cls(cache.ids, cache.labels, cache.folds, cache.class_names, paths)
+
+    @classmethod
+    def of_results(cls, results: StoredResults, sounds: Path | None) -> Self:
+        """Take the clips of an evaluation, where there are no features.
+
+        Parameters
+        ----------
+        results : StoredResults
+        sounds : Path, optional
+            Where they lie, as `read_manifest` takes it; otherwise where the evaluation says that they lay.
+        """
+        places = _places(sounds if sounds is not None else results.sounds)
+        numbers = {name: number for number, name in enumerate(results.classes)}
+        return cls(
+            ids=tuple(results.labels),
+            labels=np.array([numbers[label] for label in results.labels.values()], dtype=np.int64),
+            folds=np.array([results.folds.get(clip, NO_FOLD) for clip in results.labels], dtype=np.int64),
+            class_names=results.classes,
+            paths=tuple(places.get(clip) for clip in results.labels),
+        )
+
+    @property
+    def row_of(self) -> dict[str, int]:
+        """Place of each clip."""
+        return {clip: row for row, clip in enumerate(self.ids)}
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether any clip has a class."""
+        return bool((self.labels != UNLABELED).any())
+
+
+def _places(sounds: Path | None) -> Mapping[str, Path]:
+    return {} if sounds is None else {clip.id: clip.path for clip in read_manifest(sounds).clips}

@@ -1,0 +1,93 @@
+"""Static figures beside the page, as PNG and SVG: those that commands drew, and those that they left out."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from soundnet_kd.analysis.confusion import draw_confusion
+from soundnet_kd.figures import readable
+from soundnet_kd.report.answers import confusion_of, predictions_of
+from soundnet_kd.report.clips import Clips
+from soundnet_kd.storage import whole
+from soundnet_kd.transfer.stored_results import StoredResults
+
+FOLDER = "figures"
+
+
+@dataclass(frozen=True)
+class FigureLink:
+    """A figure beside the page; `href` is its address without the ending, quoted."""
+
+    name: str
+    href: str
+
+
+class FigureFolder:
+    """The figures of a page.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the page.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._kept: set[Path] = set()
+
+    def copied(self, place: Path, label: str) -> list[FigureLink]:
+        """Copy the figures that a command left in a folder.
+
+        Parameters
+        ----------
+        place : Path
+        label : str
+            Of the output, which names the folder of the copies.
+        """
+        return [
+            self._link(self._copy(file, label))
+            for file in sorted(place.glob("*.png"))
+            if file.with_suffix(".svg").is_file()
+        ]
+
+    def confusions(self, results: StoredResults, label: str, clips: Clips) -> list[FigureLink]:
+        """Draw the confusion of every layer of which there is none among the copies, or an older one."""
+        links = []
+        made = (results.folder / "predictions.csv").stat().st_mtime
+        for layer in results.layers:
+            path = self._place(label) / f"confusion_{layer}.png"
+            if path not in self._kept:
+                self._kept.update((path, path.with_suffix(".svg")))
+                if not path.is_file() or path.stat().st_mtime < made:
+                    confusion = confusion_of(predictions_of(results, layer, clips), clips)
+                    right = confusion.trace() / max(int(confusion.sum()), 1)
+                    draw_confusion(
+                        confusion,
+                        clips.class_names,
+                        f"What {layer} takes for what: {right:.1%} right\n({results.protocol})",
+                        path,
+                    )
+                links.append(self._link(path))
+        return links
+
+    def remove_others(self) -> None:
+        """Remove figures of an earlier report that this one has no use for."""
+        for file in (self._out / FOLDER).rglob("*"):
+            if file.is_file() and file not in self._kept:
+                file.unlink()
+
+    def _copy(self, file: Path, label: str) -> Path:
+        target = self._place(label) / file.name
+        for ending in (".png", ".svg"):
+            with whole(target.with_suffix(ending)) as partial:
+                shutil.copyfile(file.with_suffix(ending), partial)
+            self._kept.add(target.with_suffix(ending))
+        return target
+
+    def _place(self, label: str) -> Path:
+        return self._out / FOLDER / ("run" if label == "." else label)
+
+    def _link(self, path: Path) -> FigureLink:
+        href = path.with_suffix("").relative_to(self._out).as_posix()
+        return FigureLink(readable(path.stem), quote(href))

@@ -1,0 +1,61 @@
+"""Where a map puts the page's clips, and how far it can be trusted."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis.empty_strips import without_empty_strips
+from soundnet_kd.errors import FormatError
+from soundnet_kd.report.clips import Clips
+from soundnet_kd.report.scripts import levels, packed
+from soundnet_kd.storage import read_json
+
+MAPS_FILE = "maps.json"
+
+
+def maps_in(folder: Path) -> list[dict[str, Any]]:
+    """Give what `soundnet-kd project` says of each of its maps: `layer`, `supervised`, and its quality."""
+    content = read_json(folder / MAPS_FILE)
+    supervised = bool(content["source"]["supervised"])
+    return [{**each, "supervised": supervised} for each in content["maps"]]
+
+
+def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
+    """Give the place of every clip in a map.
+
+    Returns
+    -------
+    dict
+        `x` and `y` (clips,), packed: 16 bit from the map's left to its right and from its bottom to its top, both in
+        the unit of the longer side; `missing`, rows of the clips that the map lacks; `shortened`, whether wide strips
+        without a clip are.
+
+    Raises
+    ------
+    FormatError
+        If the table is not that of a map.
+    """
+    file = folder / f"map_{layer}.csv"
+    rows = clips.row_of
+    points: NDArray[np.float64] = np.full((len(clips.ids), 2), np.nan)
+    try:
+        with file.open(newline="", encoding="utf-8") as handle:
+            for row in csv.DictReader(handle):
+                if row["id"] in rows:
+                    points[rows[row["id"]]] = float(row["x"]), float(row["y"])
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise FormatError(f"{file} is no table of a map ({error}); draw it again with `soundnet-kd project`") from error
+    missing = np.flatnonzero(np.isnan(points[:, 0]))
+    known = without_empty_strips(points[~np.isnan(points[:, 0])])
+    low = known.points.min(axis=0)
+    placed = np.zeros_like(points)
+    placed[~np.isnan(points[:, 0])] = (known.points - low) / max(float(np.ptp(known.points, axis=0).max()), 1e-9)
+    return {
+        "x": packed(levels(placed[:, 0])),
+        "y": packed(levels(placed[:, 1])),
+        "missing": missing.tolist(),
+        "shortened": any(map(len, known.breaks)),
+    }

@@ -1,0 +1,60 @@
+"""What a layer says of single clips: which others it hears as alike, and which of its neurons each excites most."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.report.scripts import levels, packed
+
+NEIGHBORS = 8
+NEURONS = 6
+
+
+def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[str, Any]:
+    """Give neighbors and strongest neurons of every clip in a layer.
+
+    Parameters
+    ----------
+    features : (clips, neurons) float
+    percentile : float
+        Of a neuron's values, above which a clip activates it.
+
+    Returns
+    -------
+    dict, all packed
+        `neighbors` (clips, k), rows of the nearest other clips by the cosine, as in the maps, with their `similarity`
+        in 16 bit from -1 to 1; `neurons` (clips, n), those among whose clips this one ranks highest, with its `ranks`
+        (1 is the neuron's strongest clip); `activated` (clips,), how many neurons it activates.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    clips, count = features.shape
+    near = min(NEIGHBORS, clips - 1)
+    searched = NearestNeighbors(n_neighbors=near, metric="cosine").fit(features)
+    distances, neighbors = searched.kneighbors()
+    ranks = neuron_ranks(features)
+    shown = min(NEURONS, count)
+    strongest = np.argsort(ranks, axis=1, kind="stable")[:, :shown]
+    thresholds = np.percentile(features, percentile, axis=0)
+    return {
+        "neighbors": packed(neighbors),
+        "similarity": packed(levels(1 - distances / 2)),
+        "neurons": packed(strongest),
+        "ranks": packed(np.take_along_axis(ranks, strongest, axis=1)),
+        "activated": packed((features > thresholds).sum(axis=1)),
+    }
+
+
+def neuron_ranks(features: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Rank the clips of each neuron, 1 for the strongest; clips with equal values share the last of their places.
+
+    A neuron that is silent for most clips thus ranks all of these last, instead of some of them first.
+
+    Returns
+    -------
+    (clips, neurons) int64
+    """
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(-features, method="max", axis=0), dtype=np.int64)

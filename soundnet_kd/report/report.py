@@ -1,0 +1,95 @@
+"""The command `report`: a page that shows what a run found, and plays its sounds."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.report.content import Content
+from soundnet_kd.report.page import write_page
+from soundnet_kd.report.run_files import MARK, RunFiles
+from soundnet_kd.storage import locked, make_folder, versions, write_json
+
+PAGE_FILE = "index.html"
+
+_CURES = {
+    "classes": "soundnet-kd evaluate FEATURES",
+    "neurons": "soundnet-kd neurons FEATURES",
+    "map": "soundnet-kd project FEATURES",
+}
+"""Commands whose output a section shows; FEATURES stands for the features that the page is about."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What a page shows, what it lacks, and where it is."""
+
+    page: Path
+    sections: tuple[str, ...]
+    clips: int
+    silent: int
+    hints: tuple[str, ...]
+
+    def __str__(self) -> str:
+        silent = f", {self.silent} of which cannot be played" if self.silent else ""
+        clips = f"; {self.clips} clips{silent}" if self.clips else ""
+        hints = [f"the page would also have the section {hint}" for hint in self.hints]
+        return "\n".join([*hints, f"wrote {self.page}: {', '.join(self.sections).lower()}{clips}"])
+
+
+def report(
+    run: str | Path,
+    out: str | Path | None = None,
+    features: str | Path | None = None,
+    sounds: str | Path | None = None,
+    clip_seconds: float = 10.0,
+) -> ReportResult:
+    """Make a page of what a run found, to look at and to listen to; it opens from disk, without server or network.
+
+    Everything that the commands wrote in the run's folder is found by what it is: trainings, features, evaluations,
+    neurons, maps, peeled sounds. The page lets one play the clips that excite a neuron, those that are taken for
+    another class, and every point of a map. Sections for which the run holds nothing are absent.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder that a recipe or commands wrote to.
+    out : str or Path, optional
+        Folder of the page, index.html. [default: report, in the run's folder]
+    features : str or Path, optional
+        Which features.h5 of the run the page is about. [default: the one that most of the other files were made from]
+    sounds : str or Path, optional
+        Where the sounds lie, where they were moved, given as to `soundnet-kd extract`.
+    clip_seconds : float
+        So much of each sound can be played, from its start on.
+
+    Raises
+    ------
+    SettingsError
+        If there is nothing to show.
+    RunConflictError
+        If another report is being written there.
+    """
+    if not 0 < clip_seconds < float("inf"):
+        raise SettingsError(f"clip_seconds is {clip_seconds:g}; give a length above 0, such as 10")
+    folder = Path(run)
+    files = RunFiles.find(folder)
+    target = folder / "report" if out is None else Path(out)
+    if (target / PAGE_FILE).exists() and not (target / MARK).is_file():
+        raise SettingsError(f"{target} holds a page that is no report of this program; choose another --out")
+    chosen = files.choose_cache(None if features is None else Path(features))
+    make_folder(target)
+    with locked(target), ExitStack() as stack:
+        # From here on the folder is a report, in whose files nothing of a run is looked for.
+        write_json(target / MARK, {"run": str(folder), "features": chosen and str(chosen), "versions": versions()})
+        cache = None if chosen is None else stack.enter_context(FeatureCache(chosen))
+        content = Content(files, cache, None if sounds is None else Path(sounds), clip_seconds, target)
+        sections = content.write()
+        write_page(content.context, target / PAGE_FILE)
+    hints = tuple(
+        f"{section} with `{command.replace('FEATURES', str(chosen))} --out {folder / section}`"
+        for section, command in _CURES.items()
+        if chosen is not None and content.is_labelled and section not in sections
+    )
+    return ReportResult(target / PAGE_FILE, tuple(sections.values()), content.clip_count, content.silent, hints)

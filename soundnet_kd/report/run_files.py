@@ -1,0 +1,140 @@
+"""What lies in a run's folder: outputs of commands, found by what they are, wherever a recipe put them."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.storage import read_json
+
+MARK = "report.json"
+"""File that says of a folder that it is a report, in which nothing of a run is looked for."""
+
+_FILES: Mapping[str, str] = {
+    "history.csv": "trainings",
+    "results.json": "evaluations",
+    "neurons.h5": "neurons",
+    "maps.json": "maps",
+    "peel.h5": "peels",
+}
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Outputs of commands in a folder and its sub-folders, each under its path from there.
+
+    Attributes
+    ----------
+    folder : Path
+    trainings, evaluations, neurons, maps, peels : mapping from name to folder
+        With a training's history, the results of an evaluation (which trainings of classifiers have too), and what
+        `neurons`, `project` and `peel` wrote.
+    caches : mapping from name to file
+        Of `extract`.
+    """
+
+    folder: Path
+    trainings: dict[str, Path] = field(default_factory=dict)
+    evaluations: dict[str, Path] = field(default_factory=dict)
+    neurons: dict[str, Path] = field(default_factory=dict)
+    maps: dict[str, Path] = field(default_factory=dict)
+    peels: dict[str, Path] = field(default_factory=dict)
+    caches: dict[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, folder: Path) -> "RunFiles":
+        """Look through a folder.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such folder, or nothing in it that a report can show.
+        """
+        if not folder.is_dir():
+            raise SettingsError(f"there is no folder {folder}; give the folder that a recipe or a command wrote")
+        found = cls(folder)
+        for place, names in _walk(folder):
+            label = "." if place == folder else place.relative_to(folder).as_posix()
+            for name in names:
+                if name in _FILES:
+                    getattr(found, _FILES[name])[label] = place
+                elif name.endswith(".h5") and _is_cache(place / name):
+                    found.caches[(place / name).relative_to(folder).as_posix()] = place / name
+        if not any((found.trainings, found.evaluations, found.caches, found.neurons, found.maps, found.peels)):
+            raise SettingsError(
+                f"{folder} holds nothing to report on: no student, features, results, neurons, maps or peeled sound; "
+                "give the folder that a recipe or a command wrote"
+            )
+        return found
+
+    def choose_cache(self, wanted: Path | None) -> Path | None:
+        """Give the features that the page is about: the `wanted` ones, or those that most of the other files are of.
+
+        Raises
+        ------
+        SettingsError
+            If `wanted` is none of this run's.
+        """
+        if wanted is not None:
+            for path in self.caches.values():
+                if path.resolve() == wanted.resolve():
+                    return path
+            known = ", ".join(map(str, self.caches.values())) or "none"
+            raise SettingsError(f"{wanted} is no features file in {self.folder}; there are {known}")
+        if not self.caches:
+            return None
+        identities = [identity for identity in map(made_from, self._derived()) if identity]
+        return max(self.caches.values(), key=lambda path: identities.count(_identity(path)))
+
+    def of(self, kind: Mapping[str, Path], cache: Path) -> dict[str, Path]:
+        """Give the outputs of a kind that were made from some features."""
+        identity = _identity(cache)
+        return {label: place for label, place in kind.items() if made_from(place) == identity}
+
+    def _derived(self) -> Iterator[Path]:
+        for kind in (self.neurons, self.maps, self.evaluations):
+            yield from kind.values()
+
+
+def made_from(place: Path) -> dict[str, Any] | None:
+    """Give the identity of the features that an output of `evaluate`, `neurons` or `project` was made from."""
+    for name in ("neurons.json", "project.json", "evaluate.json"):
+        if (place / name).is_file():
+            identity: dict[str, Any] | None = read_json(place / name).get("features")
+            return identity
+    return None
+
+
+def _identity(cache: Path) -> dict[str, Any]:
+    with FeatureCache(cache) as features:
+        return features.identity
+
+
+def _is_cache(path: Path) -> bool:
+    """Tell features from other HDF5 files; one that cannot be opened is none."""
+    try:
+        with h5py.File(path, "r") as file:
+            is_cache = "layers" in file and "identity" in file.attrs and "class_names" in file
+    except OSError:
+        return False
+    try:
+        FeatureCache(path).close()
+    except FormatError:
+        return False
+    return is_cache
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Give each folder with the names of its files, but for hidden ones, unfinished caches and other reports."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not name.endswith(".parts") and not (Path(place) / name / MARK).is_file()
+        )
+        yield Path(place), sorted(names)

@@ -1,0 +1,62 @@
+"""Data for the page as script files: a page that is opened from disk may load scripts, but no JSON."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.storage import whole
+
+FOLDER = "data"
+_CALL = "provide"
+"""The function of the page's script that takes the data."""
+
+
+def write_script(out: Path, name: str, value: Any) -> None:
+    """Write data that the page asks for by a name.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the page.
+    name : str
+        Letters, digits and hyphens.
+    value : anything that JSON can hold, and numbers from `packed`
+    """
+    # In plain ASCII no name of a file or a class can be misread, whatever the page's encoding is taken for.
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    path = out / FOLDER / f"{name}.js"
+    with whole(path) as partial:
+        partial.write_text(f"{_CALL}({json.dumps(name)},{text});\n", encoding="ascii")
+
+
+def packed(array: NDArray[np.integer]) -> dict[str, Any]:
+    """Give whole numbers from 0 on in the fewest bytes, as text.
+
+    Parameters
+    ----------
+    array : (...) int
+        Not below 0.
+
+    Returns
+    -------
+    dict
+        `bits` (8, 16 or 32) of each unsigned, little-endian number, `shape`, and `data` in base64.
+    """
+    most = int(array.max(initial=0))
+    bits = next(bits for bits in (8, 16, 32) if most < 2**bits)
+    data = np.ascontiguousarray(array).astype(f"<u{bits // 8}").tobytes()
+    return {"bits": bits, "shape": list(array.shape), "data": base64.b64encode(data).decode("ascii")}
+
+
+def levels(values: NDArray[np.floating], bits: int = 16) -> NDArray[np.int64]:
+    """Give numbers from 0 to 1 as whole ones from 0 to the largest of so many bits; the page divides them again."""
+    return np.asarray(np.rint(np.clip(values, 0, 1) * (2**bits - 1)), dtype=np.int64)
+
+
+def rounded(values: NDArray[np.floating], digits: int = 4) -> list[float | None]:
+    """Give numbers as JSON can hold them, in significant digits; None where there is none."""
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values.tolist()]

@@ -1,0 +1,99 @@
+"use strict";
+// Single clips: found by name, with their neighbors and the neurons that they excite.
+
+function startClips(run) {
+  const lower = page.clips.ids.map((id, clip) => `${id} ${className(trueClass(clip))}`.toLowerCase());
+  const search = () => {
+    const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = [...lower.keys()].filter((clip) => words.every((word) => lower[clip].includes(word)));
+    $("found").replaceChildren(...found.slice(0, 50).map((clip) => clipRow(clip)));
+    $("found-note").textContent =
+      `${found.length} of ${lower.length} clips${found.length > 50 ? "; the first 50 are shown" : ""}`;
+  };
+  let opened = null;
+  const layers = run.relatives;
+  if (layers.length) {
+    choices($("neighbor-layer"), layers);
+    $("neighbor-layer").value = run.relatives_first;
+    $("neighbor-layer").onchange = () => neighbors(opened);
+  }
+  const neighbors = async (clip) => {
+    const data = await load(`relatives-${layers.indexOf($("neighbor-layer").value)}`);
+    const similarity = unpack(data.similarity).row(clip);
+    $("neighbors").replaceChildren(
+      ...Array.from(unpack(data.neighbors).row(clip), (other, place) =>
+        clipRow(other, `${className(trueClass(other))}, cosine ${((2 * similarity[place]) / 65535 - 1).toFixed(3)}`),
+      ),
+    );
+  };
+  page.showClip = async (id) => {
+    const clip = page.clips.ids.indexOf(id);
+    if (clip < 0) return;
+    opened = clip;
+    $("clip").hidden = false;
+    $("clip-title").textContent = id;
+    const large = clipRow(clip);
+    large.classList.add("large");
+    $("clip-player").replaceChildren(large);
+    const facts = [["True class", className(trueClass(clip)), ""]];
+    if (page.folds[clip]) facts.push(["Fold", String(page.folds[clip]), ""]);
+    facts.push([
+      "Length",
+      page.clips.seconds[clip] === null
+        ? "cannot be played"
+        : `${page.clips.seconds[clip] < page.clips.longest ? "" : "at least "}${page.clips.seconds[clip].toFixed(1)} s`,
+      "",
+    ]);
+    for (const evaluation of run.evaluations ?? []) {
+      const predicted = unpack((await load(`answers-${evaluation.number}`))[evaluation.best].predicted).values[clip];
+      if (predicted)
+        facts.push([
+          `${evaluation.name}, ${evaluation.best}`,
+          className(predicted - 1),
+          predicted === page.labels[clip] ? "" : "wrong",
+        ]);
+    }
+    $("clip-facts").replaceChildren(
+      ...facts.map(([name, value, kind]) =>
+        element(
+          "div",
+          {},
+          element("dt", { textContent: name }),
+          element("dd", { textContent: kind ? `${value} (wrong)` : value, className: kind }),
+        ),
+      ),
+    );
+    $("clip-neighbors").hidden = $("clip-layers").hidden = !layers.length;
+    if (!layers.length) return;
+    await neighbors(clip);
+    const rows = [];
+    for (const [place, layer] of layers.entries()) {
+      const data = await load(`relatives-${place}`);
+      const activated = unpack(data.activated).values[clip];
+      const ranks = unpack(data.ranks).row(clip);
+      const links = Array.from(unpack(data.neurons).row(clip), (number, rank) => {
+        const text = `${number} (${ranks[rank]})`;
+        return run.neurons?.layers.includes(layer)
+          ? element("a", { href: `#neuron=${layer},${number}`, textContent: text })
+          : text;
+      });
+      const bar = drawing(100, 10, [
+        "rect",
+        { width: Math.min(100, (100 * activated) / run.relatives_neurons[place]), height: 10 },
+      ]);
+      rows.push(
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row", textContent: layer }),
+          element("td", { className: "bar" }, bar),
+          element("td", { className: "number", textContent: `${activated} of ${run.relatives_neurons[place]}` }),
+          element("td", {}, ...links.flatMap((link) => [link, " "])),
+        ),
+      );
+    }
+    if (opened === clip) $("layers").replaceChildren(element("tbody", {}, ...rows));
+  };
+  $("search").oninput = search;
+  search();
+}

@@ -1,0 +1,59 @@
+"use strict";
+// Plots by plotly, which is loaded with the first of them; their colours are those of the page.
+
+const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#7A7A7A"];
+const SYMBOLS = ["circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"];
+const drawn = new Map();
+
+async function plot(target, make, onClick) {
+  drawn.set(target, [make, onClick]);
+  if (!page.plotly) page.plotly = script("plotly.min.js");
+  await page.plotly;
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const { traces, layout } = make(style);
+  const axis = {
+    gridcolor: style("--grid"),
+    linecolor: style("--line"),
+    zerolinecolor: style("--line"),
+    automargin: true,
+  };
+  const common = {
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: style("--text"), size: 12 },
+    margin: { l: 50, r: 10, t: 30, b: 44 },
+    hovermode: "closest",
+    hoverlabel: { align: "left" },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--soft"), activecolor: style("--text"), orientation: "v" },
+    ...layout,
+    xaxis: { ...axis, ...layout.xaxis },
+    yaxis: { ...axis, ...layout.yaxis },
+  };
+  const options = {
+    responsive: true,
+    // Where there is no pointer that could hover, the buttons would lie on the plot for good.
+    displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false,
+    displaylogo: false,
+    showSendToCloud: false,
+    toImageButtonOptions: { format: "svg", filename: target.id || "plot" },
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  };
+  await Plotly.react(target, traces, common, options);
+  if (onClick && !target.dataset.listens) {
+    target.dataset.listens = "yes";
+    target.on("plotly_click", (event) => drawn.get(target)[1](event.points[0]));
+  }
+}
+
+function whenSeen(target, act) {
+  new IntersectionObserver(
+    (entries, observer) => {
+      if (entries.some((entry) => entry.isIntersecting)) {
+        observer.disconnect();
+        act();
+      }
+    },
+    { rootMargin: "300px" },
+  ).observe(target);
+}

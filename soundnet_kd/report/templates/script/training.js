@@ -1,0 +1,51 @@
+"use strict";
+// How a training went.
+
+const KINDS = {
+  loss: "Loss",
+  agreement: "Agreement with the teachers",
+  accuracy: "Accuracy",
+  error: "Error",
+  learning_rate: "Learning rate",
+};
+
+function showTraining(training, target) {
+  // Curves that measure the same thing share a plot: loss_objects and loss_scenes, in training and held out.
+  const groups = new Map();
+  for (const curve of training) {
+    const [, stage, figure] = curve.figure.match(/^(?:(train|validation)\/)?(.*)$/);
+    const kind = Object.keys(KINDS).find((each) => figure.startsWith(each));
+    if (!kind) continue;
+    const of = readable(figure.slice(kind.length)).replace("top5", "in first five,").trim();
+    const words = [
+      of || (kind === "loss" ? "all" : kind),
+      stage === "validation" ? "held out" : "",
+      curve.fold ? `fold ${curve.fold}` : "",
+    ];
+    const label = words.filter(Boolean).join(", ").replace(",,", ",");
+    if (!groups.has(kind)) groups.set(kind, []);
+    groups
+      .get(kind)
+      .push({ ...curve, label, colour: `${of} ${curve.fold}`, dash: stage === "validation" ? "dash" : "solid" });
+  }
+  for (const kind of Object.keys(KINDS).filter((each) => groups.has(each))) {
+    const curves = groups.get(kind);
+    const box = element("div", { className: "plot", role: "img", "aria-label": `${readable(kind)} over the steps` });
+    target.append(element("div", {}, element("h4", { textContent: KINDS[kind] }), box));
+    const shares = kind === "accuracy" || kind === "agreement";
+    const colours = [...new Set(curves.map((curve) => curve.colour))];
+    plot(box, () => ({
+      traces: curves.map((curve) => ({
+        x: curve.steps,
+        y: curve.values,
+        name: plain(curve.label),
+        mode: curve.steps.length < 30 ? "lines+markers" : "lines",
+        line: { color: COLOURS[colours.indexOf(curve.colour) % COLOURS.length], dash: curve.dash },
+      })),
+      layout: {
+        xaxis: { title: { text: "step" } },
+        yaxis: shares ? { tickformat: ".0%", range: [-0.02, 1.02] } : { rangemode: "tozero" },
+      },
+    }));
+  }
+}

@@ -1,0 +1,100 @@
+"""What excites each neuron of a layer, as the page shows it."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis.chance import FALSE_DISCOVERY_RATE
+from soundnet_kd.report.scripts import levels, packed, rounded
+from soundnet_kd.storage import read_json
+
+NEURONS_FILE = "neurons.h5"
+TOP_CLIPS = 9
+"""As on SoundNet's project page, and as `soundnet-kd neurons` names by default."""
+_POINTS = 48
+"""Of a drawn curve above the percentile, and of the rest of it."""
+
+
+class NeuronFile:
+    """The `neurons.h5` in a folder, and the percentile that it was made with; see `analysis/neuron_file.py`.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NEURONS_FILE
+        self.percentile: float = read_json(folder / "neurons.json")["settings"]["percentile"]
+        with h5py.File(self._path, "r") as file:
+            self.class_names = tuple(file["class_names"].asstr()[:])
+            known = read_json(folder / "neurons.json")["settings"]["layers"]
+            self.layers = tuple(layer for layer in known if layer in file)
+
+    def data(self, layer: str, activations: NDArray[np.floating]) -> dict[str, Any]:
+        """Give what the page shows of a layer.
+
+        Parameters
+        ----------
+        layer : str
+        activations : (clips, neurons) float
+            The features that the statistics were made from.
+
+        Returns
+        -------
+        dict
+            `ranks` (points,), the places in the falling order at which `curve` (neurons, points; packed, 16 bit from
+            each neuron's `least` to its `most`) is known; `counts` (neurons, classes) and `top` (neurons, clips), rows
+            of its strongest clips, packed; for each neuron `threshold`, `activated`, `best` (-1 for none), `share`,
+            `p`, `q` and `above` (1 where its best share is above chance); `expected` and `chance` of the layer.
+        """
+        with h5py.File(self._path, "r") as file:
+            group = {name: file[layer][name][:] for name in file[layer]}
+            expected, chance = int(file[layer].attrs["expected"]), float(file[layer].attrs["shuffled_share"])
+        order = group["order"]
+        ranks = curve_ranks(order.shape[1], expected)
+        curve = np.take_along_axis(activations.T, order[:, ranks], axis=1)
+        most, least = curve.max(axis=1), curve.min(axis=1)
+        span = np.where(most > least, most - least, 1)
+        return {
+            "expected": expected,
+            "chance": round(chance, 4),
+            "ranks": ranks.tolist(),
+            "curve": packed(levels((curve - least[:, None]) / span[:, None])),
+            "most": rounded(most),
+            "least": rounded(least),
+            "counts": packed(group["counts"]),
+            "top": packed(order[:, :TOP_CLIPS]),
+            "threshold": rounded(group["threshold"]),
+            "activated": group["activated"].tolist(),
+            "best": group["best_class"].tolist(),
+            "share": rounded(group["best_share"]),
+            "p": rounded(group["p_value"], 3),
+            "q": rounded(group["q_value"], 3),
+            "above": (group["q_value"] <= FALSE_DISCOVERY_RATE).astype(int).tolist(),
+        }
+
+    def shares(self, layer: str) -> list[float | None]:
+        """Give the best share of every neuron of a layer, the largest first."""
+        with h5py.File(self._path, "r") as file:
+            return rounded(np.sort(file[layer]["best_share"][:])[::-1])
+
+    def chance(self, layer: str) -> float:
+        """Give the 95 % quantile of the best share under shuffled labels."""
+        with h5py.File(self._path, "r") as file:
+            return float(file[layer].attrs["shuffled_share"])
+
+
+def curve_ranks(clips: int, expected: int) -> NDArray[np.int64]:
+    """Choose the places of a falling order at which it is drawn: twice the activating clips closely, the rest widely.
+
+    Returns
+    -------
+    (points,) int64, ascending, from 0 to clips - 1
+    """
+    near = min(2 * expected, clips - 1)
+    places = np.concatenate([np.linspace(0, near, _POINTS), np.linspace(near, clips - 1, _POINTS)])
+    return np.unique(np.rint(places).astype(np.int64))

@@ -1,0 +1,195 @@
+"""The page in a real browser, opened from disk: what a person clicks plays the right sound, and names stay text."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.report.runs import CLASS_NAMES, HOSTILE, LABELS, features, pitch_heard, pitch_of
+
+if TYPE_CHECKING:
+    from tests.report.browsing import Browser
+
+pytestmark = pytest.mark.browser
+
+STEP_HZ = pitch_of(1) - pitch_of(0)
+
+
+@pytest.fixture
+def page(run: Path) -> Path:
+    return run / "report" / "index.html"
+
+
+def clip_played(browser: "Browser", page: Path) -> int:
+    """Tell by its pitch which clip the browser plays."""
+    file = browser.playing()
+    assert file.parent == page.parent / "sounds"
+    clip = round((pitch_heard(file) - pitch_of(0)) / STEP_HZ)
+    assert pitch_heard(file) == pytest.approx(pitch_of(clip), abs=STEP_HZ / 10)
+    return clip
+
+
+def name_of(clip: int) -> str:
+    return f"{HOSTILE}{clip}.wav" if clip % 5 == 4 else f"clip {clip}.wav"
+
+
+def test_every_section_is_there_and_the_console_is_clean(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    assert chromium.run("return [...document.querySelectorAll('main > section')].map(each => each.id)") == [
+        *("overview", "classes", "neurons", "map", "clips")
+    ]
+    for plot in ("confusion", "neuron-curve", "neuron-classes", "depth", "map-plot"):
+        chromium.find(f"#{plot}")
+        chromium.wait_for("return !!document.getElementById(arguments[0])._fullLayout", plot)
+    assert chromium.complaints() == []
+
+
+def test_a_neuron_shows_and_plays_the_clip_that_excites_it_most(chromium: "Browser", page: Path) -> None:
+    neuron = 2
+    chromium.open(page)
+    chromium.choose("#neuron-layer", "pool5")
+    chromium.click(f'#neuron-list a[href="#neuron=pool5,{neuron}"]')
+    chromium.wait_for("return document.getElementById('neuron-title').textContent.includes(arguments[0])", f"{neuron}")
+    order = np.argsort(-features()["pool5"][:, neuron], kind="stable")
+    named = chromium.run("return [...document.querySelectorAll('#neuron-clips .clip')].map(row => row.dataset.clip)")
+    assert named == [name_of(clip) for clip in order[:9]]
+    assert HOSTILE in chromium.text("#neuron-title")
+    chromium.click("#neuron-clips .clip button")
+    assert clip_played(chromium, page) == order[0]
+
+
+def test_neurons_of_a_class_are_found(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    chromium.choose("#neuron-layer", "pool5")
+    chromium.choose("#neuron-class", "0")
+    title = chromium.wait_for(
+        "const text = document.getElementById('neuron-title').textContent; return text.includes('cat') && text"
+    )
+    assert title.startswith("pool5, neuron 0: cat")
+
+
+def test_a_cell_of_the_confusion_plays_its_clips(chromium: "Browser", run: Path, page: Path) -> None:
+    chromium.open(page)
+    # Another cell than the one that is shown first.
+    chromium.wait_for("return document.getElementById('cell-title').textContent !== 'Clips of a cell'")
+    chromium.choose("#cell-true", "2")
+    chromium.choose("#answers-layer", "pool5")
+    chromium.wait_for("return document.getElementById('answers-note').textContent.startsWith('pool5')")
+    chromium.click_in_plot("#confusion", x=0, y=1)
+    title = chromium.wait_for(
+        "const text = document.getElementById('cell-title').textContent; return text.includes('dog bark') && text"
+    )
+    with (run / "results" / "predictions.csv").open(encoding="utf-8", newline="") as handle:
+        mistaken = [
+            clip
+            for clip, row in enumerate(csv.DictReader(handle))
+            if row["label"] == "dog_bark" and row["pool5"] == "cat"
+        ]
+    assert len(mistaken) > 1
+    assert title == f"dog bark taken for cat from pool5: {len(mistaken)} clips"
+    named = chromium.run("return [...document.querySelectorAll('#cell-clips .clip')].map(row => row.dataset.clip)")
+    assert named == [name_of(clip) for clip in mistaken]
+    chromium.click("#cell-clips .clip:nth-child(2) button")
+    assert clip_played(chromium, page) == mistaken[1]
+    assert chromium.complaints() == []
+
+
+def test_a_point_of_the_map_plays_its_clip(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    chromium.find("#map-plot")
+    chromium.wait_for("return !!document.getElementById('map-plot')._fullLayout")
+    # The clip with the most room around it, so that the pointer meets no other.
+    clip, x, y = chromium.run(
+        """
+        const points = document.getElementById("map-plot").data.flatMap((trace) =>
+          trace.customdata.map((clip, place) => [clip, trace.x[place], trace.y[place]]));
+        const room = ([clip, x, y]) => Math.min(...points.filter((other) => other[0] !== clip)
+          .map((other) => Math.hypot(other[1] - x, other[2] - y)));
+        return points.sort((one, other) => room(other) - room(one))[0];
+        """
+    )
+    chromium.click_in_plot("#map-plot", x, y)
+    assert clip_played(chromium, page) == clip
+
+
+def test_a_clip_is_found_by_its_name_and_shows_what_is_known_of_it(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    chromium.find("#search").send_keys("dog 9")
+    chromium.wait_for("return document.querySelectorAll('#found .clip').length === 1")
+    assert chromium.text("#found .clip small") == "dog bark"
+    chromium.click("#found .clip a")
+    assert chromium.text("#clip-title") == f"{HOSTILE}9.wav"
+    facts = chromium.text("#clip-facts").replace("\n", " ")
+    assert "True class dog bark" in facts
+    assert "results, pool5 cat (wrong)" in facts
+    layers = chromium.wait_for("return document.querySelectorAll('#layers tr').length === 2")
+    assert layers
+    # Of the mistaken dogs the nearest by the cosine are other clips that look like cats.
+    vectors = features()["pool5"]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    nearest = next(clip for clip in np.argsort(-(unit @ unit[9]), kind="stable") if clip != 9)
+    assert chromium.run("return document.querySelector('#neighbors .clip').dataset.clip") == name_of(int(nearest))
+    chromium.click("#clip-player button")
+    assert clip_played(chromium, page) == 9
+
+
+def test_an_address_leads_to_a_clip(chromium: "Browser", page: Path) -> None:
+    chromium.open(page, fragment="#clip=clip%203.wav")
+    assert chromium.text("#clip-title") == "clip 3.wav"
+
+
+def test_names_are_shown_as_written_and_do_nothing(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    assert CLASS_NAMES[2] == HOSTILE
+    for plot in ("confusion", "neuron-classes", "map-plot"):
+        chromium.find(f"#{plot}")
+        chromium.wait_for("return !!document.getElementById(arguments[0])._fullLayout", plot)
+    # Beside the matrix long names are cut.
+    assert HOSTILE[:21] in chromium.run("return document.getElementById('confusion').textContent")
+    assert HOSTILE in chromium.run("return document.getElementById('map-plot').textContent")
+    assert HOSTILE in chromium.text("#scores")
+    chromium.click_in_plot("#confusion", x=2, y=2)
+    chromium.wait_for("return document.getElementById('cell-title').textContent.startsWith('<img')")
+    hover = chromium.wait_for("return document.querySelector('#confusion .hoverlayer')?.textContent")
+    assert f"{HOSTILE} taken for {HOSTILE}" in hover
+    assert chromium.run("return document.querySelectorAll('main img').length") == 0
+    assert chromium.run("return window.hurt") is None
+    assert chromium.complaints() == []
+
+
+def test_it_is_usable_with_the_keyboard_alone(chromium: "Browser", page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    chromium.open(page)
+    true_class = chromium.find("#cell-true")
+    chromium.wait_for("return document.getElementById('cell-title').textContent !== 'Clips of a cell'")
+    true_class.send_keys(Keys.HOME)
+    chromium.find("#cell-given").send_keys(Keys.HOME)
+    chromium.wait_for("return document.getElementById('cell-title').textContent.startsWith('cat, recognised')")
+    chromium.find("#cell-clips .clip button").send_keys(Keys.ENTER)
+    assert LABELS[clip_played(chromium, page)] == 0
+    chromium.find("#scores th:nth-child(1) button").send_keys(Keys.ENTER)
+    assert chromium.run("return document.querySelector('#scores th').getAttribute('aria-sort')") == "ascending"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (390, False), (390, True)])
+def test_it_fits_the_screen_and_takes_its_colours(chromium: "Browser", page: Path, width: int, dark: bool) -> None:
+    chromium.open(page, width=width, height=844, dark=dark)
+    for section in ("classes", "neurons", "map", "clips"):
+        chromium.find(f"#{section} h2")
+    chromium.wait_for("return !!document.getElementById('map-plot')._fullLayout")
+    assert chromium.run("return document.documentElement.scrollWidth") <= width
+    text = chromium.run("return document.getElementById('map-plot')._fullLayout.font.color")
+    assert int(text[1:3], 16) > 128 if dark else int(text[1:3], 16) < 128
+
+
+def test_a_part_that_is_lost_is_named(chromium: "Browser", run: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(run / "report", broken)
+    (broken / "data" / "answers-0.js").unlink()
+    chromium.open(broken / "index.html")
+    chromium.find("#classes h2")
+    assert "data/answers-0.js is missing; make the report again" in chromium.text("[role=alert]")

@@ -1,0 +1,83 @@
+"""The parts of a page against numbers worked out by hand."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundnet_kd.pretrained.registry import student_registry
+from soundnet_kd.report.clips import Clips
+from soundnet_kd.report.published import BY_LAYER, OTHERS
+from soundnet_kd.report.relatives import neuron_ranks, relatives_data
+from soundnet_kd.report.scripts import levels, packed, rounded, write_script
+from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
+from soundnet_kd.report.units import curve_ranks
+from tests.report.runs import make_sounds, pitch_heard, pitch_of
+
+
+def test_numbers_are_packed_in_the_fewest_bytes() -> None:
+    assert packed(np.array([[0, 255]])) == {"bits": 8, "shape": [1, 2], "data": base64.b64encode(b"\x00\xff").decode()}
+    assert base64.b64decode(packed(np.array([256, 1]))["data"]) == b"\x00\x01\x01\x00"
+    assert packed(np.array([65536]))["bits"] == 32
+
+
+def test_levels_and_rounding() -> None:
+    assert levels(np.array([0.0, 0.5, 1.0, 2.0]), bits=8).tolist() == [0, 128, 255, 255]
+    assert rounded(np.array([0.123456, np.nan, 1234.56])) == [0.1235, None, 1235.0]
+
+
+def test_scripts_are_plain_ascii_whatever_names_they_hold(tmp_path: Path) -> None:
+    write_script(tmp_path, "run", {"name": "</script>\u2028ü"})
+    text = (tmp_path / "data" / "run.js").read_bytes()
+    assert text == b'provide("run",{"name":"</script>\\u2028\\u00fc"});\n'
+
+
+def test_a_neuron_that_is_silent_for_most_clips_ranks_them_last() -> None:
+    features = np.array([[3.0, 0.0], [1.0, 0.0], [2.0, 5.0], [1.0, 0.0]])
+    assert neuron_ranks(features).tolist() == [[1, 4], [4, 4], [2, 1], [4, 4]]
+
+
+def test_neighbors_and_strongest_neurons() -> None:
+    features = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0]])
+    data = relatives_data(features, percentile=50)
+    neighbors = np.frombuffer(base64.b64decode(data["neighbors"]["data"]), np.uint8).reshape(data["neighbors"]["shape"])
+    # By the angle the first two are alike, whatever their lengths.
+    assert neighbors[:, 0].tolist() == [1, 0, 1]
+    strongest = np.frombuffer(base64.b64decode(data["neurons"]["data"]), np.uint8).reshape(data["neurons"]["shape"])
+    assert strongest[1].tolist() == [0, 1]
+    activated = np.frombuffer(base64.b64decode(data["activated"]["data"]), np.uint8)
+    # Medians are 1 and 0.1: above them lie clip 1 in the first neuron and clip 2 in the second.
+    assert activated.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(("clips", "expected"), [(2000, 100), (5, 1), (2, 0), (1, 0)])
+def test_a_curve_is_drawn_from_its_first_clip_to_its_last(clips: int, expected: int) -> None:
+    ranks = curve_ranks(clips, expected)
+    assert (ranks[0], ranks[-1]) == (0, clips - 1)
+    assert (np.diff(ranks) > 0).all()
+    # Above the line no more than five clips are skipped at once.
+    assert np.diff(ranks[ranks <= 2 * expected]).max(initial=1) <= 5
+
+
+def test_published_figures_are_those_of_the_registry() -> None:
+    figures = student_registry()["soundnet8"].figures
+    assert {
+        f"ESC-50, paper, {layer}, VGG teachers": value for layer, value in BY_LAYER.items()
+    }.items() <= figures.items()
+    assert figures["ESC-50, notebook, pool5"] in OTHERS.values()
+    assert figures["ESC-50, paper, pool5, AlexNet teachers"] in OTHERS.values()
+
+
+def test_each_sound_keeps_its_pitch_and_shows_its_shape(tmp_path: Path) -> None:
+    paths = make_sounds(tmp_path / "sounds")
+    nothing = np.zeros(len(paths), dtype=np.int64)
+    clips = Clips(tuple(path.name for path in paths), nothing - 1, nothing, (), tuple(paths))
+    written = write_sounds(clips, 10.0, tmp_path / "page")
+    for clip, sound in enumerate(written):
+        assert isinstance(sound, PlayableSound)
+        assert pitch_heard(tmp_path / "page" / "sounds" / sound.file) == pytest.approx(pitch_of(clip), abs=6)
+        assert sound.peaks.shape == (PEAKS,)
+        # A steady tone is as loud everywhere.
+        assert sound.peaks.min() > 0.8
+        assert sound.peaks.max() == 1

@@ -1,0 +1,230 @@
+"""The command `report`: what it finds, what it leaves out, and what it says."""
+
+import base64
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis import evaluate
+from soundnet_kd.analysis.chance import ShuffledLabels
+from soundnet_kd.analysis.neuron_file import write_neurons
+from soundnet_kd.analysis.neurons import neuron_statistics
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.report import report
+from soundnet_kd.storage import write_json
+from tests.analysis.caches import write_cache
+from tests.report.runs import CLASS_NAMES, LABELS, features, make_sounds
+
+FOLDS = [1 + clip % 2 for clip in range(len(LABELS))]
+
+
+def data_of(page: Path, name: str) -> Any:
+    """Read a script of data as the page gets it: one call with a name and the data."""
+    text = (page.parent / "data" / f"{name}.js").read_text(encoding="ascii")
+    start, end = f'provide("{name}",', ");\n"
+    assert text.startswith(start)
+    assert text.endswith(end)
+    return json.loads(text[len(start) : -len(end)])
+
+
+def unpacked(value: dict[str, Any]) -> NDArray[np.int64]:
+    numbers = np.frombuffer(base64.b64decode(value["data"]), f"<u{value['bits'] // 8}")
+    return numbers.reshape(value["shape"]).astype(np.int64)
+
+
+def sections_of(page: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return [part.partition('"')[0] for part in text.split('<section id="')[1:]]
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> list[Path]:
+    return make_sounds(tmp_path / "sounds")
+
+
+def cache_in(
+    folder: Path, sounds: list[Path], labels: list[int] = LABELS, classes: tuple[str, ...] = CLASS_NAMES
+) -> Path:
+    folder.mkdir()
+    return write_cache(folder / "features.h5", features(), labels, FOLDS, classes, sounds)
+
+
+def test_all_that_the_commands_wrote_is_on_the_page(run: Path) -> None:
+    page = run / "report" / "index.html"
+    assert sections_of(page) == ["overview", "classes", "neurons", "map", "clips"]
+    clips = data_of(page, "clips")
+    assert unpacked(clips["labels"]).tolist() == [label + 1 for label in LABELS]
+    assert clips["seconds"] == [0.5] * len(LABELS)
+    assert clips["categories"] is None
+    neurons = data_of(page, "neurons-1")
+    pool5 = features()["pool5"]
+    assert unpacked(neurons["top"])[0].tolist() == np.argsort(-pool5[:, 0], kind="stable")[:9].tolist()
+    assert neurons["most"] == pytest.approx(pool5.max(axis=0), rel=1e-3)
+    # A quarter of the clips lies above the 75 % line: 6 of 24, and of neuron 0 all of these are cats or look like them.
+    assert neurons["expected"] == 6
+    assert unpacked(neurons["counts"])[0].sum() == 6
+    for figure in ("figures/maps/map_pool5", "figures/results/confusion_pool5", "figures/results/confusion_conv1"):
+        assert (page.parent / f"{figure}.png").is_file()
+        assert (page.parent / f"{figure}.svg").is_file()
+
+
+def test_confusion_is_that_of_the_evaluation(run: Path) -> None:
+    answers = data_of(run / "report" / "index.html", "answers-0")
+    content = json.loads((run / "results" / "results.json").read_text(encoding="utf-8"))
+    for result in content["results"]:
+        assert unpacked(answers[result["layer"]]["confusion"]).tolist() == result["confusion"]
+
+
+def test_sections_without_data_are_absent_and_said(tmp_path: Path, sounds: list[Path]) -> None:
+    cache = cache_in(tmp_path / "run", sounds)
+    result = report(tmp_path / "run")
+    assert sections_of(result.page) == ["overview", "clips"]
+    assert f"neurons with `soundnet-kd neurons {cache} --out {tmp_path / 'run' / 'neurons'}`" in str(result)
+    assert str(result).splitlines()[-1] == f"wrote {result.page}: overview, clips; {len(LABELS)} clips"
+
+
+def test_unlabeled_sounds_can_be_looked_at_too(tmp_path: Path, sounds: list[Path]) -> None:
+    cache_in(tmp_path / "run", sounds, [-1] * len(LABELS), ())
+    result = report(tmp_path / "run")
+    assert sections_of(result.page) == ["overview", "clips"]
+    assert result.hints == ()
+    assert unpacked(data_of(result.page, "clips")["labels"]).max() == 0
+
+
+def test_results_alone_play_where_the_sounds_are_named(tmp_path: Path, sounds: list[Path]) -> None:
+    evaluate(cache_in(tmp_path / "elsewhere", sounds), tmp_path / "run" / "results", layers=["pool5"])
+    silent = report(tmp_path / "run")
+    assert (silent.clips, silent.silent) == (len(LABELS), len(LABELS))
+    assert "give the sounds with --sounds" in data_of(silent.page, "clips")["reasons"]["0"]
+    heard = report(tmp_path / "run", sounds=tmp_path / "sounds")
+    assert sections_of(heard.page) == ["overview", "classes", "clips"]
+    assert heard.silent == 0
+
+
+def test_sounds_that_are_gone_are_counted_and_named(tmp_path: Path, sounds: list[Path]) -> None:
+    cache_in(tmp_path / "run", sounds)
+    sounds[2].unlink()
+    result = report(tmp_path / "run")
+    assert "1 of which cannot be played" in str(result)
+    clips = data_of(result.page, "clips")
+    assert clips["files"][2] is None
+    assert "clip 2.wav does not exist" in clips["reasons"]["2"]
+
+
+def test_moved_sounds_are_found_again(tmp_path: Path, sounds: list[Path]) -> None:
+    cache_in(tmp_path / "run", sounds)
+    (tmp_path / "sounds").rename(tmp_path / "moved")
+    assert report(tmp_path / "run", sounds=tmp_path / "moved").silent == 0
+
+
+def test_made_again_it_keeps_what_is_there_and_drops_what_is_not(tmp_path: Path, sounds: list[Path]) -> None:
+    cache = cache_in(tmp_path / "run", sounds)
+    evaluate(cache, tmp_path / "run" / "results")
+    page = report(tmp_path / "run").page
+    before = {file.name: file.stat().st_mtime_ns for file in (page.parent / "sounds").iterdir()}
+    assert len(before) == len(LABELS)
+    shutil.rmtree(tmp_path / "run" / "results")
+    report(tmp_path / "run")
+    assert {file.name: file.stat().st_mtime_ns for file in (page.parent / "sounds").iterdir()} == before
+    assert sections_of(page) == ["overview", "clips"]
+    assert not (page.parent / "data" / "answers-0.js").exists()
+    assert not list((page.parent / "figures").rglob("*.png"))
+
+
+def test_a_report_in_the_run_is_no_part_of_it(tmp_path: Path, sounds: list[Path]) -> None:
+    cache_in(tmp_path / "run", sounds)
+    first = report(tmp_path / "run").page.read_text(encoding="utf-8")
+    report(tmp_path / "run", out=tmp_path / "run" / "another")
+    assert report(tmp_path / "run").page.read_text(encoding="utf-8") == first
+
+
+def test_the_page_is_about_the_features_that_most_was_made_from(tmp_path: Path, sounds: list[Path]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    labels = [-1, *LABELS[1:]]
+    other = write_cache(run / "a.h5", {"conv1": features()["conv1"]}, labels, FOLDS, CLASS_NAMES, sounds)
+    wanted = write_cache(run / "b.h5", features(), LABELS, FOLDS, CLASS_NAMES, sounds)
+    evaluate(wanted, run / "results", layers=["pool5"])
+    page = report(run).page
+    assert data_of(page, "run")["relatives"] == ["conv1", "pool5"]
+    report(run, features=other)
+    assert data_of(page, "run")["relatives"] == ["conv1"]
+    with pytest.raises(SettingsError, match=r"c\.h5 is no features file in .*; there are .*a\.h5"):
+        report(run, features=run / "c.h5")
+
+
+def test_long_sounds_are_cut(tmp_path: Path, sounds: list[Path]) -> None:
+    cache_in(tmp_path / "run", sounds)
+    page = report(tmp_path / "run", clip_seconds=0.25).page
+    assert data_of(page, "clips")["seconds"] == [0.25] * len(LABELS)
+
+
+def test_what_cannot_be_reported_on_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no folder .*nothing; give the folder"):
+        report(tmp_path / "nothing")
+    with pytest.raises(SettingsError, match="holds nothing to report on"):
+        report(tmp_path)
+    with pytest.raises(SettingsError, match="clip_seconds is 0"):
+        report(tmp_path, clip_seconds=0)
+
+
+def test_a_page_of_somebody_else_is_not_overwritten(tmp_path: Path, sounds: list[Path]) -> None:
+    cache_in(tmp_path / "run", sounds)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    with pytest.raises(SettingsError, match="is no report of this program"):
+        report(tmp_path / "run", out=tmp_path / "site")
+
+
+def test_a_training_shows_its_curves_fold_by_fold(tmp_path: Path) -> None:
+    folder = tmp_path / "finetuned"
+    folder.mkdir()
+    (folder / "history.csv").write_text(
+        "fold,step,train/loss,train/accuracy\n1,1,2.5,0.1\n1,2,1.5,0.5\n2,1,2.0,\n", encoding="utf-8"
+    )
+    write_json(folder / "finetune.json", {"settings": {"epochs": 2, "layer": "pool5"}, "versions": {"torch": "2.8"}})
+    page = report(tmp_path).page
+    assert sections_of(page) == ["overview", "training"]
+    assert data_of(page, "run")["trainings"] == [
+        [
+            {"figure": "train/loss", "fold": "1", "steps": [1.0, 2.0], "values": [2.5, 1.5]},
+            {"figure": "train/accuracy", "fold": "1", "steps": [1.0, 2.0], "values": [0.1, 0.5]},
+            {"figure": "train/loss", "fold": "2", "steps": [1.0], "values": [2.0]},
+        ]
+    ]
+    assert "<dt>settings: epochs</dt><dd>2</dd>" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_of_esc50_is_below_10_megabytes(tmp_path: Path) -> None:
+    """2000 clips of 50 classes, and the eleven layers of SoundNet8 with 1000 objects and 401 scenes."""
+    channels = (16, 16, 32, 32, 64, 128, 256, 256, 512, 1024, 1401)
+    rng = np.random.default_rng(0)
+    layers = {f"layer{place}": rng.random((2000, count)).astype(np.float32) for place, count in enumerate(channels)}
+    labels = [clip // 40 for clip in range(2000)]
+    run = tmp_path / "run"
+    run.mkdir()
+    classes = tuple(f"a class of sounds {number}" for number in range(50))
+    cache = write_cache(run / "features.h5", layers, labels, [1 + clip % 5 for clip in range(2000)], classes)
+    truth, shuffled = np.array(labels), ShuffledLabels(np.array(labels), shuffles=100)
+    found = {name: neuron_statistics(values, truth, classes) for name, values in layers.items()}
+    chances = {name: shuffled.judge(each) for name, each in found.items()}
+    with FeatureCache(cache) as features:
+        source = {"features": features.identity, "settings": {"layers": list(layers), "percentile": 95.0}}
+        write_json(run / "neurons" / "neurons.json", source)
+        write_neurons(run / "neurons" / "neurons.h5", found, chances, features.ids, truth, source)
+    page = report(run).page
+    assert "neurons" in sections_of(page)
+    beside = {"sounds", "figures"}
+    size = sum(
+        file.stat().st_size
+        for file in page.parent.rglob("*")
+        if file.is_file() and file.relative_to(page.parent).parts[0] not in beside
+    )
+    assert size < 10_000_000
