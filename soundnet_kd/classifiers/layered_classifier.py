@@ -7,9 +7,7 @@ from torch import Tensor, nn
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.models import Preprocessing, state_sha256
 from soundnet_kd.models.blocks import ReceptiveField
-
-HEAD = "classes"
-OUTPUT = "answer"
+from soundnet_kd.models.classifiers import HEAD, OUTPUT
 
 
 class LayeredClipClassifier(nn.Module):
