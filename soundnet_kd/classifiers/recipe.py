@@ -147,8 +147,11 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
     settings = dict(settings)
     asked = settings.pop("preprocessing", None)
     preprocessing = None if asked is None else _section(ClipPreprocessing, asked, f"network.{network}.preprocessing")
-    if content.get("front_end") is not None:
-        settings["front_end"] = content["front_end"]
+    steps = content.get("front_end")
+    if steps is not None:
+        if not isinstance(steps, list) or not all(isinstance(step, Mapping) and "name" in step for step in steps):
+            raise SettingsError(f"front_end is {steps!r}; give a list of steps, such as [{{name: LogMel, bands: 64}}]")
+        settings["front_end"] = steps
     seeds = content.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise SettingsError(f"seeds is {seeds!r}; give a list of whole numbers from 0 on, such as [0, 1, 2]")

@@ -208,6 +208,7 @@ def test_several_classes_under_folds(animals: Path, tmp_path: Path) -> None:
         (["data=cats"], SettingsError, "there is no data 'cats'; did you mean 'cats_dogs'"),
         (["sample.segments=3"], SettingsError, "a recipe has no key 'sample'; did you mean 'sampling'"),
         (["sampling.segments.second=3"], SettingsError, "sampling.segments has no key 'second'"),
+        (["front_end=LogMel"], SettingsError, r"front_end is 'LogMel'; give a list of steps"),
         (["seeds=3"], SettingsError, r"seeds is 3; give a list of whole numbers"),
         (["seeds=[1,1]"], SettingsError, "each counts once"),
         (["epochs"], SettingsError, "--set takes name=value"),
