@@ -43,7 +43,11 @@ class RecipeResult:
     results: tuple[object, ...]
 
     def __str__(self) -> str:
-        return f"{self.results[-1]}\nall {len(self.results)} steps are done"
+        # What was found is to be read here; a page is to be opened.
+        pages = [page for result in self.results if (page := getattr(result, "page", None))]
+        found = [result for result in self.results if not hasattr(result, "page")] or self.results
+        opened = "".join(f"; open {page} in a browser" for page in pages)
+        return f"{found[-1]}\nall {len(self.results)} steps are done{opened}"
 
 
 def run(recipe: Path, out: Path | None = None, set: list[str] | None = None) -> RecipeResult:

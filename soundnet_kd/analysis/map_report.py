@@ -102,7 +102,7 @@ def project(
                 ),
             )
             title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
-            caption = _caption(quality[layer], held_out[layer])
+            caption = trust_caption(quality[layer], held_out[layer])
             draw_map(points, labels, class_names, title, caption, out / f"map_{layer}.png")
             if is_esc50(class_names):
                 draw_categories(points, labels, f"{title}, inside each category", out / f"map_{layer}_categories.png")
@@ -129,7 +129,8 @@ def project(
     return ProjectResult(out, quality, held_out)
 
 
-def _caption(quality: MapQuality, held_out: HeldOut | None) -> str:
+def trust_caption(quality: MapQuality, held_out: HeldOut | None) -> str:
+    """Say in a few lines how far a map can be trusted."""
     trust = f"trustworthiness {quality.trustworthiness:.2f}"
     if quality.knn_accuracy_features is None:
         return trust

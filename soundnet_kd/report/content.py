@@ -28,6 +28,7 @@ from soundnet_kd.report.scripts import FOLDER, levels, packed, write_script
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
 from soundnet_kd.report.units import NeuronFile
 from soundnet_kd.storage import read_json
+from soundnet_kd.transfer.stored_comparison import StoredComparison
 from soundnet_kd.transfer.stored_results import StoredResults
 
 DEFAULT_PERCENTILE = 95.0
@@ -91,6 +92,10 @@ class Content:
             "version": version("soundnet-kd"),
             "count": self.clip_count,
             "evaluations": [accuracies(self._named(name), each) for name, each in self._results.items()],
+            "comparisons": {
+                Path(name).with_suffix("").as_posix(): StoredComparison.read(file)
+                for name, file in files.comparisons.items()
+            },
             "about": [
                 *(facts_of_cache(self._cache) if self._cache else ()),
                 *(fact for place in list(files.trainings.values())[:1] for fact in facts_of_teachers(place)),

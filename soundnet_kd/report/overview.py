@@ -56,7 +56,7 @@ def accuracies(name: str, results: StoredResults) -> Accuracies:
     return Accuracies(
         name=name,
         protocol=first["protocol"],
-        head=first["head"],
+        head=first["head"].replace("_", " ").replace("svm", "SVM"),
         selection=SELECTIONS[first["selection"]],
         chance=content["chance"],
         folds=tuple(first["folds"]),

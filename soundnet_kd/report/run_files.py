@@ -11,6 +11,7 @@ import h5py
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import read_json
+from soundnet_kd.transfer.stored_comparison import is_comparison
 
 MARK = "report.json"
 """File that says of a folder that it is a report, in which nothing of a run is looked for."""
@@ -34,8 +35,8 @@ class RunFiles:
     trainings, evaluations, neurons, maps, peels : mapping from name to folder
         With a training's history, the results of an evaluation (which trainings of classifiers have too), and what
         `neurons`, `project` and `peel` wrote.
-    caches : mapping from name to file
-        Of `extract`.
+    caches, comparisons : mapping from name to file
+        Of `extract` and `compare`.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class RunFiles:
     maps: dict[str, Path] = field(default_factory=dict)
     peels: dict[str, Path] = field(default_factory=dict)
     caches: dict[str, Path] = field(default_factory=dict)
+    comparisons: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def find(cls, folder: Path) -> "RunFiles":
@@ -65,6 +67,8 @@ class RunFiles:
                     getattr(found, _FILES[name])[label] = place
                 elif name.endswith(".h5") and _is_cache(place / name):
                     found.caches[(place / name).relative_to(folder).as_posix()] = place / name
+                elif name.endswith(".csv") and is_comparison(place / name):
+                    found.comparisons[(place / name).relative_to(folder).as_posix()] = place / name
         if not any((found.trainings, found.evaluations, found.caches, found.neurons, found.maps, found.peels)):
             raise SettingsError(
                 f"{folder} holds nothing to report on: no student, features, results, neurons, maps or peeled sound; "

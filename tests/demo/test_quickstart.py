@@ -31,7 +31,7 @@ def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
         assert (tmp_path / path).is_file(), path
     table = str(result)
     assert "untrained" in table
-    assert table.splitlines()[-1] == "all 12 steps are done"
+    assert table.splitlines()[-1] == f"all 13 steps are done; open {tmp_path / 'report' / 'index.html'} in a browser"
     again = run_steps(read_recipe(Path("quickstart")), values)
     assert str(again) == table
 

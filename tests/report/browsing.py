@@ -52,7 +52,7 @@ class Browser:
         self.driver.quit()
 
     def run(self, script: str, *arguments: object) -> Any:
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def wait_for(self, script: str, *arguments: object) -> Any:
         """Wait until a script gives something true, and give that."""
@@ -66,6 +66,7 @@ class Browser:
             return found[0] if found and found[0].is_displayed() else None
 
         element = WebDriverWait(self.driver, PATIENCE_SECONDS).until(visible)
+        assert element is not None
         self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
         return element
 

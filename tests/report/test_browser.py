@@ -92,7 +92,9 @@ def test_a_cell_of_the_confusion_plays_its_clips(chromium: "Browser", run: Path,
     assert title == f"dog bark taken for cat from pool5: {len(mistaken)} clips"
     named = chromium.run("return [...document.querySelectorAll('#cell-clips .clip')].map(row => row.dataset.clip)")
     assert named == [name_of(clip) for clip in mistaken]
+    assert clip_played(chromium, page) == mistaken[0]
     chromium.click("#cell-clips .clip:nth-child(2) button")
+    chromium.wait_for("return document.getElementById('player-name').textContent.startsWith(arguments[0])", named[1])
     assert clip_played(chromium, page) == mistaken[1]
     assert chromium.complaints() == []
 

@@ -61,7 +61,10 @@ function startClasses(run) {
           },
         };
       },
-      (point) => showCell(point.y, point.x),
+      (point) => {
+        const [first] = showCell(point.y, point.x);
+        if (first !== undefined) play(first);
+      },
     );
     table(
       $("pairs"),
