@@ -8,15 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.models import network_file
 from soundnet_kd.models.classifiers.registry import build_classifier
 from soundnet_kd.models.classifiers.sound_classifier import HEAD, SoundClassifier
-from soundnet_kd.storage import whole
 
-FORMAT_VERSION = 1
 CLASSIFIER_FILE = "classifier.safetensors"
 """Name of the classifier in a run folder."""
 
@@ -31,16 +26,13 @@ def write_network(network: SoundClassifier, path: Path, training: Mapping[str, A
     training : mapping
         How it came about; anything that JSON can hold.
     """
-    metadata = {
-        "format_version": str(FORMAT_VERSION),
+    description = {
         "architecture": type(network).__name__,
         "settings": json.dumps(network.settings, ensure_ascii=False),
         "class_names": json.dumps(network.class_names[HEAD], ensure_ascii=False),
         "training": json.dumps(training, ensure_ascii=False),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata)
+    network_file.write_network(network, path, description)
 
 
 def read_network(path: Path) -> SoundClassifier:
@@ -56,27 +48,10 @@ def read_network(path: Path) -> SoundClassifier:
     FormatError
         If the file is not one that `write_network` wrote, or its weights do not fit its description.
     """
-    file_path = path / CLASSIFIER_FILE if path.is_dir() else path
-    try:
-        with safe_open(file_path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        if metadata.get("format_version") != str(FORMAT_VERSION) or "settings" not in metadata:
-            raise FormatError(f"it is safetensors, but no network of format {FORMAT_VERSION}")
-        network = build_classifier(metadata["architecture"], json.loads(metadata["settings"]))
-        network.load_state_dict(tensors)
-    except (
-        SafetensorError,
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        SettingsError,
-        FormatError,
-    ) as error:
-        reason = " ".join(str(error).split())
-        raise FormatError(
-            f"{file_path} is not a readable network for labelled sounds ({reason}); make one with `soundnet-kd train`"
-        ) from error
-    return network.eval()
+    file = path / CLASSIFIER_FILE if path.is_dir() else path
+    keys = ("architecture", "settings")
+    return network_file.read_network(file, "network for labelled sounds", "soundnet-kd train", keys, _built)
+
+
+def _built(description: Mapping[str, str]) -> SoundClassifier:
+    return build_classifier(description["architecture"], json.loads(description["settings"]))

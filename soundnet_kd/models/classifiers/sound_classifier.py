@@ -61,7 +61,7 @@ class SoundClassifier(nn.Module):
         if front_end is not None:
             chain = FrontEndChain(front_end, preprocessing.sample_rate)
             self.add_stage(FRONT_END, chain, channels=1)
-            self._settings[FRONT_END] = chain.steps
+            self._settings[FRONT_END] = chain.described
 
     def add_stage(self, layer: str, module: nn.Module, channels: int) -> None:
         """Add a layer behind those that there are.
@@ -91,10 +91,14 @@ class SoundClassifier(nn.Module):
                 f"{type(self).__name__} has weights for every moment of its input; its preprocessing has to be exact"
             )
         training = self.training
-        hidden = torch.zeros(1, 1, asked.least_samples)
         try:
+            hidden = torch.zeros(1, 1, asked.least_samples)
             for stage in self.eval().children():
-                hidden = stage(hidden)
+                if isinstance(stage, FrontEndChain):
+                    rows = (stage.rows,) if stage.rows else ()
+                    hidden = torch.zeros(1, 1, *rows, stage.steps(asked.least_samples))
+                else:
+                    hidden = stage(hidden)
         except RuntimeError as error:
             raise SettingsError(
                 f"{type(self).__name__} cannot hear {asked.least_samples} samples at {asked.sample_rate} Hz "

@@ -82,6 +82,10 @@ class MFCC(FrontEnd):
         ]
         return torch.cat([cepstra, *slopes], dim=2)
 
+    def steps(self, samples: int) -> int:
+        """Give the number of columns."""
+        return self.mel.steps(samples)
+
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
         """Give what a column hears; slopes are fitted to 4 more on each side."""
         heard = self.mel.field_after(field)

@@ -55,7 +55,7 @@ class FrontEndChain(FrontEnd):
         self.parts = nn.ModuleList(parts)
 
     @property
-    def steps(self) -> list[dict[str, Any]]:
+    def described(self) -> list[dict[str, Any]]:
         """What it was made from, with every setting."""
         return [{"name": type(part).__name__, **part.settings} for part in self._parts()]
 
@@ -77,6 +77,12 @@ class FrontEndChain(FrontEnd):
         for place, part in enumerate(self._parts()):
             if isinstance(part, Standardisation):
                 part.fit(self._through(waveform, place) for waveform in waveforms)
+
+    def steps(self, samples: int) -> int:
+        """Give the number of steps that the last one makes."""
+        for part in self._parts():
+            samples = part.steps(samples)
+        return samples
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
         """Give what the last one's steps hear."""

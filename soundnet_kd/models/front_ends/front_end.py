@@ -35,6 +35,10 @@ class FrontEnd(nn.Module):
         """Give the picture or the waveform of waveforms (batch, 1, samples)."""
         raise NotImplementedError
 
+    def steps(self, samples: int) -> int:
+        """Give how many steps it makes of so many samples (or steps); below 1 where they are too few."""
+        raise NotImplementedError
+
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
         """Give what its steps hear, if its input's steps hear `field`; None if each hears everything."""
         raise NotImplementedError

@@ -28,7 +28,7 @@ class FourierResampling(FrontEnd):
         rate, target = self.rates
         require_length(waveform, -(-rate // target), "a sample at the new rate")
         samples = waveform.shape[-1]
-        wanted = samples * target // rate
+        wanted = self.steps(samples)
         least = min(samples, wanted)
         spectrum = torch.fft.rfft(waveform)[..., : least // 2 + 1]
         if least % 2 == 0 and samples != wanted:
@@ -38,6 +38,11 @@ class FourierResampling(FrontEnd):
             spectrum = spectrum * weights
         resampled: Tensor = torch.fft.irfft(spectrum, n=wanted)
         return resampled * (wanted / samples)
+
+    def steps(self, samples: int) -> int:
+        """Give the number of samples at the new rate."""
+        rate, target = self.rates
+        return samples * target // rate
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
         """Give the samples that a new one stands for, if their number is whole; it hears farther ones a little too."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.signal import get_window
 from torch import Tensor
 
@@ -33,13 +34,13 @@ class LogSpectrogram(FrontEnd):
         self.window_samples, self.step_samples = window_samples, round(step_seconds * sample_rate)
         require_positive(window_samples=self.window_samples, step_samples=self.step_samples)
         window = _hann(self.window_samples)
-        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("window", torch.from_numpy(window), persistent=False)
         # A density has half its power at the negative frequencies, which are not shown.
-        scale = torch.full((self.rows, 1), 2 / (sample_rate * float(window.double().square().sum())))
+        scale = np.full((self.rows, 1), 2 / (sample_rate * np.square(window, dtype=np.float64).sum()), dtype=np.float32)
         scale[0] /= 2
         if self.window_samples % 2 == 0:
             scale[-1] /= 2
-        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Give log spectrograms.
@@ -55,6 +56,10 @@ class LogSpectrogram(FrontEnd):
         require_length(waveform, self.window_samples, "a window of the log spectrogram")
         power = _power(waveform, self.get_buffer("window"), self.step_samples, centred=False)
         return torch.log(power * self.get_buffer("scale") + LEAST_POWER)
+
+    def steps(self, samples: int) -> int:
+        """Give the number of columns."""
+        return (samples - self.window_samples) // self.step_samples + 1
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
         """Give what a column hears."""
@@ -85,7 +90,7 @@ class MelSpectrogram(FrontEnd):
         from librosa.filters import mel
 
         self.window_samples, self.step_samples = window_samples, step_samples
-        self.register_buffer("window", _hann(window_samples), persistent=False)
+        self.register_buffer("window", torch.from_numpy(_hann(window_samples)), persistent=False)
         filters = mel(sr=sample_rate, n_fft=window_samples, n_mels=bands)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
 
@@ -104,6 +109,10 @@ class MelSpectrogram(FrontEnd):
         power = _power(waveform, self.get_buffer("window"), self.step_samples, centred=True)
         decibels = 10 * (self.get_buffer("filters") @ power).clamp(min=LEAST_POWER).log10()
         return torch.maximum(decibels, _peak(decibels) - self.RANGE_DB)
+
+    def steps(self, samples: int) -> int:
+        """Give the number of columns."""
+        return samples // self.step_samples + 1
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
         """Give what a column hears, but for the loudest moment of the sound."""
@@ -150,13 +159,19 @@ class MagnitudeSpectrum(FrontEnd):
         spectrum: Tensor = torch.fft.rfft(waveform[..., : self.samples])
         return spectrum.abs()[..., None]
 
+    def steps(self, samples: int) -> int:
+        """Give 1, or 0 for another length."""
+        return int(samples >= self.samples)
+
     def field_after(self, field: ReceptiveField) -> None:
         """Its single step hears everything."""
         return
 
 
-def _hann(samples: int) -> Tensor:
-    return torch.from_numpy(get_window("hann", samples).astype(np.float32))
+def _hann(samples: int) -> NDArray[np.float32]:
+    # Such constants come from NumPy, so that they are there also where a network is built without memory, on "meta",
+    # before its weights are read.
+    return np.asarray(get_window("hann", samples), dtype=np.float32)
 
 
 def _power(waveform: Tensor, window: Tensor, step: int, centred: bool) -> Tensor:

@@ -64,6 +64,10 @@ class Standardisation(FrontEnd):
         standardised: Tensor = (waveform - self.get_buffer("mean")) / self.get_buffer("deviation")
         return standardised
 
+    def steps(self, samples: int) -> int:
+        """Give as many as there are."""
+        return samples
+
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
         """Its steps hear what those of its input hear."""
         return field

@@ -59,7 +59,7 @@ def test_the_light_cnns_input_is_99_by_81(sounds: NDArray[np.float32]) -> None:
     resampled = signal.resample(sounds[1].astype(float), 8000)
     _, _, power = signal.spectrogram(resampled, 8000, "hann", nperseg=160, noverlap=80, detrend=False)
     np.testing.assert_allclose(found[1, 0], np.log(power + 1e-10), atol=1e-2)
-    assert chain.steps[1] == {"name": "LogSpectrogram", "window_seconds": 0.02, "step_seconds": 0.01}
+    assert chain.described[1] == {"name": "LogSpectrogram", "window_seconds": 0.02, "step_seconds": 0.01}
 
 
 def test_log_mel_is_librosas(sounds: NDArray[np.float32]) -> None:
@@ -193,3 +193,21 @@ def test_a_click_is_heard_by_the_columns_whose_field_it_is_in(front_end: MFCC | 
     # A window of Hann's form is nothing at its ends.
     assert set(changed) <= set(heard)
     assert len(changed) >= len(heard) - 2
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"name": "LogSpectrogram"}],
+        [{"name": "LogMel"}],
+        [{"name": "MFCC", "deltas": 1}, {"name": "Standardisation"}],
+        [{"name": "MagnitudeSpectrum", "samples": 9_000}],
+        [{"name": "FourierResampling", "target_rate": 11_025}],
+        [],
+    ],
+)
+@pytest.mark.parametrize("samples", [9_000, 9_001, 12_345, 16_000])
+def test_the_number_of_steps_is_known_before(steps: list[dict[str, Any]], samples: int) -> None:
+    chain = FrontEndChain(steps, RATE)
+    found = chain(torch.randn(1, 1, samples))
+    assert found.shape == (1, 1, *((chain.rows,) if chain.rows else ()), chain.steps(samples))
