@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from soundnet_kd.classifiers.clip_folds import LabelledSounds
 from soundnet_kd.data import Manifest
 from soundnet_kd.media import StoredSound
+from soundnet_kd.storage import text_of
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.fitting import UNTESTED
 from soundnet_kd.transfer.folds import SOURCE_COLUMN, recordings, usable_folds
@@ -35,8 +36,6 @@ class Experiment:
         Whose network it is.
     seed : int
         Draws folds where there are none.
-    sounds : str, optional
-        Where the clips lie, for whoever wants to hear them.
     """
 
     protocol: str
@@ -45,7 +44,6 @@ class Experiment:
     setting: Setting
     student: str
     seed: int
-    sounds: str | None = None
 
 
 class ClipTable:
@@ -71,6 +69,7 @@ class ClipTable:
         clips = [clip for clip in manifest.clips if clip.id in sounds]
         self.class_names = manifest.class_names
         self.ids = tuple(clip.id for clip in clips)
+        self.paths = tuple(text_of(clip.path.resolve()) for clip in clips)
         self.labels = np.array([clip.label for clip in clips], dtype=np.int64)
         self.groups: tuple[str, ...] | None = None
         if SOURCE_COLUMN in manifest.columns:
@@ -132,5 +131,6 @@ class ClipTable:
             labels=self.labels,
             folds=self.folds,
             groups=self.groups,
+            paths=self.paths,
             source={**source, "folds": self.origin},
         )

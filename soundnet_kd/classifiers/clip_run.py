@@ -110,7 +110,6 @@ def run_folds(
         )
         source = {
             "student": experiment.student,
-            "sounds": experiment.sounds,
             "identity": identity,
             "skipped": len(manifest) - len(table.ids),
             "seed": experiment.seed,

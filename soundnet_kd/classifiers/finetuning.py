@@ -161,7 +161,6 @@ def finetune(
         setting={"epochs": float(epochs), "learning_rate": learning_rate},
         student=type(student).__name__ if isinstance(student, SoundNet) else str(student),
         seed=seed,
-        sounds=None if isinstance(sounds, Manifest) else str(Path(sounds).resolve()),
     )
     store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
     return run_folds(manifest, store, learn, experiment, identity, out, folds_only)

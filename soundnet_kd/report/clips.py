@@ -60,7 +60,7 @@ class Clips:
         sounds : Path, optional
             Where they lie, as `read_manifest` takes it; otherwise where the evaluation says that they lay.
         """
-        places = _places(sounds if sounds is not None else results.sounds)
+        places = {**results.paths, **_places(sounds)}
         numbers = {name: number for number, name in enumerate(results.classes)}
         return cls(
             ids=tuple(results.labels),

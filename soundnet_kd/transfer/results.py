@@ -37,6 +37,8 @@ class Evaluation:
         Source recording of every clip, where it is known.
     source : mapping
         The cache, what made it, and where the folds come from.
+    paths : tuple of str, optional
+        Where every clip lies, for whoever wants to hear them; of a cache's clips the cache knows.
     """
 
     results: Mapping[str, CrossValidation]
@@ -47,6 +49,7 @@ class Evaluation:
     folds: NDArray[np.int64] = field(repr=False)
     groups: tuple[str, ...] | None = field(repr=False)
     source: Mapping[str, Any] = field(repr=False)
+    paths: tuple[str, ...] | None = field(default=None, repr=False)
 
     @property
     def best_layer(self) -> str:
@@ -99,16 +102,17 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     )
     names = (*evaluation.classes, "")
     predictions = [result.predictions for result in results.values()]
-    groups = evaluation.groups
+    others = {"group": evaluation.groups, "path": evaluation.paths}
+    told_of = {name: values for name, values in others.items() if values is not None}
     write_csv(
         out / PREDICTIONS_FILE,
-        ("id", "fold", "label", *(() if groups is None else ("group",)), *results),
+        ("id", "fold", "label", *told_of, *results),
         (
             (
                 clip,
                 fold,
                 names[label],
-                *(() if groups is None else (groups[index],)),
+                *(values[index] for values in told_of.values()),
                 *(names[answers[index]] for answers in predictions),
             )
             for index, (clip, fold, label) in enumerate(

@@ -29,6 +29,7 @@ class StoredResults:
     labels : mapping from the id of a clip to its class
     folds : mapping from the id of a clip to the fold that it was tested in
     groups : mapping from the id of a clip to its source recording, or None where that is not known
+    paths : mapping from the id of a clip to where it lies; empty where that is not known
     answers : mapping from layer to a mapping from the id of a clip to the class that it was given
     content : mapping
         Of results.json.
@@ -41,6 +42,7 @@ class StoredResults:
     labels: Mapping[str, str] = field(repr=False)
     folds: Mapping[str, int] = field(repr=False)
     groups: Mapping[str, str] | None = field(repr=False)
+    paths: Mapping[str, Path] = field(repr=False)
     answers: Mapping[str, Mapping[str, str]] = field(repr=False)
     content: Mapping[str, Any] = field(repr=False)
 
@@ -76,17 +78,12 @@ class StoredResults:
                 labels={row["id"]: row["label"] for row in rows},
                 folds={row["id"]: int(row["fold"]) for row in rows},
                 groups={row["id"]: row["group"] for row in rows} if rows and "group" in rows[0] else None,
+                paths={row["id"]: Path(row["path"]) for row in rows} if rows and "path" in rows[0] else {},
                 answers={layer: {row["id"]: row[layer] for row in rows} for layer in layers},
                 content=content,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{folder} is not what `soundnet-kd evaluate` writes ({error} is missing)") from error
-
-    @property
-    def sounds(self) -> Path | None:
-        """Where the clips lay, if the evaluation was told."""
-        place = self.content["source"].get("sounds")
-        return Path(place) if place else None
 
     @property
     def best_layer(self) -> str:

@@ -193,9 +193,9 @@ def test_a_training_shows_its_curves_fold_by_fold(tmp_path: Path) -> None:
     assert sections_of(page) == ["overview", "training"]
     assert data_of(page, "run")["trainings"] == [
         [
-            {"figure": "train/loss", "fold": "1", "steps": [1.0, 2.0], "values": [2.5, 1.5]},
-            {"figure": "train/accuracy", "fold": "1", "steps": [1.0, 2.0], "values": [0.1, 0.5]},
-            {"figure": "train/loss", "fold": "2", "steps": [1.0], "values": [2.0]},
+            {"figure": "train/loss", "of": "fold 1", "steps": [1.0, 2.0], "values": [2.5, 1.5]},
+            {"figure": "train/accuracy", "of": "fold 1", "steps": [1.0, 2.0], "values": [0.1, 0.5]},
+            {"figure": "train/loss", "of": "fold 2", "steps": [1.0], "values": [2.0]},
         ]
     ]
     assert "<dt>settings: epochs</dt><dd>2</dd>" in page.read_text(encoding="utf-8")

@@ -17,16 +17,12 @@ function showTraining(training, target) {
     const kind = Object.keys(KINDS).find((each) => figure.startsWith(each));
     if (!kind) continue;
     const of = readable(figure.slice(kind.length)).replace("top5", "in first five,").trim();
-    const words = [
-      of || (kind === "loss" ? "all" : kind),
-      stage === "validation" ? "held out" : "",
-      curve.fold ? `fold ${curve.fold}` : "",
-    ];
+    const words = [of || (kind === "loss" ? "all" : kind), stage === "validation" ? "held out" : "", curve.of ?? ""];
     const label = words.filter(Boolean).join(", ").replace(",,", ",");
     if (!groups.has(kind)) groups.set(kind, []);
     groups
       .get(kind)
-      .push({ ...curve, label, colour: `${of} ${curve.fold}`, dash: stage === "validation" ? "dash" : "solid" });
+      .push({ ...curve, label, colour: `${of} ${curve.of}`, dash: stage === "validation" ? "dash" : "solid" });
   }
   for (const kind of Object.keys(KINDS).filter((each) => groups.has(each))) {
     const curves = groups.get(kind);
