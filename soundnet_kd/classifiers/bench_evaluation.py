@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.classifiers.bench import BenchRun
 from soundnet_kd.classifiers.bench_round import Tested
-from soundnet_kd.storage import versions, write_csv
+from soundnet_kd.storage import text_of, versions, write_csv
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.results import Evaluation
 
@@ -92,9 +92,9 @@ def class_evaluation(run: BenchRun, scores: list[RoundScores]) -> Evaluation:
     data = next(iter(run.sets.values()))
     # The tested clips of one seed are those of the others, but for what a layout draws.
     ids = tuple(dict.fromkeys(name for tested in run.tested.values() for name in tested.ids))
-    label_of = {clip.id: clip.label for each in run.sets.values() for clip in each.manifest.clips}
+    clip_of = {clip.id: clip for each in run.sets.values() for clip in each.manifest.clips}
     place_of = {name: place for place, name in enumerate(ids)}
-    labels = np.array([label_of[name] for name in ids], dtype=np.int64)
+    labels = np.array([clip_of[name].label for name in ids], dtype=np.int64)
     folds = np.ones(len(ids), dtype=np.int64)
     for task, tested in run.tested.items():
         folds[[place_of[name] for name in tested.ids]] = task.fold
@@ -123,6 +123,7 @@ def class_evaluation(run: BenchRun, scores: list[RoundScores]) -> Evaluation:
         folds=folds,
         groups=None,
         source={**source, "epochs": width},
+        paths=tuple(text_of(clip_of[name].path.resolve()) for name in ids),
     )
 
 
