@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -78,7 +79,11 @@ def whole(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     partial = path.with_name(f".partial-{path.name}")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        # Some libraries, such as safetensors, put a file of their own there, which nobody else could read.
+        partial.chmod(stat.S_IMODE(mode))
         with partial.open("rb+") as handle:
             os.fsync(handle.fileno())
         partial.replace(path)

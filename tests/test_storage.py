@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from soundnet_kd.errors import FormatError, RunConflictError
 from soundnet_kd.storage import claim, read_json, shipped, versions, whole, write_failures, write_json
@@ -72,3 +74,10 @@ def test_shipped_folders_are_found() -> None:
 def test_versions_name_this_package(tmp_path: Path) -> None:
     write_json(tmp_path / "v.json", versions())
     assert read_json(tmp_path / "v.json")["soundnet-kd"]
+
+
+def test_whoever_may_read_the_folder_may_read_what_safetensors_wrote(tmp_path: Path) -> None:
+    with whole(tmp_path / "net.safetensors") as partial:
+        save_file({"weight": torch.zeros(1)}, partial)
+    (tmp_path / "plain.txt").touch()
+    assert (tmp_path / "net.safetensors").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode

@@ -322,3 +322,14 @@ def test_esc50_clips_of_8_bit_come_out_at_their_levels(real_data: Path) -> None:
         levels = waveform * 128
         np.testing.assert_array_equal(levels, np.round(levels))
         assert 1 / 128 <= np.abs(waveform).max() <= 1
+
+
+def test_the_start_of_a_sound_is_that_of_all_of_it(tmp_path: Path) -> None:
+    write_wave(tmp_path / "long.wav", (sine(440, 3, 16_000) * 32767).astype(np.int16), 16_000)
+    everything, rate = read_audio(tmp_path / "long.wav")
+    start, start_rate = read_audio(tmp_path / "long.wav", longest_seconds=1.25)
+    assert rate == start_rate == 16_000
+    assert len(start) == 20_000
+    np.testing.assert_array_equal(start, everything[:20_000])
+    longer, _ = read_audio(tmp_path / "long.wav", longest_seconds=10)
+    np.testing.assert_array_equal(longer, everything)

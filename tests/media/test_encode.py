@@ -112,8 +112,20 @@ def test_too_loud_sound_is_clipped_not_wrapped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(waveform * 2**15, [32767, -32768, 32767, -32768])
 
 
-def test_sounds_are_wav_or_flac_and_mono(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"sound\.mp3 has to end in \.wav or \.flac"):
-        write_audio(tmp_path / "sound.mp3", sine(500, 1, 8000), 8000)
+@pytest.mark.parametrize(("rate", "written"), [(8000, 8000), (44100, 44100), (96000, 48000), (7000, 8000)])
+def test_mp3_takes_the_nearest_of_its_rates(tmp_path: Path, rate: int, written: int) -> None:
+    write_audio(tmp_path / "sound.mp3", sine(500, 2, rate), rate)
+    with av.open(str(tmp_path / "sound.mp3")) as container:
+        assert container.streams.audio[0].rate == written
+        waveform = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert len(waveform) == pytest.approx(2 * written, rel=0.05)
+    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))
+    assert spectrum.argmax() * written / len(waveform) == pytest.approx(500, abs=2)
+    assert (tmp_path / "sound.mp3").stat().st_size == pytest.approx(2 * 64_000 / 8, rel=0.15)
+
+
+def test_sounds_are_wav_flac_or_mp3_and_mono(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"sound\.ogg has to end in \.wav or \.flac or \.mp3"):
+        write_audio(tmp_path / "sound.ogg", sine(500, 1, 8000), 8000)
     with pytest.raises(ValueError, match=r"must be \(samples,\)"):
         write_audio(tmp_path / "sound.wav", np.zeros((2, 100), np.float32), 8000)
