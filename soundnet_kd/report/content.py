@@ -1,4 +1,4 @@
-"""What a page holds, gathered section by section from a run's files."""
+"""What a page holds, gathered from a run's files."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -7,31 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
-from soundnet_kd.analysis.map_quality import HeldOut, MapQuality
-from soundnet_kd.analysis.map_report import trust_caption
 from soundnet_kd.errors import MediaError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.report.answers import answers_data
+from soundnet_kd.report.clip_sections import ClipSections
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.curves import curves_of
 from soundnet_kd.report.figure_files import FigureFolder
-from soundnet_kd.report.overview import accuracies, facts_of_cache, facts_of_teachers, facts_of_training
-from soundnet_kd.report.positions import maps_in, positions_data
+from soundnet_kd.report.left_out import LeftOut
+from soundnet_kd.report.overview import (
+    Accuracies,
+    accuracies,
+    facts_of_cache,
+    facts_of_teachers,
+    facts_of_training,
+)
 from soundnet_kd.report.published import OTHERS, PAPER
-from soundnet_kd.report.relatives import relatives_data
 from soundnet_kd.report.run_files import RunFiles, made_from
-from soundnet_kd.report.scripts import FOLDER, levels, packed, write_script
+from soundnet_kd.report.scripts import FOLDER, Scripts, levels, packed
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
-from soundnet_kd.report.units import NeuronFile
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.stored_comparison import StoredComparison
 from soundnet_kd.transfer.stored_results import StoredResults
 
-DEFAULT_PERCENTILE = 95.0
 FILTERS = ("conv1", "filters")
 """Figures of a training that show its first layer."""
 
@@ -55,6 +55,8 @@ class Content:
     ----------
     context : dict
         For the template of the page, once `write` has been called.
+    left_out : LeftOut
+        What could not be read.
     clip_count, silent : int
         Clips, and those that cannot be played.
     """
@@ -63,18 +65,21 @@ class Content:
         self, files: RunFiles, cache: FeatureCache | None, sounds: Path | None, clip_seconds: float, out: Path
     ) -> None:
         self._files, self._cache, self._seconds, self._out = files, cache, clip_seconds, out
-        self._figures = FigureFolder(out)
-        self._results = self._ordered({name: StoredResults.read(place) for name, place in files.evaluations.items()})
+        self._name = files.folder.resolve().name
+        self._figures, self._scripts = FigureFolder(out), Scripts(out)
+        self.left_out = LeftOut()
+        self._results: dict[str, StoredResults] = {}
+        self._accuracies: dict[str, Accuracies] = {}
+        self._read_evaluations()
         self._clips: Clips | None = None
-        if cache is not None:
+        if cache is not None and cache.ids:
             self._clips = Clips.of_cache(cache, sounds)
         elif self._results:
             self._clips = Clips.of_results(next(iter(self._results.values())), sounds)
         self.clip_count = 0 if self._clips is None else len(self._clips.ids)
         self.silent = 0
         self.context: dict[str, Any] = {}
-        self._run: dict[str, Any] = {}
-        self._scripts: list[str] = []
+        self._run: dict[str, Any] = {"trainings": [], "evaluations": [], "relatives": []}
 
     @property
     def is_labelled(self) -> bool:
@@ -84,85 +89,102 @@ class Content:
     def write(self) -> dict[str, str]:
         """Write all that stands beside the page, and give its sections, name by id."""
         sections = {"overview": "Overview"}
-        files = self._files
+        files, evaluations = self._files, list(self._accuracies.values())
         self.context = {
             "title": self._title(),
-            "run": files.folder.resolve().name,
+            "run": self._name,
             "made": date.today().isoformat(),
             "version": version("soundnet-kd"),
             "count": self.clip_count,
-            "evaluations": [accuracies(self._named(name), each) for name, each in self._results.items()],
-            "comparisons": {
-                Path(name).with_suffix("").as_posix(): StoredComparison.read(file)
-                for name, file in files.comparisons.items()
-            },
-            "about": [
-                *(facts_of_cache(self._cache) if self._cache else ()),
-                *(fact for place in list(files.trainings.values())[:1] for fact in facts_of_teachers(place)),
-            ],
+            "evaluations": evaluations,
+            "comparisons": self._comparisons(),
+            "about": self._about(),
             "paper": PAPER,
             "published": OTHERS if any(is_esc50(each.classes) for each in self._results.values()) else {},
             "figures": {"overview": [], "classes": [], "neurons": [], "map": []},
-            "trainings": [self._training(name, place) for name, place in files.trainings.items()],
+            "trainings": [made for name in files.trainings if (made := self._training(name)) is not None],
             "has_answers": False,
             "has_neurons": False,
             "has_maps": False,
             "has_clips": self._clips is not None,
-            "peels": [],
         }
-        if files.trainings:
+        if self.context["trainings"]:
             sections["training"] = "Training"
-        by_file: dict[str, str] = {}
+        sound_of: dict[str, str] = {}
         if self._clips is not None:
-            by_file = self._write_clips(self._clips)
-            sections |= self._write_sections(self._clips)
+            sound_of = self._write_clips(self._clips)
+            parts = ClipSections(
+                self._clips, files, self._cache, self._results, self._accuracies,
+                self._scripts, self._figures, self.left_out,
+            )  # fmt: skip
+            sections |= parts.write()
+            for name, figures in parts.figures.items():
+                self.context["figures"][name] += figures
+            self.context |= parts.context
+            self._run |= parts.run
             sections["clips"] = "Clips"
-        self.context["peels"] = [self._peel(name, place, by_file) for name, place in files.peels.items()]
-        if files.peels:
+        self.context["peels"] = [made for name in files.peels if (made := self._peel(name, sound_of)) is not None]
+        if self.context["peels"]:
             sections["peeled"] = "Peeled"
-        self._write("run", self._run)
-        self._remove_others()
+        self._scripts.write("run", self._run)
+        self._scripts.remove_others()
+        self._figures.remove_others()
         self.context |= {
             "sections": list(sections.items()),
             "silent": self.silent,
-            "scripts": [f"{FOLDER}/{name}" for name in self._scripts if name in ("run.js", "clips.js")],
+            "left_out": dict(self.left_out),
+            "scripts": [f"{FOLDER}/{name}.js" for name in self._scripts.names if name in ("run", "clips")],
         }
         return sections
 
-    def _ordered(self, results: dict[str, StoredResults]) -> dict[str, StoredResults]:
-        """Put the evaluations of the page's features first, the best one of them at the top."""
+    def _read_evaluations(self) -> None:
+        """Read the evaluations: those of the page's features first, and of these the best one at the top."""
+        found: dict[str, tuple[StoredResults, Accuracies]] = {}
+        for name, place in self._files.evaluations.items():
+            results = self.left_out.read(name, StoredResults.read, place)
+            if results is not None:
+                about = self.left_out.read(name, accuracies, self._named(name), results)
+                if about is not None:
+                    found[name] = results, about
         own = None if self._cache is None else self._cache.identity
 
         def key(name: str) -> tuple[bool, float]:
-            content = results[name].content
-            best = max(each["accuracy"] for each in content["results"])
-            return own is not None and made_from(results[name].folder) != own, -best
+            results, about = found[name]
+            return own is not None and made_from(results.folder) != own, -about.best.accuracy
 
-        return {name: results[name] for name in sorted(results, key=key)}
+        for name in sorted(found, key=key):
+            self._results[name], self._accuracies[name] = found[name]
 
     def _named(self, label: str) -> str:
-        return self._files.folder.resolve().name if label == "." else label
+        return self._name if label == "." else label
 
     def _title(self) -> str:
-        name = self._files.folder.resolve().name
         if self._cache is None:
-            return name
+            return self._name
         student = self._cache.identity["student"]
-        return f"{name}: what {student['architecture'] if isinstance(student, dict) else student} hears"
+        return f"{self._name}: what {student['architecture'] if isinstance(student, dict) else student} hears"
 
-    def _write(self, name: str, value: Any) -> None:
-        write_script(self._out, name, value)
-        self._scripts.append(f"{name}.js")
+    def _about(self) -> list[tuple[str, str]]:
+        facts = list(facts_of_cache(self._cache)) if self._cache else []
+        for place in self._files.trainings.values():
+            facts += [fact for fact in facts_of_teachers(place) if fact not in facts]
+        return facts
 
-    def _remove_others(self) -> None:
-        for file in (self._out / FOLDER).iterdir():
-            if file.name not in self._scripts:
-                file.unlink()
-        self._figures.remove_others()
+    def _comparisons(self) -> dict[str, StoredComparison]:
+        found = {}
+        for name, file in self._files.comparisons.items():
+            table = self.left_out.read(name, StoredComparison.read, file)
+            if table is not None:
+                found[Path(name).with_suffix("").as_posix()] = table
+        return found
 
-    def _training(self, name: str, place: Path) -> dict[str, Any]:
-        self._run.setdefault("trainings", []).append(curves_of(place))
-        figures = self._figures.copied(place, name) if place not in self._files.evaluations.values() else []
+    def _training(self, name: str) -> dict[str, Any] | None:
+        place = self._files.trainings[name]
+        curves = self.left_out.read(name, curves_of, place)
+        if not curves:
+            return None
+        self._run["trainings"].append(curves)
+        figures = self._figures.copied(place, name) if name not in self._files.evaluations else []
         return {
             "name": self._named(name),
             "facts": list(facts_of_training(place)),
@@ -170,26 +192,25 @@ class Content:
             "filters": next((figure for figure in figures if figure.name in FILTERS), None),
         }
 
-    def _peel(self, name: str, place: Path, by_file: dict[str, str]) -> dict[str, Any]:
-        about = read_json(place / "peel.json")
+    def _peel(self, name: str, sound_of: dict[str, str]) -> dict[str, Any] | None:
+        place = self._files.peels[name]
+        about = self.left_out.read(name, read_json, place / "peel.json")
+        if about is None:
+            return None
         sound = str(about["sound"]["file"])
         figures = self._figures.copied(place, name)
         # The layers come first, then what is made of them.
         figures.sort(key=lambda figure: (figure.name != "layers", figure.name))
-        return {
-            "sound": sound,
-            "network": about["network"]["architecture"],
-            "figures": figures,
-            "file": by_file.get(sound),
-        }
+        network = about["network"]["architecture"]
+        return {"sound": sound, "network": network, "figures": figures, "file": sound_of.get(sound)}
 
     def _write_clips(self, clips: Clips) -> dict[str, str]:
-        """Write the clips and their sounds; give the sound of each file name."""
+        """Write the clips and their sounds; give the sound of each file name that only one clip has."""
         sounds = write_sounds(clips, self._seconds, self._out)
         playable = [sound if isinstance(sound, PlayableSound) else None for sound in sounds]
         self.silent = playable.count(None)
         flat = np.zeros_like(next((sound.peaks for sound in playable if sound), np.zeros(1)))
-        self._write(
+        self._scripts.write(
             "clips",
             {
                 "ids": clips.ids,
@@ -204,102 +225,10 @@ class Content:
                 "peaks": packed(levels(np.stack([sound.peaks if sound else flat for sound in playable]), bits=8)),
             },
         )
-        return {Path(clip).name: sound.file for clip, sound in zip(clips.ids, playable, strict=True) if sound}
-
-    def _write_sections(self, clips: Clips) -> dict[str, str]:
-        """Write what needs clips, and give those sections that there are."""
-        sections = {}
-        if self._write_answers(clips):
-            sections["classes"] = "Classes"
-        percentile = DEFAULT_PERCENTILE
-        if self._cache is not None:
-            found = self._files.of(self._files.neurons, self._cache.path)
-            if found and self._cache.pooling != "none":
-                label, place = next(iter(found.items()))
-                percentile = self._write_neurons(label, place, self._cache)
-                sections["neurons"] = "Neurons"
-            if self._write_maps(clips, self._files.of(self._files.maps, self._cache.path)):
-                sections["map"] = "Map"
-        self._write_relatives(percentile)
-        return sections
-
-    def _write_answers(self, clips: Clips) -> bool:
-        shown: list[dict[str, Any]] = []
-        for label, results in self._results.items():
-            figures = self._figures.copied(results.folder, label)
-            key = "classes" if set(results.classes) == set(clips.class_names) else "overview"
-            self.context["figures"][key] += figures
-            if key == "overview" or not results.labels.keys() & clips.row_of.keys():
-                continue
-            self.context["figures"]["classes"] += self._figures.confusions(results, label, clips)
-            number = len(shown)
-            self._write(f"answers-{number}", answers_data(results, clips))
-            about = accuracies(self._named(label), results)
-            shown.append(
-                {
-                    "name": about.name,
-                    "number": number,
-                    "layers": results.layers,
-                    "best": about.best.layer,
-                    "notes": {
-                        row.layer: f"{row.layer}: {row.accuracy:.1%} right (± {row.std:.1%} over {len(row.folds)} "
-                        f"folds); protocol {about.protocol}, {about.head}; settings chosen: {about.selection}"
-                        for row in about.rows
-                    },
-                }
-            )
-        self._run["evaluations"] = shown
-        self.context["has_answers"] = bool(shown)
-        return bool(shown)
-
-    def _write_neurons(self, label: str, place: Path, cache: FeatureCache) -> float:
-        file = NeuronFile(place)
-        layers = [layer for layer in file.layers if layer in cache]
-        for number, layer in enumerate(tqdm(layers, desc="neurons", unit="layer")):
-            data = file.data(layer, cache[layer])
-            self._write(f"neurons-{number}", data)
-        self._run["neurons"] = {
-            "layers": layers,
-            "first": _preferred(layers),
-            "percentile": file.percentile,
-            "shares": {layer: file.shares(layer) for layer in layers},
-            "chance": file.chance(layers[0]),
+        names = [Path(clip).name for clip in clips.ids]
+        return {
+            name: sound.file for name, sound in zip(names, playable, strict=True) if sound and names.count(name) == 1
         }
-        self.context |= {"has_neurons": True, "percentile": f"{file.percentile:g}", "expected": data["expected"]}
-        self.context["figures"]["neurons"] = self._figures.copied(place, label)
-        return file.percentile
-
-    def _write_maps(self, clips: Clips, folders: dict[str, Path]) -> bool:
-        shown: list[dict[str, str]] = []
-        layers: list[str] = []
-        for label, place in folders.items():
-            for about in maps_in(place):
-                layer, supervised, held_out = about.pop("layer"), about.pop("supervised"), about.pop("held_out")
-                name = f"{layer}{', drawn with the labels' if supervised else ''}"
-                caption = trust_caption(MapQuality(**about), HeldOut(**held_out) if held_out else None)
-                self._write(f"map-{len(shown)}", positions_data(place, layer, clips))
-                layers.append(layer)
-                shown.append({"name": name if len(folders) == 1 else f"{self._named(label)}: {name}", "note": caption})
-            self.context["figures"]["map"] += self._figures.copied(place, label)
-        self._run |= {"maps": shown, "maps_first": layers.index(_preferred(layers)) if layers else None}
-        self.context["has_maps"] = bool(shown)
-        return bool(shown)
-
-    def _write_relatives(self, percentile: float) -> None:
-        cache = self._cache
-        layers: tuple[str, ...] = ()
-        if cache is not None and cache.pooling != "none" and len(cache.ids) > 1:
-            layers = cache.layers
-            for number, layer in enumerate(tqdm(layers, desc="neighbors", unit="layer")):
-                features = cache[layer]
-                self._run.setdefault("relatives_neurons", []).append(features.shape[1])
-                self._write(f"relatives-{number}", relatives_data(features, percentile))
-        self._run |= {"relatives": layers, "relatives_first": _preferred(layers) if layers else None}
-
-
-def _preferred(layers: Sequence[str]) -> str:
-    """Give the layer to show first: pool5, the notebook's, or else the last one."""
-    return "pool5" if "pool5" in layers else layers[-1]
 
 
 def _categories(class_names: Sequence[str]) -> dict[str, Any] | None:

@@ -1,6 +1,8 @@
 """Static figures beside the page, as PNG and SVG: those that commands drew, and those that they left out."""
 
+import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -73,8 +75,12 @@ class FigureFolder:
 
     def remove_others(self) -> None:
         """Remove figures of an earlier report that this one has no use for."""
-        for file in (self._out / FOLDER).rglob("*"):
-            if file.is_file() and file not in self._kept:
+        # The deepest first, so that a folder comes after what lay in it.
+        for file in sorted((self._out / FOLDER).rglob("*"), reverse=True):
+            if file.is_dir():
+                with suppress(OSError):
+                    file.rmdir()
+            elif file not in self._kept:
                 file.unlink()
 
     def _copy(self, file: Path, label: str) -> Path:
@@ -90,4 +96,4 @@ class FigureFolder:
 
     def _link(self, path: Path) -> FigureLink:
         href = path.with_suffix("").relative_to(self._out).as_posix()
-        return FigureLink(readable(path.stem), quote(href))
+        return FigureLink(readable(path.stem), quote(os.fsencode(href)))

@@ -51,7 +51,10 @@ class Accuracies:
 def accuracies(name: str, results: StoredResults) -> Accuracies:
     """Give the accuracy of each layer and fold of an evaluation."""
     content = results.content
-    esc50 = is_esc50(results.classes)
+    source = content["source"]
+    # The paper's figures are of transfer from SoundNet's eight layers, not of networks that were trained on the labels.
+    student = source.get("identity", {}).get("student", {}) if "features" in source else {}
+    comparable = is_esc50(results.classes) and student.get("architecture") == "SoundNet8"
     first = content["results"][0]
     return Accuracies(
         name=name,
@@ -68,7 +71,7 @@ def accuracies(name: str, results: StoredResults) -> Accuracies:
                 std=float(np.std(each["fold_accuracy"])),
                 folds=tuple(each["fold_accuracy"]),
                 chosen=told(each["chosen"]),
-                published=BY_LAYER.get(each["layer"].partition("_")[0]) if esc50 else None,
+                published=BY_LAYER.get(each["layer"].partition("_")[0]) if comparable else None,
             )
             for each in content["results"]
         ),

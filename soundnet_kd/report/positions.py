@@ -49,6 +49,8 @@ def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
     except (KeyError, OSError, TypeError, ValueError) as error:
         raise FormatError(f"{file} is no table of a map ({error}); draw it again with `soundnet-kd project`") from error
     missing = np.flatnonzero(np.isnan(points[:, 0]))
+    if len(missing) == len(points):
+        raise FormatError(f"{file} places none of the clips; draw it again with `soundnet-kd project`")
     known = without_empty_strips(points[~np.isnan(points[:, 0])])
     low = known.points.min(axis=0)
     placed = np.zeros_like(points)

@@ -23,9 +23,10 @@ def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[st
     Returns
     -------
     dict, all packed
-        `neighbors` (clips, k), rows of the nearest other clips by the cosine, as in the maps, with their `similarity`
-        in 16 bit from -1 to 1; `neurons` (clips, n), those among whose clips this one ranks highest, with its `ranks`
-        (1 is the neuron's strongest clip); `activated` (clips,), how many neurons it activates.
+        `neighbors` (clips, k), rows of the nearest other clips by the cosine, as in the maps; `sine_of_half` (clips, k)
+        the angle to each, in 16 bit (finer than the cosine where they are near); `neurons` (clips, n), those among
+        whose clips this one ranks highest, with its `ranks` (1 is the neuron's strongest clip); `activated` (clips,),
+        how many neurons it activates.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -39,7 +40,7 @@ def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[st
     thresholds = np.percentile(features, percentile, axis=0)
     return {
         "neighbors": packed(neighbors),
-        "similarity": packed(levels(1 - distances / 2)),
+        "sine_of_half": packed(levels(np.sqrt(np.clip(distances / 2, 0, 1)))),
         "neurons": packed(strongest),
         "ranks": packed(np.take_along_axis(ranks, strongest, axis=1)),
         "activated": packed((features > thresholds).sum(axis=1)),

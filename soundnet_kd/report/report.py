@@ -1,5 +1,6 @@
 """The command `report`: a page that shows what a run found, and plays its sounds."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,15 @@ class ReportResult:
     sections: tuple[str, ...]
     clips: int
     silent: int
+    left_out: Mapping[str, str]
     hints: tuple[str, ...]
 
     def __str__(self) -> str:
         silent = f", {self.silent} of which cannot be played" if self.silent else ""
         clips = f"; {self.clips} clips{silent}" if self.clips else ""
         hints = [f"the page would also have the section {hint}" for hint in self.hints]
-        return "\n".join([*hints, f"wrote {self.page}: {', '.join(self.sections).lower()}{clips}"])
+        left_out = [f"left out: {name} ({reason})" for name, reason in self.left_out.items()]
+        return "\n".join([*left_out, *hints, f"wrote {self.page}: {', '.join(self.sections).lower()}{clips}"])
 
 
 def report(
@@ -76,8 +79,9 @@ def report(
     folder = Path(run)
     files = RunFiles.find(folder)
     target = folder / "report" if out is None else Path(out)
-    if (target / PAGE_FILE).exists() and not (target / MARK).is_file():
-        raise SettingsError(f"{target} holds a page that is no report of this program; choose another --out")
+    # What a report has no use for is removed from its folder, so this must be nobody else's.
+    if target.is_dir() and not (target / MARK).is_file() and any(file.name != ".lock" for file in target.iterdir()):
+        raise SettingsError(f"{target} is not empty and holds no report; choose another --out, or an empty folder")
     chosen = files.choose_cache(None if features is None else Path(features))
     make_folder(target)
     with locked(target), ExitStack() as stack:
@@ -87,9 +91,11 @@ def report(
         content = Content(files, cache, None if sounds is None else Path(sounds), clip_seconds, target)
         sections = content.write()
         write_page(content.context, target / PAGE_FILE)
+    tried = {"classes": files.evaluations, "neurons": files.neurons, "map": files.maps}
     hints = tuple(
         f"{section} with `{command.replace('FEATURES', str(chosen))} --out {folder / section}`"
         for section, command in _CURES.items()
-        if chosen is not None and content.is_labelled and section not in sections
+        if chosen is not None and content.is_labelled and section not in sections and not tried[section]
     )
-    return ReportResult(target / PAGE_FILE, tuple(sections.values()), content.clip_count, content.silent, hints)
+    page = target / PAGE_FILE
+    return ReportResult(page, tuple(sections.values()), content.clip_count, content.silent, content.left_out, hints)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import h5py
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import read_json
+from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE
 from soundnet_kd.transfer.stored_comparison import is_comparison
 
 MARK = "report.json"
@@ -18,7 +20,7 @@ MARK = "report.json"
 
 _FILES: Mapping[str, str] = {
     "history.csv": "trainings",
-    "results.json": "evaluations",
+    RESULTS_FILE: "evaluations",
     "neurons.h5": "neurons",
     "maps.json": "maps",
     "peel.h5": "peels",
@@ -63,6 +65,8 @@ class RunFiles:
         for place, names in _walk(folder):
             label = "." if place == folder else place.relative_to(folder).as_posix()
             for name in names:
+                if name == RESULTS_FILE and not _is_evaluation(place):
+                    continue
                 if name in _FILES:
                     getattr(found, _FILES[name])[label] = place
                 elif name.endswith(".h5") and _is_cache(place / name):
@@ -109,14 +113,25 @@ def made_from(place: Path) -> dict[str, Any] | None:
     """Give the identity of the features that an output of `evaluate`, `neurons` or `project` was made from."""
     for name in ("neurons.json", "project.json", "evaluate.json"):
         if (place / name).is_file():
-            identity: dict[str, Any] | None = read_json(place / name).get("features")
-            return identity
+            with suppress(FormatError, AttributeError):
+                identity: dict[str, Any] | None = read_json(place / name).get("features")
+                return identity
     return None
 
 
 def _identity(cache: Path) -> dict[str, Any]:
     with FeatureCache(cache) as features:
         return features.identity
+
+
+def _is_evaluation(place: Path) -> bool:
+    """Tell the results of an evaluation of classes from what else is called so: other programs', and those of tags."""
+    try:
+        content = read_json(place / RESULTS_FILE)
+    except (FormatError, OSError):
+        return False
+    is_ours = isinstance(content, dict) and {"classes", "results", "chance", "source"} <= content.keys()
+    return is_ours and bool(content["results"]) and (place / PREDICTIONS_FILE).is_file()
 
 
 def _is_cache(path: Path) -> bool:

@@ -15,22 +15,44 @@ _CALL = "provide"
 """The function of the page's script that takes the data."""
 
 
-def write_script(out: Path, name: str, value: Any) -> None:
-    """Write data that the page asks for by a name.
+class Scripts:
+    """The data of a page.
 
     Parameters
     ----------
     out : Path
         Folder of the page.
-    name : str
-        Letters, digits and hyphens.
-    value : anything that JSON can hold, and numbers from `packed`
+
+    Attributes
+    ----------
+    names : list of str
+        Of what was written.
     """
-    # In plain ASCII no name of a file or a class can be misread, whatever the page's encoding is taken for.
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    path = out / FOLDER / f"{name}.js"
-    with whole(path) as partial:
-        partial.write_text(f"{_CALL}({json.dumps(name)},{text});\n", encoding="ascii")
+
+    def __init__(self, out: Path) -> None:
+        self._folder = out / FOLDER
+        self.names: list[str] = []
+
+    def write(self, name: str, value: Any) -> None:
+        """Write data that the page asks for by a name.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits and hyphens.
+        value : anything that JSON can hold, and numbers from `packed`
+        """
+        # In plain ASCII no name of a file or a class can be misread, whatever the page's encoding is taken for.
+        text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+        with whole(self._folder / f"{name}.js") as partial:
+            partial.write_text(f"{_CALL}({json.dumps(name)},{text});\n", encoding="ascii")
+        self.names.append(name)
+
+    def remove_others(self) -> None:
+        """Remove what an earlier page had and this one has no use for."""
+        for file in self._folder.iterdir():
+            if file.is_file() and file.stem not in self.names:
+                file.unlink()
 
 
 def packed(array: NDArray[np.integer]) -> dict[str, Any]:

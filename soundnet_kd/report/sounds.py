@@ -68,7 +68,7 @@ def write_sounds(clips: Clips, longest_seconds: float, out: Path) -> list[Playab
     sounds = list(_with_progress(written, len(clips.ids)))
     wanted = {sound.file for sound in sounds if isinstance(sound, PlayableSound)}
     for file in folder.iterdir():
-        if file.name not in wanted:
+        if file.is_file() and file.name not in wanted:
             file.unlink()
     return sounds
 

@@ -28,11 +28,12 @@ class NeuronFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NEURONS_FILE
-        self.percentile: float = read_json(folder / "neurons.json")["settings"]["percentile"]
+        settings = read_json(folder / "neurons.json")["settings"]
+        self.percentile: float = settings["percentile"]
+        # The one that was found counts as a shuffle too, so that no p value can be smaller.
+        (self.least_p,) = rounded(np.array([1 / (1 + settings["shuffles"])]), 3)
         with h5py.File(self._path, "r") as file:
-            self.class_names = tuple(file["class_names"].asstr()[:])
-            known = read_json(folder / "neurons.json")["settings"]["layers"]
-            self.layers = tuple(layer for layer in known if layer in file)
+            self.layers = tuple(layer for layer in settings["layers"] if layer in file)
 
     def data(self, layer: str, activations: NDArray[np.floating]) -> dict[str, Any]:
         """Give what the page shows of a layer.

@@ -64,6 +64,9 @@ class StoredComparison:
 
 def is_comparison(path: Path) -> bool:
     """Tell a comparison from other tables by the names of its columns."""
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        header = next(csv.reader(handle), [])
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+            header = next(csv.reader(handle), [])
+    except (OSError, csv.Error):
+        return False
     return header[:1] == ["layer"] and tuple(header[3:6]) == _GAIN and "p" in header

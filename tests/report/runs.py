@@ -4,8 +4,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
 from soundnet_kd.analysis import evaluate, neurons, project
+from soundnet_kd.analysis.peel_report import peel
+from soundnet_kd.models import SoundNet5
+from soundnet_kd.transfer import compare
 from tests.analysis.caches import write_cache
 from tests.media_files import sine
 
@@ -63,12 +67,15 @@ def features(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def make_run(folder: Path) -> Path:
-    """Make sounds, features, results, neurons and maps in a folder, and give it."""
+    """Make sounds, features, results, a comparison, neurons, maps and a peeled sound in a folder, and give it."""
     folder.mkdir()
     paths = make_sounds(folder / "sounds")
     folds = [1 + clip % 2 for clip in range(len(LABELS))]
     cache = write_cache(folder / "features.h5", features(), LABELS, folds, CLASS_NAMES, paths)
     evaluate(cache, folder / "results")
     neurons(cache, folder / "neurons", percentile=75, shuffles=200)
-    project(cache, folder / "maps", layers=["pool5"])
+    project(cache, folder / "maps", layers=["pool5", "conv1"])
+    compare(folder / "results", folder / "results", folder / "comparison.csv", layers=["conv1:pool5"])
+    torch.manual_seed(0)
+    peel(paths[0], SoundNet5({"objects": 10}), folder / "peel")
     return folder

@@ -39,7 +39,7 @@ def name_of(clip: int) -> str:
 def test_every_section_is_there_and_the_console_is_clean(chromium: "Browser", page: Path) -> None:
     chromium.open(page)
     assert chromium.run("return [...document.querySelectorAll('main > section')].map(each => each.id)") == [
-        *("overview", "classes", "neurons", "map", "clips")
+        *("overview", "classes", "neurons", "map", "clips", "peeled")
     ]
     for plot in ("confusion", "neuron-curve", "neuron-classes", "depth", "map-plot"):
         chromium.find(f"#{plot}")
@@ -143,6 +143,88 @@ def test_an_address_leads_to_a_clip(chromium: "Browser", page: Path) -> None:
     assert chromium.text("#clip-title") == "clip 3.wav"
 
 
+def test_a_link_to_where_the_address_is_leads_there_again(chromium: "Browser", page: Path) -> None:
+    chromium.open(page, fragment="#neuron=pool5,1")
+    chromium.wait_for("return document.getElementById('neuron-title').textContent.startsWith('pool5, neuron 1:')")
+    number = chromium.find("#neuron-number")
+    number.clear()
+    number.send_keys("2\t")
+    chromium.wait_for("return document.getElementById('neuron-title').textContent.startsWith('pool5, neuron 2:')")
+    chromium.click('#neuron-list a[href="#neuron=pool5,1"]')
+    chromium.wait_for("return document.getElementById('neuron-title').textContent.startsWith('pool5, neuron 1:')")
+
+
+@pytest.mark.parametrize(
+    "fragment", ["#neuron=pool5", "#neuron=pool5,abc", "#neuron=pool5,1.5", "#clip=%", "#clip=none"]
+)
+def test_odd_addresses_do_no_harm(chromium: "Browser", page: Path, fragment: str) -> None:
+    chromium.open(page, fragment=fragment)
+    chromium.find("#neurons h2")
+    chromium.wait_for("return document.getElementById('neuron-title').textContent.includes(', neuron ')")
+    assert chromium.complaints() == []
+
+
+def test_of_two_choices_the_last_is_shown_however_late_the_first_arrives(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    chromium.find("#map h2")
+    chromium.wait_for("return document.getElementById('map-note').textContent")
+    chromium.wait_for("return !!document.getElementById('map-plot')._fullLayout")
+    names = chromium.run("return [...document.getElementById('map-choice').options].map(each => each.textContent)")
+    assert names == ["conv1", "pool5"]
+    note = chromium.run("return document.getElementById('map-note').textContent")
+    late = """
+        const real = load, late = real("map-0");
+        provided.delete("map-0");
+        waiting.set("map-0", {promise: new Promise(resolve => setTimeout(() => late.then(resolve), 600))});
+        const choice = document.getElementById("map-choice");
+        for (const value of ["0", "1"]) { choice.value = value; choice.dispatchEvent(new Event("change")); }
+        setTimeout(() => { window.settled = true; }, 1500);
+    """
+    chromium.run(late)
+    chromium.wait_for("return window.settled")
+    assert chromium.run("return document.getElementById('map-note').textContent") == note
+
+
+def test_a_finger_scrolls_past_a_plot(chromium: "Browser", page: Path) -> None:
+    chromium.open(page, width=390, height=844)
+    chromium.find("#map-plot")
+    chromium.wait_for("return !!document.getElementById('map-plot')._fullLayout")
+    dragging, fixed = chromium.run(
+        "const {dragmode, xaxis, yaxis} = document.getElementById('map-plot')._fullLayout;"
+        "return [dragmode, xaxis.fixedrange && yaxis.fixedrange]"
+    )
+    hovers = chromium.run("return matchMedia('(hover: hover)').matches")
+    assert (dragging, fixed) == (("zoom", False) if hovers else (False, True))
+
+
+def test_the_tab_key_reaches_what_plays(chromium: "Browser", page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    chromium.open(page)
+    chromium.find("#search").send_keys(f"clip 11{Keys.TAB}")
+    chromium.wait_for("return document.querySelectorAll('#found .clip').length === 1")
+    for _ in range(3):
+        if chromium.run("return document.activeElement.getAttribute('aria-label')") == "Play clip 11.wav":
+            break
+        chromium.driver.switch_to.active_element.send_keys(Keys.TAB)
+    chromium.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    assert clip_played(chromium, page) == 11
+
+
+def test_comparisons_and_peeled_sounds_are_shown(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    row = chromium.run(
+        "return [...document.querySelectorAll('#overview details')]"
+        ".find(each => each.textContent.includes('comparison')).querySelector('tbody tr').textContent"
+    )
+    assert row.startswith("conv1 → pool5") or row.startswith("conv1:pool5"), row
+    assert chromium.text("#peeled h3") == "clip 0.wav, through SoundNet5"
+    picture = chromium.find("#peeled details[open] img")
+    assert chromium.wait_for("return arguments[0].complete && arguments[0].naturalWidth", picture) > 500
+    source = chromium.run("return document.querySelector('#peeled audio').getAttribute('src')")
+    assert pitch_heard(page.parent / source) == pytest.approx(pitch_of(0), abs=6)
+
+
 def test_names_are_shown_as_written_and_do_nothing(chromium: "Browser", page: Path) -> None:
     chromium.open(page)
     assert CLASS_NAMES[2] == HOSTILE
@@ -157,7 +239,7 @@ def test_names_are_shown_as_written_and_do_nothing(chromium: "Browser", page: Pa
     chromium.wait_for("return document.getElementById('cell-title').textContent.startsWith('<img')")
     hover = chromium.wait_for("return document.querySelector('#confusion .hoverlayer')?.textContent")
     assert f"{HOSTILE} taken for {HOSTILE}" in hover
-    assert chromium.run("return document.querySelectorAll('main img').length") == 0
+    assert chromium.run("return document.querySelectorAll('main img:not(.picture img)').length") == 0
     assert chromium.run("return window.hurt") is None
     assert chromium.complaints() == []
 

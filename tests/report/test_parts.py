@@ -10,7 +10,7 @@ from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.published import BY_LAYER, OTHERS
 from soundnet_kd.report.relatives import neuron_ranks, relatives_data
-from soundnet_kd.report.scripts import levels, packed, rounded, write_script
+from soundnet_kd.report.scripts import Scripts, levels, packed, rounded
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
 from soundnet_kd.report.units import curve_ranks
 from tests.report.runs import make_sounds, pitch_heard, pitch_of
@@ -28,7 +28,7 @@ def test_levels_and_rounding() -> None:
 
 
 def test_scripts_are_plain_ascii_whatever_names_they_hold(tmp_path: Path) -> None:
-    write_script(tmp_path, "run", {"name": "</script>\u2028ü"})
+    Scripts(tmp_path).write("run", {"name": "</script>\u2028ü"})
     text = (tmp_path / "data" / "run.js").read_bytes()
     assert text == b'provide("run",{"name":"</script>\\u2028\\u00fc"});\n'
 

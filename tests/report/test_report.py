@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis import evaluate
+from soundnet_kd.analysis import evaluate, neurons
+from soundnet_kd.analysis.categories import ESC50_CLASSES
 from soundnet_kd.analysis.chance import ShuffledLabels
 from soundnet_kd.analysis.neuron_file import write_neurons
 from soundnet_kd.analysis.neurons import neuron_statistics
@@ -57,7 +58,7 @@ def cache_in(
 
 def test_all_that_the_commands_wrote_is_on_the_page(run: Path) -> None:
     page = run / "report" / "index.html"
-    assert sections_of(page) == ["overview", "classes", "neurons", "map", "clips"]
+    assert sections_of(page) == ["overview", "classes", "neurons", "map", "clips", "peeled"]
     clips = data_of(page, "clips")
     assert unpacked(clips["labels"]).tolist() == [label + 1 for label in LABELS]
     assert clips["seconds"] == [0.5] * len(LABELS)
@@ -174,12 +175,46 @@ def test_what_cannot_be_reported_on_is_said(tmp_path: Path) -> None:
         report(tmp_path, clip_seconds=0)
 
 
-def test_a_page_of_somebody_else_is_not_overwritten(tmp_path: Path, sounds: list[Path]) -> None:
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, sounds: list[Path]) -> None:
+    """A report removes what it has no use for from its own folder; `sounds` here holds the data set."""
     cache_in(tmp_path / "run", sounds)
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "index.html").write_text("mine")
-    with pytest.raises(SettingsError, match="is no report of this program"):
-        report(tmp_path / "run", out=tmp_path / "site")
+    with pytest.raises(SettingsError, match="is not empty and holds no report; choose another --out"):
+        report(tmp_path / "run", out=tmp_path)
+    assert all(path.is_file() for path in sounds)
+    (tmp_path / "empty").mkdir()
+    assert report(tmp_path / "run", out=tmp_path / "empty").silent == 0
+
+
+def test_one_broken_file_takes_no_more_than_itself(tmp_path: Path, sounds: list[Path]) -> None:
+    run = tmp_path / "run"
+    cache = cache_in(run, sounds)
+    evaluate(cache, run / "results", layers=["pool5"])
+    neurons(cache, run / "neurons", layers=["pool5"], shuffles=10)
+    (run / "neurons" / "neurons.h5").write_bytes((run / "neurons" / "neurons.h5").read_bytes()[:3000])
+    (run / "gone.csv").symlink_to(run / "nowhere.csv")
+    (run / "wide.csv").write_text("x" * 200_000, encoding="utf-8")
+    for name, history in {"a": "loss\n1\n", "b": "step,loss\n1,high\n", "c": "step,loss\n"}.items():
+        (run / name).mkdir()
+        (run / name / "history.csv").write_text(history, encoding="utf-8")
+    write_json(run / "c" / "results.json", {"tags": 3})
+    (run / "a" / "peel.h5").touch()
+    result = report(run)
+    assert sections_of(result.page) == ["overview", "classes", "clips"]
+    assert result.left_out.keys() == {"a", "b", "neurons"}
+    assert "left out: b (could not convert string to float: 'high')" in str(result)
+    assert "Left out: b (could not convert" in result.page.read_text(encoding="utf-8")
+
+
+def test_the_papers_figures_stand_beside_soundnet8_only(tmp_path: Path, sounds: list[Path]) -> None:
+    labels = [clip % 4 for clip in range(len(LABELS))]
+    cache = cache_in(tmp_path / "run", sounds, labels, ESC50_CLASSES)
+    evaluate(cache, tmp_path / "run" / "results", layers=["pool5"])
+    assert "72.9 %" not in report(tmp_path / "run").page.read_text(encoding="utf-8").partition("Published on")[0]
+    file = tmp_path / "run" / "results" / "results.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["source"]["identity"]["student"]["architecture"] = "SoundNet8"
+    write_json(file, content)
+    assert "72.9 %" in report(tmp_path / "run").page.read_text(encoding="utf-8").partition("Published on")[0]
 
 
 def test_a_training_shows_its_curves_fold_by_fold(tmp_path: Path) -> None:
@@ -216,7 +251,8 @@ def test_the_page_of_esc50_is_below_10_megabytes(tmp_path: Path) -> None:
     found = {name: neuron_statistics(values, truth, classes) for name, values in layers.items()}
     chances = {name: shuffled.judge(each) for name, each in found.items()}
     with FeatureCache(cache) as features:
-        source = {"features": features.identity, "settings": {"layers": list(layers), "percentile": 95.0}}
+        settings = {"layers": list(layers), "percentile": 95.0, "shuffles": 100}
+        source = {"features": features.identity, "settings": settings}
         write_json(run / "neurons" / "neurons.json", source)
         write_neurons(run / "neurons" / "neurons.h5", found, chances, features.ids, truth, source)
     page = report(run).page

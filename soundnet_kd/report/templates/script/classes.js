@@ -2,11 +2,13 @@
 // What an evaluation says of the classes: the confusion, its pairs, the scores, and the clips of a cell.
 
 function startClasses(run) {
+  const turn = turns();
   const show = async () => {
+    const isLast = turn();
     const evaluation = run.evaluations[$("evaluation").value];
     const layer = $("answers-layer").value;
     const data = (await load(`answers-${evaluation.number}`))[layer];
-    if ($("answers-layer").value !== layer) return;
+    if (!isLast()) return;
     const confusion = unpack(data.confusion);
     const count = page.clips.classes.length;
     const names = page.clips.classes.map(readable);

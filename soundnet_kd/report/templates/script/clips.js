@@ -17,12 +17,16 @@ function startClips(run) {
     $("neighbor-layer").value = run.relatives_first;
     $("neighbor-layer").onchange = () => neighbors(opened);
   }
+  const turn = turns();
   const neighbors = async (clip) => {
+    const isLast = turn();
     const data = await load(`relatives-${layers.indexOf($("neighbor-layer").value)}`);
-    const similarity = unpack(data.similarity).row(clip);
+    if (!isLast()) return;
+    const halves = unpack(data.sine_of_half).row(clip);
+    const degrees = (place) => (2 * Math.asin(halves[place] / 65535) * 180) / Math.PI;
     $("neighbors").replaceChildren(
       ...Array.from(unpack(data.neighbors).row(clip), (other, place) =>
-        clipRow(other, `${className(trueClass(other))}, cosine ${((2 * similarity[place]) / 65535 - 1).toFixed(3)}`),
+        clipRow(other, `${className(trueClass(other))}, ${degrees(place).toFixed(1)}° apart`),
       ),
     );
   };

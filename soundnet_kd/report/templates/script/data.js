@@ -42,6 +42,16 @@ function load(name) {
   return waiting.get(name).promise;
 }
 
+// Of calls that overlap only the last may go on: `const isLast = turn()`, then after each wait `if (!isLast()) return`.
+function turns() {
+  let last = 0;
+  return () => {
+    last += 1;
+    const mine = last;
+    return () => mine === last;
+  };
+}
+
 function unpack({ bits, shape, data }) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const values = new { 8: Uint8Array, 16: Uint16Array, 32: Uint32Array }[bits](bytes.buffer);

@@ -11,9 +11,12 @@ function startMap(run) {
   const { classes, categories } = page.clips;
   if (categories) choices($("map-colour"), ["category", "class"]);
   else $("map-colour-label").hidden = true;
+  const turn = turns();
   const show = async () => {
+    const isLast = turn();
     const map = run.maps[$("map-choice").value];
     const data = await load(`map-${$("map-choice").value}`);
+    if (!isLast()) return;
     const [x, y] = [unpack(data.x).values, unpack(data.y).values];
     const missing = new Set(data.missing);
     $("map-note").textContent = map.note + (data.shortened ? "\nwide strips without a clip are shortened" : "");

@@ -1,6 +1,8 @@
 "use strict";
 // What excites each neuron.
 
+const FIRST_NEURONS = 60;
+
 function startNeurons(run) {
   const { layers, shares, chance } = run.neurons;
   choices($("neuron-layer"), layers);
@@ -12,23 +14,34 @@ function startNeurons(run) {
   let current = { layer: run.neurons.first, number: null };
   const data = () => load(`neurons-${layers.indexOf(current.layer)}`);
 
+  const listTurn = turns();
   const list = async () => {
+    const isLast = listTurn();
     const { layer } = current;
     const found = await data();
+    if (!isLast()) return null;
     const wanted = $("neuron-class").value;
     const numbers = found.best
       .map((_, number) => number)
       .filter((number) => wanted === "" || found.best[number] === Number(wanted));
     numbers.sort((one, other) => found.share[other] - found.share[one]);
-    $("neuron-list").replaceChildren(
-      ...numbers.map((number) =>
+    const chips = (shown) =>
+      shown.map((number) =>
         element("a", {
           href: `#neuron=${layer},${number}`,
           textContent: `${number}: ${percent(found.share[number])}`,
           title: className(found.best[number]),
         }),
-      ),
-    );
+      );
+    $("neuron-list").replaceChildren(...chips(numbers.slice(0, FIRST_NEURONS)));
+    if (numbers.length > FIRST_NEURONS) {
+      const more = element("button", {
+        type: "button",
+        textContent: `all ${numbers.length}`,
+        onclick: () => $("neuron-list").replaceChildren(...chips(numbers)),
+      });
+      $("neuron-list").append(more);
+    }
     if (!numbers.length)
       $("neuron-list").textContent =
         `No neuron of ${layer} has ${$("neuron-class").selectedOptions[0].textContent} as its best class.`;
@@ -39,7 +52,7 @@ function startNeurons(run) {
     const { layer } = current;
     const found = await data();
     if (current.layer !== layer) return;
-    const number = Math.min(Math.max(0, current.number ?? 0), found.best.length - 1);
+    const number = Math.min(Math.max(0, Math.trunc(Number(current.number)) || 0), found.best.length - 1);
     current.number = number;
     $("neuron-layer").value = layer;
     $("neuron-number").value = number;
@@ -55,9 +68,9 @@ function startNeurons(run) {
         : `${layer}, neuron ${number}: ${className(best)} ${percent(found.share[number])}`;
     $("neuron-note").textContent =
       `${found.activated[number]} clips lie above its line at ${found.threshold[number]}. Its best share is ${found.above[number] ? "" : "not "}above chance: ` +
-      `with shuffled labels one as large has p = ${found.p[number]}, corrected for the layer's neurons q = ${found.q[number]}.`;
-    const [least, most] = [found.least[number], found.most[number]];
-    const heights = Array.from(unpack(found.curve).row(number), (height) => least + (height / 65535) * (most - least));
+      `with shuffled labels one as large has p ${found.p[number] <= run.neurons.floor ? "≤" : "="} ${found.p[number]}, corrected for the layer's neurons q = ${found.q[number]}.`;
+    const [low, high] = [found.least[number], found.most[number]];
+    const heights = Array.from(unpack(found.curve).row(number), (height) => low + (height / 65535) * (high - low));
     plot($("neuron-curve"), (style) => ({
       traces: [
         {
@@ -139,7 +152,7 @@ function startNeurons(run) {
             yref: "paper",
             y: 0,
             x: found.chance,
-            text: "chance",
+            text: "95 % of shuffled labels",
             showarrow: false,
             xanchor: "left",
             yanchor: "bottom",
@@ -155,11 +168,14 @@ function startNeurons(run) {
     if (!layers.includes(layer)) return;
     const moved = layer !== current.layer || !$("neuron-list").childNodes.length;
     current = { layer, number };
-    if (moved) await list();
+    $("neuron").hidden = false;
+    if (moved && (await list()) === null) return;
     await show();
   };
   const first = async () => {
     const numbers = await list();
+    if (numbers === null) return;
+    $("neuron").hidden = !numbers.length;
     if (numbers.length) await page.showNeuron(current.layer, numbers[0]);
   };
   $("neuron-layer").value = current.layer;

@@ -11,6 +11,8 @@ async function plot(target, make, onClick) {
   await page.plotly;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const { traces, layout } = make(style);
+  // A finger on a plot scrolls the page; where there is no pointer that could hover, the buttons would lie on the plot.
+  const canHover = matchMedia("(hover: hover)").matches;
   const axis = {
     gridcolor: style("--grid"),
     linecolor: style("--line"),
@@ -27,13 +29,13 @@ async function plot(target, make, onClick) {
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--soft"), activecolor: style("--text"), orientation: "v" },
     ...layout,
-    xaxis: { ...axis, ...layout.xaxis },
-    yaxis: { ...axis, ...layout.yaxis },
+    dragmode: canHover ? "zoom" : false,
+    xaxis: { ...axis, ...layout.xaxis, fixedrange: !canHover },
+    yaxis: { ...axis, ...layout.yaxis, fixedrange: !canHover },
   };
   const options = {
     responsive: true,
-    // Where there is no pointer that could hover, the buttons would lie on the plot for good.
-    displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false,
+    displayModeBar: canHover ? "hover" : false,
     displaylogo: false,
     showSendToCloud: false,
     toImageButtonOptions: { format: "svg", filename: target.id || "plot" },

@@ -2,13 +2,19 @@
 // Addresses within the page, and its start.
 
 async function route() {
-  const [, kind, value] = location.hash.match(/^#(clip|neuron)=(.*)$/) ?? [];
+  const [, kind, written] = location.hash.match(/^#(clip|neuron)=(.*)$/) ?? [];
+  let value;
+  try {
+    value = decodeURIComponent(written);
+  } catch {
+    return; // No address that this page has written.
+  }
   if (kind === "clip" && page.showClip) {
-    await page.showClip(decodeURIComponent(value));
+    await page.showClip(value);
     $("clip").scrollIntoView();
     $("clip-title").focus({ preventScroll: true });
   } else if (kind === "neuron" && page.showNeuron) {
-    const [layer, number] = decodeURIComponent(value).split(",");
+    const [layer, number] = value.split(",");
     await page.showNeuron(layer, Number(number));
     $("neuron-title").scrollIntoView();
     $("neuron-title").focus({ preventScroll: true });
@@ -35,6 +41,11 @@ async function start() {
     $("audio").play();
   };
   window.addEventListener("hashchange", route);
+  // A link to where the address already is leads there again.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a");
+    if (link && link.hash && link.hash === location.hash) route();
+  });
   // Plots take their colours from the page.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const [target, [make, onClick]] of drawn) plot(target, make, onClick);
