@@ -70,6 +70,9 @@ COMMANDS: Mapping[str, Command] = {
         "classifiers.recipe_help:explained_keys",
     ),
     "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
+    "rank": Command(
+        "analysis.ranking:rank", ("results",), "set evaluations in a table: parameters, seconds of training, accuracy"
+    ),
     "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
     "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
     "explore": Command("analysis.exploration:explore", ("sounds",), "look at a data set of short labelled sounds"),
