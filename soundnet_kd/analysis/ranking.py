@@ -113,6 +113,8 @@ def _notes(rows: Sequence[Ranked]) -> list[str]:
 
 def _draw(rows: Sequence[Ranked], path: Path) -> None:
     """Draw accuracy over parameters, a colour for each evaluation; those of unknown size are left out."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
     with drawn(path, 7.5, 4.6) as figure:
         axes = figure.subplots()
         names = list(dict.fromkeys(row.name for row in rows))
@@ -135,6 +137,9 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
                         fontsize=7, color=GREY,
                     )  # fmt: skip
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(percents())
         axes.set_xlabel("parameters, up to the layer or of the whole classifier")

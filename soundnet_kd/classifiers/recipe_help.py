@@ -6,6 +6,7 @@ import docstring_parser
 
 from soundnet_kd.classifiers.optimisation import Optimisation
 from soundnet_kd.classifiers.recipe import KEYS, KINDS, BenchRecipe, Evaluation
+from soundnet_kd.data.voice import VoiceActivity
 from soundnet_kd.models.classifiers import CLASSIFIERS
 from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 
@@ -19,7 +20,8 @@ def explained_keys() -> str:
         for name, kind in kinds.items()
     ]
     blocks += [f"network: {', '.join(CLASSIFIERS)}. Each takes preprocessing:\n{_explained(ClipPreprocessing)}"]
-    blocks += [f"{key}:\n{_explained(kind)}" for key, kind in (("training", Optimisation), ("evaluation", Evaluation))]
+    parts = (("voice_activity", VoiceActivity), ("training", Optimisation), ("evaluation", Evaluation))
+    blocks += [f"{key}:\n{_explained(kind)}" for key, kind in parts]
     return "\n\n".join(blocks)
 
 
