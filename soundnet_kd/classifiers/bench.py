@@ -110,7 +110,8 @@ def run_bench(
         folder = out / ROUNDS
         make_folder(folder)
         names = {task: _name(task, tasks) for task in tasks}
-        if any(not (folder / f"{name}.json").is_file() for name in names.values()):
+        # The folder of a training that is done goes last.
+        if any((folder / name).exists() or not (folder / f"{name}.json").is_file() for name in names.values()):
             store = SoundStore(asked.sample_rate, asked.channel)
             sounds = decoded_sounds(sets, store, out / SOUNDS, out, recipe.voice_activity)
             for task in tasks:
