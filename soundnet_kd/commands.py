@@ -149,7 +149,12 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
             parsed = parser.parse_args(_config_first(values, parser))
     except argparse.ArgumentError as error:
         raise SettingsError(_one_line(name, str(error), parser)) from error
-    arguments = vars(parser.instantiate(parsed))
+    try:
+        arguments = vars(parser.instantiate(parsed))
+    except ValueError as error:
+        # What settings say of their own values comes as the first of several reasons.
+        reason = re.search(r"^\s+- (.+)$", str(error), re.MULTILINE)
+        raise SettingsError(reason[1] if reason else " ".join(str(error).split())) from error
     for action in parser._actions:
         match arguments.get(action.dest):
             case [one] if getattr(action, "_takes_one_bare", False):

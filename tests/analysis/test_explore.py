@@ -117,7 +117,11 @@ def test_only_the_voice_is_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--frequency", "9000"], "give a frequency below 8000 Hz"), (["--components", "2"], "at least three components")],
+    [
+        (["--frequency", "9000"], "give a frequency below 8000 Hz"),
+        (["--components", "2"], "at least three components"),
+        (["--voice_activity.aggressiveness", "9"], "kd: voice_activity.aggressiveness is 9; give 0, 1, 2 or 3\n"),
+    ],
 )
 def test_settings_that_cannot_be(
     options: list[str], message: str, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
