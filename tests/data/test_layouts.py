@@ -274,7 +274,7 @@ def test_what_cannot_be_asked_of_words(tmp_path: Path) -> None:
         TWO.read(tmp_path, seed=0)
     for share in ("unknown_share", "silence_share"):
         with pytest.raises(SettingsError, match=rf"data\.speech_commands\.{share} is -0.1; it is at least 0"):
-            SpeechCommands(**{share: -0.1})
+            SpeechCommands(**{share: -0.1})  # type: ignore[arg-type]
 
 
 def test_drawing_leaves_one_of_each_class_to_learn_from() -> None:
