@@ -70,6 +70,9 @@ COMMANDS: Mapping[str, Command] = {
         "classifiers.recipe_help:explained_keys",
     ),
     "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
+    "rank": Command(
+        "analysis.ranking:rank", ("results",), "set evaluations in a table: parameters, seconds of training, accuracy"
+    ),
     "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
     "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
     "explore": Command("analysis.exploration:explore", ("sounds",), "look at a data set of short labelled sounds"),
@@ -146,7 +149,12 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
             parsed = parser.parse_args(_config_first(values, parser))
     except argparse.ArgumentError as error:
         raise SettingsError(_one_line(name, str(error), parser)) from error
-    arguments = vars(parser.instantiate(parsed))
+    try:
+        arguments = vars(parser.instantiate(parsed))
+    except ValueError as error:
+        # What settings say of their own values comes as the first of several reasons.
+        reason = re.search(r"^\s+- (.+)$", str(error), re.MULTILINE)
+        raise SettingsError(reason[1] if reason else " ".join(str(error).split())) from error
     for action in parser._actions:
         match arguments.get(action.dest):
             case [one] if getattr(action, "_takes_one_bare", False):

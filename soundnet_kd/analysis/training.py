@@ -40,6 +40,7 @@ class TrainResult:
     scores: Sequence[RoundScores] = field(repr=False)
     report: ClassReport | Sequence[TagScores] = field(repr=False)
     skipped: int
+    voiceless: int | None = None
 
     def __str__(self) -> str:
         lines = [f"{'seed':>4} {'fold':>4} {'network':<20} {'epochs':>6} {'validation':>10} {'pieces':>8} {'clips':>8}"]
@@ -63,12 +64,13 @@ class TrainResult:
             if not np.isnan(values).any()
         ]
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
+        whole = f", {self.voiceless} sounds without a voice stay whole" if self.voiceless is not None else ""
         first = self.scores[0]
         return "\n".join(
             [
                 *lines,
                 f"wrote {self.out}: {', '.join(spread)} ({len(self.scores)} trainings of {first.parameters} "
-                f"parameters, {sum(each.training_seconds for each in self.scores):.0f} s){skipped}",
+                f"parameters, {sum(each.training_seconds for each in self.scores):.0f} s){skipped}{whole}",
             ]
         )
 
@@ -126,7 +128,7 @@ def train(
         out / "history.png",
     )  # fmt: skip
     report = _write_tags(run, scores) if next(iter(run.sets.values())).tags else _write_classes(run, scores)
-    return TrainResult(out, scores, report, len(run.failures))
+    return TrainResult(out, scores, report, len(run.failures), run.voiceless)
 
 
 def _write_classes(run: BenchRun, scores: list[RoundScores]) -> ClassReport:

@@ -12,6 +12,7 @@ from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE
 from soundnet_kd.classifiers.network_training import FIGURES, MEASURES
 from soundnet_kd.classifiers.recipe import BenchRecipe
 from soundnet_kd.data.splits import SplitSounds
+from soundnet_kd.data.voice import VOICE_FILE, count_voiceless
 from soundnet_kd.distill.determinism import deterministic
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
@@ -43,6 +44,8 @@ class BenchRun:
         In the order in which they were trained.
     failures : mapping from id to str
         The sounds that could not be used.
+    voiceless : int, optional
+        How many sounds have no voice and stay whole, where others are cut to theirs.
     """
 
     out: Path
@@ -50,6 +53,7 @@ class BenchRun:
     sets: Mapping[int, SplitSounds] = field(repr=False)
     tested: Mapping[Round, Tested] = field(repr=False)
     failures: Mapping[str, str] = field(repr=False)
+    voiceless: int | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -106,9 +110,10 @@ def run_bench(
         folder = out / ROUNDS
         make_folder(folder)
         names = {task: _name(task, tasks) for task in tasks}
-        if any(not (folder / f"{name}.json").is_file() for name in names.values()):
+        # The folder of a training that is done goes last.
+        if any((folder / name).exists() or not (folder / f"{name}.json").is_file() for name in names.values()):
             store = SoundStore(asked.sample_rate, asked.channel)
-            sounds = decoded_sounds(sets, store, out / SOUNDS, out)
+            sounds = decoded_sounds(sets, store, out / SOUNDS, out, recipe.voice_activity)
             for task in tasks:
                 sounds.require_classes(sets[task.seed], task.fold)
             bench = Bench(recipe, device, workers, checkpoint_minutes, settings, out / LOGS)
@@ -120,7 +125,8 @@ def run_bench(
         failures = _failures(out)
         shutil.rmtree(out / SOUNDS, ignore_errors=True)
         _keep_networks(tasks, names, first, folder, out)
-        run = BenchRun(out, recipe, sets, tested, failures)
+        voiceless = None if recipe.voice_activity is None else count_voiceless(out / VOICE_FILE)
+        run = BenchRun(out, recipe, sets, tested, failures, voiceless)
         _write_history(run, names)
     return run
 

@@ -108,6 +108,7 @@ def class_evaluation(run: BenchRun, scores: list[RoundScores]) -> Evaluation:
         "identity": run.recipe.identity,
         "folds": "the folds of the data set" if len(data.splits) > 1 else "one test, the split of the data set",
         "skipped": len(run.failures),
+        **({} if run.voiceless is None else {"without_voice": run.voiceless}),
         "parameters": scores[0].parameters,
         "training_seconds": round(float(np.sum(trained)), 1),
         "trainings": len(scores),

@@ -17,7 +17,7 @@ from soundnet_kd.classifiers.bench_sounds import BenchSounds
 from soundnet_kd.classifiers.classifier_file import write_classifier
 from soundnet_kd.classifiers.crops import VariedStream
 from soundnet_kd.classifiers.feeding import Feed, in_batches
-from soundnet_kd.classifiers.network_training import train_network
+from soundnet_kd.classifiers.network_training import parameter_count, train_network
 from soundnet_kd.classifiers.optimisation import probabilities
 from soundnet_kd.classifiers.recipe import BenchRecipe
 from soundnet_kd.classifiers.sampling import HeardSounds
@@ -166,7 +166,7 @@ class Bench:
             "history": trained.history,
             "kept_step": trained.kept_step,
             "steps_per_epoch": steps_per_epoch,
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "parameters": parameter_count(network),
             "seconds": trained.seconds,
         }
 

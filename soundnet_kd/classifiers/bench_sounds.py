@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from soundnet_kd.classifiers.decoded import decoded
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.splits import Split, SplitSounds
+from soundnet_kd.data.voice import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import SoundStore, StoredSound
 from soundnet_kd.storage import FAILURES_FILE, write_failures
@@ -67,7 +69,9 @@ class BenchSounds:
             raise SettingsError("no clip is left to be tested on; check the data set and the recipe's data")
 
 
-def decoded_sounds(sets: Mapping[int, SplitSounds], store: SoundStore, folder: Path, out: Path) -> BenchSounds:
+def decoded_sounds(
+    sets: Mapping[int, SplitSounds], store: SoundStore, folder: Path, out: Path, voice: VoiceActivity | None = None
+) -> BenchSounds:
     """Decode the sounds of the data sets of all seeds; what is done stays done.
 
     Parameters
@@ -77,7 +81,9 @@ def decoded_sounds(sets: Mapping[int, SplitSounds], store: SoundStore, folder: P
     folder : Path
         For what is decoded.
     out : Path
-        Folder of the run, for `failures.csv`.
+        Folder of the run, for `failures.csv` and `voice.csv`.
+    voice : VoiceActivity, optional
+        What is cut off the sounds, and off parts of sounds.
 
     Raises
     ------
@@ -110,7 +116,17 @@ def decoded_sounds(sets: Mapping[int, SplitSounds], store: SoundStore, folder: P
             f"none of the {len(clips)} sounds could be read, such as: {next(iter(failures.values()))} "
             f"(see {out / FAILURES_FILE})"
         )
-    return BenchSounds(sounds, failures)
+    return BenchSounds(sounds if voice is None else _cut(sounds, voice, rate, out), failures)
+
+
+def _cut(sounds: Mapping[str, StoredSound], voice: VoiceActivity, rate: int, out: Path) -> dict[str, StoredSound]:
+    """Cut sounds to their voice; write what is kept of each."""
+    spans = {name: voice.span(sound.read(), rate) for name, sound in tqdm(sounds.items(), desc="voice", unit="sound")}
+    write_spans(out / VOICE_FILE, spans, rate)
+    return {
+        name: sound if span is None else StoredSound(sound.file, sound.first + span[0], span[1] - span[0])
+        for (name, sound), span in zip(sounds.items(), spans.values(), strict=True)
+    }
 
 
 def merged_identity(sets: Mapping[int, SplitSounds]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Train a classifier without a fold and test it on that fold; what is done stays done."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
+from soundnet_kd.classifiers.network_training import Trained, parameter_count
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredSound
 from soundnet_kd.storage import read_json, write_json
 
-Learn = Callable[[Sequence[StoredSound], NDArray[np.int64], Path, str], tuple[ClipClassifier, list[dict[str, float]]]]
-"""Trains a new classifier: given sounds, labels, a folder for checkpoints and a name; gives it, and its history."""
+Learn = Callable[[Sequence[StoredSound], NDArray[np.int64], Path, str], tuple[ClipClassifier, Trained]]
+"""Trains a new classifier: given sounds, labels, a folder for checkpoints and a name; gives it, and how it went."""
+
+
+@dataclass(frozen=True, eq=False)
+class TestedFold:
+    """What came of a fold.
+
+    Attributes
+    ----------
+    answers : (tested clips,) int64
+        Classes, in the order of the clips.
+    history : list of dict from figure to number
+        Of the training.
+    parameters : int
+        Of the classifier.
+    seconds : float
+        That the training took, over all its starts.
+    """
+
+    answers: NDArray[np.int64]
+    history: Sequence[Mapping[str, float]]
+    parameters: int
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +82,7 @@ class LabelledSounds:
                 )
 
 
-def tested_fold(
-    clips: LabelledSounds, fold: int, learn: Learn, folder: Path
-) -> tuple[NDArray[np.int64], list[dict[str, float]]]:
+def tested_fold(clips: LabelledSounds, fold: int, learn: Learn, folder: Path) -> TestedFold:
     """Train on all other folds, and answer for this one; or give what an earlier run of it left.
 
     The answers are written when all of them are there, in place of the training's checkpoints.
@@ -73,21 +94,23 @@ def tested_fold(
     learn : callable
     folder : Path
         Of all folds.
-
-    Returns
-    -------
-    answers : (tested clips,) int64
-        Classes, in the order of the clips.
-    history : list of dict from figure to number
-        Of the training.
     """
     done, work = folder / f"fold-{fold}.json", folder / f"fold-{fold}"
     if not done.is_file():
         place = clips.fold_names.index(fold) + 1
-        classifier, history = learn(*clips.without(fold), work, f"fold {place}/{len(clips.fold_names)}")
+        classifier, trained = learn(*clips.without(fold), work, f"fold {place}/{len(clips.fold_names)}")
         tested = [clips.sounds[place] for place in np.flatnonzero(clips.folds == fold).tolist()]
         answers = classifier.answers(tested).argmax(dim=1)
-        write_json(done, {"answers": answers.tolist(), "history": history})
+        write_json(
+            done,
+            {
+                "answers": answers.tolist(),
+                "history": trained.history,
+                "parameters": parameter_count(classifier),
+                "seconds": trained.seconds,
+            },
+        )
     shutil.rmtree(work, ignore_errors=True)
     content = read_json(done)
-    return np.array(content["answers"], dtype=np.int64), content["history"]
+    found = np.array(content["answers"], dtype=np.int64)
+    return TestedFold(found, content["history"], content["parameters"], content["seconds"])

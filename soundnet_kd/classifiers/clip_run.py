@@ -104,18 +104,21 @@ def run_folds(
             ("fold", "step", *FIGURES),
             (
                 (fold, row["step"], *(row.get(figure, "") for figure in FIGURES))
-                for fold, (_, history) in tested.items()
-                for row in history
+                for fold, found in tested.items()
+                for row in found.history
             ),
         )
         source = {
             "student": experiment.student,
             "identity": identity,
             "skipped": len(manifest) - len(table.ids),
+            "parameters": next(iter(tested.values())).parameters,
+            "training_seconds": round(sum(found.seconds for found in tested.values()), 1),
+            "trainings": len(tested),
             "seed": experiment.seed,
             "versions": versions(),
         }
-        answers = {fold: answers for fold, (answers, _) in tested.items()}
+        answers = {fold: found.answers for fold, found in tested.items()}
         write_evaluation(table.evaluation(experiment, answers, source), out)
         shutil.rmtree(out / FOLDS)
         return _found(out)

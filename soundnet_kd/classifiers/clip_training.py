@@ -13,7 +13,7 @@ from torch import Tensor
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.classifiers.crops import CropStream
 from soundnet_kd.classifiers.feeding import Feed
-from soundnet_kd.classifiers.network_training import train_network
+from soundnet_kd.classifiers.network_training import Trained, train_network
 from soundnet_kd.classifiers.optimisation import Optimisation
 from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.errors import SettingsError
@@ -81,7 +81,7 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
-) -> list[dict[str, float]]:
+) -> Trained:
     """Train a classifier in place, from its last checkpoint on if there is one; it stays on the device.
 
     Parameters
@@ -104,8 +104,8 @@ def train(
 
     Returns
     -------
-    list of dict from figure to number
-        What was logged, in the order of the steps.
+    Trained
+        What was logged, and how long it took.
 
     Raises
     ------
@@ -131,7 +131,6 @@ def train(
         return logits
 
     feed = Feed(stream, batch_size, steps, math.ceil(len(sounds) / batch_size))
-    trained = train_network(
+    return train_network(
         classifier, listen, recipe.optimisation, feed, folder, name, recipe.seed, device, workers, checkpoint_minutes
     )
-    return trained.history

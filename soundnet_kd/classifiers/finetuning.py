@@ -14,6 +14,7 @@ from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_laye
 from soundnet_kd.classifiers.clip_evaluation import Experiment
 from soundnet_kd.classifiers.clip_run import ClipRunResult, run_folds
 from soundnet_kd.classifiers.clip_training import TrainingRecipe, train
+from soundnet_kd.classifiers.network_training import Trained
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.errors import SettingsError
@@ -130,7 +131,7 @@ def finetune(
 
     def learn(
         chosen: Sequence[StoredSound], labels: NDArray[np.int64], folder: Path, name: str
-    ) -> tuple[ClipClassifier, list[dict[str, float]]]:
+    ) -> tuple[ClipClassifier, Trained]:
         classifier = new_classifier()
         return classifier, train(classifier, chosen, labels, recipe, folder, name, device, workers, checkpoint_minutes)
 

@@ -236,5 +236,10 @@ def train_network(
     return Trained(read_history(folder), steps, kept, stopwatch.seconds)
 
 
+def parameter_count(network: nn.Module) -> int:
+    """Count the parameters of a network, learned or frozen; the statistics of batch norm are none."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def _patience(epochs: int, monitor: str, mode: str) -> Patience:
     return Patience(monitor, patience=epochs, mode=mode, check_on_train_epoch_end=False)

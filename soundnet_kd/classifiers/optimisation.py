@@ -31,6 +31,7 @@ class Optimisation:
     loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}
         One class of several; each class for itself; the same, as a regression of its probability on 0 and 1.
     optimizer : {"sgd", "adam", "adamw"}
+        Stochastic gradient descent, Adam, or Adam with its weight decay apart from the gradient.
     schedule : {"constant", "linear", "cosine"}
         linear: epoch by epoch from learning_rate and momentum to final_learning_rate and final_momentum. cosine: a
         warm-up over a tenth of the steps, then half a cosine down to 0.
@@ -43,6 +44,7 @@ class Optimisation:
     nesterov : bool
         Nesterov's momentum.
     weight_decay : float
+        How much of each weight is taken off, in units of the learning rate.
     weights : {"last", "best"}
         Keep those of the last step, or those that were best on the validation sounds.
     best_by : {"accuracy", "loss"}
@@ -52,8 +54,11 @@ class Optimisation:
     one_network_per_tag : bool
         Where sounds have several tags: a network of its own for each, instead of one with an output for each.
     augmentation : Augmentation
-        How pieces of sound are varied: shift (they begin anywhere), mix, gain_db, noise.
+        How pieces of sound are varied: shift (true: they begin anywhere), mix (share of them that are mixed with
+        another one), gain_db (louder or softer by up to so many dB), noise (share of them that get noise of a random
+        colour, 5 to 40 dB below their own level).
     precision : {"32", "bf16"}
+        Of the numbers that are computed with; bf16 is faster on GPUs that have it.
     """
 
     epochs: int

@@ -13,6 +13,7 @@ from soundnet_kd.classifiers.optimisation import Optimisation
 from soundnet_kd.classifiers.recipe_text import assign, read_yaml
 from soundnet_kd.classifiers.sampling import SAMPLINGS, Pieces, Sampling
 from soundnet_kd.data.layouts import LAYOUTS, Layout
+from soundnet_kd.data.voice import VoiceActivity
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
@@ -53,6 +54,9 @@ class BenchRecipe:
         The steps that come before the network, each a `name` with its settings; the network's own, if not given.
     sampling : mapping of one, optional
         How pieces of sound are drawn, with its settings.
+    voice_activity : mapping, optional
+        Cut off the silence before and after the voice of each sound, with these settings ({} takes the usual ones);
+        nothing is cut, if not given.
     evaluation : mapping, optional
         What is told of the trained network.
     seeds : list of int, optional
@@ -66,6 +70,7 @@ class BenchRecipe:
     preprocessing: ClipPreprocessing | None
     training: Optimisation
     sampling: Sampling = field(default_factory=Pieces)
+    voice_activity: VoiceActivity | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
     seeds: tuple[int, ...] = (0,)
 
@@ -98,10 +103,12 @@ class BenchRecipe:
             "sampling": {_name_of(self.sampling, SAMPLINGS): asdict(self.sampling)},  # type: ignore[call-overload]
             "evaluation": asdict(self.evaluation),
             "seeds": list(self.seeds),
+            # Named only where it is asked for: a run without it is the one that it was before there was such a key.
+            **({} if self.voice_activity is None else {"voice_activity": asdict(self.voice_activity)}),
         }
 
 
-KEYS = ("about", "data", "front_end", "network", "sampling", "training", "evaluation", "seeds")
+KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
 KINDS: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "sampling": SAMPLINGS}
 
 
@@ -152,6 +159,7 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
         if not isinstance(steps, list) or not all(isinstance(step, Mapping) and "name" in step for step in steps):
             raise SettingsError(f"front_end is {steps!r}; give a list of steps, such as [{{name: LogMel, bands: 64}}]")
         settings["front_end"] = steps
+    cut = content.get("voice_activity")
     seeds = content.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise SettingsError(f"seeds is {seeds!r}; give a list of whole numbers from 0 on, such as [0, 1, 2]")
@@ -165,6 +173,7 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
         preprocessing=preprocessing,
         training=_section(Optimisation, content["training"], "training"),
         sampling=_of_kind("sampling", content.get("sampling", "pieces")),
+        voice_activity=None if cut is None else _section(VoiceActivity, cut, "voice_activity"),
         evaluation=_section(Evaluation, content.get("evaluation") or {}, "evaluation"),
         seeds=tuple(seeds),
     )

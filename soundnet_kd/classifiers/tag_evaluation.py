@@ -153,6 +153,7 @@ def write_tag_evaluation(
                 "recipe": run.recipe.about.strip(),
                 "identity": run.recipe.identity,
                 "skipped": len(run.failures),
+                **({} if run.voiceless is None else {"without_voice": run.voiceless}),
                 "parameters": scores[0].parameters,
                 "training_seconds": round(sum(each.training_seconds for each in scores), 1),
                 "trainings": len(scores),

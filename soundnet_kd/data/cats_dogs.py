@@ -16,10 +16,12 @@ from soundnet_kd.storage import text_of
 class CatsDogs:
     """A folder of clips called CLASS_N or CLASS_SOMETHING_N, in any format; the folder's own sub-folders count too.
 
+    The defaults are those of FACTS.md, section 2.
+
     Attributes
     ----------
     test : tuple of str
-        Names, without their ending, of the clips that are tested on (FACTS.md, section 2).
+        Names, without their ending, of the clips that are tested on.
     validation_share : float
         Of the other clips, class by class.
     """

@@ -45,7 +45,7 @@ class NSynth:
         SettingsError
             If one of the folders is not there.
         FormatError
-            If examples.json is not what it is in NSynth.
+            If examples.json is not what it is in NSynth, or not a note is left.
         """
         notes: list[tuple[str, Path, dict[str, Any]]] = []
         unusable: dict[str, str] = {}
@@ -54,6 +54,11 @@ class NSynth:
             notes += found
             unusable |= lacking
         notes = [note for note in notes if note[2][FAMILY] not in self.left_out]
+        if not notes:
+            raise FormatError(
+                f"{place} has no note of {self.learned} and {self.test} that could be used; unpack both whole, and see "
+                "which families data.nsynth.left_out leaves"
+            )
         families = tuple(sorted({note[FAMILY] for _, _, note in notes}))
         clips = tuple(
             Clip(

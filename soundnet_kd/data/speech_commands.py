@@ -50,6 +50,13 @@ class SpeechCommands:
     unknown_share: float = 0.1
     silence_share: float = 0.1
 
+    def __post_init__(self) -> None:
+        for name in ("unknown_share", "silence_share"):
+            if not getattr(self, name) >= 0:
+                raise SettingsError(
+                    f"data.speech_commands.{name} is {getattr(self, name)}; it is at least 0, which is none"
+                )
+
     def read(self, place: Path, seed: int) -> SplitSounds:
         """Find the clips.
 
@@ -59,13 +66,11 @@ class SpeechCommands:
         Raises
         ------
         SettingsError
-            If a word has no folder, or there is no noise to take "silence" from.
+            If there is no such folder, a word has none, or there is no noise to take "silence" from.
         """
-        folders = (
-            sorted(f.name for f in place.iterdir() if f.is_dir() and not f.name.startswith((".", "_")))
-            if place.is_dir()
-            else []
-        )
+        if not place.is_dir():
+            raise SettingsError(f"{place} is no folder; give one with a sub-folder for each word")
+        folders = sorted(f.name for f in place.iterdir() if f.is_dir() and not f.name.startswith((".", "_")))
         for word in self.words:
             if word not in folders:
                 raise SettingsError(f"{place} has no folder of the word {word!r}{nearest(word, folders)}")
@@ -83,14 +88,14 @@ class SpeechCommands:
             rest = [file for file in mine if file.parent.name not in self.words]
             count = min(len(rest), math.ceil(self.unknown_share * len(wanted)))
             drawn = [rest[place] for place in sorted(rng.permutation(len(rest))[:count].tolist())]
-            chosen += [(_clip(file, place, names), split) for file in (*wanted, *drawn)]
+            chosen += [(_clip(file, place, names, split), split) for file in (*wanted, *drawn)]
             for number in range(math.ceil(self.silence_share * len(wanted))):
-                clip, part = _second(noises, NOISE_SHARES[split], f"{split}-{number}", names.index(SILENCE), place, rng)
+                clip, part = _second(noises, split, number, names.index(SILENCE), place, rng)
                 chosen.append((clip, split))
                 parts[clip.id] = part
         clips = tuple(clip for clip, _ in chosen)
         return SplitSounds(
-            Manifest(clips, names, ("speaker",)), {WITHOUT_FOLDS: [split for _, split in chosen]}, parts=parts
+            Manifest(clips, names, ("speaker", "split")), {WITHOUT_FOLDS: [split for _, split in chosen]}, parts=parts
         )
 
     def _noises(self, place: Path) -> dict[Path, float]:
@@ -152,23 +157,25 @@ def _sounds(folder: Path) -> list[Path]:
         return []
 
 
-def _clip(file: Path, place: Path, names: tuple[str, ...]) -> Clip:
+def _clip(file: Path, place: Path, names: tuple[str, ...], split: Split) -> Clip:
     word = file.parent.name
     label = names.index(word if word in names else UNKNOWN)
-    return Clip(text_of(file.relative_to(place).as_posix()), file, label, carried=(_speaker(file),))
+    return Clip(text_of(file.relative_to(place).as_posix()), file, label, carried=(_speaker(file), split))
 
 
 def _second(
     noises: Mapping[Path, float],
-    share: tuple[float, float],
-    name: str,
+    split: Split,
+    number: int,
     label: int,
     place: Path,
     rng: np.random.Generator,
 ) -> tuple[Clip, FilePart]:
     """Draw a second of the part of a noise recording that a split may hear."""
     file = list(noises)[int(rng.integers(len(noises)))]
-    first, last = (edge * noises[file] for edge in share)
+    first, last = (edge * noises[file] for edge in NOISE_SHARES[split])
     start = round(float(rng.uniform(first, last - 1.0)), 4)
-    clip = Clip(f"{text_of(file.relative_to(place).as_posix())}#{name}", file, label, carried=("",))
+    # Another seed draws another second under the same number; each is a clip of its own.
+    name = f"{text_of(file.relative_to(place).as_posix())}#{split}-{number}@{start}"
+    clip = Clip(name, file, label, carried=("", split))
     return clip, FilePart(start, 1.0)

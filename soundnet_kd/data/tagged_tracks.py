@@ -50,7 +50,7 @@ class TaggedTracks:
         names = self.tags or tuple(found)
         if len(names) < 2:
             raise SettingsError(
-                f"{table} has {len(names)} tag; at least two are needed, such as Drama{SEPARATOR}Thriller"
+                f"{table} has {len(names)} tags; at least two are needed, such as Drama{SEPARATOR}Thriller"
             )
         kept = [row for row, tags in zip(rows, tags_of, strict=True) if tags & set(names)]
         without = {
@@ -58,12 +58,17 @@ class TaggedTracks:
             for row, tags in zip(rows, tags_of, strict=True)
             if not tags & set(names)
         }
-        clips = tuple(Clip(row["path"], table.parent / row["path"]) for row in kept)
+        # A table that splits otherwise is another data set to a run.
+        columns = ("split",) if "split" in rows[0] else ()
+        clips = tuple(
+            Clip(row["path"], table.parent / row["path"], carried=tuple(row[column] for column in columns))
+            for row in kept
+        )
         tags = tuple(
             tuple(place for place, name in enumerate(names) if name in each) for each in tags_of if each & set(names)
         )
         return SplitSounds(
-            Manifest(clips, names), {WITHOUT_FOLDS: self._splits(kept, table, seed)}, tags, unusable=without
+            Manifest(clips, names, columns), {WITHOUT_FOLDS: self._splits(kept, table, seed)}, tags, unusable=without
         )
 
     def _splits(self, rows: list[dict[str, str]], table: Path, seed: int) -> list[Split]:

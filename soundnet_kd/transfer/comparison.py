@@ -129,7 +129,7 @@ def compare(
         raise SettingsError(f"names are two, for the baseline and the results, not {len(names)}")
     first, second = names or ("baseline", "results")
     before, after = StoredResults.read(baseline), StoredResults.read(results)
-    _require_same_clips(before, after)
+    require_same_clips(before, after)
     pairs = _default_pairs(before, after) if layers is None else [_pair(layer, before, after) for layer in layers]
     ids = tuple(after.labels)
     known = after.groups or before.groups
@@ -157,7 +157,14 @@ def compare(
     return comparison
 
 
-def _require_same_clips(before: StoredResults, after: StoredResults) -> None:
+def require_same_clips(before: StoredResults, after: StoredResults) -> None:
+    """Check that two evaluations tested the same clips, of the same labels.
+
+    Raises
+    ------
+    SettingsError
+        If they did not.
+    """
     what = f"{before.folder} and {after.folder} cannot be compared"
     if set(before.classes) != set(after.classes):
         raise SettingsError(f"{what}: their classes differ")

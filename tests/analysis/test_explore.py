@@ -8,10 +8,11 @@ import pytest
 from scipy.signal import get_window
 
 from soundnet_kd.analysis.anomalies import anomalies
-from soundnet_kd.analysis.exploration import log_spectrogram, measured
+from soundnet_kd.analysis.sound_measures import log_spectrogram, measured
 from soundnet_kd.cli import main
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import write_audio
+from tests.data.test_voice import background, spoken_at
 from tests.media_files import sine
 
 RATE = 16_000
@@ -90,9 +91,37 @@ def test_the_command_tells_and_draws(words: Path, tmp_path: Path, capsys: pytest
     assert "odd.wav" in page
 
 
+def test_only_the_voice_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A vowel of 0.4 s in two seconds of faint noise; what has no voice stays whole."""
+    for number in range(4):
+        write_audio(tmp_path / "words" / "late" / f"{number}.wav", spoken_at(RATE, 1.2 + number / 20), RATE)
+        write_audio(tmp_path / "words" / "early" / f"{number}.wav", spoken_at(RATE, 0.2 + number / 20), RATE)
+    write_audio(tmp_path / "words" / "late" / "nobody.wav", background(RATE, 2.0), RATE)
+    arguments = ["explore", str(tmp_path / "words"), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--voice_activity.margin_seconds", "0.05"]) == 0
+    assert "2.00 s, 0 clipped, 0 silent" in (line := capsys.readouterr().out)
+    assert "1 without a voice stay whole" in line
+    with (tmp_path / "out" / "anomalies.csv").open(encoding="utf-8", newline="") as handle:
+        seconds = {row["id"]: float(row["seconds"]) for row in csv.DictReader(handle)}
+    assert seconds.pop("late/nobody.wav") == 2.0
+    assert all(0.45 <= each <= 0.75 for each in seconds.values())
+    with (tmp_path / "out" / "voice.csv").open(encoding="utf-8", newline="") as handle:
+        kept = {row["id"]: row["start"] for row in csv.DictReader(handle)}
+    assert kept.pop("late/nobody.wav") == ""
+    for name, start in kept.items():
+        at = (1.2 if "late" in name else 0.2) + int(Path(name).stem) / 20
+        assert float(start) == pytest.approx(at - 0.05, abs=0.03)
+    assert main(arguments) == 1
+    assert "voice_activity" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--frequency", "9000"], "give a frequency below 8000 Hz"), (["--components", "2"], "at least three components")],
+    [
+        (["--frequency", "9000"], "give a frequency below 8000 Hz"),
+        (["--components", "2"], "at least three components"),
+        (["--voice_activity.aggressiveness", "9"], "kd: voice_activity.aggressiveness is 9; give 0, 1, 2 or 3\n"),
+    ],
 )
 def test_settings_that_cannot_be(
     options: list[str], message: str, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -148,8 +148,12 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(run: Path, animals: Path
 
 def test_a_run_that_is_done_is_told_again_and_others_are_refused(run: Path, animals: Path) -> None:
     before = untimed(run)
+    # As if it had been killed just after its last answers were written.
+    (run / "rounds" / "seed-1" / "checkpoints").mkdir(parents=True)
     assert main(train("cats_dogs", animals, run, "seeds=[0,1]", *SMALL)) == 0
     assert untimed(run) == before
+    assert {path.name for path in (run / "rounds").iterdir()} == {"seed-0.json", "seed-1.json"}
+    assert not (run / ".sounds").exists()
     recipe = read_bench_recipe(Path("cats_dogs"), ["seeds=[0,1]", *SMALL, "training.epochs=5"])
     with pytest.raises(RunConflictError, match=r"training\.epochs was 4, now 5"):
         run_bench(recipe, animals, run)
@@ -249,5 +253,8 @@ def test_the_help_explains_every_key(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["train", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     for key in ("data.cats_dogs:", "data.nsynth:", "sampling.segments:", "least_peak", "final_momentum", "patience",
-                "one_network_per_tag", "least_samples", "front_end", "galleries"):  # fmt: skip
+                "one_network_per_tag", "least_samples", "front_end", "galleries",
+                "front_end, name: LogSpectrogram:", "window_samples, step_samples (int)", "network.NSynthBetter:",
+                "validation_share (float) Of the other clips, class by class. [default: 0.25]"):  # fmt: skip
         assert key in text
+    assert "FACTS.md" not in text

@@ -12,7 +12,7 @@ import pytest
 from soundnet_kd.classifiers.classifier_file import read_classifier
 from soundnet_kd.classifiers.tag_evaluation import measures
 from soundnet_kd.cli import main
-from soundnet_kd.media import write_audio
+from soundnet_kd.media import read_audio, write_audio
 from tests.data.test_layouts import SPEAKERS
 from tests.media_files import sine
 
@@ -112,6 +112,41 @@ def test_spoken_words(spoken: Path, tmp_path: Path) -> None:
     }
     right = np.mean([row["label"] == row["LightCNN"] for row in predictions])
     assert right > 0.5
+
+
+@speaks
+def test_spoken_words_without_the_silence_around_them(
+    spoken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Words and seconds of noise alike are cut, or stay whole and are counted; a run that is done tells the same."""
+    data = tmp_path / "data"
+    shutil.copytree(spoken, data)
+    for speaker in (speaker for speakers in SPEAKERS.values() for speaker in speakers):
+        write_audio(data / "stop" / f"{speaker}_nohash_9.wav", np.zeros(16_000, np.float32), 16_000)
+    small = ["data.speech_commands.words=[yes,stop]", "training.epochs=1", "training.batch_size=6",
+             "voice_activity={aggressiveness: 2}"]  # fmt: skip
+    out = tmp_path / "out"
+    assert train("speech_commands", data, out, *small) == 0
+    told = capsys.readouterr().out.strip().splitlines()[-1]
+    kept = {row["id"]: row for row in rows_of(out / "voice.csv")}
+    nobody = [name for name, row in kept.items() if not row["start"]]
+    silent = [name for name in kept if name.endswith("_nohash_9.wav")]
+    assert len(silent) == sum(map(len, SPEAKERS.values()))
+    assert nobody == silent
+    assert f", {len(silent)} sounds without a voice stay whole" in told
+    assert results_of(out)["source"]["without_voice"] == len(silent)  # type: ignore[index]
+    words = [name for name in kept if name.startswith("yes")]
+    assert len(words) == 18
+    for name in words:
+        # A spoken word begins at once, and ends with silence.
+        sound, rate = read_audio(data / name)
+        loud = np.flatnonzero(np.abs(sound) > 0.1 * np.abs(sound).max())
+        assert float(kept[name]["start"]) == 0.0
+        assert loud[-1] / rate < float(kept[name]["end"]) < len(sound) / rate - 0.03
+    assert train("speech_commands", data, out, *small) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] == told
+    assert train("speech_commands", data, tmp_path / "no", "voice_activity.agressiveness=2") == 1
+    assert "voice_activity has no key 'agressiveness'; did you mean 'aggressiveness'" in capsys.readouterr().err
 
 
 @speaks

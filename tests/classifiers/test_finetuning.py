@@ -57,9 +57,23 @@ def tables(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in names}
 
 
+def untimed(out: Path) -> dict[str, object]:
+    """Give what a run found, without what it took."""
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    results["source"].pop("training_seconds")
+    return {**tables(out), "results.json": results}
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
+
+
+def spent_before(folds: Path) -> float:
+    """Give the seconds of training under the folds that a killed run has told of: those done, and the one in hand."""
+    done = [json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in folds.glob("fold-*.json")]
+    last = [torch.load(file, weights_only=True) for file in folds.glob("fold-*/checkpoints/step=*.ckpt")]
+    return float(sum(done) + max((each["callbacks"]["Stopwatch"]["seconds"] for each in last), default=0.0))
 
 
 def losses(out: Path, fold: str) -> list[str]:
@@ -96,6 +110,11 @@ def test_a_run_learns_and_leaves_what_an_evaluation_leaves(run: Path) -> None:
     assert content["classes"] == list(HERTZ)
     assert content["chance"] == pytest.approx(1 / 3)
     assert content["source"]["folds"] == "the folds of the data set"
+    # Filters times what each hears, its bias, and two numbers of its batch norm; the head on 128 channels.
+    layers = 16 * (64 + 3) + 32 * (16 * 32 + 3) + 64 * (32 * 16 + 3) + 128 * (64 * 8 + 3)
+    assert content["source"]["parameters"] == layers + 3 * 128 + 3
+    assert content["source"]["trainings"] == 2
+    assert content["source"]["training_seconds"] > 0
     (result,) = content["results"]
     named = {name: result[name] for name in ("layer", "channels", "protocol", "selection", "folds", "left_out")}
     assert named == {
@@ -180,8 +199,11 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
     assert not (out / "results.json").exists()
     done = {"fold-1": 0, "fold-2": 1, "all": 2}[place]
     assert len(list((out / ".folds").glob("fold-*.json"))) == done
+    spent = spent_before(out / ".folds")
     assert main(arguments) == 0
-    assert tables(out) == tables(run)
+    assert untimed(out) == untimed(run)
+    seconds = json.loads((out / "results.json").read_text(encoding="utf-8"))["source"]["training_seconds"]
+    assert seconds >= round(spent, 1)
     assert not list(out.glob(".[a-z]*/"))
     killed, whole = read_classifier(out).state_dict(), read_classifier(run).state_dict()
     assert all(torch.equal(killed[name], whole[name]) for name in whole)

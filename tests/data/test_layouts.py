@@ -106,6 +106,16 @@ def test_tracks_with_their_tags(tmp_path: Path) -> None:
         TaggedTracks().read(table, seed=0)
 
 
+def test_a_table_that_splits_otherwise_is_another_data_set(tmp_path: Path) -> None:
+    """Else a run that is taken up would test a part of its networks on what the others learned from."""
+    table = tmp_path / "tracks.csv"
+    table.write_text("path,tags,split\na.ogg,x,train\nb.ogg,y,test\n", encoding="utf-8")
+    before = TaggedTracks().read(table, seed=0).identity
+    assert TaggedTracks().read(table, seed=1).identity == before
+    table.write_text("path,tags,split\na.ogg,x,test\nb.ogg,y,train\n", encoding="utf-8")
+    assert TaggedTracks().read(table, seed=0).identity != before
+
+
 def test_tracks_without_a_split_are_given_one(tmp_path: Path) -> None:
     table = tmp_path / "tracks.csv"
     table.write_text("\n".join(["path,tags", *(f"{n}.ogg,{'xy'[n % 2]}" for n in range(40))]), encoding="utf-8")
@@ -152,6 +162,10 @@ def test_what_is_no_nsynth(tmp_path: Path) -> None:
         (tmp_path / name / "examples.json").write_text('{"a": {"pitch": 60}}')
     with pytest.raises(FormatError, match="does not give each note its instrument_family_str"):
         NSynth().read(tmp_path, seed=0)
+    for name in ("nsynth-valid", "nsynth-test"):
+        write_notes(tmp_path / name, ["synth_lead", "bass"], missing=(1,))
+    with pytest.raises(FormatError, match="has no note of nsynth-valid and nsynth-test that could be used"):
+        NSynth().read(tmp_path, seed=0)
 
 
 SPEAKERS = {
@@ -197,7 +211,11 @@ def test_words_unknown_and_silence(words: Path) -> None:
         if clip.carried[0]:
             sides.setdefault(clip.carried[0], set()).add(split)
     assert sides == {speaker: {split} for split, speakers in SPEAKERS.items() for speaker in speakers}
-    assert len(TWO.read(words, seed=1).manifest) == len(data.manifest)
+    other = TWO.read(words, seed=1)
+    assert len(other.manifest) == len(data.manifest)
+    # Another seed draws other seconds, and these are clips of their own.
+    assert len(data.parts) == len(other.parts) == 6
+    assert not data.parts.keys() & other.parts.keys()
     none = replace(TWO, unknown_share=0.0, silence_share=0.0).read(words, seed=0)
     assert none.manifest.class_names == ("yes", "no")
 
@@ -224,6 +242,7 @@ def test_lists_decide_where_they_are_and_never_part_a_speaker(words: Path, caplo
     with caplog.at_level(logging.WARNING):
         data = TWO.read(words, seed=0)
     assert "put 3 speakers on two sides" in caplog.text
+    assert [clip.carried[1] for clip in data.manifest.clips] == data.splits[1]
     sides = {clip.carried[0]: split for clip, split in zip(data.manifest.clips, data.splits[1], strict=True)}
     del sides[""]
     assert sides == {
@@ -246,6 +265,16 @@ def test_what_is_no_folder_of_words(spoil: Callable[[Path], object], message: st
     spoil(words)
     with pytest.raises(SettingsError, match=message):
         TWO.read(words, seed=0)
+
+
+def test_what_cannot_be_asked_of_words(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nirvana is no folder; give one with a sub-folder for each word"):
+        TWO.read(tmp_path / "nirvana", seed=0)
+    with pytest.raises(SettingsError, match="has no folder of the word 'yes'; there are none"):
+        TWO.read(tmp_path, seed=0)
+    for share in ("unknown_share", "silence_share"):
+        with pytest.raises(SettingsError, match=rf"data\.speech_commands\.{share} is -0.1; it is at least 0"):
+            SpeechCommands(**{share: -0.1})  # type: ignore[arg-type]
 
 
 def test_drawing_leaves_one_of_each_class_to_learn_from() -> None:

@@ -14,10 +14,10 @@ LEAST_POWER = 1e-10
 
 
 class LogSpectrogram(FrontEnd):
-    """Natural logarithm of the power density over frequency and time, plus 1e-10 (FACTS.md, section 5).
+    """Natural logarithm of the power density over frequency and time, plus 1e-10.
 
     Each window, of Hann's form, is a column; none reaches beyond the sound. Numbers are those of
-    `scipy.signal.spectrogram(window="hann", detrend=False)`, power per Hz of the waveform's unit.
+    `scipy.signal.spectrogram(window="hann", detrend=False)`, power per Hz of the waveform's unit (FACTS.md, section 5).
 
     Parameters
     ----------
@@ -120,7 +120,19 @@ class MelSpectrogram(FrontEnd):
 
 
 class LogMel(MelSpectrogram):
-    """Mel spectrogram in dB relative to the loudest band and moment of each sound (FACTS.md, section 5)."""
+    """Mel spectrogram in dB relative to the loudest band and moment of each sound.
+
+    As in FACTS.md, section 5.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    bands : int
+        On Slaney's mel scale, from 0 Hz to half the sample rate.
+    window_samples, step_samples : int
+        Length of a window of Hann's form, and from one to the next.
+    """
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Give mel spectrograms, in dB from -80 to 0.
@@ -138,7 +150,9 @@ class LogMel(MelSpectrogram):
 
 
 class MagnitudeSpectrum(FrontEnd):
-    """The magnitudes of the Fourier transform of a whole sound (FACTS.md, section 5).
+    """The magnitudes of the Fourier transform of a whole sound.
+
+    As in FACTS.md, section 5.
 
     Parameters
     ----------

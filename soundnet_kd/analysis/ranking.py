@@ -1,0 +1,149 @@
+"""The command `rank`: evaluations of the same sounds in one table, and their accuracy over their size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from soundnet_kd.figures import COLOURS, GREY, MARKERS, drawn, percents
+from soundnet_kd.storage import make_folder, whole, write_csv
+from soundnet_kd.transfer.ranking import Ranked, ranked
+
+TABLE, MARKDOWN, FIGURE = "ranking.csv", "ranking.md", "accuracy_by_parameters.png"
+HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class RankResult:
+    """The table, the best first, and where it is written."""
+
+    out: Path
+    rows: Sequence[Ranked] = field(repr=False)
+
+    def __str__(self) -> str:
+        table = [HEADER, *map(_cells, self.rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                f"{cell:>{width}}" if place >= HEADER.index("parameters") else f"{cell:<{width}}"
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in table
+        ]
+        best = self.rows[0]
+        return "\n".join(
+            [
+                *lines,
+                "accuracy: mean over the folds ± their standard deviation; parameters: up to the layer, of trained "
+                "networks with their head; seconds: of one training, mean over the folds",
+                *_notes(self.rows),
+                f"wrote {self.out}: {len(self.rows)} rows, {best.name} ({best.layer}) first with {best.accuracy:.2%}",
+            ]
+        )
+
+
+def rank(
+    results: Sequence[str | Path], out: Path, names: list[str] | None = None, layers: list[str] | None = None
+) -> RankResult:
+    """Set evaluations of the same sounds under the same folds in one table, such as transfer against scratch.
+
+    A line for each layer of an evaluation and each trained network: parameters, seconds of training, accuracy with its
+    deviation over the folds. `compare` tests whether the difference of two of them is more than chance.
+
+    Parameters
+    ----------
+    results : sequence of str or Path
+        Folders that `evaluate`, `finetune` and `train` wrote, on one data set.
+    out : Path
+        Folder for the table (ranking.csv, ranking.md) and the figure of accuracy over parameters.
+    names : list of str, optional
+        What to call the results, in their order. [default: the names of their folders]
+    layers : list of str, optional
+        Which layers are told of, such as pool5; results that have none of them keep all of theirs. [default: all]
+
+    Raises
+    ------
+    SettingsError
+        If clips, labels, classes or folds differ, or a layer does not exist.
+    """
+    rows = ranked([Path(each) for each in results], names, layers)
+    make_folder(out)
+    columns = [each.name for each in fields(Ranked)]
+    write_csv(out / TABLE, columns, ([_exact(getattr(row, column)) for column in columns] for row in rows))
+    with whole(out / MARKDOWN) as partial:
+        partial.write_text(_markdown(rows), encoding="utf-8")
+    _draw([row for row in rows if row.parameters], out / FIGURE)
+    return RankResult(out, rows)
+
+
+def _cells(row: Ranked) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.protocol,
+        row.network,
+        row.layer,
+        "" if row.parameters is None else f"{row.parameters:,}".replace(",", " "),
+        "" if row.training_seconds is None else f"{row.training_seconds:.1f}",
+        f"{row.accuracy:.1%}" + ("" if row.std is None else f" ± {row.std:.1%}"),
+    )
+
+
+def _exact(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def _markdown(rows: Sequence[Ranked]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+
+    rule = ["---"] * HEADER.index("parameters") + ["---:"] * (len(HEADER) - HEADER.index("parameters"))
+    notes = "".join(f"\n{note}\n" for note in _notes(rows))
+    return "".join(map(line, [HEADER, rule, *map(_cells, rows)])) + notes
+
+
+def _notes(rows: Sequence[Ranked]) -> list[str]:
+    """Say of whom numbers are missing, and why."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note and row.name not in of.setdefault(row.note, []):
+            of[row.note].append(row.name)
+    return [f"{', '.join(names)}: {note}" for note, names in of.items()]
+
+
+def _draw(rows: Sequence[Ranked], path: Path) -> None:
+    """Draw accuracy over parameters, a colour for each evaluation; those of unknown size are left out."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    with drawn(path, 7.5, 4.6) as figure:
+        axes = figure.subplots()
+        names = list(dict.fromkeys(row.name for row in rows))
+        for number, name in enumerate(names):
+            mine = sorted((row for row in rows if row.name == name), key=lambda row: row.parameters or 0)
+            axes.errorbar(
+                [row.parameters or 0 for row in mine],
+                [row.accuracy for row in mine],
+                [row.std or 0.0 for row in mine],
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
+                linestyle="none",
+                capsize=4,
+                label=name,
+            )
+            if len(mine) > 1:
+                for row in mine:
+                    axes.annotate(
+                        row.layer, (row.parameters or 0, row.accuracy), xytext=(6, 3), textcoords="offset points",
+                        fontsize=7, color=GREY,
+                    )  # fmt: skip
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(percents())
+        axes.set_xlabel("parameters, up to the layer or of the whole classifier")
+        axes.set_ylabel("accuracy")
+        axes.set_title("Accuracy by the size of the network (bars: deviation over folds)")
+        if names:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,0 +1,136 @@
+"""What is measured of short labelled sounds: lengths, levels, spectra, and mean spectrograms of the classes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from soundnet_kd.data import Clip, Manifest
+from soundnet_kd.data.voice import Span, VoiceActivity
+from soundnet_kd.errors import MediaError
+from soundnet_kd.media import read_audio
+
+WINDOW_SECONDS, STEP_SECONDS = 0.02, 0.01
+FLOOR = 1e-10
+"""Added to the power before its logarithm (FACTS.md, section 5)."""
+FULL_SCALE = 2.0**15
+"""Power is that of 16-bit samples, in which the floor is below all that can be heard."""
+BANDS = 400
+"""Bands of equal width that the magnitude of the Fourier transform is averaged in."""
+CLIPPED_LEVEL, CLIPPED_SHARE = 0.999, 0.001
+"""A sound is clipped if so many of its samples are at full scale."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explored:
+    """What was measured of each sound.
+
+    Attributes
+    ----------
+    clips : tuple of Clip
+        Those that could be read.
+    class_names : tuple of str
+    sample_rate : int
+    seconds : (clips,) float64
+    peaks, clipped : (clips,) float64
+        Highest absolute sample; share of the samples at full scale.
+    spectra : (clips, bands) float32
+        Mean magnitude of the Fourier transform in each band.
+    hertz : (bands,) float64
+        Their middles.
+    spectrograms : (classes, frequencies, steps) float64
+        Mean log power spectrogram of each class.
+    spans : mapping from id to Span or None, optional
+        Where the voice of each is, which all other figures are of, or None of one that has none and stays whole.
+    """
+
+    clips: tuple[Clip, ...]
+    class_names: tuple[str, ...]
+    sample_rate: int
+    seconds: NDArray[np.float64] = field(repr=False)
+    peaks: NDArray[np.float64] = field(repr=False)
+    clipped: NDArray[np.float64] = field(repr=False)
+    spectra: NDArray[np.float32] = field(repr=False)
+    hertz: NDArray[np.float64] = field(repr=False)
+    spectrograms: NDArray[np.float64] = field(repr=False)
+    spans: Mapping[str, Span | None] | None = field(default=None, repr=False)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(clips,) the class of each."""
+        return np.array([clip.label for clip in self.clips], dtype=np.int64)
+
+
+def measured(
+    manifest: Manifest, sample_rate: int, seconds: float, voice: VoiceActivity | None = None
+) -> tuple[Explored, dict[str, str]]:
+    """Measure all labelled sounds, one after the other, where asked only their voice.
+
+    Returns
+    -------
+    explored : Explored
+    failures : dict from id to str
+        Why the others could not be read.
+    """
+    failures: dict[str, str] = {}
+    clips: list[Clip] = []
+    figures: list[tuple[float, float, float]] = []
+    spectra: list[NDArray[np.float32]] = []
+    sums: dict[int, NDArray[np.float64]] = {}
+    samples = round(seconds * sample_rate)
+    spans: dict[str, Span | None] = {}
+    for clip, sound in _waveforms(manifest, sample_rate, failures):
+        clips.append(clip)
+        span = spans[clip.id] = None if voice is None else voice.span(sound, sample_rate)
+        waveform = sound if span is None else sound[slice(*span)]
+        level = np.abs(waveform)
+        figures.append((len(waveform) / sample_rate, float(level.max()), float((level >= CLIPPED_LEVEL).mean())))
+        heard = np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
+        spectra.append(_banded(np.abs(np.fft.rfft(heard))))
+        picture = log_spectrogram(heard, sample_rate)
+        sums[clip.label] = sums.get(clip.label, np.zeros_like(picture)) + picture
+    counts = np.bincount([clip.label for clip in clips], minlength=len(manifest.class_names))
+    empty = np.zeros_like(next(iter(sums.values()))) if sums else np.zeros((0, 0))
+    pictures = [sums.get(label, empty) / max(count, 1) for label, count in enumerate(counts)]
+    table = np.array(figures).reshape(-1, 3)
+    edges = np.linspace(0, sample_rate / 2, min(BANDS, samples // 2) + 1)
+    hertz = (edges[:-1] + edges[1:]) / 2
+    explored = Explored(
+        tuple(clips), manifest.class_names, sample_rate, table[:, 0], table[:, 1], table[:, 2],
+        np.array(spectra, np.float32), hertz, np.array(pictures), None if voice is None else spans,
+    )  # fmt: skip
+    return explored, failures
+
+
+def log_spectrogram(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """Give the natural logarithm of the power (frequencies, steps): Hann windows of 20 ms, one every 10 ms."""
+    from scipy.signal import spectrogram
+
+    window, step = round(WINDOW_SECONDS * sample_rate), round(STEP_SECONDS * sample_rate)
+    _, _, power = spectrogram(
+        waveform * FULL_SCALE, sample_rate, window="hann", nperseg=window, noverlap=window - step, detrend=False
+    )
+    return np.asarray(np.log(power + FLOOR), dtype=np.float64)
+
+
+def _waveforms(
+    manifest: Manifest, sample_rate: int, failures: dict[str, str]
+) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
+    progress = tqdm([clip for clip in manifest.clips if clip.label >= 0], desc="explore", unit="sound")
+    for clip in progress:
+        try:
+            waveform, _ = read_audio(clip.path, sample_rate)
+        except MediaError as error:
+            failures[clip.id] = str(error)
+            progress.set_postfix(skipped=len(failures))
+        else:
+            yield clip, waveform
+
+
+def _banded(magnitude: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Average bins (without the one at 0 Hz) in bands of equal width."""
+    bins = magnitude[1:]
+    pieces = np.array_split(bins, min(BANDS, len(bins)))
+    return np.array([piece.mean() for piece in pieces], dtype=np.float32)

@@ -1,0 +1,128 @@
+"""Evaluations of the same sounds as a table: how large each network is, how long it learned, and how right it is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.models.sizes import parameters_up_to
+from soundnet_kd.transfer.comparison import require_same_clips
+from soundnet_kd.transfer.stored_results import StoredResults
+
+NOT_TRAINED = "only a classifier on kept features was fitted"
+UNKNOWN_SIZE = "nothing tells how many parameters come before this layer"
+UNTOLD = "its results.json tells no parameters or seconds; they are there when it is made again"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A layer of an evaluation, or the output of a trained network.
+
+    Attributes
+    ----------
+    name : str
+        Of the evaluation.
+    protocol, network, layer : str
+    parameters : int or None
+        Of the network up to the layer; of a trained classifier all of them, with its head.
+    training_seconds : float or None
+        Of one training on these sounds, the mean over the folds (and seeds).
+    accuracy : float
+        Mean over the folds, 0 … 1.
+    std : float or None
+        Standard deviation over the folds; None where there is one test only.
+    note : str
+        Why a number is missing.
+    """
+
+    name: str
+    protocol: str
+    network: str
+    layer: str
+    parameters: int | None
+    training_seconds: float | None
+    accuracy: float
+    std: float | None
+    note: str
+
+
+def ranked(results: Sequence[Path], names: Sequence[str] | None, layers: Sequence[str] | None) -> list[Ranked]:
+    """Read evaluations of the same sounds under the same folds, and sort them by their accuracy, the best first.
+
+    Parameters
+    ----------
+    results : sequence of Path
+        Folders, or results.json, of evaluations.
+    names : sequence of str, optional
+        What to call them; by their folders, if not given.
+    layers : sequence of str, optional
+        Which layers are told of; evaluations that have none of them keep all of theirs.
+
+    Raises
+    ------
+    SettingsError
+        If their clips, labels, classes or folds differ, or nothing has one of the layers.
+    """
+    read = [StoredResults.read(path) for path in results]
+    if not read:
+        raise SettingsError("there is nothing to rank; give folders that evaluate, finetune or train wrote")
+    for other in read[1:]:
+        require_same_clips(read[0], other)
+        _require_same_folds(read[0], other)
+    if names is None:
+        names = _names([each.folder for each in read])
+    if len(names) != len(read) or len(set(names)) < len(names):
+        raise SettingsError(f"names are {len(read)} different ones, one for each of the results, not {list(names)}")
+    known = [layer for each in read for layer in each.layers]
+    for layer in layers or ():
+        if layer not in known:
+            raise SettingsError(f"none of the results has a layer {layer!r}{nearest(layer, known)}")
+    rows = [row for name, each in zip(names, read, strict=True) for row in _rows(name, each, layers)]
+    return sorted(rows, key=lambda row: -row.accuracy)
+
+
+def _rows(name: str, stored: StoredResults, layers: Sequence[str] | None) -> Iterator[Ranked]:
+    source = stored.content["source"]
+    student = source["identity"].get("student")
+    chosen = [layer for layer in stored.layers if layer in (layers or ())] or stored.layers
+    for result in stored.content["results"]:
+        layer, folds = result["layer"], result["fold_accuracy"]
+        if layer not in chosen:
+            continue
+        parameters, seconds, note = source.get("parameters"), None, ""
+        if "training_seconds" in source:
+            seconds = source["training_seconds"] / source["trainings"]
+        elif "features" in source:
+            parameters = parameters_up_to(student["architecture"], layer)
+            note = NOT_TRAINED if parameters else f"{NOT_TRAINED}; {UNKNOWN_SIZE}"
+        else:
+            note = UNTOLD
+        network = student["architecture"] if student else result["head"]
+        yield Ranked(
+            name=name,
+            protocol=result["protocol"],
+            network=network,
+            # Trainings from scratch call their output as their network, with a seed if there are several.
+            layer=layer if student else layer.removeprefix(network).strip() or "output",
+            parameters=parameters,
+            training_seconds=seconds,
+            accuracy=result["accuracy"],
+            std=float(np.std(folds)) if len(folds) > 1 else None,
+            note=note,
+        )
+
+
+def _require_same_folds(first: StoredResults, other: StoredResults) -> None:
+    moved = [clip for clip, fold in first.folds.items() if other.folds[clip] != fold]
+    if moved:
+        raise SettingsError(
+            f"{first.folder} and {other.folder} cannot be compared: {len(moved)} clips were tested in another fold, "
+            f"such as {moved[0]} ({first.folds[moved[0]]}, {other.folds[moved[0]]})"
+        )
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    short = [folder.resolve().name for folder in folders]
+    return short if len(set(short)) == len(short) else [folder.as_posix() for folder in folders]
