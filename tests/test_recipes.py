@@ -1,5 +1,6 @@
 """Recipes: checked whole before their first step, filled in from variables, found wherever the package is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import yaml
 from soundnet_kd.classifiers.recipe import read_bench_recipe
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
+from soundnet_kd.models.classifiers import LightCNN
 from soundnet_kd.recipes import read_recipe, run
 from soundnet_kd.storage import shipped
 
@@ -94,3 +96,10 @@ def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
     result = run(recipe, tmp_path, set=["count=1"])
     assert len(list((tmp_path / "1 videos" / "videos").glob("*.mp4"))) == 1
     assert str(result).endswith("all 1 steps are done")
+
+
+def test_one_key_of_the_preprocessing_leaves_the_others_to_the_network() -> None:
+    changed = read_bench_recipe(
+        Path("speech_commands"), ["network={LightCNN: {preprocessing: {channel: mean}}}"]
+    ).preprocessing
+    assert changed == replace(LightCNN(("yes",)).preprocessing, channel="mean")

@@ -153,7 +153,7 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
     network, settings = _kind("network", content["network"], CLASSIFIERS)
     settings = dict(settings)
     asked = settings.pop("preprocessing", None)
-    preprocessing = None if asked is None else _section(ClipPreprocessing, asked, f"network.{network}.preprocessing")
+    preprocessing = None if asked is None else _preprocessing(network, asked)
     steps = content.get("front_end")
     if steps is not None:
         if not isinstance(steps, list) or not all(isinstance(step, Mapping) and "name" in step for step in steps):
@@ -177,6 +177,17 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
         evaluation=_section(Evaluation, content.get("evaluation") or {}, "evaluation"),
         seeds=tuple(seeds),
     )
+
+
+def _preprocessing(network: str, asked: Any) -> ClipPreprocessing:
+    """Lay what is asked for over the network's own preprocessing."""
+    where = f"network.{network}.preprocessing"
+    if not isinstance(asked, Mapping):
+        raise SettingsError(f"{where} is {asked!r}; write its settings as name: value")
+    kind: Callable[..., SoundClassifier] = CLASSIFIERS[network]
+    own = kind(("any",)).preprocessing
+    found: ClipPreprocessing = _section(ClipPreprocessing, {**asdict(own), **asked}, where)
+    return found
 
 
 def _of_kind(key: str, value: Any) -> Any:

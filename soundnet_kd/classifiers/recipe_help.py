@@ -24,8 +24,8 @@ def explained_keys() -> str:
     blocks += [_block(f"{key}.{name}", kind) for key, kinds in KINDS.items() for name, kind in kinds.items()]
     blocks += [_block(f"front_end, name: {name}", kind, CHAINED) for name, kind in FRONT_ENDS.items()]
     blocks += [
-        f"network: {', '.join(CLASSIFIERS)}. Each has its own preprocessing, or takes one whole, whose other keys are "
-        f"then not the network's but:\n{_explained(ClipPreprocessing)}"
+        f"network: {', '.join(CLASSIFIERS)}. Each has its own preprocessing, of which these keys can be changed:\n"
+        f"{_explained(ClipPreprocessing)}"
     ]
     blocks += [
         _block(f"network.{name}", kind, COMMON) for name, kind in CLASSIFIERS.items() if set(_names(kind)) - set(COMMON)
