@@ -17,7 +17,11 @@ function showTraining(training, target) {
     const kind = Object.keys(KINDS).find((each) => figure.startsWith(each));
     if (!kind) continue;
     const of = readable(figure.slice(kind.length)).replace("top5", "in first five,").trim();
-    const words = [of || (kind === "loss" ? "all" : kind), stage === "validation" ? "held out" : "", curve.of ?? ""];
+    const words = [
+      of || (curve.of ? "" : kind === "loss" ? "all" : readable(kind)),
+      stage === "validation" ? "held out" : "",
+      curve.of ?? "",
+    ];
     const label = words.filter(Boolean).join(", ").replace(",,", ",");
     if (!groups.has(kind)) groups.set(kind, []);
     groups
