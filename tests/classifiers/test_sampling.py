@@ -12,9 +12,10 @@ from soundnet_kd.classifiers.crops import PieceStream
 from soundnet_kd.classifiers.optimisation import Optimisation
 from soundnet_kd.classifiers.sampling import HeardSounds, Pieces, Segments
 from soundnet_kd.classifiers.segments import SegmentStream
+from soundnet_kd.data.cats_dogs import CatsDogs
 from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import StoredSound, read_audio
 
 RATE = 10
 
@@ -47,6 +48,20 @@ def test_105_segments_of_the_ten_clips_are_whole_seconds(tmp_path: Path) -> None
     """Clips of 1.0 to 1.9 s have one whole second, of 20 s twenty."""
     stream = Segments().whole(heard(tmp_path, [10, 19, 200, 31], 10))
     assert Counter(stream.owners.tolist()) == {0: 1, 1: 1, 2: 20, 3: 3}
+
+
+@pytest.mark.real
+def test_the_real_cats_and_dogs_are_as_described(real_data: Path, tmp_path: Path) -> None:
+    """FACTS.md, section 2: 164 cats and 113 dogs; ten named clips give 105 segments of a second."""
+    data = CatsDogs().read(real_data / "cats_dogs", seed=0)
+    assert data.manifest.class_names == ("cat", "dog")
+    assert Counter(clip.label for clip in data.manifest.clips) == {0: 164, 1: 113}
+    (splits,) = data.splits.values()
+    tested = [clip for clip, part in zip(data.manifest.clips, splits, strict=True) if part == "test"]
+    assert len(tested) == 10
+    sounds = [stored(tmp_path / clip.path.name, read_audio(clip.path, 16_000)[0]) for clip in tested]
+    targets = np.eye(2, dtype=np.float32)[[clip.label for clip in tested]]
+    assert len(Segments().whole(HeardSounds(sounds, targets, 16_000, 16_000, True)).owners) == 105
 
 
 def test_every_pass_is_another_order_of_all_pieces(tmp_path: Path) -> None:
