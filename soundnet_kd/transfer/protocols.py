@@ -80,7 +80,7 @@ def _whitened() -> list[tuple[str, Any]]:
 
 PROTOCOLS: Mapping[ProtocolName, Protocol] = {
     "notebook": Protocol(
-        "averages over time, standardised, linear SVM; six decades of C (FACTS.md, section 1)",
+        "averages over time, standardised, linear SVM; six decades of C, as in the ESC-50 notebook",
         _standardised,
         "linear_svm",
         {"C": DECADES},
@@ -88,7 +88,7 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
     ),
     "paper": Protocol(
         "windows of 1 s of the first 10 s, their steps side by side, linear SVM with C = 0.01, decision values "
-        "averaged over a clip's windows, as in the authors' script (FACTS.md, section 1)",
+        "averaged over a clip's windows, as in the authors' script",
         _nothing,
         "linear_svm",
         {"C": (0.01,)},
@@ -96,7 +96,7 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
         Windows(seconds=1.0, pooling="flatten", clip_seconds=10.0),
     ),
     "power": Protocol(
-        "notebook, with the cube root of the averages (FACTS.md, section 1)",
+        "notebook, with the cube root of the averages",
         _cube_root,
         "linear_svm",
         {"C": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)},
