@@ -15,7 +15,7 @@ from soundnet_kd.media import read_audio
 from soundnet_kd.storage import make_folder, write_csv
 
 SURE, ANOTHER = 0.9, 0.1
-"""Above and below this probability of a class (FACTS.md, section 4)."""
+"""Above this probability of a class a network is sure of it; below this one, sure of another."""
 BOUNDARY = 0.5
 EACH = 6
 KINDS = ("sure", "another", "nearest the boundary")

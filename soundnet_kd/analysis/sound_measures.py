@@ -14,7 +14,7 @@ from soundnet_kd.media import read_audio
 
 WINDOW_SECONDS, STEP_SECONDS = 0.02, 0.01
 FLOOR = 1e-10
-"""Added to the power before its logarithm (FACTS.md, section 5)."""
+"""Added to the power before its logarithm, as in the front end `LogSpectrogram`."""
 FULL_SCALE = 2.0**15
 """Power is that of 16-bit samples, in which the floor is below all that can be heard."""
 BANDS = 400

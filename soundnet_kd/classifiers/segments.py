@@ -17,7 +17,7 @@ MOST_DRAWS = 10_000
 class SegmentStream(VariedStream):
     """Segments of one long vector for each class, brought to mean 0 and standard deviation 1; the classes take turns.
 
-    A segment is drawn again until its maximum exceeds `least_peak`, on the scale of the vector (FACTS.md, section 2).
+    A segment is drawn again until its maximum exceeds `least_peak`, on the scale of the vector.
 
     Parameters
     ----------

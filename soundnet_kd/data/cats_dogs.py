@@ -16,7 +16,7 @@ from soundnet_kd.storage import text_of
 class CatsDogs:
     """A folder of clips called CLASS_N or CLASS_SOMETHING_N, in any format; the folder's own sub-folders count too.
 
-    The defaults are those of FACTS.md, section 2.
+    The defaults are those of the system as it was published.
 
     Attributes
     ----------

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from soundnet_kd.errors import SettingsError, nearest
 
 EXPONENTS = {"violet": -2, "blue": -1, "white": 0, "pink": 1, "brown": 2}
-"""Power falls with 1 / frequency^exponent (FACTS.md, section 5)."""
+"""Power falls with 1 / frequency^exponent."""
 COLOURS = tuple(EXPONENTS)
 
 

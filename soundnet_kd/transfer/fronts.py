@@ -14,7 +14,7 @@ class SignedPower(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Raise every feature to a power and keep its sign: sign(x) |x|^exponent.
 
     Averages of ReLU layers are heavy-tailed; a root brings them nearer to a normal distribution. On SoundNet's pool5
-    the cube root alone lifts the notebook's 0.7195 to 0.7675 (FACTS.md, `power`).
+    the cube root alone lifts the ESC-50 notebook's 0.7195 to 0.7675 (protocol `power`).
 
     Parameters
     ----------

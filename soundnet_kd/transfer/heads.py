@@ -15,7 +15,7 @@ Classifier = Any
 Fit = Callable[[NDArray[np.float64], NDArray[np.integer], Sequence[Setting], int], list[Classifier]]
 
 DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
-"""The grid of C of the ESC-50 notebook (FACTS.md, section 1)."""
+"""The grid of C of the ESC-50 notebook."""
 
 
 @dataclass(frozen=True)

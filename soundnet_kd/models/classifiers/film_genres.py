@@ -1,4 +1,4 @@
-"""Genres of films from tiles of their soundtracks (FACTS.md, section 3)."""
+"""Genres of films from tiles of their soundtracks: a network for each genre, or one for all of them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Speech commands from spectrograms (FACTS.md, section 5)."""
+"""Speech commands from spectrograms, by a light convolutional network."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Families of instruments from the raw wave of notes (FACTS.md, section 4)."""
+"""Families of NSynth's instruments from the raw wave of its notes: a simple network and a better one."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Speech commands from the raw wave: inception blocks in one dimension (FACTS.md, section 5)."""
+"""WavCeption: speech commands from the raw wave, by inception blocks in one dimension."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,7 @@ class LogSpectrogram(FrontEnd):
     """Natural logarithm of the power density over frequency and time, plus 1e-10.
 
     Each window, of Hann's form, is a column; none reaches beyond the sound. Numbers are those of
-    `scipy.signal.spectrogram(window="hann", detrend=False)`, power per Hz of the waveform's unit (FACTS.md, section 5).
+    `scipy.signal.spectrogram(window="hann", detrend=False)`, power per Hz of the waveform's unit.
 
     Parameters
     ----------
@@ -122,8 +122,6 @@ class MelSpectrogram(FrontEnd):
 class LogMel(MelSpectrogram):
     """Mel spectrogram in dB relative to the loudest band and moment of each sound.
 
-    As in FACTS.md, section 5.
-
     Parameters
     ----------
     sample_rate : int
@@ -151,8 +149,6 @@ class LogMel(MelSpectrogram):
 
 class MagnitudeSpectrum(FrontEnd):
     """The magnitudes of the Fourier transform of a whole sound.
-
-    As in FACTS.md, section 5.
 
     Parameters
     ----------
