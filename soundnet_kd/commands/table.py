@@ -1,0 +1,95 @@
+"""The table of commands: each is a typed function of some room, and its flags are that function's parameters.
+
+A room is imported only when one of its commands is wanted, so that `soundnet-kd --help` answers at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+from soundnet_kd.errors import SettingsError, nearest
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command's function lives, which of its parameters go without a flag, and what it does in a few words.
+
+    `more`, if given, is where a function lives that gives what else its help says.
+    """
+
+    home: str
+    positional: tuple[str, ...]
+    about: str
+    more: str = ""
+
+    def function(self) -> Callable[..., object]:
+        """Import the function."""
+        return _at(self.home)
+
+    def more_help(self) -> str:
+        """Give what else its help says."""
+        return str(_at(self.more)()) if self.more else ""
+
+
+COMMANDS: Mapping[str, Command] = {
+    "quickstart": Command(
+        "recipes:quickstart", (), "the whole route on a small demonstration world, or on your videos"
+    ),
+    "teach": Command("teachers:teach", ("videos",), "label the frames of videos with image networks"),
+    "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw"),
+    "extract": Command("features:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
+    "predict": Command("prediction:predict", ("sounds",), "say which objects and scenes a student hears"),
+    "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a classifier on every layer"),
+    "finetune": Command(
+        "classifiers.finetuning:finetune", ("sounds",), "train a student on labelled sounds, and test it"
+    ),
+    "train": Command(
+        "analysis.training:train",
+        ("recipe",),
+        "train a recipe's networks from scratch on labelled sounds, and test them",
+        "classifiers.recipe_help:explained_keys",
+    ),
+    "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
+    "rank": Command(
+        "analysis.ranking:rank", ("results",), "set evaluations in a table: parameters, seconds of training, accuracy"
+    ),
+    "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
+    "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
+    "explore": Command("analysis.exploration:explore", ("sounds",), "look at a data set of short labelled sounds"),
+    "peel": Command("analysis.peel_report:peel", ("sound",), "show what every layer of a network makes of one sound"),
+    "report": Command("report:report", ("run",), "make a page of a run, to look at and to listen to"),
+    "run": Command("recipes:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
+    "weights list": Command("pretrained:list_weights", (), "show the published and imported weights"),
+    "weights fetch": Command("pretrained:fetch_weights", ("name",), "fetch published weights into the cache"),
+    "weights verify": Command("pretrained:verify_weights", ("file",), "say which published weights a file is"),
+    "weights import": Command("pretrained:import_weights", ("file",), "make a student's file usable by a name"),
+    "demo-world": Command("demo:demo_world", (), "make the videos, frames and sounds of the demonstration world"),
+    "demo-teacher": Command("demo:demo_teacher", ("frames",), "train a small image network on labelled frames"),
+}
+"""The table; a name of two words is a command of a group, which the first word names."""
+
+
+def group(name: str) -> Mapping[str, Command]:
+    """Give the commands whose first word, of two, is `name`."""
+    return {each: command for each, command in COMMANDS.items() if each.startswith(f"{name} ")}
+
+
+def find(name: str) -> Command:
+    """Give a command.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of this name; the message names the nearest one.
+    """
+    if name not in COMMANDS:
+        first_words = list(dict.fromkeys(each.partition(" ")[0] for each in COMMANDS))
+        known = group(name.partition(" ")[0]) or first_words
+        raise SettingsError(f"there is no command {name!r}{nearest(name, known)}")
+    return COMMANDS[name]
+
+
+def _at(home: str) -> Callable[..., object]:
+    module, name = home.split(":")
+    function: Callable[..., object] = getattr(import_module(f"soundnet_kd.{module}"), name)
+    return function
