@@ -1,5 +1,6 @@
 """What a front end is: waveforms in, something easier to learn from out, in batches on any device."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.models.blocks import ReceptiveField
 
 
-class FrontEnd(nn.Module):
+class FrontEnd(nn.Module, ABC):
     """Signal processing in front of a network; without weights that learn.
 
     Parameters
@@ -31,17 +32,17 @@ class FrontEnd(nn.Module):
         self.rows = rows
         self.settings = settings
 
+    @abstractmethod
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the picture or the waveform of waveforms (batch, 1, samples)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def steps(self, samples: int) -> int:
         """Give how many steps it makes of so many samples (or steps); below 1 where they are too few."""
-        raise NotImplementedError
 
+    @abstractmethod
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
         """Give what its steps hear, if its input's steps hear `field`; None if each hears everything."""
-        raise NotImplementedError
 
 
 def require_positive(**settings: float) -> None:
