@@ -1,5 +1,7 @@
 """Spectra: power over frequency and time, its logarithm, mel bands, and the spectrum of a whole sound."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +15,53 @@ LEAST_POWER = 1e-10
 """Below this power is taken for silence (librosa's `amin`, and the constant of the log spectrogram)."""
 
 
-class LogSpectrogram(FrontEnd):
+class WindowedPower(FrontEnd):
+    """Power over frequency and time, of which spectrograms are made: windows of Hann's form, each a column.
+
+    Parameters
+    ----------
+    rows : int
+    window_samples, step_samples : int
+        Length of a window, and from one to the next.
+    centred : bool
+        Whether columns stand at the middle of their windows, with silence beyond both ends of the sound; else no window
+        reaches beyond it.
+    settings : dict
+    """
+
+    def __init__(
+        self, rows: int, window_samples: int, step_samples: int, centred: bool, settings: dict[str, Any]
+    ) -> None:
+        require_positive(window_samples=window_samples, step_samples=step_samples)
+        super().__init__(None, rows, **settings)
+        self.window_samples, self.step_samples = window_samples, step_samples
+        self.padding = window_samples // 2 if centred else 0
+        self.register_buffer("window", torch.from_numpy(_hann(window_samples)), persistent=False)
+
+    def power(self, waveform: Tensor) -> Tensor:
+        """Give (batch, 1, window // 2 + 1, columns) for waveforms (batch, 1, samples)."""
+        spectrum = torch.stft(
+            waveform.squeeze(1),
+            self.window_samples,
+            self.step_samples,
+            window=self.get_buffer("window"),
+            center=self.padding > 0,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        power: Tensor = spectrum.real.square() + spectrum.imag.square()
+        return power[:, None]
+
+    def steps(self, samples: int) -> int:
+        """Give the number of columns."""
+        return (samples + 2 * self.padding - self.window_samples) // self.step_samples + 1
+
+    def field_after(self, field: ReceptiveField) -> ReceptiveField:
+        """Give what a column hears."""
+        return field.after(self.window_samples, self.step_samples, self.padding)
+
+
+class LogSpectrogram(WindowedPower):
     """Natural logarithm of the power density over frequency and time, plus 1e-10.
 
     Each window, of Hann's form, is a column; none reaches beyond the sound. Numbers are those of
@@ -30,15 +78,13 @@ class LogSpectrogram(FrontEnd):
     def __init__(self, sample_rate: int, window_seconds: float = 0.02, step_seconds: float = 0.01) -> None:
         require_positive(window_seconds=window_seconds, step_seconds=step_seconds)
         window_samples = round(window_seconds * sample_rate)
-        super().__init__(None, window_samples // 2 + 1, window_seconds=window_seconds, step_seconds=step_seconds)
-        self.window_samples, self.step_samples = window_samples, round(step_seconds * sample_rate)
-        require_positive(window_samples=self.window_samples, step_samples=self.step_samples)
-        window = _hann(self.window_samples)
-        self.register_buffer("window", torch.from_numpy(window), persistent=False)
+        settings = {"window_seconds": window_seconds, "step_seconds": step_seconds}
+        super().__init__(window_samples // 2 + 1, window_samples, round(step_seconds * sample_rate), False, settings)
         # A density has half its power at the negative frequencies, which are not shown.
-        scale = np.full((self.rows, 1), 2 / (sample_rate * np.square(window, dtype=np.float64).sum()), dtype=np.float32)
+        density = 2 / (sample_rate * np.square(_hann(window_samples), dtype=np.float64).sum())
+        scale = np.full((self.rows, 1), density, dtype=np.float32)
         scale[0] /= 2
-        if self.window_samples % 2 == 0:
+        if window_samples % 2 == 0:
             scale[-1] /= 2
         self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
 
@@ -54,19 +100,10 @@ class LogSpectrogram(FrontEnd):
         (batch, 1, window // 2 + 1, (samples - window) // step + 1) float32, from 0 Hz to half the sample rate.
         """
         require_length(waveform, self.window_samples, "a window of the log spectrogram")
-        power = _power(waveform, self.get_buffer("window"), self.step_samples, centred=False)
-        return torch.log(power * self.get_buffer("scale") + LEAST_POWER)
-
-    def steps(self, samples: int) -> int:
-        """Give the number of columns."""
-        return (samples - self.window_samples) // self.step_samples + 1
-
-    def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what a column hears."""
-        return field.after(self.window_samples, self.step_samples)
+        return torch.log(self.power(waveform) * self.get_buffer("scale") + LEAST_POWER)
 
 
-class MelSpectrogram(FrontEnd):
+class MelSpectrogram(WindowedPower):
     """Power in mel bands in dB, as librosa computes it: `power_to_db(melspectrogram(...))`.
 
     Columns stand at the middle of their windows, with silence beyond both ends of the sound. What is more than 80 dB
@@ -85,12 +122,11 @@ class MelSpectrogram(FrontEnd):
     RANGE_DB = 80.0
 
     def __init__(self, sample_rate: int, bands: int = 128, window_samples: int = 2048, step_samples: int = 512) -> None:
-        require_positive(bands=bands, window_samples=window_samples, step_samples=step_samples)
-        super().__init__(None, bands, bands=bands, window_samples=window_samples, step_samples=step_samples)
+        require_positive(bands=bands)
+        settings = {"bands": bands, "window_samples": window_samples, "step_samples": step_samples}
+        super().__init__(bands, window_samples, step_samples, True, settings)
         from librosa.filters import mel
 
-        self.window_samples, self.step_samples = window_samples, step_samples
-        self.register_buffer("window", torch.from_numpy(_hann(window_samples)), persistent=False)
         filters = mel(sr=sample_rate, n_fft=window_samples, n_mels=bands)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
 
@@ -106,17 +142,8 @@ class MelSpectrogram(FrontEnd):
         (batch, 1, bands, samples // step + 1) float32, in dB; 0 dB is a power of 1.
         """
         require_length(waveform, 1, "a mel spectrogram")
-        power = _power(waveform, self.get_buffer("window"), self.step_samples, centred=True)
-        decibels = 10 * (self.get_buffer("filters") @ power).clamp(min=LEAST_POWER).log10()
+        decibels = 10 * (self.get_buffer("filters") @ self.power(waveform)).clamp(min=LEAST_POWER).log10()
         return torch.maximum(decibels, _peak(decibels) - self.RANGE_DB)
-
-    def steps(self, samples: int) -> int:
-        """Give the number of columns."""
-        return samples // self.step_samples + 1
-
-    def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what a column hears, but for the loudest moment of the sound."""
-        return field.after(self.window_samples, self.step_samples, self.window_samples // 2)
 
 
 class LogMel(MelSpectrogram):
@@ -182,14 +209,6 @@ def _hann(samples: int) -> NDArray[np.float32]:
     # Such constants come from NumPy, so that they are there also where a network is built without memory, on "meta",
     # before its weights are read.
     return np.asarray(get_window("hann", samples), dtype=np.float32)
-
-
-def _power(waveform: Tensor, window: Tensor, step: int, centred: bool) -> Tensor:
-    spectrum = torch.stft(
-        waveform.squeeze(1), len(window), step, window=window, center=centred, pad_mode="constant", return_complex=True
-    )
-    power: Tensor = spectrum.real.square() + spectrum.imag.square()
-    return power[:, None]
 
 
 def _peak(decibels: Tensor) -> Tensor:

@@ -200,6 +200,7 @@ def test_a_click_is_heard_by_the_columns_whose_field_it_is_in(front_end: MFCC | 
     [
         [{"name": "LogSpectrogram"}],
         [{"name": "LogMel"}],
+        [{"name": "LogMel", "bands": 20, "window_samples": 401, "step_samples": 160}],
         [{"name": "MFCC", "deltas": 1}, {"name": "Standardisation"}],
         [{"name": "MagnitudeSpectrum", "samples": 9_000}],
         [{"name": "FourierResampling", "target_rate": 11_025}],
