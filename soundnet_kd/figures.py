@@ -78,6 +78,11 @@ def drawn(path: Path, width: float, height: float) -> Iterator["Figure"]:
                 figure.savefig(partial, dpi=DOTS_PER_INCH, format=file.suffix[1:], metadata=metadata)
 
 
+def colour_and_marker(group: int) -> tuple[str, str]:
+    """Give the look of a group by its number, from 0."""
+    return COLOURS[group % len(COLOURS)], MARKERS[group // len(COLOURS) % len(MARKERS)]
+
+
 def readable(class_name: str) -> str:
     """Give a class name as people write it, cut to what fits beside a figure."""
     name = class_name.replace("_", " ")

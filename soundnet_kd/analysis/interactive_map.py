@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
 from soundnet_kd.analysis.empty_strips import without_empty_strips
-from soundnet_kd.figures import COLOURS
+from soundnet_kd.figures import COLOURS, MARKERS, colour_and_marker
 from soundnet_kd.storage import whole
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ PLOTLY_FILE = "plotly.min.js"
 
 PALE = "#B0B0B0"
 
-# In plotly's words, in the order of the static figures' marks.
-_SYMBOLS = ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star")
+_SYMBOLS = dict(zip(MARKERS, ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"), strict=True))
+"""The static figures' markers in plotly's words."""
 
 _MOST_AS_SHAPES = 10_000
 """Clips up to which each is a shape of the page; more are drawn by the graphics card, where there is one."""
@@ -126,12 +126,12 @@ def _classes(
     """Give the clips of each class, its mark, and how it is drawn in plotly's words."""
     by_category = is_esc50(class_names)
     for label in np.unique(labels):
-        colour, symbol, group = _look(int(label), by_category)
+        colour, marker, group = _look(int(label), by_category)
         name = _text(class_names[label].replace("_", " ")) if label >= 0 else "unlabeled"
         clips: list[int] = np.flatnonzero(labels == label).tolist()
         yield (
             clips,
-            symbol,
+            _SYMBOLS[marker],
             {
                 "colour": colour,
                 "mode": "markers",
@@ -169,13 +169,13 @@ def write_plotly(folder: Path) -> None:
 
 
 def _look(label: int, by_category: bool) -> tuple[str, str, str | None]:
-    """Give the colour, the mark and, in ESC-50, the category of a class."""
+    """Give the colour, the marker and, in ESC-50, the category of a class."""
     if label < 0:
-        return PALE, _SYMBOLS[0], None
+        return PALE, MARKERS[0], None
     if by_category:
         category, place = divmod(label, CLASSES_EACH)
-        return COLOURS[category], _SYMBOLS[place % len(_SYMBOLS)], ESC50_CATEGORIES[category]
-    return COLOURS[label % len(COLOURS)], _SYMBOLS[label // len(COLOURS) % len(_SYMBOLS)], None
+        return COLOURS[category], MARKERS[place % len(MARKERS)], ESC50_CATEGORIES[category]
+    return *colour_and_marker(label), None
 
 
 def _text(name: str) -> str:

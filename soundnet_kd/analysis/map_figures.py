@@ -11,7 +11,7 @@ from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES, is_
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
 from soundnet_kd.analysis.empty_strips import Shortened, without_empty_strips
 from soundnet_kd.analysis.extremes import Extremes
-from soundnet_kd.figures import COLOURS, MARKERS, drawn, readable
+from soundnet_kd.figures import COLOURS, MARKERS, colour_and_marker, drawn, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,10 +186,11 @@ def _scatter(
     if shapes:
         look["s"] *= 2.2
     for group in np.unique(groups[~without]):
+        colour, marker = colour_and_marker(group)
         axes.scatter(
             *points[groups == group].T,
-            color=COLOURS[group % len(COLOURS)],
-            marker=MARKERS[(group if shapes else group // len(COLOURS)) % len(MARKERS)],
+            color=colour,
+            marker=MARKERS[group % len(MARKERS)] if shapes else marker,
             alpha=0.75,
             label=names.get(int(group)),
             **look,

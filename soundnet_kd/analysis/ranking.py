@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from soundnet_kd.figures import COLOURS, GREY, MARKERS, drawn, percents
+from soundnet_kd.figures import GREY, colour_and_marker, drawn, percents
 from soundnet_kd.storage import make_folder, whole, write_csv
 from soundnet_kd.transfer.ranking import Ranked, ranked
 
@@ -119,13 +119,14 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
         axes = figure.subplots()
         names = list(dict.fromkeys(row.name for row in rows))
         for number, name in enumerate(names):
+            colour, marker = colour_and_marker(number)
             mine = sorted((row for row in rows if row.name == name), key=lambda row: row.parameters or 0)
             axes.errorbar(
                 [row.parameters or 0 for row in mine],
                 [row.accuracy for row in mine],
                 [row.std or 0.0 for row in mine],
-                color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
+                color=colour,
+                marker=marker,
                 linestyle="none",
                 capsize=4,
                 label=name,
