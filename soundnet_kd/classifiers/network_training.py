@@ -6,33 +6,23 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import joblib
 import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from soundnet_kd.classifiers.feeding import Feed, FeedDataModule
 from soundnet_kd.classifiers.optimisation import Optimisation, accuracy, loss_of
-from soundnet_kd.distill.checkpoints import (
-    BEST_FILE,
-    FOLDER,
-    BestCheckpoint,
-    LastCheckpoints,
-    WholeCheckpoints,
-    last_checkpoint,
-)
-from soundnet_kd.distill.devices import trainer_options
-from soundnet_kd.distill.fitting import fit
-from soundnet_kd.distill.history import Columns, Progress, csv_logger, read_history
+from soundnet_kd.distill.checkpoints import BEST_FILE, FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
+from soundnet_kd.distill.devices import trainer_options, usual_workers
+from soundnet_kd.distill.fitting import fit, trainer_of
+from soundnet_kd.distill.history import Columns, Progress, read_history
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.memory import keep_freed_memory
 
 FIGURES = ("train/loss", "train/accuracy", "train/learning_rate")
 MEASURES = ("validation/loss", "validation/accuracy")
-MOST_WORKERS = 8
 
 Listen = Callable[[Tensor], Tensor]
 """Gives the logits (batch, outputs) of sound (batch, 1, samples), scaled as the training pieces are."""
@@ -185,7 +175,7 @@ def train_network(
     """
     where = choose_device(device)
     if workers is None:
-        workers = 0 if where.type == "cpu" else min(MOST_WORKERS, max(1, joblib.cpu_count() - 1))
+        workers = usual_workers(where)
     measured = feed.validation is not None and feed.validation_pieces > 0
     if not measured and (optimisation.weights == "best" or optimisation.patience):
         raise SettingsError(
@@ -204,22 +194,8 @@ def train_network(
         LastCheckpoints(folder / FOLDER, checkpoint_minutes, keep=1, validate_every=every),
     ]
     keep_freed_memory()
-    trainer = lightning.Trainer(
-        max_steps=feed.steps,
-        precision="bf16-mixed" if optimisation.precision == "bf16" else "32-true",
-        default_root_dir=folder,
-        logger=[csv_logger(folder), TensorBoardLogger(folder, "logs", version="tensorboard")],
-        callbacks=callbacks,
-        enable_progress_bar=False,
-        log_every_n_steps=max(1, min(50, feed.steps // 20)),
-        limit_val_batches=1.0 if measured else 0,
-        val_check_interval=every or None,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        plugins=[WholeCheckpoints()],
-        **trainer_options(where, devices=1, nodes=1),
-    )
+    on_one_device = trainer_options(where, devices=1, nodes=1)
+    trainer = trainer_of(folder, feed.steps, every, optimisation.precision, callbacks, on_one_device)
     module = NetworkTraining(network, listen, optimisation, feed, seed).train()
     fit(trainer, module, FeedDataModule(feed, workers), last_checkpoint(folder))
     steps = kept = trainer.global_step

@@ -5,6 +5,7 @@ import os
 from multiprocessing import parent_process
 from typing import Any
 
+import joblib
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
@@ -19,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from soundnet_kd.distill.quiet import silence_lightning
 from soundnet_kd.errors import SettingsError
+
+MOST_WORKERS = 8
 
 
 def trainer_options(device: torch.device, devices: int, nodes: int) -> dict[str, Any]:
@@ -65,6 +68,14 @@ def trainer_options(device: torch.device, devices: int, nodes: int) -> dict[str,
         "callbacks": [] if started else [EndWithParent()],
         **synchronised,
     }
+
+
+def usual_workers(device: torch.device, devices: int = 1) -> int:
+    """Give how many processes read for each device: none on a CPU, which the network needs itself.
+
+    Beside a GPU it is one for each core but one, at most 8; `devices` of a machine share its cores.
+    """
+    return 0 if device.type == "cpu" else min(MOST_WORKERS, max(1, joblib.cpu_count() // devices - 1))
 
 
 def clips_per_batch(batch_size: int, accumulate: int, processes: int) -> int:

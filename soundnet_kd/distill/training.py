@@ -6,24 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-import joblib
 import lightning
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from soundnet_kd.data import Targets
 from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.distill.checkpoints import (
-    FOLDER,
-    BestCheckpoint,
-    LastCheckpoints,
-    WholeCheckpoints,
-    last_checkpoint,
-)
+from soundnet_kd.distill.checkpoints import FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.distill.data import TargetsDataModule
 from soundnet_kd.distill.determinism import deterministic
-from soundnet_kd.distill.devices import clips_per_batch, trainer_options
-from soundnet_kd.distill.fitting import fit
-from soundnet_kd.distill.history import Columns, Progress, csv_logger
+from soundnet_kd.distill.devices import clips_per_batch, trainer_options, usual_workers
+from soundnet_kd.distill.fitting import fit, trainer_of
+from soundnet_kd.distill.history import Columns, Progress
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.distill.outcome import DistillResult, finish
@@ -35,7 +27,6 @@ from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import check_claim, claim, is_first_process, locked, versions
 
 RUN_FILE = "run.json"
-MOST_WORKERS = 8
 
 
 def distill(
@@ -160,7 +151,7 @@ def distill(
         "versions": versions(),
     }
     if workers is None:
-        workers = 0 if where.type == "cpu" else min(MOST_WORKERS, max(1, joblib.cpu_count() // devices - 1))
+        workers = usual_workers(where, devices)
     data = TargetsDataModule(data_of, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0
@@ -171,7 +162,6 @@ def distill(
         Progress("distill"),
         *([BestCheckpoint(out / FOLDER)] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
-        *options.pop("callbacks", ()),
     ]
     check_claim(out / RUN_FILE, settings)
     with locked(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
@@ -179,25 +169,7 @@ def distill(
             claim(out / RUN_FILE, settings)
             if not (out / UNTRAINED_FILE).exists():
                 write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
-        trainer = lightning.Trainer(
-            max_steps=steps,
-            accumulate_grad_batches=accumulate,
-            gradient_clip_val=gradient_clip,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-            default_root_dir=out,
-            logger=[csv_logger(out), TensorBoardLogger(out, "logs", version="tensorboard")],
-            callbacks=callbacks,
-            enable_progress_bar=False,
-            log_every_n_steps=max(1, min(50, steps // 20)),
-            val_check_interval=accumulate * validate_every if measured else None,
-            check_val_every_n_epoch=None,
-            limit_val_batches=1.0 if measured else 0,
-            num_sanity_val_steps=0,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            plugins=[WholeCheckpoints(), *options.pop("plugins", ())],
-            **options,
-        )
+        trainer = trainer_of(out, steps, validate_every, precision, callbacks, options, accumulate, gradient_clip)
         fit(trainer, module, data, last_checkpoint(out))
         if is_first_process():
             return finish(out, student, settings)
