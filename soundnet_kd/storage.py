@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,27 @@ def make_folder(folder: Path) -> None:
 def text_of(name: str | Path) -> str:
     r"""Give a file's name as text that any file can hold; bytes that are not UTF-8 become \xNN."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def file_stems(names: Iterable[str]) -> list[str]:
+    """Give each name as it can stand in a file's name, no two alike, also where capitals do not count.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Such as classes; what file systems forbid in them becomes "_".
+    """
+    stems: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        allowed = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name)
+        # A file's name has at most 255 bytes.
+        readable = allowed.encode()[:200].decode(errors="ignore").strip(" .") or "_"
+        tries = (readable if number == 1 else f"{readable}-{number}" for number in count(1))
+        stem = next(each for each in tries if each.casefold() not in taken)
+        taken.add(stem.casefold())
+        stems.append(stem)
+    return stems
 
 
 @contextmanager

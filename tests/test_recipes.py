@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from soundnet_kd.classifiers.recipe import read_bench_recipe
+from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import LightCNN
@@ -30,6 +30,32 @@ def test_shipped_recipes_of_networks_are_sound(recipe: str) -> None:
     assert read.about
     names = ("cat", "dog") if read.training.loss == "cross_entropy" else ("dog",)
     assert read.build(names).class_names == {"classes": names}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "assignments", "message"),
+    [
+        (
+            "wavception",
+            ["sampling.pieces.seconds=0.5"],
+            r"sampling.pieces.seconds makes pieces of 8000 samples, but WavCeption hears 16000, neither more nor "
+            r"less; set sampling\.pieces\.seconds to 1, or network\.WavCeption\.preprocessing\.least_samples to 8000",
+        ),
+        ("wavception", ["training.batch_size=1"], "training.batch_size is 1, but WavCeption has batch norm behind a"),
+        (
+            "speech_commands",
+            ["training.batch_size=1"],
+            "batch_size is 1, but LightCNN has batch norm behind a",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(recipe: str, assignments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_bench_recipe(Path(recipe), assignments).build(("yes", "no"))
+
+
+def test_a_network_without_batch_norm_over_vectors_learns_from_one_sound_at_a_time() -> None:
+    read_bench_recipe(Path("cats_dogs"), ["training.batch_size=1"]).build(("dog",))
 
 
 @pytest.mark.parametrize("recipe", [path.stem for path in SHIPPED if path.stem not in FROM_SCRATCH])

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from soundnet_kd.errors import FormatError, RunConflictError
-from soundnet_kd.storage import claim, read_json, shipped, versions, whole, write_failures, write_json
+from soundnet_kd.storage import claim, file_stems, read_json, shipped, versions, whole, write_failures, write_json
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -65,6 +65,17 @@ def test_failures_are_a_table_or_absent(tmp_path: Path) -> None:
     ]
     write_failures(path, {})
     assert not path.exists()
+
+
+def test_names_become_parts_of_file_names_that_differ(tmp_path: Path) -> None:
+    names = ["Sci-Fi", "a/b", "a_b", "A_B", "Kinder & Küche", "..", "", "x" * 300, "ü" * 300, "c:d?\n"]
+    stems = file_stems(names)
+    assert stems[:7] == ["Sci-Fi", "a_b", "a_b-2", "A_B-3", "Kinder & Küche", "_", "_-2"]
+    assert stems[-1] == "c_d__"
+    assert len({stem.casefold() for stem in stems}) == len(names)
+    for stem in stems:
+        (tmp_path / f"{stem}.safetensors").touch()
+    assert len(list(tmp_path.iterdir())) == len(names)
 
 
 def test_shipped_folders_are_found() -> None:

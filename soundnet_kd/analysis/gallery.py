@@ -12,7 +12,7 @@ from soundnet_kd.classifiers.bench_evaluation import class_probabilities
 from soundnet_kd.data import Clip
 from soundnet_kd.figures import COLOURS, GREY, drawn, readable
 from soundnet_kd.media import read_audio
-from soundnet_kd.storage import make_folder, write_csv
+from soundnet_kd.storage import file_stems, make_folder, write_csv
 
 SURE, ANOTHER = 0.9, 0.1
 """Above this probability of a class a network is sure of it; below this one, sure of another."""
@@ -69,10 +69,10 @@ def write_gallery(run: BenchRun) -> None:
     clips = [clip_of[name] for _, tested in tests for name in tested.ids]
     probabilities = np.concatenate([class_probabilities(tested, len(names)) for _, tested in tests])
     rows: list[tuple[object, ...]] = []
-    for place, name in enumerate(names):
+    for place, (name, stem) in enumerate(zip(names, file_stems(names), strict=True)):
         shown = chosen(probabilities[:, place])
         waveforms = [_waveform(clips[each.row], run) for each in shown]
-        draw_gallery(name, names, [clips[each.row] for each in shown], shown, waveforms, folder / f"{_file(name)}.png")
+        draw_gallery(name, names, [clips[each.row] for each in shown], shown, waveforms, folder / f"{stem}.png")
         rows += [
             (name, each.kind, clips[each.row].id, names[clips[each.row].label], f"{each.probability:.6f}")
             for each in shown
@@ -138,7 +138,3 @@ def _waveform(clip: Clip, run: BenchRun) -> tuple[NDArray[np.float32], int]:
         first = round(part.start_seconds * rate)
         waveform = waveform[first : first + round(part.seconds * rate)]
     return waveform, rate
-
-
-def _file(name: str) -> str:
-    return name.replace("/", "_")

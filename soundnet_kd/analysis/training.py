@@ -18,7 +18,7 @@ from soundnet_kd.classifiers.bench_evaluation import (
     write_probabilities,
     write_rounds,
 )
-from soundnet_kd.classifiers.recipe import read_bench_recipe
+from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.classifiers.tag_evaluation import (
     TagScores,
     tag_overlap,

@@ -18,7 +18,7 @@ from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import SoundStore
 from soundnet_kd.models import choose_device
-from soundnet_kd.storage import FAILURES_FILE, claim, locked, make_folder, versions, write_csv
+from soundnet_kd.storage import FAILURES_FILE, claim, file_stems, locked, make_folder, versions, write_csv
 
 RUN_FILE = "train.json"
 SOUNDS = ".sounds"
@@ -168,12 +168,12 @@ def _keep_networks(
     tasks: Sequence[Round], names: Mapping[Round, str], data: SplitSounds, folder: Path, out: Path
 ) -> None:
     """Put the networks of the first seed and fold where they are looked for, and delete the others."""
+    stems = file_stems(data.manifest.class_names)
     first = [task for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
     for task in first:
         target = out / CLASSIFIER_FILE
         if len(first) > 1:
-            tag = data.manifest.class_names[task.outputs[0]].replace("/", "_")
-            target = out / TAG_NETWORKS / f"{tag}.safetensors"
+            target = out / TAG_NETWORKS / f"{stems[task.outputs[0]]}.safetensors"
             make_folder(target.parent)
         made = folder / f"{names[task]}.safetensors"
         if made.is_file():

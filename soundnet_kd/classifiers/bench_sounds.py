@@ -62,7 +62,10 @@ class BenchSounds:
             has = targets[learned, number]
             what = f"of {int(targets[:, number].sum())} clips of {name!r}"
             if not has.any():
-                raise SettingsError(f"{what} none is left to learn from; add sounds, or leave {name!r} out")
+                raise SettingsError(
+                    f"{what} none is left to learn from; add sounds, leave {name!r} out, or, where no table says which "
+                    "sounds are for training, take other seeds"
+                )
             if data.tags and has.all():
                 raise SettingsError(f"all tracks that are learned from have the tag {name!r}; leave it out")
         if not len(tested):

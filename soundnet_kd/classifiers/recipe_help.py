@@ -6,7 +6,8 @@ from collections.abc import Collection
 import docstring_parser
 
 from soundnet_kd.classifiers.optimisation import Optimisation
-from soundnet_kd.classifiers.recipe import KEYS, KINDS, BenchRecipe, Evaluation
+from soundnet_kd.classifiers.recipe import BenchRecipe, Evaluation
+from soundnet_kd.classifiers.recipe_file import KEYS, KINDS
 from soundnet_kd.data.voice import VoiceActivity
 from soundnet_kd.models.classifiers import CLASSIFIERS
 from soundnet_kd.models.clip_preprocessing import ClipPreprocessing

@@ -88,7 +88,13 @@ def track_scores(run: BenchRun, seed: int) -> TrackScores:
         scores[:, list(task.outputs)] = tested.clips
     row_of = {clip.id: row for row, clip in enumerate(data.manifest.clips)}
     targets = data.targets
-    learned = np.array([split == "train" for split in data.splits[mine[0][0].fold]])
+    splits = data.splits[mine[0][0].fold]
+    learned = np.array(
+        [
+            split == "train" and clip.id not in run.failures
+            for clip, split in zip(data.manifest.clips, splits, strict=True)
+        ]
+    )
     return TrackScores(
         seed, ids, scores, targets[[row_of[name] for name in ids]] > 0, targets[learned].mean(axis=0, dtype=np.float64)
     )

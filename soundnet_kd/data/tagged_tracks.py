@@ -1,5 +1,6 @@
 """Tracks with several tags each, such as the soundtracks of films with their genres: a table of paths and tags."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ SEPARATOR = ";"
 @dataclass(frozen=True)
 class TaggedTracks:
     """A CSV file with the columns path and tags (Drama;Thriller), optionally split (train, validation, test).
+
+    Without that column the seed draws the splits, a share of the tracks of each tag.
 
     Attributes
     ----------
@@ -67,14 +70,16 @@ class TaggedTracks:
         tags = tuple(
             tuple(place for place, name in enumerate(names) if name in each) for each in tags_of if each & set(names)
         )
-        return SplitSounds(
-            Manifest(clips, names, columns), {WITHOUT_FOLDS: self._splits(kept, table, seed)}, tags, unusable=without
-        )
+        splits = self._named_splits(kept, table) if columns else self._drawn_splits(tags, seed)
+        return SplitSounds(Manifest(clips, names, columns), {WITHOUT_FOLDS: splits}, tags, unusable=without)
 
-    def _splits(self, rows: list[dict[str, str]], table: Path, seed: int) -> list[Split]:
-        if "split" not in rows[0]:
-            shares: dict[Split, float] = {"test": self.test_share, "validation": self.validation_share}
-            return drawn_split(np.zeros(len(rows), np.int64), shares, seed)
+    def _drawn_splits(self, tags: Sequence[Sequence[int]], seed: int) -> list[Split]:
+        """Draw the splits tag by tag: a track counts under the rarest of its tags, which has the fewest to spare."""
+        counts = np.bincount(np.concatenate(tags))
+        rarest = np.array([min(mine, key=lambda tag: (counts[tag], tag)) for mine in tags])
+        return drawn_split(rarest, {"test": self.test_share, "validation": self.validation_share}, seed)
+
+    def _named_splits(self, rows: Sequence[Mapping[str, str]], table: Path) -> list[Split]:
         known: dict[str, Split] = {"train": "train", "validation": "validation", "test": "test"}
         for row in rows:
             if row["split"] not in known:

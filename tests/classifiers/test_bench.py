@@ -15,7 +15,7 @@ import torch
 
 from soundnet_kd.classifiers.bench import run_bench
 from soundnet_kd.classifiers.classifier_file import read_classifier
-from soundnet_kd.classifiers.recipe import read_bench_recipe
+from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.cli import main
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.classifiers.bench_sounds import decoded_sounds
-from soundnet_kd.classifiers.recipe import read_bench_recipe
+from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
 from soundnet_kd.data.voice import VoiceActivity

@@ -32,7 +32,7 @@ class Inception1d(nn.Module):
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
         self.filters = 112 * depth + 64
-        self.norm = _norm(channels)
+        self.norm = nn.BatchNorm1d(channels)
         self.branches = nn.ModuleList(
             [
                 nn.Sequential(*_convolution(channels, 16 * depth, 1)),
@@ -41,7 +41,7 @@ class Inception1d(nn.Module):
                     for kernel in (3, 5, 5)
                 ),
                 *(
-                    nn.Sequential(pool, _norm(channels), nn.Conv1d(channels, 16, 1))
+                    nn.Sequential(pool, nn.BatchNorm1d(channels), nn.Conv1d(channels, 16, 1))
                     for pool in (
                         nn.MaxPool1d(3, 1, 1),
                         nn.MaxPool1d(5, 1, 2),
@@ -67,6 +67,9 @@ class WavCeption(SoundClassifier):
 
     Layers: `inception1_1`, `inception1_2`, `pool1` … `pool9`, `dense`, `answer`.
 
+    Batch norm has PyTorch's momentum 0.1, not Keras's 0.01: with that, the running statistics of so many norms, one
+    behind the other, were so late that a network answered at chance after 250 steps in which it had learned.
+
     Parameters
     ----------
     class_names : sequence of str
@@ -91,13 +94,10 @@ class WavCeption(SoundClassifier):
                 f"WavCeption has weights for every moment of its input, at least {2 ** len(DEPTHS)} samples; "
                 "its preprocessing has to be exact and as long as that"
             )
-        self.add_stage("dense", nn.Sequential(nn.Flatten(), _norm(flat), *dense(flat, 128, _norm(128))), 128)
+        hidden = dense(flat, 128, nn.BatchNorm1d(128))
+        self.add_stage("dense", nn.Sequential(nn.Flatten(), nn.BatchNorm1d(flat), *hidden), 128)
         self.add_answer(128)
 
 
-def _norm(channels: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(channels, eps=1e-5, momentum=0.01)
-
-
 def _convolution(channels: int, filters: int, kernel: int) -> tuple[nn.Module, ...]:
-    return nn.Conv1d(channels, filters, kernel, padding=kernel // 2), _norm(filters), nn.ReLU()
+    return nn.Conv1d(channels, filters, kernel, padding=kernel // 2), nn.BatchNorm1d(filters), nn.ReLU()

@@ -1,0 +1,148 @@
+"""A recipe's file: its keys and values checked, with what is wrong said in one line."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from soundnet_kd.classifiers.optimisation import Optimisation
+from soundnet_kd.classifiers.recipe import BenchRecipe, Evaluation
+from soundnet_kd.classifiers.recipe_text import assign, read_yaml
+from soundnet_kd.classifiers.sampling import SAMPLINGS
+from soundnet_kd.data.layouts import LAYOUTS
+from soundnet_kd.data.voice import VoiceActivity
+from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
+from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
+from soundnet_kd.storage import recipe_file
+
+KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
+KINDS: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "sampling": SAMPLINGS}
+
+
+def read_bench_recipe(path: Path, assignments: Sequence[str] = ()) -> BenchRecipe:
+    """Read a recipe and change some of its values.
+
+    Parameters
+    ----------
+    path : Path
+        A recipe's YAML file; a name alone is one of those that come with this package.
+    assignments : sequence of str
+        Such as training.epochs=3.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such recipe, or a key or a value of it is wrong.
+    """
+    file = recipe_file(path)
+    content = read_yaml(file)
+    if isinstance(content, Mapping) and "steps" in content:
+        raise SettingsError(f"{file} is a list of steps; use `soundnet-kd run {path}`")
+    if not isinstance(content, dict):
+        raise SettingsError(f"{file} is not a recipe with {', '.join(KEYS)}")
+    for assignment in assignments:
+        assign(content, assignment)
+    return bench_recipe(content)
+
+
+def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
+    """Check a recipe's keys and values.
+
+    Raises
+    ------
+    SettingsError
+        If one is wrong or missing; the message names the nearest known one.
+    """
+    _require_known(content, KEYS, "a recipe")
+    for key in ("data", "network", "training"):
+        if key not in content:
+            raise SettingsError(f"the recipe has no {key}; `soundnet-kd train --help` explains its keys")
+    network, settings = _kind("network", content["network"], CLASSIFIERS)
+    settings = dict(settings)
+    asked = settings.pop("preprocessing", None)
+    preprocessing = None if asked is None else _preprocessing(network, asked)
+    steps = content.get("front_end")
+    if steps is not None:
+        if not isinstance(steps, list) or not all(isinstance(step, Mapping) and "name" in step for step in steps):
+            raise SettingsError(f"front_end is {steps!r}; give a list of steps, such as [{{name: LogMel, bands: 64}}]")
+        settings["front_end"] = steps
+    cut = content.get("voice_activity")
+    seeds = content.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise SettingsError(f"seeds is {seeds!r}; give a list of whole numbers from 0 on, such as [0, 1, 2]")
+    if len(set(seeds)) < len(seeds):
+        raise SettingsError(f"seeds is {seeds}; each counts once")
+    return BenchRecipe(
+        about=str(content.get("about", "")),
+        data=_of_kind("data", content["data"]),
+        network=network,
+        settings=settings,
+        preprocessing=preprocessing,
+        training=_section(Optimisation, content["training"], "training"),
+        sampling=_of_kind("sampling", content.get("sampling", "pieces")),
+        voice_activity=None if cut is None else _section(VoiceActivity, cut, "voice_activity"),
+        evaluation=_section(Evaluation, content.get("evaluation") or {}, "evaluation"),
+        seeds=tuple(seeds),
+    )
+
+
+def _preprocessing(network: str, asked: Any) -> ClipPreprocessing:
+    """Lay what is asked for over the network's own preprocessing."""
+    where = f"network.{network}.preprocessing"
+    if not isinstance(asked, Mapping):
+        raise SettingsError(f"{where} is {asked!r}; write its settings as name: value")
+    kind: Callable[..., SoundClassifier] = CLASSIFIERS[network]
+    own = kind(("any",)).preprocessing
+    found: ClipPreprocessing = _section(ClipPreprocessing, {**asdict(own), **asked}, where)
+    return found
+
+
+def _of_kind(key: str, value: Any) -> Any:
+    name, settings = _kind(key, value, KINDS[key])
+    return _section(KINDS[key][name], settings, f"{key}.{name}")
+
+
+def _kind(key: str, value: Any, known: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    name, settings = _one(key, value)
+    if name not in known:
+        raise SettingsError(f"there is no {key} {name!r}{nearest(name, known)}")
+    return name, settings
+
+
+def _one(key: str, value: Any) -> tuple[str, Mapping[str, Any]]:
+    """Give name and settings of what is written as NAME or as NAME: settings."""
+    if isinstance(value, str):
+        return value, {}
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise SettingsError(f"{key} is {value!r}; write one name, with its settings below it")
+    ((name, settings),) = value.items()
+    if settings is not None and not isinstance(settings, Mapping):
+        raise SettingsError(f"{key}.{name} is {settings!r}; write its settings as name: value")
+    return str(name), settings or {}
+
+
+def _section(kind: type, values: Any, where: str) -> Any:
+    """Make a dataclass of a part of the recipe."""
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{where} is {values!r}; write its settings as name: value")
+    _require_known(values, [each.name for each in fields(kind)], where)
+    for each in fields(kind):
+        if each.default is MISSING and each.default_factory is MISSING and each.name not in values:
+            raise SettingsError(f"{where} needs {each.name}; `soundnet-kd train --help` explains it")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "section")
+    try:
+        return parser.instantiate(parser.parse_object({"section": dict(values)})).section
+    except argparse.ArgumentError as error:
+        text = " ".join(str(error).split()).replace("section.", f"{where}.")
+        raise SettingsError(text.replace('Parser key "', "").replace('":', ":")) from error
+
+
+def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in values:
+        if key not in known:
+            raise SettingsError(f"{where} has no key {key!r}{nearest(str(key), known)}")
