@@ -1,14 +1,15 @@
 """The command `rank`: evaluations of the same sounds in one table, and their accuracy over their size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from soundnet_kd.figures import GREY, colour_and_marker, drawn, percents
 from soundnet_kd.storage import make_folder, whole, write_csv
-from soundnet_kd.transfer.ranking import Ranked, ranked
+from soundnet_kd.transfer.ranking import Ranked, notes, ranked
+from soundnet_kd.transfer.stored_ranking import COLUMNS, RANKING_FILE, row_of
 
-TABLE, MARKDOWN, FIGURE = "ranking.csv", "ranking.md", "accuracy_by_parameters.png"
+MARKDOWN, FIGURE = "ranking.md", "accuracy_by_parameters.png"
 HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")
 
 
@@ -35,7 +36,7 @@ class RankResult:
                 *lines,
                 "accuracy: mean over the folds ± their standard deviation; parameters: up to the layer, of trained "
                 "networks with their head; seconds: of one training, mean over the folds",
-                *_notes(self.rows),
+                *notes(self.rows),
                 f"wrote {self.out}: {len(self.rows)} rows, {best.name} ({best.layer}) first with {best.accuracy:.2%}",
             ]
         )
@@ -67,8 +68,7 @@ def rank(
     """
     rows = ranked([Path(each) for each in results], names, layers)
     make_folder(out)
-    columns = [each.name for each in fields(Ranked)]
-    write_csv(out / TABLE, columns, ([_exact(getattr(row, column)) for column in columns] for row in rows))
+    write_csv(out / RANKING_FILE, COLUMNS, map(row_of, rows))
     with whole(out / MARKDOWN) as partial:
         partial.write_text(_markdown(rows), encoding="utf-8")
     _draw([row for row in rows if row.parameters], out / FIGURE)
@@ -87,28 +87,13 @@ def _cells(row: Ranked) -> tuple[str, ...]:
     )
 
 
-def _exact(value: object) -> object:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else value
-
-
 def _markdown(rows: Sequence[Ranked]) -> str:
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 
     rule = ["---"] * HEADER.index("parameters") + ["---:"] * (len(HEADER) - HEADER.index("parameters"))
-    notes = "".join(f"\n{note}\n" for note in _notes(rows))
-    return "".join(map(line, [HEADER, rule, *map(_cells, rows)])) + notes
-
-
-def _notes(rows: Sequence[Ranked]) -> list[str]:
-    """Say of whom numbers are missing, and why."""
-    of: dict[str, list[str]] = {}
-    for row in rows:
-        if row.note and row.name not in of.setdefault(row.note, []):
-            of[row.note].append(row.name)
-    return [f"{', '.join(names)}: {note}" for note, names in of.items()]
+    below = "".join(f"\n{note}\n" for note in notes(rows))
+    return "".join(map(line, [HEADER, rule, *map(_cells, rows)])) + below
 
 
 def _draw(rows: Sequence[Ranked], path: Path) -> None:

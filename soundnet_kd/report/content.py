@@ -29,7 +29,9 @@ from soundnet_kd.report.run_files import RunFiles, made_from
 from soundnet_kd.report.scripts import FOLDER, Scripts, levels, packed
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
 from soundnet_kd.storage import read_json
+from soundnet_kd.transfer.ranking import notes
 from soundnet_kd.transfer.stored_comparison import StoredComparison
+from soundnet_kd.transfer.stored_ranking import read_ranking
 from soundnet_kd.transfer.stored_results import StoredResults
 
 FILTERS = ("conv1", "filters")
@@ -97,6 +99,7 @@ class Content:
             "version": version("soundnet-kd"),
             "count": self.clip_count,
             "evaluations": evaluations,
+            "rankings": [made for name in files.rankings if (made := self._ranking(name)) is not None],
             "comparisons": self._comparisons(),
             "about": self._about(),
             "paper": PAPER,
@@ -177,6 +180,14 @@ class Content:
             if table is not None:
                 found[Path(name).with_suffix("").as_posix()] = table
         return found
+
+    def _ranking(self, name: str) -> dict[str, Any] | None:
+        file = self._files.rankings[name]
+        rows = self.left_out.read(name, read_ranking, file)
+        if not rows:
+            return None
+        figures = self._figures.copied(file.parent, name)
+        return {"name": self._named(name), "rows": rows, "notes": notes(rows), "figures": figures}
 
     def _training(self, name: str) -> dict[str, Any] | None:
         place = self._files.trainings[name]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
+
 from soundnet_kd.analysis.confusion import draw_confusion
 from soundnet_kd.figures import readable
 from soundnet_kd.report.answers import confusion_of, predictions_of
@@ -19,10 +21,21 @@ FOLDER = "figures"
 
 @dataclass(frozen=True)
 class FigureLink:
-    """A figure beside the page; `href` is its address without the ending, quoted."""
+    """A figure beside the page.
+
+    Attributes
+    ----------
+    name : str
+    href : str
+        Its address without the ending, quoted.
+    width, height : int
+        Of its PNG, in pixels: the page keeps the room for it, and nothing moves once it is there. 0 if unknown.
+    """
 
     name: str
     href: str
+    width: int
+    height: int
 
 
 class FigureFolder:
@@ -96,4 +109,8 @@ class FigureFolder:
 
     def _link(self, path: Path) -> FigureLink:
         href = path.with_suffix("").relative_to(self._out).as_posix()
-        return FigureLink(readable(path.stem), quote(os.fsencode(href)))
+        size = (0, 0)
+        # Of a picture that is broken the page shows the name.
+        with suppress(OSError), Image.open(path) as picture:
+            size = picture.size
+        return FigureLink(readable(path.stem), quote(os.fsencode(href)), *size)

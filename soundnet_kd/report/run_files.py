@@ -14,6 +14,7 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE
 from soundnet_kd.transfer.stored_comparison import is_comparison
+from soundnet_kd.transfer.stored_ranking import RANKING_FILE, is_ranking
 
 MARK = "report.json"
 """File that says of a folder that it is a report, in which nothing of a run is looked for."""
@@ -37,8 +38,8 @@ class RunFiles:
     trainings, evaluations, neurons, maps, peels : mapping from name to folder
         With a training's history, the results of an evaluation (which trainings of classifiers have too), and what
         `neurons`, `project` and `peel` wrote.
-    caches, comparisons : mapping from name to file
-        Of `extract` and `compare`.
+    caches, comparisons, rankings : mapping from name to file
+        Of `extract`, `compare` and `rank`.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class RunFiles:
     peels: dict[str, Path] = field(default_factory=dict)
     caches: dict[str, Path] = field(default_factory=dict)
     comparisons: dict[str, Path] = field(default_factory=dict)
+    rankings: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def find(cls, folder: Path) -> "RunFiles":
@@ -71,6 +73,8 @@ class RunFiles:
                     getattr(found, _FILES[name])[label] = place
                 elif name.endswith(".h5") and _is_cache(place / name):
                     found.caches[(place / name).relative_to(folder).as_posix()] = place / name
+                elif name == RANKING_FILE and is_ranking(place / name):
+                    found.rankings[label] = place / name
                 elif name.endswith(".csv") and is_comparison(place / name):
                     found.comparisons[(place / name).relative_to(folder).as_posix()] = place / name
         if not any((found.trainings, found.evaluations, found.caches, found.neurons, found.maps, found.peels)):

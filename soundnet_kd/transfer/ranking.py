@@ -83,6 +83,15 @@ def ranked(results: Sequence[Path], names: Sequence[str] | None, layers: Sequenc
     return sorted(rows, key=lambda row: -row.accuracy)
 
 
+def notes(rows: Sequence[Ranked]) -> list[str]:
+    """Say of whom numbers are missing, and why."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note and row.name not in of.setdefault(row.note, []):
+            of[row.note].append(row.name)
+    return [f"{', '.join(names)}: {note}" for note, names in of.items()]
+
+
 def _rows(name: str, stored: StoredResults, layers: Sequence[str] | None) -> Iterator[Ranked]:
     source = stored.content["source"]
     student = source["identity"].get("student")

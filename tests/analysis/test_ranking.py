@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from soundnet_kd import SoundNet8
 from soundnet_kd.analysis.ranking import rank
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.cli import main
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import Preprocessing, write_student
 from soundnet_kd.models.sizes import parameters_up_to
+from soundnet_kd.transfer.stored_ranking import is_ranking, read_ranking
 from tests.classifiers.test_finetuning import CLIPS, write_tones
 
 FINETUNE = "--layer conv4 --crop_seconds 0.5 --batch_size 6 --epochs 2 --device cpu --folds_only"
@@ -145,3 +147,16 @@ def test_results_that_tell_no_size_say_so(runs: dict[str, Path], tmp_path: Path)
     ranking = rank([tmp_path], tmp_path / "out")
     assert ranking.rows[0].parameters is None
     assert "tells no parameters or seconds" in str(ranking)
+
+
+def test_the_table_reads_back(runs: dict[str, Path], tmp_path: Path) -> None:
+    rows = rank(list(runs.values()), tmp_path).rows
+    file = tmp_path / "ranking.csv"
+    assert is_ranking(file)
+    for found, row in zip(read_ranking(file), rows, strict=True):
+        for name, value in asdict(row).items():
+            assert getattr(found, name) == (pytest.approx(value, abs=1e-4) if isinstance(value, float) else value)
+    file.write_text(file.read_text(encoding="utf-8").replace("accuracy,std", "accuracy,deviation"), encoding="utf-8")
+    assert not is_ranking(file)
+    with pytest.raises(FormatError, match=r"is no table that `soundnet-kd rank` wrote .*write it again"):
+        read_ranking(file)

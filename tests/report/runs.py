@@ -8,6 +8,7 @@ import torch
 
 from soundnet_kd.analysis import evaluate, neurons, project
 from soundnet_kd.analysis.peel_report import peel
+from soundnet_kd.analysis.ranking import rank
 from soundnet_kd.models import SoundNet5
 from soundnet_kd.transfer import compare
 from tests.analysis.caches import write_cache
@@ -67,7 +68,7 @@ def features(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def make_run(folder: Path) -> Path:
-    """Make sounds, features, results, a comparison, neurons, maps and a peeled sound in a folder, and give it."""
+    """Make sounds, features, results, a comparison, a ranking, neurons, maps and a peeled sound in a folder."""
     folder.mkdir()
     paths = make_sounds(folder / "sounds")
     folds = [1 + clip % 2 for clip in range(len(LABELS))]
@@ -76,6 +77,7 @@ def make_run(folder: Path) -> Path:
     neurons(cache, folder / "neurons", percentile=75, shuffles=200)
     project(cache, folder / "maps", layers=["pool5", "conv1"])
     compare(folder / "results", folder / "results", folder / "comparison.csv", layers=["conv1:pool5"])
+    rank([folder / "results"], folder / "ranking")
     torch.manual_seed(0)
     peel(paths[0], SoundNet5({"objects": 10}), folder / "peel")
     return folder

@@ -73,6 +73,7 @@ def test_neurons_of_a_class_are_found(chromium: "Browser", page: Path) -> None:
 
 def test_a_cell_of_the_confusion_plays_its_clips(chromium: "Browser", run: Path, page: Path) -> None:
     chromium.open(page)
+    chromium.find("#confusion")
     # Another cell than the one that is shown first.
     chromium.wait_for("return document.getElementById('cell-title').textContent !== 'Clips of a cell'")
     chromium.choose("#cell-true", "2")
@@ -223,6 +224,21 @@ def test_comparisons_and_peeled_sounds_are_shown(chromium: "Browser", page: Path
     assert chromium.wait_for("return arguments[0].complete && arguments[0].naturalWidth", picture) > 500
     source = chromium.run("return document.querySelector('#peeled audio').getAttribute('src')")
     assert pitch_heard(page.parent / source) == pytest.approx(pitch_of(0), abs=6)
+
+
+def test_a_ranking_is_a_table_with_its_figure(chromium: "Browser", page: Path) -> None:
+    chromium.open(page)
+    rows = chromium.run(
+        "return [...document.querySelectorAll('details.ranking tbody tr')]"
+        ".map(row => [...row.cells].map(cell => cell.textContent.trim()))"
+    )
+    with (page.parent.parent / "ranking" / "ranking.csv").open(newline="", encoding="utf-8") as handle:
+        ranked = list(csv.DictReader(handle))
+    assert [row[1] for row in rows] == [each["layer"] for each in ranked] == ["pool5", "conv1"]
+    assert [row[6] for row in rows] == [f"{100 * float(each['accuracy']):.1f} %" for each in ranked]
+    assert "Results: only a classifier on kept features was fitted" in chromium.text("details.ranking .note")
+    picture = chromium.find("details.ranking img")
+    assert chromium.wait_for("return arguments[0].complete && arguments[0].naturalWidth", picture) > 500
 
 
 def test_names_are_shown_as_written_and_do_nothing(chromium: "Browser", page: Path) -> None:
