@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.peel_pictures import LIMIT_PERCENTILE, headline
+from soundnet_kd.analysis.peel_pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
 from soundnet_kd.features.peel_file import Peeled, PeeledLayer
 from soundnet_kd.figures import AMOUNTS, COLOURS, GREY, drawn, readable
 
@@ -79,11 +79,16 @@ def draw_pooled(peeled: Peeled, sound: str, network: str, path: Path) -> None:
         for (name, layer), axes in zip(peeled.layers.items(), panels, strict=False):
             pooled = layer.pooled
             order = np.argsort(-pooled, kind="stable")
+            few = len(pooled) <= FEW_CHANNELS
             axes.stairs(pooled[order], fill=True, color=COLOURS[0])
             axes.set_xlim(0, len(pooled))
-            axes.set_ylim(top=_headroom(pooled))
+            # Of few channels all are tall, and the names stand above the bars.
+            axes.set_ylim(top=_headroom(pooled, 0.4 if few else 0.1))
             axes.set_title(_named(peeled, name, ", "), fontsize=10)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            if few and name != output:
+                number_channels(axes, order)
+            else:
+                axes.xaxis.get_major_locator().set_params(integer=True)
             names = _output_names(peeled) if name == output else [f"channel {index}" for index in range(len(pooled))]
             strongest = "\n".join(f"{names[index]}  {pooled[index]:.3g}" for index in order[:_STRONGEST])
             axes.text(0.98, 0.97, strongest, transform=axes.transAxes, ha="right", va="top", fontsize=8, bbox=_PAPER)
@@ -156,10 +161,10 @@ def _part(peeled: Peeled) -> str:
     return f"({peeled.start_seconds:g} to {peeled.start_seconds + seconds:.4g} s{repeated})"
 
 
-def _headroom(values: NDArray[np.floating]) -> float | None:
-    """Leave room for the names above the bars."""
+def _headroom(values: NDArray[np.floating], share: float) -> float | None:
+    """Leave room for the names above the bars, as a share of their height."""
     least, most = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    return most + 0.1 * (most - least) if most > least else None
+    return most + share * (most - least) if most > least else None
 
 
 def _named(peeled: Peeled, layer: str, separator: str) -> str:

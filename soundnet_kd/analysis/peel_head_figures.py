@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.peel_pictures import LIMIT_PERCENTILE, headline
+from soundnet_kd.analysis.peel_pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
 from soundnet_kd.features.peel_file import PeeledHead
 from soundnet_kd.figures import COLOURS, GREY, drawn, readable
 
@@ -43,7 +43,8 @@ def draw_head(head: PeeledHead, name: str, hidden: str, path: Path) -> None:
     shown = np.argsort(-logits, kind="stable")[:_TOP_CLASSES]
     above = ", above the mean of all classes" if several else ""
     # Each name needs its line.
-    heights = (3.4, max(4.2, 1.0 + 0.15 * len(logits)) if len(logits) <= _MOST_NAMED else 4.2)
+    least = 4.2 if several else 2.0
+    heights = (3.4, max(least, 1.0 + 0.15 * len(logits)) if len(logits) <= _MOST_NAMED else 4.2)
     with drawn(path, 12, sum(heights)) as figure:
         upper, lower = np.array(figure.subfigures(2, 1, height_ratios=heights))
         headline(upper, f"{name}: what {hidden}'s channels add to the highest logits (weight x activation{above})")
@@ -84,11 +85,13 @@ def _draw_weights(axes: "Axes", head: PeeledHead, name: str, hidden: str, classe
     summed = f", summed over the kernel's {kernel} steps" if kernel > 1 else ""
     axes.set_title(f"All weights of {name}{summed}")
     axes.set_xlabel(f"{len(channels)} channels of {hidden}, the most active first")
+    if len(channels) <= FEW_CHANNELS:
+        number_channels(axes, channels)
     axes.set_ylabel(f"{len(classes)} classes, the highest logit on top")
     if len(classes) <= _MOST_NAMED:
         names = [textwrap.shorten(readable(head.class_names[index]), 28, placeholder="…") for index in classes]
         axes.set_yticks(np.arange(len(classes)) + 0.5, names, fontsize=8)
-        axes.set_ylabel("classes, the highest logit on top")
+        axes.set_ylabel("classes, the highest logit on top" if len(classes) > 1 else "class")
     figure = axes.get_figure()
     assert figure is not None
     figure.colorbar(picture, ax=axes, label="weight", fraction=0.03, pad=0.015, extend="both")

@@ -10,10 +10,14 @@ from soundnet_kd.features.peel_file import Peeled
 from soundnet_kd.figures import AMOUNTS, drawn
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
 LIMIT_PERCENTILE = 99.5
 """A few outliers would leave the rest of a layer pale."""
+
+FEW_CHANNELS = 16
+"""Up to so many there is room for the number of each."""
 
 _CHANNELS = 6
 _FILTER_COLUMNS = 8
@@ -22,6 +26,11 @@ _FILTER_COLUMNS = 8
 def headline(figure: "FigureBase", text: str) -> None:
     """Write what a figure shows above it."""
     figure.suptitle(text, x=0.01, ha="left", weight="bold", size=11)
+
+
+def number_channels(axes: "Axes", order: NDArray[np.intp]) -> None:
+    """Write the numbers of sorted channels beneath them, each of which is one wide."""
+    axes.set_xticks(np.arange(len(order)) + 0.5, [str(channel) for channel in order], fontsize=8)
 
 
 def draw_pictures(peeled: Peeled, sound: str, network: str, path: Path) -> bool:

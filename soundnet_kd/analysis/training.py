@@ -122,11 +122,8 @@ def train(
     run = run_bench(asked, data, out, device, workers, checkpoint_minutes)
     scores = round_scores(run)
     write_rounds(scores, out)
-    draw_trainings(
-        {f"{each.network}, seed {each.seed}, fold {each.fold}": tested.history
-         for each, tested in zip(scores, run.tested.values(), strict=True)},
-        out / "history.png",
-    )  # fmt: skip
+    histories = (tested.history for tested in run.tested.values())
+    draw_trainings(dict(zip(_told_apart(scores), histories, strict=True)), out / "history.png")
     report = _write_tags(run, scores) if next(iter(run.sets.values())).tags else _write_classes(run, scores)
     return TrainResult(out, scores, report, len(run.failures), run.voiceless)
 
@@ -142,6 +139,16 @@ def _write_classes(run: BenchRun, scores: list[RoundScores]) -> ClassReport:
     if run.recipe.evaluation.galleries:
         write_gallery(run)
     return reports[first]
+
+
+def _told_apart(scores: Sequence[RoundScores]) -> list[str]:
+    """Name each training by what tells it from the others."""
+    several = [kind for kind in ("network", "seed", "fold") if len({getattr(each, kind) for each in scores}) > 1]
+    return [
+        ", ".join(each.network if kind == "network" else f"{kind} {getattr(each, kind)}" for kind in several)
+        or each.network
+        for each in scores
+    ]
 
 
 def _write_tags(run: BenchRun, scores: list[RoundScores]) -> list[TagScores]:
