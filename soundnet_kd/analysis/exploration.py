@@ -18,6 +18,7 @@ from soundnet_kd.analysis.exploration_figures import (
 from soundnet_kd.analysis.interactive_map import write_interactive_space, write_plotly
 from soundnet_kd.analysis.sound_measures import CLIPPED_SHARE, WINDOW_SECONDS, Explored, measured
 from soundnet_kd.data import read_manifest
+from soundnet_kd.data.speech_commands import without_noise
 from soundnet_kd.data.voice import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.storage import FAILURES_FILE, claim, make_folder, versions, write_csv, write_failures
@@ -64,8 +65,8 @@ def explore(
     Parameters
     ----------
     sounds : Path
-        A folder with a sub-folder for each class (Speech Commands), one in ESC-50's layout, or a CSV file with columns
-        path and label.
+        A folder with a sub-folder for each class (such as Speech Commands, whose _background_noise_ is left out), one
+        in ESC-50's layout, or a CSV file with columns path and label.
     out : Path
         Folder for tables, figures and the page.
     sample_rate : int
@@ -94,7 +95,7 @@ def explore(
             f"frequency is {frequency:g} Hz, seconds {seconds:g} and components {components}; give a frequency below "
             f"{sample_rate / 2:g} Hz, at least {2 * WINDOW_SECONDS} s, and at least three components"
         )
-    manifest = read_manifest(sounds)
+    manifest, noise = without_noise(read_manifest(sounds))
     if not manifest.class_names:
         raise SettingsError(f"none of the sounds of {sounds} has a label; give a folder with a sub-folder per class")
     settings: dict[str, object] = {
@@ -111,6 +112,7 @@ def explore(
         {"sounds": manifest.identity, "settings": {**settings, "seed": seed}, "versions": versions()},
     )
     explored, failures = measured(manifest, sample_rate, seconds, voice_activity)
+    failures |= dict.fromkeys(noise, "it is background noise, no word")
     write_failures(out / FAILURES_FILE, failures)
     if explored.spans is not None:
         write_spans(out / VOICE_FILE, explored.spans, sample_rate)

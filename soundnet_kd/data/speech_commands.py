@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +179,16 @@ def _second(
     name = f"{text_of(file.relative_to(place).as_posix())}#{split}-{number}@{start}"
     clip = Clip(name, file, label, carried=("", split))
     return clip, FilePart(start, 1.0)
+
+
+def without_noise(manifest: Manifest) -> tuple[Manifest, list[str]]:
+    """Give the words of a folder alone, and the ids of the noise recordings, which are no word."""
+    if NOISE_FOLDER not in manifest.class_names:
+        return manifest, []
+    noise = manifest.class_names.index(NOISE_FOLDER)
+    clips = tuple(
+        replace(clip, label=clip.label - (clip.label > noise)) for clip in manifest.clips if clip.label != noise
+    )
+    words = tuple(name for name in manifest.class_names if name != NOISE_FOLDER)
+    left_out = [clip.id for clip in manifest.clips if clip.label == noise]
+    return replace(manifest, clips=clips, class_names=words), left_out
