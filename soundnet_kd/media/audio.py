@@ -133,7 +133,7 @@ def _recorded(
 ) -> Iterator[NDArray[np.float32]]:
     for frame in frames:
         seconds = None
-        if frame.pts is not None and frame.time_base is not None:
+        if frame.pts is not None and frame.time_base:
             seconds = float(frame.pts * frame.time_base - start)
         yield from tape.add(_mono(frame, channel), frame.sample_rate, seconds)
     yield from tape.finish()

@@ -18,6 +18,10 @@ from av.video.stream import VideoStream
 
 from soundnet_kd.errors import MediaError
 
+# PyAV 18, the last for Python 3.11, fails at tags in odd encodings unless it is told not to. PyAV 19 never does, and
+# knows no such argument: this goes with Python 3.11.
+_ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
+
 
 @contextmanager
 def open_media(path: Path) -> Iterator[InputContainer]:
@@ -61,8 +65,9 @@ def _open(path: Path) -> InputContainer:
         raise MediaError(f"{path.name} does not exist in {path.parent}; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path.name} is empty (0 bytes); copy or download it again")
-    # Without "file:" a name such as "take:2.mp4" would be an address. Tags in odd encodings are no obstacle.
-    return av.open(f"file:{path}", "r", metadata_errors="replace")
+    # Without "file:" a name such as "take:2.mp4" would be an address.
+    container: InputContainer = av.open(f"file:{path}", "r", **_ANY_TAGS)
+    return container
 
 
 def audio_track(container: InputContainer, path: Path) -> AudioStream:

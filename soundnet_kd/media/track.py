@@ -50,8 +50,8 @@ class PictureTrack:
         self.container = container
         self.stream = picture_track(container, path)
         self.stream.thread_count = threads
-        self.pixel_aspect = self.stream.sample_aspect_ratio or Fraction(1)
-        self._time_base = self.stream.time_base or Fraction(1)
+        self.pixel_aspect = Fraction(self.stream.sample_aspect_ratio or 1)
+        self._time_base = Fraction(self.stream.time_base or 1)
         self._start = clock_start(container)
         self._start_seconds = float(self._start)
         for other in container.streams:
@@ -60,7 +60,7 @@ class PictureTrack:
 
     def seconds(self, packet: "Packet[Any]") -> float | None:
         """Give when a packet's picture begins to be shown, or None if its file does not tell."""
-        if packet.pts is None or packet.time_base is None:
+        if packet.pts is None or not packet.time_base:
             return None
         return float(packet.pts * packet.time_base) - self._start_seconds
 

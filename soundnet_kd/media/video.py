@@ -204,7 +204,7 @@ def duration_seconds(path: str | Path) -> float:
     with open_media(path) as container:
         stream = picture_track(container, path)
         start = clock_start(container)
-        time_base = stream.time_base or Fraction(1)
+        time_base = Fraction(stream.time_base or 1)
         if stream.duration:
             return float(((stream.start_time or 0) + stream.duration) * time_base - start)
         if container.duration:

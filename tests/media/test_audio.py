@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import tracemalloc
 import wave
 from fractions import Fraction
@@ -52,6 +53,17 @@ def test_whole_numbers_of_any_width_are_scaled_to_one(
     assert sample_rate == 8000
     assert waveform.dtype == np.float32
     np.testing.assert_allclose(waveform, expected, atol=1e-7)
+
+
+def test_tags_in_an_odd_encoding_are_no_obstacle(tmp_path: Path) -> None:
+    write_wave(tmp_path / "cafe.wav", np.array([0, 2**14], np.int16), 8000)
+    plain = (tmp_path / "cafe.wav").read_bytes()
+    title = "Café\0\0".encode("latin-1")
+    tags = b"LIST" + struct.pack("<I", 12 + len(title)) + b"INFO" + b"INAM" + struct.pack("<I", len(title)) + title
+    data = plain.index(b"data")
+    tagged = plain[8:data] + tags + plain[data:]
+    (tmp_path / "cafe.wav").write_bytes(b"RIFF" + struct.pack("<I", len(tagged)) + tagged)
+    assert read_audio(tmp_path / "cafe.wav")[0].tolist() == [0.0, 0.5]
 
 
 def test_broken_and_too_large_floats_are_tamed(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ TIMES = [7.99, 0.0, -1.0, 0.51, 3.29, 3.31, 3.29, 5.13, 100.0, 1.23, 6.65]
 def key_frames(path: Path) -> tuple[list[tuple[float, Pixels]], float]:
     """Decode all, give the key frames with their times, and the last time of all."""
     keys = []
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_media(path) as container:
         stream = cast(VideoStream, container.streams.best("video"))
         start = (container.start_time or 0) / 1e6
         seconds, interval = None, 1 / float(stream.average_rate or 25)
