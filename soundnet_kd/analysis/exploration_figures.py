@@ -46,11 +46,11 @@ def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: Path) -> 
 def draw_lengths(seconds: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
     """Draw histograms of the lengths, on one scale of seconds and one of counts (logarithmic)."""
     edges = np.histogram_bin_edges(seconds, LENGTH_BINS)
-    with _panels(path, names, "Lengths", sharey=True) as panels:
+    with _panels(path, names, "Lengths", "seconds", sharey=True) as panels:
         for label, axes in enumerate(panels):
             axes.hist(seconds[labels == label], bins=list(edges), color=COLOURS[0])
             axes.set_yscale("symlog", linthresh=1)
-            axes.set_xlabel("seconds", fontsize=7)
+            axes.yaxis.set_major_formatter("{x:g}")
 
 
 def draw_mean_spectra(
@@ -62,13 +62,14 @@ def draw_mean_spectra(
 ) -> None:
     """Draw the mean magnitude of the Fourier transform of each class, over that of all sounds (grey)."""
     everything = spectra.mean(axis=0)
-    with _panels(path, names, "Mean magnitude of the Fourier transform (grey: of all sounds)", sharey=True) as panels:
+    title = "Mean magnitude of the Fourier transform (grey: of all sounds)"
+    with _panels(path, names, title, "Hz", sharey=True) as panels:
         for label, axes in enumerate(panels):
             axes.semilogy(hertz, np.maximum(everything, 1e-6), color=GREY, linewidth=0.7)
             if (labels == label).any():
                 mean = spectra[labels == label].mean(axis=0)
                 axes.semilogy(hertz, np.maximum(mean, 1e-6), color=COLOURS[0], linewidth=0.9)
-            axes.set_xlabel("Hz", fontsize=7)
+            axes.yaxis.set_major_formatter("{x:g}")
 
 
 def draw_mean_spectrograms(
@@ -76,14 +77,13 @@ def draw_mean_spectrograms(
 ) -> None:
     """Draw the mean log spectrogram of each class, all on one scale."""
     lowest, highest = (float(edge) for edge in np.percentile(spectrograms, (1, 99.9)))
-    with _panels(path, names, "Mean log power spectrogram") as panels:
+    with _panels(path, names, "Mean log power spectrogram", "seconds") as panels:
         for label, axes in enumerate(panels):
             axes.imshow(
                 spectrograms[label], origin="lower", aspect="auto", vmin=lowest, vmax=highest, cmap="magma",
                 extent=(0, seconds, 0, sample_rate / 2000), interpolation="nearest",
             )  # fmt: skip
             axes.grid(visible=False)
-            axes.set_xlabel("seconds", fontsize=7)
             axes.set_ylabel("kHz", fontsize=7)
 
 
@@ -94,17 +94,17 @@ def draw_violins(
     # The width of a violin is estimated from the spread, of which a single sound has none.
     shown = [label for label in range(len(names)) if (labels == label).sum() > 1]
     decibels = [20 * np.log10(np.maximum(magnitudes[labels == label], 1e-6)) for label in shown]
-    with drawn(path, max(5.0, 1.5 + 0.34 * len(names)), 4.2) as figure:
+    with drawn(path, max(6.4, 1.5 + 0.34 * len(names)), 4.2) as figure:
         axes = figure.subplots()
         if shown:
             axes.violinplot(decibels, positions=range(len(shown)), showmedians=True, widths=0.85)
         axes.set_xticks(range(len(shown)), [readable(names[label]) for label in shown], rotation=90)
         axes.set_ylabel("magnitude in dB")
-        axes.set_title(f"The Fourier transform near {frequency:g} Hz, over the sounds of each class")
+        axes.set_title(f"Magnitude near {frequency:g} Hz over the sounds of each class")
 
 
 @contextmanager
-def _panels(path: Path, names: Sequence[str], title: str, sharey: bool = False) -> Iterator[list["Axes"]]:
+def _panels(path: Path, names: Sequence[str], title: str, unit: str, sharey: bool = False) -> Iterator[list["Axes"]]:
     """Give a small panel for each class."""
     shown = min(len(names), MOST_PANELS)
     columns = min(COLUMNS, shown)
@@ -117,6 +117,10 @@ def _panels(path: Path, names: Sequence[str], title: str, sharey: bool = False) 
         for name, axes in zip(names, panels, strict=False):
             axes.set_title(readable(name), fontsize=8, pad=3)
             axes.tick_params(labelsize=6)
+        for axes in panels[max(0, shown - columns) : shown]:
+            # The lowest one of its column, also where the last row is not full.
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(unit, fontsize=7)
         yield panels[:shown]
         _entitle(figure, title if shown == len(names) else f"{title}: the first {shown} of {len(names)} classes")
 
