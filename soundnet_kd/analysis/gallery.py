@@ -114,7 +114,10 @@ def draw_gallery(
                 if column == 0:
                     axes.set_ylabel(kind, fontsize=8)
                 if column >= len(mine):
+                    axes.spines[:].set_visible(False)
                     axes.set_xticks([])
+                    if not mine and column == 0:
+                        axes.text(0.05, 0.5, "no clip", transform=axes.transAxes, fontsize=8, color=GREY)
                     continue
                 place = mine[column]
                 waveform, rate = waveforms[place]

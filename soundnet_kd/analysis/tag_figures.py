@@ -37,7 +37,7 @@ def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: Path
                 ha="center",
                 va="center_baseline",
                 fontsize=8,
-                color="white" if shares[row, column] > 0.5 else "black",
+                color="white" if shares[row, column] > 0.4 else "black",
             )
         axes.set_title("Tags that tracks have together")
 
@@ -66,7 +66,7 @@ def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: Path) 
                 continue
             scores = tracks.scores[number] / max(float(tracks.scores[number].sum()), 1e-12)
             order = np.argsort(-scores, kind="stable")
-            colours = [COLOURS[3] if tracks.truth[number, place] else COLOURS[5] for place in order]
+            colours = [COLOURS[0] if tracks.truth[number, place] else GREY for place in order]
             axes.barh(range(len(tags)), scores[order], color=colours, height=0.8)
             axes.set_yticks(range(len(tags)), [readable(tags[place]) for place in order], fontsize=7)
             axes.axhline(top - 0.5, color=GREY, linewidth=0.8, linestyle="--")

@@ -66,10 +66,11 @@ class TrainResult:
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
         whole = f", {self.voiceless} sounds without a voice stay whole" if self.voiceless is not None else ""
         first = self.scores[0]
+        trainings = f"{len(self.scores)} trainings" if len(self.scores) > 1 else "1 training"
         return "\n".join(
             [
                 *lines,
-                f"wrote {self.out}: {', '.join(spread)} ({len(self.scores)} trainings of {first.parameters} "
+                f"wrote {self.out}: {', '.join(spread)} ({trainings} of {first.parameters} "
                 f"parameters, {sum(each.training_seconds for each in self.scores):.0f} s){skipped}{whole}",
             ]
         )
