@@ -145,11 +145,11 @@ def draw_classes(evaluation: Evaluation, report: ClassReport, layer: str, out: P
         Folder.
     """
     result = evaluation.results[layer]
+    tests = f"{len(result.folds)} folds" if len(result.folds) > 1 else "one test"
     draw_confusion(
         result.confusion,
         evaluation.classes,
-        f"What {layer} takes for what: {result.accuracy:.1%} right\n"
-        f"({len(result.folds)} folds, protocol: {result.protocol})",
+        f"What {layer} takes for what: {result.accuracy:.1%} right\n({tests}, protocol: {result.protocol})",
         out / f"confusion_{layer}.png",
     )
     draw_class_scores(report.scores, report.pairs, layer, out / f"classes_{layer}.png")

@@ -43,7 +43,7 @@ def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: 
                 ha="center",
                 va="center_baseline",
                 fontsize=9 if few else 5,
-                color="white" if shares[row, column] > 0.5 else "black",
+                color="white" if shares[row, column] > 0.4 else "black",
             )
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
