@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from soundnet_kd.figures import GREY, colour_and_marker, drawn, percents
@@ -117,13 +118,17 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
                 label=name,
             )
             if len(mine) > 1:
-                for row in mine:
+                # A pooling has as many parameters before it as the convolution that it follows.
+                for size, same in groupby(mine, key=lambda row: row.parameters or 0):
+                    rows_of_size = sorted(same, key=lambda row: -row.accuracy)
                     axes.annotate(
-                        row.layer, (row.parameters or 0, row.accuracy), xytext=(6, 3), textcoords="offset points",
-                        fontsize=7, color=GREY,
+                        ", ".join(row.layer for row in rows_of_size), (size, rows_of_size[0].accuracy), xytext=(6, 3),
+                        textcoords="offset points", fontsize=7, color=GREY,
                     )  # fmt: skip
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        sizes = [row.parameters or 0 for row in rows]
+        is_wide = bool(sizes) and max(sizes) > 200 * min(sizes)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(EngFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(bottom=0)

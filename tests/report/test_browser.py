@@ -236,7 +236,7 @@ def test_a_ranking_is_a_table_with_its_figure(chromium: "Browser", page: Path) -
         ranked = list(csv.DictReader(handle))
     assert [row[1] for row in rows] == [each["layer"] for each in ranked] == ["pool5", "conv1"]
     assert [row[6] for row in rows] == [f"{100 * float(each['accuracy']):.1f} %" for each in ranked]
-    assert "Results: only a classifier on kept features was fitted" in chromium.text("details.ranking .note")
+    assert "results: only a classifier on kept features was fitted" in chromium.text("details.ranking .note")
     picture = chromium.find("details.ranking img")
     assert chromium.wait_for("return arguments[0].complete && arguments[0].naturalWidth", picture) > 500
 
