@@ -5,6 +5,7 @@ import json
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -80,9 +81,10 @@ def file_stems(names: Iterable[str]) -> list[str]:
     stems: list[str] = []
     taken: set[str] = set()
     for name in names:
-        allowed = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name)
+        composed = unicodedata.normalize("NFC", name)
+        allowed = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", composed)
         # A file's name has at most 255 bytes.
-        readable = allowed.encode()[:200].decode(errors="ignore").strip(" .") or "_"
+        readable = allowed.encode(errors="replace")[:200].decode(errors="ignore").strip(" .") or "_"
         tries = (readable if number == 1 else f"{readable}-{number}" for number in count(1))
         stem = next(each for each in tries if each.casefold() not in taken)
         taken.add(stem.casefold())

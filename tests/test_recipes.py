@@ -39,13 +39,28 @@ def test_shipped_recipes_of_networks_are_sound(recipe: str) -> None:
             "wavception",
             ["sampling.pieces.seconds=0.5"],
             r"sampling.pieces.seconds makes pieces of 8000 samples, but WavCeption hears 16000, neither more nor "
-            r"less; set sampling\.pieces\.seconds to 1, or network\.WavCeption\.preprocessing\.least_samples to 8000",
+            r"less; set sampling.pieces.seconds to 1.0, or network.WavCeption.preprocessing.least_samples to 8000",
         ),
-        ("wavception", ["training.batch_size=1"], "training.batch_size is 1, but WavCeption has batch norm behind a"),
+        (
+            "wavception",
+            ["training.batch_size=1"],
+            "training.batch_size is 1, but WavCeption has batch norm over single",
+        ),
         (
             "speech_commands",
             ["training.batch_size=1"],
-            "batch_size is 1, but LightCNN has batch norm behind a",
+            "batch_size is 1, but LightCNN has batch norm over single",
+        ),
+        (
+            "cats_dogs",
+            ["training.batch_size=1", "sampling.segments.seconds=0.05"],
+            "batch_size is 1, but CatsDogs has batch norm over single",
+        ),
+        ("cats_dogs", ["sampling.segments.seconds=0.00001"], "segments.seconds is less than a sample at 16000 Hz"),
+        (
+            "film_genres",
+            ["network=FilmGenresRecurrent", "sampling.pieces.seconds=5"],
+            "sampling.pieces.seconds: FilmGenresRecurrent cannot hear pieces of 110250 samples .*no whole tile of",
         ),
     ],
 )

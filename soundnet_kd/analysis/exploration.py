@@ -32,6 +32,7 @@ class ExploreResult:
     explored: Explored = field(repr=False)
     found: Anomalies = field(repr=False)
     skipped: int
+    noise: int
 
     def __str__(self) -> str:
         explored, strangest = self.explored, np.argsort(-self.found.distance)[:3]
@@ -40,10 +41,11 @@ class ExploreResult:
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
         if explored.spans is not None:
             skipped = f", {list(explored.spans.values()).count(None)} without a voice stay whole{skipped}"
+        noise = f", {self.noise} recordings of background noise left out" if self.noise else ""
         return (
             f"wrote {self.out}: {len(explored.clips)} sounds of {len(explored.class_names)} classes, "
             f"{explored.seconds.min():.2f} to {explored.seconds.max():.2f} s, {odd[0]} clipped, {odd[1]} silent; "
-            f"the strangest: {named}{skipped}"
+            f"the strangest: {named}{noise}{skipped}"
         )
 
 
@@ -112,7 +114,6 @@ def explore(
         {"sounds": manifest.identity, "settings": {**settings, "seed": seed}, "versions": versions()},
     )
     explored, failures = measured(manifest, sample_rate, seconds, voice_activity)
-    failures |= dict.fromkeys(noise, "it is background noise, no word")
     write_failures(out / FAILURES_FILE, failures)
     if explored.spans is not None:
         write_spans(out / VOICE_FILE, explored.spans, sample_rate)
@@ -141,7 +142,7 @@ def explore(
         f"{found.explained:.0%} of the variance in {components} components; far from all others is what is strange",
         out / "anomalies.html",
     )
-    return ExploreResult(out, explored, found, len(failures))
+    return ExploreResult(out, explored, found, len(failures), len(noise))
 
 
 def _write_tables(explored: Explored, found: Anomalies, out: Path) -> None:

@@ -74,10 +74,17 @@ def write_gallery(run: BenchRun) -> None:
         waveforms = [_waveform(clips[each.row], run) for each in shown]
         draw_gallery(name, names, [clips[each.row] for each in shown], shown, waveforms, folder / f"{stem}.png")
         rows += [
-            (name, each.kind, clips[each.row].id, names[clips[each.row].label], f"{each.probability:.6f}")
+            (
+                name,
+                f"{stem}.png",
+                each.kind,
+                clips[each.row].id,
+                names[clips[each.row].label],
+                f"{each.probability:.6f}",
+            )
             for each in shown
         ]
-    write_csv(folder / "gallery.csv", ("class", "shown as", "id", "truth", "probability"), rows)
+    write_csv(folder / "gallery.csv", ("class", "file", "shown as", "id", "truth", "probability"), rows)
 
 
 def draw_gallery(

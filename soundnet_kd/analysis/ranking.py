@@ -8,9 +8,9 @@ from pathlib import Path
 from soundnet_kd.figures import GREY, colour_and_marker, drawn, percents
 from soundnet_kd.storage import make_folder, whole, write_csv
 from soundnet_kd.transfer.ranking import Ranked, notes, ranked
-from soundnet_kd.transfer.stored_ranking import COLUMNS, RANKING_FILE, row_of
+from soundnet_kd.transfer.stored_ranking import COLUMNS, RANKING_FIGURE, RANKING_FILE, row_of
 
-MARKDOWN, FIGURE = "ranking.md", "accuracy_by_parameters.png"
+MARKDOWN = "ranking.md"
 HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")
 
 
@@ -72,7 +72,13 @@ def rank(
     write_csv(out / RANKING_FILE, COLUMNS, map(row_of, rows))
     with whole(out / MARKDOWN) as partial:
         partial.write_text(_markdown(rows), encoding="utf-8")
-    _draw([row for row in rows if row.parameters], out / FIGURE)
+    figure = out / RANKING_FIGURE
+    sized = [row for row in rows if row.parameters]
+    if sized:
+        _draw(sized, figure)
+    else:
+        for file in (figure, figure.with_suffix(".svg")):
+            file.unlink(missing_ok=True)
     return RankResult(out, rows)
 
 
@@ -127,7 +133,7 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
                     )  # fmt: skip
         axes.set_xscale("log")
         sizes = [row.parameters or 0 for row in rows]
-        is_wide = bool(sizes) and max(sizes) > 200 * min(sizes)
+        is_wide = max(sizes) > 200 * min(sizes)
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(EngFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
@@ -136,5 +142,4 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
         axes.set_xlabel("parameters, up to the layer or of the whole classifier")
         axes.set_ylabel("accuracy")
         axes.set_title("Accuracy by the size of the network (bars: deviation over folds)")
-        if names:
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

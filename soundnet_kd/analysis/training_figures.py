@@ -37,4 +37,4 @@ def draw_trainings(histories: Mapping[str, Sequence[Mapping[str, float]]], path:
         panels[1].set_ylim(0, 1)
         panels[1].yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         if 1 < len(histories) <= MOST_NAMED:
-            figure.legend(loc="outside lower center", ncols=4)
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -1,6 +1,8 @@
 """The bench: a recipe's networks, trained and tested seed by seed, fold by fold and, where asked, tag by tag."""
 
 import csv
+import hashlib
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,7 +106,7 @@ def run_bench(
         for outputs in outputs_of(recipe, data)
     ]
     asked = recipe.build([first.manifest.class_names[output] for output in tasks[0].outputs]).preprocessing
-    settings = {"sounds": merged_identity(sets), **recipe.identity}
+    settings = {"sounds": merged_identity(sets), "splits_sha256": _splits_sha256(sets), **recipe.identity}
     with locked(out), quiet_lightning(), deterministic():
         claim(out / RUN_FILE, {**settings, "versions": versions()})
         folder = out / ROUNDS
@@ -153,6 +155,12 @@ def outputs_of(recipe: BenchRecipe, data: SplitSounds) -> list[tuple[int, ...]]:
         # One logit says which of two classes it is.
         return [(1,)]
     return [everything]
+
+
+def _splits_sha256(sets: Mapping[int, SplitSounds]) -> str:
+    """Tell the splits of all seeds from others, so that no run goes on under splits that are drawn otherwise."""
+    splits = {seed: {fold: list(mine) for fold, mine in data.splits.items()} for seed, data in sets.items()}
+    return hashlib.sha256(json.dumps(splits).encode()).hexdigest()
 
 
 def _name(task: Round, tasks: Sequence[Round]) -> str:

@@ -195,7 +195,14 @@ def train_network(
     ]
     keep_freed_memory()
     on_one_device = trainer_options(where, devices=1, nodes=1)
-    trainer = trainer_of(folder, feed.steps, every, optimisation.precision, callbacks, on_one_device)
+    trainer = trainer_of(
+        folder,
+        feed.steps,
+        validate_every=every,
+        precision=optimisation.precision,
+        callbacks=callbacks,
+        where=on_one_device,
+    )
     module = NetworkTraining(network, listen, optimisation, feed, seed).train()
     fit(trainer, module, FeedDataModule(feed, workers), last_checkpoint(folder))
     steps = kept = trainer.global_step

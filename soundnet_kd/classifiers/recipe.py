@@ -1,17 +1,18 @@
 """A recipe of a network from scratch: a data set, a front end, a network, how pieces are drawn, how it is trained."""
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
 
 from soundnet_kd.classifiers.optimisation import Optimisation
 from soundnet_kd.classifiers.sampling import SAMPLINGS, Pieces, Sampling
 from soundnet_kd.data.layouts import LAYOUTS, Layout
 from soundnet_kd.data.voice import VoiceActivity
-from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 
@@ -94,18 +95,28 @@ class BenchRecipe:
         """Check that the network can learn from what it will be given: pieces of a length, so many at once."""
         asked = network.preprocessing
         samples = self.sampling.samples(asked.sample_rate, asked.least_samples)
+        where = f"sampling.{_name_of(self.sampling, SAMPLINGS)}.seconds"
+        if samples < 1:
+            raise SettingsError(f"{where} is less than a sample at {asked.sample_rate} Hz; set it higher")
         if asked.exact and samples != asked.least_samples:
-            where = f"sampling.{_name_of(self.sampling, SAMPLINGS)}.seconds"
             raise SettingsError(
                 f"{where} makes pieces of {samples} samples, but {self.network} hears {asked.least_samples}, neither "
-                f"more nor less; set {where} to {asked.least_samples / asked.sample_rate:g}, or "
+                f"more nor less; set {where} to {asked.least_samples / asked.sample_rate!r}, or "
                 f"network.{self.network}.preprocessing.least_samples to {samples}"
             )
-        if self.training.batch_size == 1 and _compares_sounds(network):
+        single = self.training.batch_size == 1
+        try:
+            # Batch norm tells only in training whether it has anything to compare.
+            copy.deepcopy(network).train(single).logits(torch.zeros(1, 1, samples))
+        except (TooShortError, RuntimeError) as error:
+            raise SettingsError(f"{where}: {self.network} cannot hear pieces of {samples} samples ({error})") from error
+        except ValueError as error:
+            if not single:
+                raise
             raise SettingsError(
-                f"training.batch_size is 1, but {self.network} has batch norm behind a dense layer, which compares the "
-                "sounds of a batch; set it to 2 or more"
-            )
+                f"training.batch_size is 1, but {self.network} has batch norm over single numbers of a sound, which "
+                "compares the sounds of a batch; set it to 2 or more"
+            ) from error
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -121,12 +132,6 @@ class BenchRecipe:
             # Named only where it is asked for: a run without it is the one that it was before there was such a key.
             **({} if self.voice_activity is None else {"voice_activity": asdict(self.voice_activity)}),
         }
-
-
-def _compares_sounds(network: SoundClassifier) -> bool:
-    """Whether a dense layer has batch norm, which has no variance over a single sound."""
-    stages = [{type(module) for module in stage.modules()} for stage in network.children()]
-    return any({nn.Linear, nn.BatchNorm1d} <= kinds for kinds in stages)
 
 
 def _name_of(thing: object, kinds: Mapping[str, type]) -> str:

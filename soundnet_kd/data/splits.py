@@ -69,6 +69,19 @@ class SplitSounds:
         return targets
 
 
+def require_shares(shares: Mapping[Split, float]) -> None:
+    """Check that shares of the clips leave something to learn from.
+
+    Raises
+    ------
+    SettingsError
+        If they do not.
+    """
+    if min(shares.values(), default=0) < 0 or sum(shares.values()) >= 1:
+        told = ", ".join(f"{split} {share:g}" for split, share in shares.items())
+        raise SettingsError(f"the shares of the clips are {told}; each is at least 0, together they are below 1")
+
+
 def drawn_split(
     labels: NDArray[np.int64],
     shares: Mapping[Split, float],
@@ -91,9 +104,7 @@ def drawn_split(
     SettingsError
         If the shares leave nothing to learn from.
     """
-    if min(shares.values(), default=0) < 0 or sum(shares.values()) >= 1:
-        told = ", ".join(f"{split} {share:g}" for split, share in shares.items())
-        raise SettingsError(f"the shares of the clips are {told}; each is at least 0, together they are below 1")
+    require_shares(shares)
     units = np.array([str(place) for place in range(len(labels))] if groups is None else groups)
     split_of: dict[str, Split] = {}
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.data.manifest import Clip, Manifest, table_rows
-from soundnet_kd.data.splits import WITHOUT_FOLDS, Split, SplitSounds, drawn_split
+from soundnet_kd.data.splits import WITHOUT_FOLDS, Split, SplitSounds, require_shares
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 
 SEPARATOR = ";"
@@ -17,7 +17,7 @@ SEPARATOR = ";"
 class TaggedTracks:
     """A CSV file with the columns path and tags (Drama;Thriller), optionally split (train, validation, test).
 
-    Without that column the seed draws the splits, a share of the tracks of each tag.
+    Without that column the seed draws the splits; a track of every tag is left to learn from.
 
     Attributes
     ----------
@@ -74,10 +74,21 @@ class TaggedTracks:
         return SplitSounds(Manifest(clips, names, columns), {WITHOUT_FOLDS: splits}, tags, unusable=without)
 
     def _drawn_splits(self, tags: Sequence[Sequence[int]], seed: int) -> list[Split]:
-        """Draw the splits tag by tag: a track counts under the rarest of its tags, which has the fewest to spare."""
-        counts = np.bincount(np.concatenate(tags))
-        rarest = np.array([min(mine, key=lambda tag: (counts[tag], tag)) for mine in tags])
-        return drawn_split(rarest, {"test": self.test_share, "validation": self.validation_share}, seed)
+        """Draw the shares of all tracks, but leave a track of every tag to learn from."""
+        shares: dict[Split, float] = {"test": self.test_share, "validation": self.validation_share}
+        require_shares(shares)
+        learned = np.bincount(np.concatenate(tags))
+        splits: list[Split] = ["train"] * len(tags)
+        order = np.random.default_rng(seed).permutation(len(tags)).tolist()
+        for split, share in shares.items():
+            wanted = round(share * len(tags))
+            for track in order:
+                mine = list(tags[track])
+                if wanted and splits[track] == "train" and (learned[mine] > 1).all():
+                    splits[track] = split
+                    learned[mine] -= 1
+                    wanted -= 1
+        return splits
 
     def _named_splits(self, rows: Sequence[Mapping[str, str]], table: Path) -> list[Split]:
         known: dict[str, Split] = {"train": "train", "validation": "validation", "test": "test"}

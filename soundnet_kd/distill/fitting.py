@@ -16,6 +16,7 @@ from soundnet_kd.distill.history import csv_logger
 def trainer_of(
     run: Path,
     steps: int,
+    *,
     validate_every: int,
     precision: Literal["32", "bf16"],
     callbacks: Sequence[lightning.Callback],

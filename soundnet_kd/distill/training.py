@@ -169,7 +169,16 @@ def distill(
             claim(out / RUN_FILE, settings)
             if not (out / UNTRAINED_FILE).exists():
                 write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
-        trainer = trainer_of(out, steps, validate_every, precision, callbacks, options, accumulate, gradient_clip)
+        trainer = trainer_of(
+            out,
+            steps,
+            validate_every=validate_every,
+            precision=precision,
+            callbacks=callbacks,
+            where=options,
+            accumulate=accumulate,
+            gradient_clip=gradient_clip,
+        )
         fit(trainer, module, data, last_checkpoint(out))
         if is_first_process():
             return finish(out, student, settings)

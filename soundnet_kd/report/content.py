@@ -31,7 +31,7 @@ from soundnet_kd.report.sounds import PlayableSound, write_sounds
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.ranking import notes
 from soundnet_kd.transfer.stored_comparison import StoredComparison
-from soundnet_kd.transfer.stored_ranking import read_ranking
+from soundnet_kd.transfer.stored_ranking import RANKING_FIGURE, read_ranking
 from soundnet_kd.transfer.stored_results import StoredResults
 
 FILTERS = ("conv1", "filters")
@@ -186,7 +186,7 @@ class Content:
         rows = self.left_out.read(name, read_ranking, file)
         if not rows:
             return None
-        figures = self._figures.copied(file.parent, name)
+        figures = self._figures.copied(file.parent, name, RANKING_FIGURE)
         return {"name": self._named(name), "rows": rows, "notes": notes(rows), "figures": figures}
 
     def _training(self, name: str) -> dict[str, Any] | None:

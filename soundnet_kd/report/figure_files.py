@@ -51,7 +51,7 @@ class FigureFolder:
         self._out = out
         self._kept: set[Path] = set()
 
-    def copied(self, place: Path, label: str) -> list[FigureLink]:
+    def copied(self, place: Path, label: str, pattern: str = "*.png") -> list[FigureLink]:
         """Copy the figures that a command left in a folder.
 
         Parameters
@@ -59,10 +59,12 @@ class FigureFolder:
         place : Path
         label : str
             Of the output, which names the folder of the copies.
+        pattern : str
+            Of the names of the figures' PNGs.
         """
         return [
             self._link(self._copy(file, label))
-            for file in sorted(place.glob("*.png"))
+            for file in sorted(place.glob(pattern))
             if file.with_suffix(".svg").is_file()
         ]
 
@@ -111,6 +113,6 @@ class FigureFolder:
         href = path.with_suffix("").relative_to(self._out).as_posix()
         size = (0, 0)
         # Of a picture that is broken the page shows the name.
-        with suppress(OSError), Image.open(path) as picture:
+        with suppress(OSError, Image.DecompressionBombError), Image.open(path) as picture:
             size = picture.size
         return FigureLink(readable(path.stem), quote(os.fsencode(href)), *size)

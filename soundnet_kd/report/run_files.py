@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,10 @@ class RunFiles:
                     found.rankings[label] = place / name
                 elif name.endswith(".csv") and is_comparison(place / name):
                     found.comparisons[(place / name).relative_to(folder).as_posix()] = place / name
-        if not any((found.trainings, found.evaluations, found.caches, found.neurons, found.maps, found.peels)):
+        if not any(getattr(found, each.name) for each in fields(found) if each.name != "folder"):
             raise SettingsError(
-                f"{folder} holds nothing to report on: no student, features, results, neurons, maps or peeled sound; "
-                "give the folder that a recipe or a command wrote"
+                f"{folder} holds nothing to report on: no student, features, results, comparison, ranking, neurons, "
+                "maps or peeled sound; give the folder that a recipe or a command wrote"
             )
         return found
 

@@ -9,6 +9,8 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.transfer.ranking import Ranked
 
 RANKING_FILE = "ranking.csv"
+RANKING_FIGURE = "accuracy_by_parameters.png"
+"""Not there where no size is known."""
 COLUMNS = tuple(each.name for each in fields(Ranked))
 
 
@@ -26,9 +28,9 @@ def read_ranking(path: Path) -> tuple[Ranked, ...]:
     FormatError
         If it is none.
     """
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
     try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
         return tuple(
             Ranked(
                 name=row["name"],
@@ -43,7 +45,7 @@ def read_ranking(path: Path) -> tuple[Ranked, ...]:
             )
             for row in rows
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise FormatError(f"{path} is no table that `soundnet-kd rank` wrote ({error}); write it again") from error
 
 

@@ -1,6 +1,7 @@
 """What a data set is like: measured by hand, and told in tables, figures and a page."""
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,18 @@ def test_the_command_tells_and_draws(words: Path, tmp_path: Path, capsys: pytest
     page = (out / "anomalies.html").read_text(encoding="utf-8")
     assert "scatter3d" in page
     assert "odd.wav" in page
+
+
+def test_the_command_leaves_noise_out(words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "words"
+    shutil.copytree(words, folder)
+    write_audio(folder / "_background_noise_" / "rain.wav", background(RATE, 20.0), RATE)
+    assert main(["explore", str(folder), "--out", str(tmp_path / "out")]) == 0
+    line = capsys.readouterr().out
+    assert "27 sounds of 2 classes, 0.50 to 1.05 s" in line
+    assert "1 recordings of background noise left out, 1 sounds skipped" in line
+    with (tmp_path / "out" / "classes.csv").open(encoding="utf-8", newline="") as handle:
+        assert [row["class"] for row in csv.DictReader(handle)] == ["high", "low"]
 
 
 def test_only_the_voice_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,13 +124,26 @@ def test_tracks_without_a_split_are_given_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_rare_tag_is_learned_from_whatever_the_seed(tmp_path: Path, seed: int) -> None:
-    """Drawn without regard to it, neither of its two tracks would be learned from in 28 of 45 draws."""
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [f"common{';rare' if track < 2 else ''}" for track in range(10)],
+        [f"genre {track // 2}" for track in range(20)],
+        [f"rare {track // 2}{';never alone' if track % 2 else ''}" for track in range(6)],
+    ],
+)
+def test_every_tag_is_learned_from_and_shares_are_of_all_tracks(tmp_path: Path, tags: list[str], seed: int) -> None:
     table = tmp_path / "tracks.csv"
-    rows = [f"{n}.ogg,common{';rare' if n < 2 else ''}" for n in range(10)]
+    rows = [f"{track}.ogg,{mine}" for track, mine in enumerate(tags)]
     table.write_text("\n".join(["path,tags", *rows]), encoding="utf-8")
-    data = TaggedTracks(validation_share=0.4, test_share=0.4).read(table, seed)
-    assert "train" in {split_of(data)[name] for name in ("0.ogg", "1.ogg")}
+    data = TaggedTracks(validation_share=0.2, test_share=0.3).read(table, seed)
+    splits = np.array(list(split_of(data).values()))
+    assert (data.targets[splits == "train"].sum(axis=0) > 0).all()
+    counts = Counter(splits.tolist())
+    most = len(tags) - counts["train"]
+    # Of the last table's six tracks only three can be spared at most.
+    assert counts["test"] == round(0.3 * len(tags))
+    assert most == round(0.3 * len(tags)) + round(0.2 * len(tags))
 
 
 def write_notes(folder: Path, families: list[str], missing: tuple[int, ...] = ()) -> None:

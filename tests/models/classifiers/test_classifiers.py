@@ -158,6 +158,12 @@ def test_wavception_has_its_counts_and_lengths() -> None:
     assert found["inception1_1"].shape[-1] == 1_024
 
 
+def test_the_running_statistics_of_wavception_follow_a_short_training() -> None:
+    """With Keras's 0.01 an epoch of ESC-50 (250 steps) left a network that had learned at chance."""
+    norms = [module for module in WavCeption(TWELVE, SHORT).modules() if isinstance(module, nn.BatchNorm1d)]
+    assert {norm.momentum for norm in norms} == {0.1}
+
+
 def test_film_genres_has_its_layers() -> None:
     """FACTS.md, section 3: 40 x 100; 32 (5x5), 64 (4x4), 128 (2x2), 256 (2x2), each pooled by 2; 50, 50, one answer."""
     network = FilmGenres(("drama",)).eval()
