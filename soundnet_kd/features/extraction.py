@@ -168,8 +168,8 @@ def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> Extrac
 
 
 def _remove(parts_folder: Path) -> None:
-    """Remove the parts, and only then what says whose they are."""
-    for part in parts_folder.glob("part-*.h5"):
+    """Remove the parts, the last ones first, so that what a kill leaves is the start; then what says whose they are."""
+    for part in sorted(parts_folder.glob("part-*.h5"), reverse=True):
         part.unlink(missing_ok=True)
     shutil.rmtree(parts_folder, ignore_errors=True)
 

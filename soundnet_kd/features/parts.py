@@ -65,8 +65,10 @@ def new_part(path: Path) -> Iterator[Part]:
 
 
 def written_parts(folder: Path) -> tuple[list[Path], int]:
-    """Give the parts that an earlier run wrote, in order, and how many sounds of the manifest they are about."""
-    parts = sorted(folder.glob("part-*.h5"))
+    """Give the parts that an earlier run wrote, from the first on, and how many of the sounds they are about."""
+    parts: list[Path] = []
+    while (path := part_file(folder, len(parts))).is_file():
+        parts.append(path)
     sounds = 0
     for path in parts:
         with h5py.File(path, "r") as part:

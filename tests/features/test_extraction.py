@@ -13,7 +13,7 @@ import torch
 from soundnet_kd import FeatureCache, SoundNet8, extract
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
-from soundnet_kd.features import listening, writing
+from soundnet_kd.features import extraction, listening, writing
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import write_audio
@@ -268,6 +268,22 @@ def test_where_parts_end_makes_no_difference(sounds: Path, tmp_path: Path, monke
         caches.append(out.read_bytes())
     assert caches[1] == caches[0]
     assert caches[2] == caches[0]
+
+
+def test_parts_whose_first_one_is_gone_are_made_again(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kill can leave them while they are removed, and somebody who then removes the cache."""
+    network, out = _student(least_samples=1), tmp_path / "out.h5"
+    monkeypatch.setattr(writing, "SOUNDS_PER_PART", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction, "_remove", lambda folder: None)
+        extract(sounds, network, out, ["conv5"], device="cpu")
+    whole = out.read_bytes()
+    out.unlink()
+    (tmp_path / "out.h5.parts" / "part-00000.h5").unlink()
+    extract(sounds, network, out, ["conv5"], device="cpu")
+    assert out.read_bytes() == whole
 
 
 def test_a_sound_too_short_for_a_layer_is_its_own_failure(tmp_path: Path) -> None:

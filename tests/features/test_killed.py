@@ -103,6 +103,7 @@ def test_killed_at_random_moments_again_and_again(tmp_path: Path, workers: int, 
                 assert not parts.exists()
                 out.unlink()
         assert kills
+        # What a kill in the last moment left of the parts serves whoever removes the cache and extracts again.
         out.unlink(missing_ok=True)
         assert server.extract(out, kill_after="part") == signal.SIGKILL
         assert any(parts.glob("part-*.h5"))
