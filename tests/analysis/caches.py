@@ -20,13 +20,14 @@ def write_cache(
     folds: Sequence[int],
     class_names: Sequence[str],
     paths: Sequence[Path] | None = None,
+    architecture: str = "none",
 ) -> Path:
-    """Write a cache whose layers are the given (clips, channels) arrays.
+    """Write a cache whose layers are the given (clips, channels) arrays, as if of a student.
 
     The clips are called as their files, or clip-0, clip-1, … where none are given.
     """
     identity = {
-        "student": {"architecture": "none", "sha256": "none"},
+        "student": {"architecture": architecture, "sha256": "none"},
         "settings": {
             "layers": list(layers),
             "pooling": "mean",

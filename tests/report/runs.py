@@ -72,7 +72,7 @@ def make_run(folder: Path) -> Path:
     folder.mkdir()
     paths = make_sounds(folder / "sounds")
     folds = [1 + clip % 2 for clip in range(len(LABELS))]
-    cache = write_cache(folder / "features.h5", features(), LABELS, folds, CLASS_NAMES, paths)
+    cache = write_cache(folder / "features.h5", features(), LABELS, folds, CLASS_NAMES, paths, "SoundNet8")
     evaluate(cache, folder / "results")
     neurons(cache, folder / "neurons", percentile=75, shuffles=200)
     project(cache, folder / "maps", layers=["pool5", "conv1"])
