@@ -107,7 +107,8 @@ class BenchRecipe:
         single = self.training.batch_size == 1
         try:
             # Batch norm tells only in training whether it has anything to compare.
-            copy.deepcopy(network).train(single).logits(torch.zeros(1, 1, samples))
+            with torch.no_grad():
+                copy.deepcopy(network).train(single).logits(torch.zeros(1, 1, samples))
         except (TooShortError, RuntimeError) as error:
             raise SettingsError(f"{where}: {self.network} cannot hear pieces of {samples} samples ({error})") from error
         except ValueError as error:
