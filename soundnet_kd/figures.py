@@ -76,6 +76,8 @@ def drawn(path: Path, width: float, height: float) -> Iterator["Figure"]:
         for file, metadata in ((path, {}), (path.with_suffix(".svg"), {"Date": None})):
             with whole(file) as partial:
                 figure.savefig(partial, dpi=DOTS_PER_INCH, format=file.suffix[1:], metadata=metadata)
+            # The SVG is laid out as the PNG was: finding the layout takes longer than drawing.
+            figure.set_layout_engine(None)
 
 
 def colour_and_marker(group: int) -> tuple[str, str]:

@@ -1,12 +1,17 @@
 """Fixtures that several rooms share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REAL_DATA = "SOUNDNET_KD_DATA"
 REQUIRE_REAL = "SOUNDNET_KD_REQUIRE_REAL"
+
+# Before anything imports NumPy or PyTorch: test processes side by side share the cores.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +23,14 @@ def real_data() -> Path:
     if os.environ.get(REQUIRE_REAL) == "1":
         pytest.fail(f"{REQUIRE_REAL}=1 but {REAL_DATA} does not point at the real data")
     pytest.skip(f"set {REAL_DATA} to the folder of real data")
+
+
+@pytest.fixture(scope="module")
+def small_soundnet8() -> Iterator[None]:
+    """Give SoundNet8 an eighth of its filters for the tests of a module."""
+    from soundnet_kd.models import SoundNet8
+    from tests.small_student import BLOCKS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SoundNet8, "blocks", BLOCKS)
+        yield

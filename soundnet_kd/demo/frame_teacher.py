@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.models.memory import keep_freed_memory
 from soundnet_kd.storage import refuse_different
 from soundnet_kd.teachers import write_teacher
 from soundnet_kd.teachers.teacher import frame_transform, read_training
@@ -93,6 +94,7 @@ def demo_teacher(
         before = read_training(out)
         refuse_different(str(out), before["settings"], settings)
         return DemoTeacherResult(out, len(classes), before["accuracy"])
+    keep_freed_memory()
     lightning.seed_everything(seed, verbose=False)
     model = models.get_model(network, weights=None, num_classes=len(classes))
     batches = DataLoader(training, batch_size, shuffle=True, drop_last=len(training) > batch_size)

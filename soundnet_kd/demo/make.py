@@ -18,11 +18,16 @@ from soundnet_kd.demo.world import (
     plan_videos,
 )
 from soundnet_kd.media import write_audio, write_video
+from soundnet_kd.media.encode import VideoCodec
 from soundnet_kd.storage import claim, versions, whole, write_csv
 
 FOLDS = 5
 FRAME_SEEDS, SOUND_SEEDS = 1, 2
 """Added to thrice the world's seed, so that videos, frames and sounds have nothing in common."""
+
+
+REPEATABLE: dict[VideoCodec, dict[str, str]] = {"libx264": {"x264-params": "mbtree=0"}, "mpeg4": {}}
+"""With its macroblock tree, libx264 writes other pictures each time at widths that are no multiple of 128."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ def _make(job: tuple[Path, str, int, Scenario]) -> None:
         path = out / "videos" / f"{number:04d}.mp4"
         if not path.exists():
             # Both codecs, as videos in the wild come in many.
-            write_video(path, *make_video_arrays(plan), video_codec="mpeg4" if number % 4 == 0 else "libx264")
+            codec: VideoCodec = "mpeg4" if number % 4 == 0 else "libx264"
+            write_video(path, *make_video_arrays(plan), video_codec=codec, video_options=REPEATABLE[codec])
     elif kind == "sounds":
         path = out / "sounds" / f"{name}.wav"
         if not path.exists():

@@ -26,7 +26,9 @@ _AUDIO_FILE_CODECS = {".wav": "pcm_s16le", ".flac": "flac", ".mp3": "libmp3lame"
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _MP3_BITS_PER_SECOND = 64_000
 _AUDIO_BLOCK_SAMPLES = 1024
-_OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"q": "3"}}
+_VIDEO_OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"q": "3"}}
+# FFmpeg's own AAC takes a third of the time so.
+_AUDIO_OPTIONS = {"aac": {"aac_coder": "fast"}}
 
 
 def write_video(
@@ -77,7 +79,7 @@ def write_video(
     with _writing(path) as container:
         sound = None if waveform is None else _Sound(container, audio_codec, waveform, sample_rate)
         if pictures is not None and first is not None:
-            options = _OPTIONS[video_codec] | (video_options or {})
+            options = _VIDEO_OPTIONS[video_codec] | (video_options or {})
             video = _video_stream(container, video_codec, rate, first, options)
             for index, image in enumerate(itertools.chain([first], pictures)):
                 container.mux(video.encode(_video_frame(image, video, index, rate)))
@@ -128,7 +130,7 @@ class _Sound:
         self._written = 0
         is_mp3 = codec == _AUDIO_FILE_CODECS[".mp3"]
         rate = min(_MP3_RATES, key=lambda rate: abs(rate - sample_rate)) if is_mp3 else sample_rate
-        stream = container.add_stream(codec, rate=rate, layout="mono")
+        stream = container.add_stream(codec, rate=rate, layout="mono", options=_AUDIO_OPTIONS.get(codec))
         if not isinstance(stream, AudioStream):
             raise MediaError(f"{codec} does not encode sound; name an audio codec such as aac")
         if is_mp3:

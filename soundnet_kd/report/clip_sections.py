@@ -22,6 +22,8 @@ from soundnet_kd.report.units import NeuronFile
 from soundnet_kd.transfer.stored_results import StoredResults
 
 DEFAULT_PERCENTILE = 95.0
+TELLERS, CLIPS_OF_A_TELLER = 4, 2
+"""Neurons that can be heard at the top of the page, and clips of each: what fits on a first screen."""
 
 
 class ClipSections:
@@ -133,6 +135,8 @@ class ClipSections:
             "shares": {layer: file.shares(layer) for layer in layers},
             "chance": file.chance(layers[0]),
         }
+        self.run["tellers"] = file.tellers(preferred(layers), TELLERS, CLIPS_OF_A_TELLER)
+        self.context["tellers"] = bool(self.run["tellers"])
         self.context |= {"has_neurons": True, "percentile": f"{file.percentile:g}", "expected": data["expected"]}
         self.figures["neurons"] = self._folder.copied(place, label)
         return file.percentile

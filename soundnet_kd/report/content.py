@@ -23,6 +23,7 @@ from soundnet_kd.report.overview import (
     facts_of_cache,
     facts_of_teachers,
     facts_of_training,
+    gains,
 )
 from soundnet_kd.report.published import OTHERS, PAPER
 from soundnet_kd.report.run_files import RunFiles, made_from
@@ -91,7 +92,7 @@ class Content:
     def write(self) -> dict[str, str]:
         """Write all that stands beside the page, and give its sections, name by id."""
         sections = {"overview": "Overview"}
-        files, evaluations = self._files, list(self._accuracies.values())
+        files, evaluations, comparisons = self._files, list(self._accuracies.values()), self._comparisons()
         self.context = {
             "title": self._title(),
             "run": self._name,
@@ -100,7 +101,8 @@ class Content:
             "count": self.clip_count,
             "evaluations": evaluations,
             "rankings": [made for name in files.rankings if (made := self._ranking(name)) is not None],
-            "comparisons": self._comparisons(),
+            "comparisons": comparisons,
+            "gains": gains(comparisons.values(), evaluations),
             "about": self._about(),
             "paper": PAPER,
             "published": OTHERS if any(is_esc50(each.classes) for each in self._results.values()) else {},
@@ -108,6 +110,7 @@ class Content:
             "trainings": [made for name in files.trainings if (made := self._training(name)) is not None],
             "has_answers": False,
             "has_neurons": False,
+            "tellers": False,
             "has_maps": False,
             "has_clips": self._clips is not None,
         }

@@ -1,7 +1,7 @@
 """What was run, and how well it did: the first thing that a person wants to know."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from soundnet_kd.report.curves import training_settings
 from soundnet_kd.report.published import BY_LAYER
 from soundnet_kd.transfer.protocols import SELECTIONS
 from soundnet_kd.transfer.results import told
+from soundnet_kd.transfer.stored_comparison import ComparedLayer, StoredComparison
 from soundnet_kd.transfer.stored_results import StoredResults
 
 
@@ -46,6 +47,29 @@ class Accuracies:
     def best(self) -> LayerAccuracy:
         """The row with the best accuracy, the one nearest the input where several are equally good."""
         return max(self.rows, key=lambda row: row.accuracy)
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Two evaluations side by side, for the top of the page: accuracies, and that of guessing, from 0 to 1."""
+
+    names: tuple[str, str]
+    chance: float
+    rows: tuple[ComparedLayer, ...]
+
+    @property
+    def best(self) -> ComparedLayer:
+        """The row with the best accuracy after the change."""
+        return max(self.rows, key=lambda row: row.second)
+
+
+def gains(comparisons: Iterable[StoredComparison], evaluations: Sequence[Accuracies]) -> Gains | None:
+    """Choose the comparison whose second evaluation did best; None where there is none, or nothing to guess by."""
+    found = [each for each in comparisons if each.rows]
+    if not found or not evaluations:
+        return None
+    best = max(found, key=lambda each: max(row.second for row in each.rows))
+    return Gains(best.names, evaluations[0].chance, best.rows)
 
 
 def accuracies(name: str, results: StoredResults) -> Accuracies:

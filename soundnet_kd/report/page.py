@@ -11,7 +11,19 @@ from soundnet_kd.storage import whole
 STYLE = "report.css"
 SCRIPTS = tuple(
     f"script/{part}.js"
-    for part in ("data", "elements", "sounds", "plots", "training", "classes", "neurons", "map", "clips", "start")
+    for part in (
+        "data",
+        "elements",
+        "sounds",
+        "plots",
+        "learned",
+        "training",
+        "classes",
+        "neurons",
+        "map",
+        "clips",
+        "start",
+    )
 )
 """The page's own script in the order in which its parts need each other."""
 

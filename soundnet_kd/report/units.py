@@ -78,6 +78,38 @@ class NeuronFile:
             "above": (group["q_value"] <= FALSE_DISCOVERY_RATE).astype(int).tolist(),
         }
 
+    def tellers(self, layer: str, count: int, clips: int) -> list[dict[str, Any]]:
+        """Find the neurons that tell a class best: one for each of some classes, those above chance only.
+
+        Parameters
+        ----------
+        layer : str
+        count : int
+            Most classes.
+        clips : int
+            How many of a neuron's strongest clips are named.
+
+        Returns
+        -------
+        list of dict
+            `layer`, `neuron`, `class` (its number), `share` of its best class among the clips above its line, and
+            `clips`, rows of the strongest ones; the largest share first.
+        """
+        with h5py.File(self._path, "r") as file:
+            group = {name: file[layer][name][:] for name in ("best_class", "best_share", "q_value", "order")}
+        found: dict[int, dict[str, Any]] = {}
+        for neuron in np.argsort(-group["best_share"], kind="stable").tolist():
+            best = int(group["best_class"][neuron])
+            if best >= 0 and best not in found and group["q_value"][neuron] <= FALSE_DISCOVERY_RATE:
+                found[best] = {
+                    "layer": layer,
+                    "neuron": neuron,
+                    "class": best,
+                    "share": round(float(group["best_share"][neuron]), 4),
+                    "clips": group["order"][neuron, :clips].tolist(),
+                }
+        return list(found.values())[:count]
+
     def shares(self, layer: str) -> list[float | None]:
         """Give the best share of every neuron of a layer, the largest first."""
         with h5py.File(self._path, "r") as file:

@@ -50,8 +50,9 @@ def test_unseen_clips_of_two_bundles_land_in_their_bundle(folds: np.ndarray) -> 
 def test_a_map_drawn_with_labels_that_mean_nothing_flatters_only_the_clips_it_saw() -> None:
     from soundnet_kd.analysis import umap_map
 
-    noise = RNG.random((200, 8)).astype(np.float32)
-    labels = RNG.integers(0, 4, 200)
+    rng = np.random.default_rng(0)
+    noise = rng.random((200, 8)).astype(np.float32)
+    labels = rng.integers(0, 4, 200)
     seen = map_quality(noise, umap_map(noise, labels, supervised=True), labels)
     unseen = held_out_quality(noise, labels, 1 + np.arange(200) % 2)
     assert seen.knn_accuracy_map is not None

@@ -4,9 +4,7 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,8 @@ from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.transfer import compare
 from tests.media_files import sine
+from tests.processes import run_command
+from tests.stops import killed_at_checkpoint
 
 RATE = 16_000
 SMALL = [
@@ -133,12 +133,9 @@ def test_the_classifier_answers_as_the_table_says(run: Path, animals: Path) -> N
 def test_a_killed_run_ends_as_if_it_had_not_been_killed(run: Path, animals: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     arguments = train("cats_dogs", animals, out, "seeds=[0,1]", *SMALL)
-    command = [sys.executable, "-m", "soundnet_kd.cli", *arguments, "--checkpoint_minutes", "0.00001"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while not list((out / "rounds" / "seed-1" / "checkpoints").glob("step=*.ckpt")):
-            assert process.poll() is None
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+    prepare = killed_at_checkpoint(out / "rounds" / "seed-1" / "checkpoints")
+    options = [*arguments, "--checkpoint_minutes", "0"]
+    assert run_command(options, tmp_path / "log.txt", prepare) == -signal.SIGKILL
     assert not (out / "results.json").exists()
     assert main(arguments) == 0
     assert untimed(out) == untimed(run)

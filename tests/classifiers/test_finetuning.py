@@ -3,9 +3,7 @@
 import csv
 import json
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +22,8 @@ from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, read_student, write_student
 from soundnet_kd.transfer import compare
 from tests.media_files import sine
+from tests.processes import run_command
+from tests.stops import killed_at_checkpoint
 
 RATE = 22_050
 HERTZ = {"deep": 200.0, "high": 4000.0, "middle": 1000.0}
@@ -190,12 +190,9 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
 ) -> None:
     out = tmp_path / "killed"
     arguments = ["finetune", str(sounds), "--student", str(student), "--out", str(out), *OPTIONS.split()]
-    command = [sys.executable, "-m", "soundnet_kd.cli", *arguments, "--checkpoint_minutes", "0.00001"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while not list((out / ".folds" / place / "checkpoints").glob("step=*.ckpt")):
-            assert process.poll() is None
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+    prepare = killed_at_checkpoint(out / ".folds" / place / "checkpoints")
+    options = [*arguments, "--checkpoint_minutes", "0"]
+    assert run_command(options, tmp_path / "log.txt", prepare) == -signal.SIGKILL
     assert not (out / "results.json").exists()
     done = {"fold-1": 0, "fold-2": 1, "all": 2}[place]
     assert len(list((out / ".folds").glob("fold-*.json"))) == done

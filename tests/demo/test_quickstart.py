@@ -11,10 +11,14 @@ from soundnet_kd.data import Targets
 from soundnet_kd.demo import demo_teacher, demo_world
 from soundnet_kd.recipes import quickstart, read_recipe, run_steps
 
+LAYERS = ("conv1", "pool5", "conv8")
+"""All others go the same way."""
+
 
 @pytest.mark.slow
 def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
     values = {"out": str(tmp_path), "videos_made": 6, "frames_per_event": 5, "sounds_per_event": 5, "steps": 2}
+    values |= {"layers": LAYERS}
     result = run_steps(read_recipe(Path("quickstart")), values)
     targets = Targets(tmp_path / "targets")
     assert len(targets) == 6
@@ -22,10 +26,10 @@ def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
     with FeatureCache(tmp_path / "features" / "distilled.h5") as cache:
         assert len(cache.ids) == 50
         assert cache.folds.tolist() == [number // 10 % 5 + 1 for number in range(50)]
-        layers = cache.layers
+        assert cache.layers == LAYERS
     with (tmp_path / "results" / "comparison.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert tuple(row["layer"] for row in rows[: len(layers)]) == layers
+    assert tuple(row["layer"] for row in rows[: len(LAYERS)]) == LAYERS
     assert list(rows[0])[:3] == ["layer", "untrained", "distilled"]
     for path in ("results/distilled/results.json", "neurons/neurons.csv", "maps/map_pool5.png", "student/history.csv"):
         assert (tmp_path / path).is_file(), path
@@ -42,7 +46,7 @@ def test_ones_own_videos_and_teacher(tmp_path: Path, caplog: pytest.LogCaptureFi
     demo_world(tmp_path / "world", videos=4, frames_per_event=5, sounds_per_event=5)
     demo_teacher(tmp_path / "world" / "frames" / "scenes", tmp_path / "scenes.safetensors", epochs=1)
     recipe = read_recipe(Path("quickstart"))
-    short = replace(recipe, variables={**recipe.variables, "steps": 2})
+    short = replace(recipe, variables={**recipe.variables, "steps": 2, "layers": LAYERS})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("soundnet_kd.recipes.read_recipe", lambda path: short)
         quickstart(

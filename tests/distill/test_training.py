@@ -4,7 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,11 @@ from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.student_file import read_training
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
 from soundnet_kd.storage import locked
+from tests.processes import run_command
+from tests.stops import killed_at_checkpoint, killed_before_checkpoint_counts, terminated_after_step
 from tests.targets import CLASSES, make_clip, make_targets
+
+pytestmark = pytest.mark.usefixtures("small_soundnet8")
 
 STEPS = 16
 """Three of them from one validation to the next, and one more after the last."""
@@ -104,17 +108,18 @@ def test_bf16_learns_as_32_bit_does(targets: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "more"),
+    ("stop", "status", "more"),
     [
-        (signal.SIGKILL, []),
-        (signal.SIGTERM, []),
-        (signal.SIGKILL, ["--accumulate", "2"]),
-        (signal.SIGKILL, ["--workers", "1"]),
+        (killed_at_checkpoint, -signal.SIGKILL, []),
+        (killed_before_checkpoint_counts, -signal.SIGKILL, []),
+        (terminated_after_step, 130, []),
+        (killed_at_checkpoint, -signal.SIGKILL, ["--accumulate", "2"]),
+        (killed_at_checkpoint, -signal.SIGKILL, ["--workers", "1"]),
     ],
-    ids=["killed", "terminated", "accumulating", "with a worker"],
+    ids=["killed", "killed while saving", "terminated", "accumulating", "with a worker"],
 )
 def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(
-    ending: signal.Signals, more: list[str], run: Path, targets: Path, tmp_path: Path
+    stop: Callable[..., Callable[[], None]], status: int, more: list[str], run: Path, targets: Path, tmp_path: Path
 ) -> None:
     """Stop it after its first checkpoint, which lies between two validations, and compare all that it leaves."""
     out, whole = tmp_path / "stopped", run
@@ -122,20 +127,9 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(
         whole = tmp_path / "whole"
         assert main(["distill", str(targets), "--out", str(whole), *OPTIONS, *more]) == 0
     arguments = ["distill", str(targets), "--out", str(out), *OPTIONS, *more]
-    minutes = "0.0001" if ending == signal.SIGKILL else "10"
-    command = [sys.executable, "-m", "soundnet_kd.cli", *arguments, "--checkpoint_minutes", minutes]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        if ending == signal.SIGKILL:
-            while last_checkpoint(out) is None:
-                assert process.poll() is None
-                time.sleep(0.01)
-        else:
-            while f"1/{STEPS}" not in process.stderr.readline(300):
-                assert process.poll() is None
-        process.send_signal(ending)
-        process.stderr.read()
-    assert process.returncode == (-ending if ending == signal.SIGKILL else 130)
+    minutes = "10" if stop is terminated_after_step else "0"
+    prepare = stop(out / "checkpoints", small=True)
+    assert run_command([*arguments, "--checkpoint_minutes", minutes], tmp_path / "log.txt", prepare) == status
     assert last_checkpoint(out) is not None
     assert not (out / "student.safetensors").exists()
     assert main(arguments) == 0

@@ -47,6 +47,30 @@ def test_every_section_is_there_and_the_console_is_clean(chromium: "Browser", pa
     assert chromium.complaints() == []
 
 
+def test_the_first_screen_says_what_was_learned_and_plays_it(chromium: "Browser", page: Path) -> None:
+    chromium.open(page, width=1280, height=800)
+    assert chromium.text("#overview .gains li").split("\n")[0] == "conv1:pool5"
+    assert "of the clips are given the right class from conv1:pool5" in chromium.text(".headline")
+    chromium.wait_for("return document.querySelectorAll('#tellers article').length === 3")
+    assert chromium.text("#tellers h4") in CLASS_NAMES
+    before_tables, in_sight = chromium.run(
+        "const box = (each) => document.querySelector(each).getBoundingClientRect();"
+        "const [found, table] = [box('#tellers'), box('table')];"
+        "return [table.height === 0 || found.top < table.top, found.bottom < innerHeight]"
+    )
+    assert before_tables
+    assert in_sight
+    neuron = int(chromium.text("#tellers .note a").rpartition(" ")[2])
+    chromium.click("#tellers .clip button")
+    assert clip_played(chromium, page) == np.argsort(-features()["pool5"][:, neuron], kind="stable")[0]
+    chromium.click("#tellers .note a")
+    chromium.wait_for(
+        "return document.getElementById('neuron-title').textContent.startsWith(arguments[0])",
+        f"pool5, neuron {neuron}:",
+    )
+    assert chromium.complaints() == []
+
+
 def test_a_neuron_shows_and_plays_the_clip_that_excites_it_most(chromium: "Browser", page: Path) -> None:
     neuron = 2
     chromium.open(page)

@@ -1,6 +1,7 @@
 """The command `report`: what it finds, what it leaves out, and what it says."""
 
 import base64
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -73,6 +74,22 @@ def test_all_that_the_commands_wrote_is_on_the_page(run: Path) -> None:
     for figure in ("figures/maps/map_pool5", "figures/results/confusion_pool5", "figures/results/confusion_conv1"):
         assert (page.parent / f"{figure}.png").is_file()
         assert (page.parent / f"{figure}.svg").is_file()
+
+
+def test_the_top_has_one_neuron_for_each_class_that_is_told_above_chance(run: Path) -> None:
+    """By the table that `neurons` wrote: of each class the neuron of pool5 with the largest share."""
+    with (run / "neurons" / "neurons.csv").open(encoding="utf-8", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if (row["layer"], row["above chance"]) == ("pool5", "yes")]
+    tellers = data_of(run / "report" / "index.html", "run")["tellers"]
+    assert sorted(each["class"] for each in tellers) == sorted({CLASS_NAMES.index(row["best class"]) for row in rows})
+    for each in tellers:
+        mine = [row for row in rows if row["best class"] == CLASS_NAMES[each["class"]]]
+        best = max(float(row["best share"]) for row in mine)
+        named = next(row for row in mine if int(row["neuron"]) == each["neuron"])
+        assert float(named["best share"]) == best == pytest.approx(each["share"], abs=1e-4)
+        assert len(each["clips"]) == 2
+    shares = [each["share"] for each in tellers]
+    assert shares == sorted(shares, reverse=True)
 
 
 def test_confusion_is_that_of_the_evaluation(run: Path) -> None:

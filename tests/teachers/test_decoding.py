@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +17,9 @@ from soundnet_kd.data import Targets
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import Frame, Video, spool, write_video
 from soundnet_kd.storage import locked
-from soundnet_kd.teachers import Teacher, label_videos, write_teacher
+from soundnet_kd.teachers import Teacher, label_videos, labelling, write_teacher
 from soundnet_kd.teachers.teacher import frame_transform
+from tests.processes import run_command, signal_itself_after
 from tests.teachers.colours import COLOURS, NAMES, MeanColour, make_video, plain
 
 
@@ -187,6 +186,10 @@ def test_nothing_readable_in_a_worker_is_an_error_with_an_example(tmp_path: Path
         label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", workers=1)
 
 
+def die_after_a_part() -> None:
+    signal_itself_after(labelling, "write_part", signal.SIGKILL, lambda *_: True)
+
+
 @pytest.mark.slow
 def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
@@ -196,20 +199,14 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
     network = models.get_model("shufflenet_v2_x0_5", weights=None, num_classes=3)
     write_teacher(tmp_path / "teacher.safetensors", network, "shufflenet_v2_x0_5", NAMES, input_size=64)
 
-    def run(name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "soundnet_kd.cli", "teach", str(videos), "--out", str(tmp_path / name)]
-        options = ["--objects", str(tmp_path / "teacher.safetensors"), "--clips_per_part", "1", "--device", "cpu"]
-        return subprocess.Popen([*command, *options, "--workers", "1"], stderr=subprocess.DEVNULL)
+    def run(name: str, prepare: Callable[[], None] | None = None) -> int | None:
+        command = ["teach", str(videos), "--out", str(tmp_path / name), "--clips_per_part", "1", "--device", "cpu"]
+        options = ["--objects", str(tmp_path / "teacher.safetensors"), "--workers", "1"]
+        return run_command([*command, *options], tmp_path / "log.txt", prepare)
 
-    process = run("killed")
-    first_part = tmp_path / "killed" / "parts" / "part-00000.h5"
-    while not first_part.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "killed" / "parts" / "part-00005.h5").exists()
-    assert run("killed").wait() == 0
-    assert run("whole").wait() == 0
+    assert run("killed", die_after_a_part) == -signal.SIGKILL
+    assert [part.name for part in (tmp_path / "killed" / "parts").glob("part-*.h5")] == ["part-00000.h5"]
+    assert run("killed") == 0
+    assert run("whole") == 0
     assert_same(Targets(tmp_path / "killed"), Targets(tmp_path / "whole"))
     assert not (tmp_path / "killed" / ".decoded").exists()

@@ -29,6 +29,7 @@ async function start() {
     page.folds = unpack(page.clips.folds).values;
     page.peaks = unpack(page.clips.peaks);
     startClips(run);
+    if ($("tellers")) startLearned(run);
   }
   for (const target of document.querySelectorAll("[data-training]")) {
     whenSeen(target, () => showTraining(run.trainings[Number(target.dataset.training)], target));
