@@ -115,7 +115,7 @@ def quickstart(
             "add --objects resnet18:IMAGENET1K_V1 for labels that mean something."
         )
     if own_teachers:
-        values |= {"objects": objects, "scenes": scenes}
+        values |= {"objects": objects, "scenes": scenes, "teacher_weights": None}
     recipe = read_recipe(Path("quickstart"))
     unused = {"demo-teacher"} if own_teachers else set()
     if videos is not None:

@@ -56,7 +56,7 @@ def umap_map(
         raise FormatError(f"there are {len(features)} clips but labels of shape {labels.shape}; expected one per clip")
     if supervised and (labels is None or not (labels >= 0).any()):
         raise SettingsError("a supervised map needs labels and no clip has one; leave supervised off")
-    with _quiet():
+    with _contained():
         mapper = _mapper(len(features), neighbors, seed)
         return np.asarray(mapper.fit_transform(features, y=labels if supervised else None), dtype=np.float32)
 
@@ -85,7 +85,7 @@ def place_unseen(
     -------
     (clips, 2) float32 and (others, 2) float32
     """
-    with _quiet():
+    with _contained():
         mapper = _mapper(len(features), neighbors, seed)
         points = mapper.fit_transform(features, y=labels)
         return np.asarray(points, dtype=np.float32), np.asarray(mapper.transform(unseen), dtype=np.float32)
@@ -105,8 +105,16 @@ def _mapper(clips: int, neighbors: int, seed: int) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the warnings of umap's and numba's insides, none of which a user can act on, from the user."""
-    with warnings.catch_warnings():
+def _contained() -> Iterator[None]:
+    """Keep to itself what umap and numba do to the process.
+
+    Warnings of their insides are none that a user can act on. And numba, when it first runs, sets the number of threads
+    of OpenMP, which PyTorch computes with too: a training after a map would round its sums in another order than the
+    same training before it.
+    """
+    from threadpoolctl import threadpool_limits
+
+    # Without limits of its own it only restores what there was.
+    with threadpool_limits(limits=None), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -41,11 +42,16 @@ def test_silent_features_have_a_map() -> None:
 
 
 @pytest.mark.slow
-def test_a_map_says_nothing_to_the_user() -> None:
-    program = "import numpy as np; from soundnet_kd.analysis import umap_map; umap_map(np.random.rand(12, 3), seed=0)"
-    run = subprocess.run([sys.executable, "-W", "default", "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout == ""
-    assert run.stderr == ""
+def test_a_map_says_nothing_and_leaves_the_number_of_threads_as_it_was() -> None:
+    """In a new process, since numba sets it once: whatever follows, such as a training, computes as before."""
+    program = (
+        "import torch; import numpy as np; from soundnet_kd.analysis import umap_map; before = torch.get_num_threads(); "
+        "umap_map(np.random.rand(12, 3), seed=0); assert (before, torch.get_num_threads()) == (1, 1)"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "default", "-c", program]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr, run.returncode) == ("", "", 0)
 
 
 def test_too_few_clips_are_refused() -> None:
