@@ -28,7 +28,7 @@ def scene_sound(scene: str, seconds: float, sample_rate: int, rng: Generator) ->
     """
     samples = round(seconds * sample_rate)
     time = np.arange(samples) / sample_rate
-    noise = rng.standard_normal(samples)
+    noise = rng.standard_normal(samples, dtype=np.float32)
     start = 2 * np.pi * rng.random(3)
     if scene == "street":
         passing = np.sin(2 * np.pi * rng.uniform(0.08, 0.2) * time + start[0])
@@ -68,7 +68,7 @@ def rumble(seconds: float, sample_rate: int, rng: Generator) -> Waveform:
     size = next_fast_len(samples)
     frequency = rfftfreq(size, 1 / sample_rate)
     edge_hz = rng.uniform(40, 60)
-    spectrum = np.zeros(frequency.size, dtype=np.complex128)
+    spectrum = np.zeros(frequency.size, dtype=np.complex64)
     heard = np.count_nonzero(frequency < 4 * edge_hz)
     gain = frequency[:heard] / (frequency[:heard] + 15) / (1 + (frequency[:heard] / edge_hz) ** 8)
     spectrum[:heard] = gain * (rng.standard_normal(heard) + 1j * rng.standard_normal(heard))
@@ -125,7 +125,7 @@ def _shaped(noise: np.ndarray, low_hz: float, high_hz: float, sample_rate: int) 
     """Give white noise a band with soft edges, 12 dB per octave below and 6 above, and unit root mean square."""
     size = next_fast_len(noise.size)
     frequency = rfftfreq(size, 1 / sample_rate)
-    gain = frequency**2 / (frequency**2 + low_hz**2) / np.sqrt(1 + (frequency / high_hz) ** 2)
+    gain = (frequency**2 / (frequency**2 + low_hz**2) / np.sqrt(1 + (frequency / high_hz) ** 2)).astype(np.float32)
     shaped = irfft(rfft(noise, size) * gain, size)[: noise.size]
     return np.asarray(shaped / shaped.std())
 

@@ -18,7 +18,7 @@ LAYERS = ("conv1", "pool5", "conv8")
 @pytest.mark.slow
 def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
     values = {"out": str(tmp_path), "videos_made": 6, "frames_per_event": 5, "sounds_per_event": 5, "steps": 2}
-    values |= {"layers": LAYERS}
+    values |= {"layers": LAYERS, "neuron_layers": LAYERS[1:]}
     result = run_steps(read_recipe(Path("quickstart")), values)
     targets = Targets(tmp_path / "targets")
     assert len(targets) == 6
@@ -46,7 +46,7 @@ def test_ones_own_videos_and_teacher(tmp_path: Path, caplog: pytest.LogCaptureFi
     demo_world(tmp_path / "world", videos=4, frames_per_event=5, sounds_per_event=5)
     demo_teacher(tmp_path / "world" / "frames" / "scenes", tmp_path / "scenes.safetensors", epochs=1)
     recipe = read_recipe(Path("quickstart"))
-    short = replace(recipe, variables={**recipe.variables, "steps": 2, "layers": LAYERS})
+    short = replace(recipe, variables={**recipe.variables, "steps": 2, "layers": LAYERS, "neuron_layers": LAYERS[1:]})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("soundnet_kd.recipes.read_recipe", lambda path: short)
         quickstart(
