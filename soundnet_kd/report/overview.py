@@ -69,7 +69,9 @@ def gains(comparisons: Iterable[StoredComparison], evaluations: Sequence[Accurac
     if not found or not evaluations:
         return None
     best = max(found, key=lambda each: max(row.second for row in each.rows))
-    return Gains(best.names, evaluations[0].chance, best.rows)
+    # A layer against another one (pool2:pool5) is no step on the way through the network.
+    same = tuple(row for row in best.rows if ":" not in row.layer)
+    return Gains(best.names, evaluations[0].chance, same or best.rows)
 
 
 def accuracies(name: str, results: StoredResults) -> Accuracies:

@@ -12,7 +12,7 @@ function startLearned(run) {
           "p",
           { className: "note" },
           element("a", { href: `#neuron=${layer},${neuron}`, textContent: `${layer}, neuron ${neuron}` }),
-          `: ${percent(share)} of what excites it`,
+          `: ${percent(share)} of its strongest clips`,
         ),
         ...clips.map((clip) => clipRow(clip)),
       ),
