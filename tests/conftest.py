@@ -10,8 +10,9 @@ REAL_DATA = "SOUNDNET_KD_DATA"
 REQUIRE_REAL = "SOUNDNET_KD_REQUIRE_REAL"
 
 # Before anything imports NumPy or PyTorch: test processes side by side share the cores.
-_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    _CORES = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _CORES)))
 
 
 @pytest.fixture(scope="session")

@@ -191,7 +191,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
     out = tmp_path / "killed"
     arguments = ["finetune", str(sounds), "--student", str(student), "--out", str(out), *OPTIONS.split()]
     prepare = killed_at_checkpoint(out / ".folds" / place / "checkpoints")
-    options = [*arguments, "--checkpoint_minutes", "0"]
+    options = [*arguments, "--checkpoint_minutes", "0.0002"]
     assert run_command(options, tmp_path / "log.txt", prepare) == -signal.SIGKILL
     assert not (out / "results.json").exists()
     done = {"fold-1": 0, "fold-2": 1, "all": 2}[place]

@@ -11,7 +11,7 @@ from soundnet_kd.data import Targets
 from soundnet_kd.demo import demo_teacher, demo_world
 from soundnet_kd.recipes import quickstart, read_recipe, run_steps
 
-LAYERS = ("conv1", "pool5", "conv8")
+LAYERS = ["conv1", "pool5", "conv8"]
 """All others go the same way."""
 
 
@@ -26,10 +26,10 @@ def test_the_whole_route_on_a_tiny_world(tmp_path: Path) -> None:
     with FeatureCache(tmp_path / "features" / "distilled.h5") as cache:
         assert len(cache.ids) == 50
         assert cache.folds.tolist() == [number // 10 % 5 + 1 for number in range(50)]
-        assert cache.layers == LAYERS
+        assert cache.layers == tuple(LAYERS)
     with (tmp_path / "results" / "comparison.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert tuple(row["layer"] for row in rows[: len(LAYERS)]) == LAYERS
+    assert [row["layer"] for row in rows[: len(LAYERS)]] == LAYERS
     assert list(rows[0])[:3] == ["layer", "untrained", "distilled"]
     for path in ("results/distilled/results.json", "neurons/neurons.csv", "maps/map_pool5.png", "student/history.csv"):
         assert (tmp_path / path).is_file(), path

@@ -51,7 +51,7 @@ def test_the_first_screen_says_what_was_learned_and_plays_it(chromium: "Browser"
     chromium.open(page, width=1280, height=800)
     assert chromium.text("#overview .gains li").split("\n")[0] == "conv1:pool5"
     assert "of the clips are given the right class from conv1:pool5" in chromium.text(".headline")
-    chromium.wait_for("return document.querySelectorAll('#tellers article').length === 3")
+    chromium.wait_for("return document.querySelectorAll('#tellers article').length")
     assert chromium.text("#tellers h4") in CLASS_NAMES
     before_tables, in_sight = chromium.run(
         "const box = (each) => document.querySelector(each).getBoundingClientRect();"
