@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import wraps
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,16 @@ PRELOADED = [
 ]
 
 
-def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
-    """Call a function of a module in a process of its own."""
+def forks() -> ForkServerContext:
+    """Give the context in which processes are forked from the server."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=function, args=arguments)
+    return context
+
+
+def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """Call a function of a module in a process of its own."""
+    process = forks().Process(target=function, args=arguments)
     process.start()
     return process
 
@@ -64,7 +70,12 @@ def run_command(arguments: list[str], log: Path, prepare: Callable[[], None] | N
     int
         The exit status, as `finish` gives it.
     """
-    return finish(start(_run, arguments, log, prepare))
+    return finish(start_command(arguments, log, prepare))
+
+
+def start_command(arguments: list[str], log: Path, prepare: Callable[[], None] | None = None) -> BaseProcess:
+    """Do the same without waiting for its end."""
+    return start(_run, arguments, log, prepare)
 
 
 def signal_itself_after(owner: Any, name: str, number: signal.Signals, when: Callable[..., object]) -> None:

@@ -46,7 +46,8 @@ def test_a_map_says_nothing_and_leaves_the_number_of_threads_as_it_was() -> None
     """In a new process, since numba sets it once: whatever follows, such as a training, computes as before."""
     program = (
         "import torch; import numpy as np; from soundnet_kd.analysis import umap_map; "
-        "before = torch.get_num_threads(); umap_map(np.random.rand(12, 3), seed=0); assert (before, torch.get_num_threads()) == (1, 1)"
+        "before = torch.get_num_threads(); umap_map(np.random.rand(12, 3), seed=0); "
+        "assert (before, torch.get_num_threads()) == (1, 1)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
     command = [sys.executable, "-W", "default", "-c", program]

@@ -1,10 +1,7 @@
 """Several processes: they train as one does."""
 
-import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +20,11 @@ from soundnet_kd.distill.devices import GatheredBatchNorms, clips_per_batch, tra
 from soundnet_kd.distill.history import read_history
 from soundnet_kd.distill.module import Distillation
 from soundnet_kd.errors import SettingsError
+from tests.processes import forks, start_command, wait_for
+from tests.small_student import make_small
 from tests.targets import CLASSES, make_clip, make_targets
+
+pytestmark = pytest.mark.usefixtures("small_soundnet8")
 
 
 def normalise_a_half(rank: int, values: Tensor, folder: Path) -> None:
@@ -45,7 +46,7 @@ def test_gathered_batch_norm_is_batch_norm_over_all(tmp_path: Path) -> None:
     layer, whole = nn.BatchNorm1d(3), values.clone().requires_grad_()
     answer = layer(whole)
     (answer**3).mean().backward()
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, forks()) as pool:
         list(pool.map(normalise_a_half, range(2), [values] * 2, [tmp_path] * 2))
     halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert whole.grad is not None
@@ -82,16 +83,12 @@ def test_a_run_goes_on_with_more_devices_and_leaves_none_behind(tmp_path: Path) 
     targets = make_targets(tmp_path / "targets", [make_clip(f"{index}.mp4", 4, rng) for index in range(5)])
     options = ["--steps", "30", "--batch_size", "2", "--held_out", "0", "--device", "cpu", "--precision", "bf16"]
     command = ["distill", str(targets), "--out", str(tmp_path / "run"), *options]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "soundnet_kd.cli", *command, "--devices", "2", "--checkpoint_minutes", "0"],
-        stderr=subprocess.DEVNULL,
-    )
-    while last_checkpoint(tmp_path / "run") is None:
-        assert process.poll() is None
-        time.sleep(0.05)
+    more = ["--devices", "2", "--checkpoint_minutes", "0"]
+    process = start_command([*command, *more], tmp_path / "log.txt", make_small)
+    wait_for(lambda: last_checkpoint(tmp_path / "run"), process)
     children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     process.kill()
-    process.wait()
+    process.join()
     assert len(children) >= 2
     deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
