@@ -92,7 +92,7 @@ def signal_itself_after(owner: Any, name: str, number: signal.Signals, when: Cal
         The condition; takes the same arguments as the function.
     """
     function = getattr(owner, name)
-    sent = []
+    sent: list[signal.Signals] = []
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
