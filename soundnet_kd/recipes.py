@@ -85,7 +85,7 @@ def quickstart(
 
     Without options it makes a small demonstration world of videos, trains two small image networks on labelled frames
     of it as teachers, distils a student from the videos (it never sees a label), and tries the student's layers on
-    sounds of the world that it has not heard. Five to ten minutes on two cores, no network. The world is a
+    sounds of the world that it has not heard. Two to five minutes on two cores, no network. The world is a
     demonstration: its figures say that the route works, not how well it works on real sound.
 
     Parameters

@@ -9,22 +9,8 @@ from soundnet_kd.analysis.interactive_map import write_plotly
 from soundnet_kd.storage import whole
 
 STYLE = "report.css"
-SCRIPTS = tuple(
-    f"script/{part}.js"
-    for part in (
-        "data",
-        "elements",
-        "sounds",
-        "plots",
-        "learned",
-        "training",
-        "classes",
-        "neurons",
-        "map",
-        "clips",
-        "start",
-    )
-)
+_PARTS = "data elements sounds plots learned training classes neurons map clips start"
+SCRIPTS = tuple(f"script/{part}.js" for part in _PARTS.split())
 """The page's own script in the order in which its parts need each other."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
