@@ -27,7 +27,7 @@ def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: Path) -> 
     with drawn(path, 6.4, 1.2 + 0.2 * len(names)) as figure:
         axes = figure.subplots()
         axes.barh(range(len(names)), counts[order], color=COLOURS[0], height=0.72)
-        for row, place in enumerate(order):
+        for row, place in enumerate(order.tolist()):
             axes.annotate(
                 str(counts[place]),
                 (counts[place], row),
@@ -36,7 +36,7 @@ def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: Path) -> 
                 va="center",
                 fontsize=8,
             )
-        axes.set_yticks(range(len(names)), [readable(names[place]) for place in order])
+        axes.set_yticks(range(len(names)), [readable(names[place]) for place in order.tolist()])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("sounds")

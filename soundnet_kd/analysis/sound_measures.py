@@ -93,7 +93,7 @@ def measured(
         sums[clip.label] = sums.get(clip.label, np.zeros_like(picture)) + picture
     counts = np.bincount([clip.label for clip in clips], minlength=len(manifest.class_names))
     empty = np.zeros_like(next(iter(sums.values()))) if sums else np.zeros((0, 0))
-    pictures = [sums.get(label, empty) / max(count, 1) for label, count in enumerate(counts)]
+    pictures = [sums.get(label, empty) / max(count, 1) for label, count in enumerate(counts.tolist())]
     table = np.array(figures).reshape(-1, 3)
     edges = np.linspace(0, sample_rate / 2, min(BANDS, samples // 2) + 1)
     hertz = (edges[:-1] + edges[1:]) / 2

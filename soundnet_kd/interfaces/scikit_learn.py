@@ -170,7 +170,7 @@ def _in_full_scale(waveform: NDArray[Any]) -> NDArray[np.float32]:
     if waveform.dtype != np.int16 and np.issubdtype(waveform.dtype, np.integer) and np.abs(waveform).max() > 2**15:
         raise SettingsError(f"a waveform is {waveform.dtype}, whose full scale is unknown; give float in ±1, or int16")
     full_scale = 2**15 if waveform.dtype == np.int16 else 1
-    scaled = np.asarray(waveform, dtype=np.float32) / np.float32(full_scale)
+    scaled = np.asarray(np.asarray(waveform, np.float32) / np.float32(full_scale), dtype=np.float32)
     if not np.isfinite(scaled).all():
         raise MediaError("a waveform holds values that are NaN or infinite; mend it, or leave it out")
     return scaled

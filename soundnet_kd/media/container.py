@@ -100,6 +100,11 @@ def picture_track(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
+def fraction(rational: Any) -> Fraction:
+    """Give a number that PyAV says as a numerator and a denominator (19 has a type of its own for it); 1 for none."""
+    return Fraction(rational.numerator, rational.denominator) if rational else Fraction(1)
+
+
 def clock_start(container: InputContainer) -> Fraction:
     """Presentation time in seconds at which the file starts: zero of every time that this room gives or takes."""
     # Raw streams have no clock of their own and give None.

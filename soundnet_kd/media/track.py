@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
 
-from soundnet_kd.media.container import clock_start, decode_video, packets_of, picture_track
+from soundnet_kd.media.container import clock_start, decode_video, fraction, packets_of, picture_track
 
 # Asked times are floats and a container's start is rounded to 1 µs: a frame due this much later counts as shown.
 TIME_TOLERANCE_SECONDS = 1e-5
@@ -50,8 +50,8 @@ class PictureTrack:
         self.container = container
         self.stream = picture_track(container, path)
         self.stream.thread_count = threads
-        self.pixel_aspect = Fraction(self.stream.sample_aspect_ratio or 1)
-        self._time_base = Fraction(self.stream.time_base or 1)
+        self.pixel_aspect = fraction(self.stream.sample_aspect_ratio)
+        self._time_base = fraction(self.stream.time_base)
         self._start = clock_start(container)
         self._start_seconds = float(self._start)
         for other in container.streams:

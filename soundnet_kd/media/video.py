@@ -13,7 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from soundnet_kd.media.container import clock_start, open_media, packets_of, picture_track, told
+from soundnet_kd.media.container import clock_start, fraction, open_media, packets_of, picture_track, told
 from soundnet_kd.media.keyframes import KeyFrameSeeker, KeyFrameWalker
 from soundnet_kd.media.player import Player
 from soundnet_kd.media.track import PictureTrack, SeekError, TimedFrame
@@ -204,7 +204,7 @@ def duration_seconds(path: str | Path) -> float:
     with open_media(path) as container:
         stream = picture_track(container, path)
         start = clock_start(container)
-        time_base = Fraction(stream.time_base or 1)
+        time_base = fraction(stream.time_base)
         if stream.duration:
             return float(((stream.start_time or 0) + stream.duration) * time_base - start)
         if container.duration:

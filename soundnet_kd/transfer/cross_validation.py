@@ -176,7 +176,7 @@ def _on_the_same_folds(
         for place in range(len(settings))
     )
     best = int(np.argmax(accuracies))
-    predictions = np.max([answers[best] for answers in by_fold], axis=0)
+    predictions = np.stack([answers[best] for answers in by_fold]).max(axis=0)
     return predictions, (settings[best],) * len(folds), accuracies
 
 
@@ -195,7 +195,7 @@ def _nested(
         ]
         chosen.append(settings[int(np.argmax(means))])
     outer = run.answers([((fold,), [setting]) for fold, setting in zip(folds, chosen, strict=True)])
-    return np.max([answers[0] for answers in outer], axis=0), tuple(chosen), ()
+    return np.stack([answers[0] for answers in outer]).max(axis=0), tuple(chosen), ()
 
 
 def _labelled(

@@ -4,6 +4,7 @@ P(w) = |w|² / 2 + C Σᵢ max(0, 1 - yᵢ w·xᵢ)² for each class, with y = �
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,9 +94,8 @@ def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_i
         objective = (w**2).sum(axis=1) / 2 + C * (loss**2).sum(axis=1)
         going = ~((gradient**2).sum(axis=1) <= 2 * tol**2 * objective)
         result[todo] = w
-        todo, w, slack, signs, gradient, direction, before, slope = (
-            state[going] for state in (todo, w, slack, signs, gradient, direction, before, slope)
-        )
+        states: tuple[Any, ...] = (todo, w, slack, signs, gradient, direction, before, slope)
+        todo, w, slack, signs, gradient, direction, before, slope = (state[going] for state in states)
         if len(todo) == 0 or done == max_iter:
             break
         inside = slack > 0
