@@ -5,14 +5,12 @@
 # threads, even numba.set_num_threads(1), calls omp_set_num_threads with NUMBA_NUM_THREADS, by default the number of
 # logical processors. PyTorch reads its own number of threads from the same OpenMP setting. So where OMP_NUM_THREADS
 # asked PyTorch for one thread, a library that runs numba (a UMAP fit, for one) gives it as many as there are
-# processors; torch.set_num_threads called earlier is undone in the same way. Sums are then split in another way and
-# their last bits differ: the same training gives other weights before and after. numba.get_num_threads() still says 1.
+# processors. Sums are then split in another way and their last bits differ: the same training gives other weights
+# before and after. numba.get_num_threads() still says 1.
 #
 # Seen on Linux x86-64, Python 3.11 and 3.12, on 2026-11-29:
 #   before numba: PyTorch 1 threads
 #   after numba.set_num_threads(1): PyTorch 2 threads, numba 1
-#
-# Restoring what threadpoolctl.threadpool_limits(limits=None) found at its entry is a way around it.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -41,6 +41,9 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlepad": 10,
+    # None but what `drawn` asks for.
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "font.size": 9,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.7,
@@ -76,7 +79,7 @@ def drawn(path: Path, width: float, height: float) -> Iterator["Figure"]:
         for file, metadata in ((path, {}), (path.with_suffix(".svg"), {"Date": None})):
             with whole(file) as partial:
                 figure.savefig(partial, dpi=DOTS_PER_INCH, format=file.suffix[1:], metadata=metadata)
-            # The SVG is laid out as the PNG was: finding the layout takes longer than drawing.
+            # The SVG is laid out as the PNG was: finding the layout takes as long as drawing.
             figure.set_layout_engine(None)
 
 

@@ -9,10 +9,9 @@ import pytest
 REAL_DATA = "SOUNDNET_KD_DATA"
 REQUIRE_REAL = "SOUNDNET_KD_REQUIRE_REAL"
 
-# Before anything imports NumPy or PyTorch: test processes side by side share the cores.
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    _CORES = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _CORES)))
+# Before anything imports PyTorch: test processes side by side share the cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Functions and commands in processes of their own, to be stopped at a given moment.
 
 A server imports PyTorch and Lightning once and forks every process from there: a start takes a tenth of a second, where
-a new interpreter takes several.
+a new interpreter takes several. The server keeps the environment variables of its own start.
 """
 
 import multiprocessing
@@ -42,15 +42,23 @@ def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
 
 def finish(process: BaseProcess) -> int | None:
     """Wait for the end of a process and give its exit status; minus the signal's number where one ended it."""
-    process.join()
+    try:
+        process.join()
+    except BaseException:
+        process.kill()
+        raise
     return process.exitcode
 
 
 def wait_for(condition: Callable[[], object], process: BaseProcess) -> None:
     """Wait until something has happened in a process that is still running."""
-    while not condition():
-        assert process.is_alive(), f"the process ended with {process.exitcode}"
-        time.sleep(0.002)
+    try:
+        while not condition():
+            assert process.is_alive(), f"the process ended with {process.exitcode}"
+            time.sleep(0.002)
+    except BaseException:
+        process.kill()
+        raise
 
 
 def run_command(arguments: list[str], log: Path, prepare: Callable[[], None] | None = None) -> int | None:

@@ -1,34 +1,61 @@
-"""Moments at which a training stops, each to be handed to `run_command` as what it prepares."""
+"""Moments at which a training stops, each to be handed to `run_command` as what it prepares.
+
+All lie after the fourth step: where every third one is validated, the best state and the curves have to be found again.
+"""
 
 import signal
 from functools import partial
 from pathlib import Path
 
+import lightning
+import torch
+
 from soundnet_kd.distill.checkpoints import LastCheckpoints
 from tests.processes import signal_itself_after
 from tests.small_student import make_small
 
+FIRST_STEP = 4
+
 
 def killed_at_checkpoint(folder: Path, small: bool = False) -> partial[None]:
-    """Kill the process as soon as a checkpoint lies in a folder, and another step has begun."""
-    return partial(_stop, "_publish", signal.SIGKILL, folder, small)
+    """Kill the process when a checkpoint lies in a folder and another step begins."""
+    return partial(_at_checkpoint, folder, small)
 
 
-def killed_before_checkpoint_counts(folder: Path, small: bool = False) -> partial[None]:
-    """Kill the process when it has written the second state to a folder, which does not count yet."""
-    return partial(_stop, "_save", signal.SIGKILL, folder, small)
+def killed_while_saving(folder: Path, small: bool = False) -> partial[None]:
+    """Kill the process when it has written another state, but not put it in its place."""
+    return partial(_while_saving, folder, small)
 
 
 def terminated_after_step(folder: Path, small: bool = False) -> partial[None]:
     """Tell the process by SIGTERM to stop when it has done a step."""
-    return partial(_stop, "on_train_batch_end", signal.SIGTERM, folder, small)
+    return partial(_after_step, folder, small)
 
 
-def _stop(place: str, number: signal.Signals, folder: Path, small: bool) -> None:
+def _saved(folder: Path) -> bool:
+    return any(int(file.stem.removeprefix("step=")) >= FIRST_STEP for file in folder.glob("step=*.ckpt"))
+
+
+def _at_checkpoint(folder: Path, small: bool) -> None:
+    _prepare(small)
+    signal_itself_after(
+        LastCheckpoints, "_publish", signal.SIGKILL, lambda mine, _: mine.folder == folder and _saved(folder)
+    )
+
+
+def _while_saving(folder: Path, small: bool) -> None:
+    _prepare(small)
+    signal_itself_after(torch, "save", signal.SIGKILL, lambda *_: _saved(folder))
+
+
+def _after_step(folder: Path, small: bool) -> None:
+    def due(mine: LastCheckpoints, trainer: lightning.Trainer, *_: object) -> bool:
+        return mine.folder == folder and trainer.global_step >= FIRST_STEP
+
+    _prepare(small)
+    signal_itself_after(LastCheckpoints, "on_train_batch_end", signal.SIGTERM, due)
+
+
+def _prepare(small: bool) -> None:
     if small:
         make_small()
-
-    def due(callback: LastCheckpoints, *_: object) -> bool:
-        return callback.folder == folder and (number == signal.SIGTERM or any(folder.glob("step=*.ckpt")))
-
-    signal_itself_after(LastCheckpoints, place, number, due)

@@ -59,7 +59,7 @@ def write_video(
         Samples per second.
     video_codec : {"libx264", "mpeg4"}
     audio_codec : str
-        Name of an FFmpeg encoder.
+        Name of an FFmpeg encoder; `aac` takes its fast coder.
     video_options : dict of str to str, optional
         Options of the encoder, on top of a fast preset of good quality.
 

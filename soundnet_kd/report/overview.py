@@ -49,6 +49,10 @@ class Accuracies:
         return max(self.rows, key=lambda row: row.accuracy)
 
 
+WRITTEN_TO = 1e-4
+"""Accuracies in a table of a comparison have four digits."""
+
+
 @dataclass(frozen=True)
 class Gains:
     """Two evaluations side by side, for the top of the page: accuracies, and that of guessing, from 0 to 1."""
@@ -64,14 +68,18 @@ class Gains:
 
 
 def gains(comparisons: Iterable[StoredComparison], evaluations: Sequence[Accuracies]) -> Gains | None:
-    """Choose the comparison whose second evaluation did best; None where there is none, or nothing to guess by."""
-    found = [each for each in comparisons if each.rows]
-    if not found or not evaluations:
-        return None
-    best = max(found, key=lambda each: max(row.second for row in each.rows))
-    # A layer against another one (pool2:pool5) is no step on the way through the network.
-    same = tuple(row for row in best.rows if ":" not in row.layer)
-    return Gains(best.names, evaluations[0].chance, same or best.rows)
+    """Find what the page's first evaluation gained on another one, layer by layer; None if no comparison tells it.
+
+    A comparison is known to be of that evaluation by the accuracy of its best layer.
+    """
+    for each in comparisons:
+        # A layer against another one (pool2:pool5) is no step on the way through the network.
+        rows = tuple(row for row in each.rows if ":" not in row.layer)
+        if rows and evaluations:
+            found = Gains(each.names, evaluations[0].chance, rows)
+            if abs(found.best.second - evaluations[0].best.accuracy) < WRITTEN_TO:
+                return found
+    return None
 
 
 def accuracies(name: str, results: StoredResults) -> Accuracies:

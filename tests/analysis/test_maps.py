@@ -50,6 +50,8 @@ def test_a_map_says_nothing_and_leaves_the_number_of_threads_as_it_was() -> None
         "assert (before, torch.get_num_threads()) == (1, 1)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    if sys.platform == "linux":
+        environment["NUMBA_THREADING_LAYER"] = "omp"
     command = [sys.executable, "-W", "default", "-c", program]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (run.stdout, run.stderr, run.returncode) == ("", "", 0)

@@ -81,7 +81,7 @@ def test_a_run_goes_on_with_more_devices_and_leaves_none_behind(tmp_path: Path) 
     """Kill the process that was started, in bf16 on two devices: the others end too, and one device goes on."""
     rng = np.random.default_rng(0)
     targets = make_targets(tmp_path / "targets", [make_clip(f"{index}.mp4", 4, rng) for index in range(5)])
-    options = ["--steps", "30", "--batch_size", "2", "--held_out", "0", "--device", "cpu", "--precision", "bf16"]
+    options = ["--steps", "80", "--batch_size", "2", "--held_out", "0", "--device", "cpu", "--precision", "bf16"]
     command = ["distill", str(targets), "--out", str(tmp_path / "run"), *options]
     more = ["--devices", "2", "--checkpoint_minutes", "0"]
     process = start_command([*command, *more], tmp_path / "log.txt", make_small)
@@ -95,7 +95,7 @@ def test_a_run_goes_on_with_more_devices_and_leaves_none_behind(tmp_path: Path) 
         time.sleep(0.1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert main(command) == 0
-    assert [row["step"] for row in read_history(tmp_path / "run")] == list(range(1, 31))
+    assert [row["step"] for row in read_history(tmp_path / "run")] == list(range(1, 81))
 
 
 def test_waiting_for_data_is_what_the_reading_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

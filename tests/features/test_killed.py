@@ -4,6 +4,7 @@ import random
 import signal
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from soundnet_kd import FeatureCache, SoundNet8
 from soundnet_kd.features import extraction, writing
+from soundnet_kd.features.listening import Listener
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
 from tests.processes import finish, signal_itself_after, start
@@ -37,6 +39,13 @@ def die_after_a_part(sounds: Path, student: Path, workers: int, out: Path) -> No
     extract_in_parts(sounds, student, workers, out)
 
 
+def die_after_batches(sounds: Path, student: Path, workers: int, out: Path, batches: int) -> None:
+    """Do the same until so many batches have been heard."""
+    heard = count(1)
+    signal_itself_after(Listener, "hear", signal.SIGKILL, lambda *_: next(heard) == batches)
+    extract_in_parts(sounds, student, workers, out)
+
+
 @pytest.mark.usefixtures("small_soundnet8")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 @pytest.mark.parametrize(("workers", "tries"), [(0, 12), (1, 4)])
@@ -56,11 +65,15 @@ def test_killed_at_random_moments_again_and_again(tmp_path: Path, workers: int, 
     seconds = time.monotonic() - started
 
     moments = random.Random(0)
-    for _ in range(tries):
-        process = start(extract_in_parts, *arguments, out)
-        process.join(timeout=moments.uniform(0, seconds))
-        process.kill()
+    for number in range(tries):
+        if number % 2:
+            process = start(extract_in_parts, *arguments, out)
+            process.join(timeout=moments.uniform(0, seconds))
+            process.kill()
+        else:
+            process = start(die_after_batches, *arguments, out, moments.randint(1, 3))
         status = finish(process)
+        assert number or status == -signal.SIGKILL
         if out.exists():
             # Killed after its last part or not at all: what is there is complete.
             with FeatureCache(out) as cache:

@@ -77,6 +77,7 @@ def make_run(folder: Path) -> Path:
     neurons(cache, folder / "neurons", percentile=75, shuffles=200)
     project(cache, folder / "maps", layers=["pool5", "conv1"])
     compare(folder / "results", folder / "results", folder / "comparison.csv", layers=["conv1:pool5"])
+    compare(folder / "results", folder / "results", folder / "learned.csv", layers=["conv1", "pool5"])
     rank([folder / "results"], folder / "ranking")
     torch.manual_seed(0)
     peel(paths[0], SoundNet5({"objects": 10}), folder / "peel")

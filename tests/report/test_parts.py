@@ -8,11 +8,13 @@ import pytest
 
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
+from soundnet_kd.report.overview import Accuracies, LayerAccuracy, gains
 from soundnet_kd.report.published import BY_LAYER, OTHERS
 from soundnet_kd.report.relatives import neuron_ranks, relatives_data
 from soundnet_kd.report.scripts import Scripts, levels, packed, rounded
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
 from soundnet_kd.report.units import curve_ranks
+from soundnet_kd.transfer.stored_comparison import ComparedLayer, StoredComparison
 from tests.report.runs import make_sounds, pitch_heard, pitch_of
 
 
@@ -20,6 +22,32 @@ def test_numbers_are_packed_in_the_fewest_bytes() -> None:
     assert packed(np.array([[0, 255]])) == {"bits": 8, "shape": [1, 2], "data": base64.b64encode(b"\x00\xff").decode()}
     assert base64.b64decode(packed(np.array([256, 1]))["data"]) == b"\x00\x01\x01\x00"
     assert packed(np.array([65536]))["bits"] == 32
+
+
+def evaluation(accuracy: float) -> Accuracies:
+    row = LayerAccuracy("pool5", 256, accuracy, 0.0, (accuracy,), "C=1", None)
+    return Accuracies("results", "notebook", "linear SVM", "fixed", 0.1, (1,), (row,))
+
+
+def comparison(second: str, *rows: tuple[str, float, float]) -> StoredComparison:
+    return StoredComparison(
+        ("before", second), tuple(ComparedLayer(name, one, two, two - one, -1, 1, 0.5) for name, one, two in rows)
+    )
+
+
+def test_gains_are_those_of_the_evaluation_that_the_page_begins_with() -> None:
+    """It is known by its accuracy; rows of two layers are left out, and a gain may be a loss."""
+    other = comparison("other", ("pool5", 0.2, 0.9))
+    mine = comparison("after", ("conv1", 0.5, 0.4), ("pool5", 0.6, 0.7), ("conv1:pool5", 0.5, 0.7))
+    found = gains([other, mine], [evaluation(0.70003), evaluation(0.9)])
+    assert found is not None
+    assert (found.names, found.chance) == (("before", "after"), 0.1)
+    assert [row.layer for row in found.rows] == ["conv1", "pool5"]
+    assert found.best.layer == "pool5"
+    assert gains([mine], [evaluation(0.8)]) is None
+    assert gains([comparison("after", ("conv1:pool5", 0.5, 0.7))], [evaluation(0.7)]) is None
+    assert gains([mine], []) is None
+    assert gains([], [evaluation(0.7)]) is None
 
 
 def test_levels_and_rounding() -> None:
