@@ -12,7 +12,7 @@ function startLearned(run) {
           "p",
           { className: "note" },
           element("a", { href: `#neuron=${layer},${neuron}`, textContent: `${layer}, neuron ${neuron}` }),
-          `: ${percent(share)} of its strongest clips`,
+          `: ${percent(share)} of its top clips`,
         ),
         ...clips.map((clip) => clipRow(clip)),
       ),
