@@ -1,6 +1,6 @@
 """Moments at which a training stops, each to be handed to `run_command` as what it prepares.
 
-All lie after the fourth step: where every third one is validated, the best state and the curves have to be found again.
+All lie behind the fourth step: where every third one is validated, best state and curves have to be found again.
 """
 
 import signal
@@ -27,6 +27,11 @@ def killed_while_saving(folder: Path, small: bool = False) -> partial[None]:
     return partial(_while_saving, folder, small)
 
 
+def killed_at_the_end(folder: Path, small: bool = False) -> partial[None]:
+    """Kill the process when the last state of a training lies in a folder, and nothing has been made of it."""
+    return partial(_at_the_end, folder, small)
+
+
 def terminated_after_step(folder: Path, small: bool = False) -> partial[None]:
     """Tell the process by SIGTERM to stop when it has done a step."""
     return partial(_after_step, folder, small)
@@ -46,6 +51,11 @@ def _at_checkpoint(folder: Path, small: bool) -> None:
 def _while_saving(folder: Path, small: bool) -> None:
     _prepare(small)
     signal_itself_after(torch, "save", signal.SIGKILL, lambda *_: _saved(folder))
+
+
+def _at_the_end(folder: Path, small: bool) -> None:
+    _prepare(small)
+    signal_itself_after(LastCheckpoints, "on_train_end", signal.SIGKILL, lambda mine, *_: mine.folder == folder)
 
 
 def _after_step(folder: Path, small: bool) -> None:

@@ -116,11 +116,13 @@ class Stopwatch(lightning.Callback):
 
     def __init__(self) -> None:
         self._before = 0.0
+        # A training that is taken up after its last step does not start any more.
+        self._started: float | None = None
 
     @property
     def seconds(self) -> float:
         """Until now."""
-        return self._before + monotonic() - self._started
+        return self._before + (0.0 if self._started is None else monotonic() - self._started)
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start."""

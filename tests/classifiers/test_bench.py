@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.transfer import compare
 from tests.media_files import sine
 from tests.processes import run_command
-from tests.stops import killed_at_checkpoint
+from tests.stops import killed_at_checkpoint, killed_at_the_end
 
 RATE = 16_000
 SMALL = [
@@ -131,13 +132,16 @@ def test_the_classifier_answers_as_the_table_says(run: Path, animals: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(animals: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [killed_at_checkpoint, killed_at_the_end])
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(
+    stop: Callable[[Path], Callable[[], None]], animals: Path, tmp_path: Path
+) -> None:
     """By the recipe's own optimizer, whose momentum belongs to what is gone on from."""
     quick = [*SMALL, "training.optimizer=sgd", "training.epochs=2", "sampling.segments.steps_per_epoch=8"]
     whole, out = tmp_path / "whole", tmp_path / "killed"
     assert main(train("cats_dogs", animals, whole, "seeds=[0,1]", *quick)) == 0
     arguments = train("cats_dogs", animals, out, "seeds=[0,1]", *quick)
-    prepare = killed_at_checkpoint(out / "rounds" / "seed-1" / "checkpoints")
+    prepare = stop(out / "rounds" / "seed-1" / "checkpoints")
     options = [*arguments, "--checkpoint_minutes", "0"]
     assert run_command(options, tmp_path / "log.txt", prepare) == -signal.SIGKILL
     assert not (out / "results.json").exists()

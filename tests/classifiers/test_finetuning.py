@@ -4,7 +4,7 @@ import csv
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from soundnet_kd.models import Preprocessing, read_student, write_student
 from soundnet_kd.transfer import compare
 from tests.media_files import sine
 from tests.processes import run_command
-from tests.stops import killed_at_checkpoint
+from tests.stops import killed_at_checkpoint, killed_at_the_end
 
 RATE = 22_050
 HERTZ = {"deep": 200.0, "high": 4000.0, "middle": 1000.0}
@@ -184,13 +184,22 @@ def test_a_tested_fold_takes_no_part_in_its_training(run: Path, student: Path, t
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize("place", ["fold-1", "fold-2", "all"])
+@pytest.mark.parametrize(
+    ("place", "stop"),
+    [
+        ("fold-1", killed_at_checkpoint),
+        ("fold-2", killed_at_checkpoint),
+        ("fold-2", killed_at_the_end),
+        ("all", killed_at_checkpoint),
+        ("all", killed_at_the_end),
+    ],
+)
 def test_a_killed_run_ends_as_if_it_had_not_been_killed(
-    place: str, run: Path, sounds: Path, student: Path, tmp_path: Path
+    place: str, stop: Callable[[Path], Callable[[], None]], run: Path, sounds: Path, student: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
     arguments = ["finetune", str(sounds), "--student", str(student), "--out", str(out), *OPTIONS.split()]
-    prepare = killed_at_checkpoint(out / ".folds" / place / "checkpoints")
+    prepare = stop(out / ".folds" / place / "checkpoints")
     options = [*arguments, "--checkpoint_minutes", "0.0002"]
     assert run_command(options, tmp_path / "log.txt", prepare) == -signal.SIGKILL
     assert not (out / "results.json").exists()

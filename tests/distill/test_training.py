@@ -24,7 +24,7 @@ from soundnet_kd.models.student_file import read_training
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
 from soundnet_kd.storage import locked
 from tests.processes import run_command
-from tests.stops import killed_at_checkpoint, killed_while_saving, terminated_after_step
+from tests.stops import killed_at_checkpoint, killed_at_the_end, killed_while_saving, terminated_after_step
 from tests.targets import CLASSES, make_clip, make_targets
 
 pytestmark = pytest.mark.usefixtures("small_soundnet8")
@@ -112,11 +112,12 @@ def test_bf16_learns_as_32_bit_does(targets: Path, tmp_path: Path) -> None:
     [
         (killed_at_checkpoint, -signal.SIGKILL, []),
         (killed_while_saving, -signal.SIGKILL, []),
+        (killed_at_the_end, -signal.SIGKILL, []),
         (terminated_after_step, 130, []),
         (killed_at_checkpoint, -signal.SIGKILL, ["--accumulate", "2"]),
         (killed_at_checkpoint, -signal.SIGKILL, ["--workers", "1"]),
     ],
-    ids=["killed", "killed while saving", "terminated", "accumulating", "with a worker"],
+    ids=["killed", "killed while saving", "killed at the end", "terminated", "accumulating", "with a worker"],
 )
 def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(
     stop: Callable[..., Callable[[], None]], status: int, more: list[str], run: Path, targets: Path, tmp_path: Path
