@@ -8,7 +8,7 @@
 # processors. Sums are then split in another way and their last bits differ: the same training gives other weights
 # before and after. numba.get_num_threads() still says 1.
 #
-# Seen on Linux x86-64, Python 3.11 and 3.12, on 2026-11-29:
+# Seen on Linux x86-64, Python 3.11, on 2026-11-29:
 #   before numba: PyTorch 1 threads
 #   after numba.set_num_threads(1): PyTorch 2 threads, numba 1
 set -euo pipefail
