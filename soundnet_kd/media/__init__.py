@@ -3,13 +3,14 @@
 from soundnet_kd.media.audio import Channel, read_audio, stream_audio
 from soundnet_kd.media.container import blamed_on
 from soundnet_kd.media.encode import write_audio, write_video
-from soundnet_kd.media.files import find_media
+from soundnet_kd.media.files import FoundMedia, find_media, search_folder
 from soundnet_kd.media.spool import spooled
 from soundnet_kd.media.stored import SoundStore, StoredSound
 from soundnet_kd.media.video import Frame, Sampling, Video, duration_seconds, read_frames
 
 __all__ = [
     "Channel",
+    "FoundMedia",
     "Frame",
     "Sampling",
     "SoundStore",
@@ -20,6 +21,7 @@ __all__ = [
     "find_media",
     "read_audio",
     "read_frames",
+    "search_folder",
     "spooled",
     "stream_audio",
     "write_audio",
