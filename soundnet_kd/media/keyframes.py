@@ -51,12 +51,12 @@ class KeyFrameSeeker:
         """
         while True:
             key_seconds, packet = self._nearest(seconds)
-            if self._shown is None or self._shown[0] != key_seconds:
+            if self._shown is None or self._shown.seconds != key_seconds:
                 picture = self._decode(packet)
                 if picture is None:
                     self._broken.add(packet.pts or 0)
                     continue
-                self._shown = key_seconds, picture
+                self._shown = self._track.timed(key_seconds, picture)
             return self._shown
 
     def _nearest(self, seconds: float) -> Key:
@@ -129,9 +129,9 @@ class KeyFrameSeeker:
 
     def _decode_onwards(self, packet: "Packet[Any]") -> VideoFrame:
         self._track.seek(packet.dts or 0)
-        for _, frame in self._track.frames():
-            if frame.key_frame and frame.pts == packet.pts:
-                return frame
+        for timed in self._track.frames():
+            if timed.picture.key_frame and timed.picture.pts == packet.pts:
+                return timed.picture
         raise SeekError
 
 
@@ -164,9 +164,9 @@ class KeyFrameWalker:
 
     def at(self, seconds: float) -> TimedFrame:
         """Give the key frame nearest to a time; no earlier time can be asked afterwards."""
-        while self._after is not None and self._after[0] <= seconds + TIME_TOLERANCE_SECONDS:
+        while self._after is not None and self._after.seconds <= seconds + TIME_TOLERANCE_SECONDS:
             self._before, self._after = self._after, next(self._keys, None)
-        if self._after is not None and is_nearer(self._after[0], self._before[0], seconds):
+        if self._after is not None and is_nearer(self._after.seconds, self._before.seconds, seconds):
             return self._after
         return self._before
 
@@ -178,11 +178,12 @@ def is_nearer(after: float, before: float, seconds: float) -> bool:
 
 def _key_frames(track: PictureTrack, decode_all: bool) -> Iterator[TimedFrame]:
     try:
-        for seconds, frame in track.frames():
+        for timed in track.frames():
+            frame = timed.picture
             if not frame.key_frame:
                 continue
             if not decode_all and (frame.pts is None or frame.interlaced_frame or frame.is_corrupt):
                 raise SeekError
-            yield seconds, frame
+            yield timed
     except MediaError as error:
         raise SeekError from error

@@ -51,11 +51,11 @@ class Player:
             self._shown = self._seek(due)
         elif self._shown is None:
             self._shown = self._start()
-        while self._upcoming is not None and self._upcoming[0] <= due:
+        while self._upcoming is not None and self._upcoming.seconds <= due:
             self._shown = self._upcoming
             self._upcoming = next(self._frames, None)
-            if self._shown[1].key_frame:
-                self._meet_key_frame(self._shown[0])
+            if self._shown.picture.key_frame:
+                self._meet_key_frame(self._shown.seconds)
         return self._shown
 
     def _seeking_pays(self, seconds: float) -> bool:
@@ -64,10 +64,10 @@ class Player:
         if self._shown is None:
             # From the start no seek leads back.
             position, worth_seconds = index[0].timestamp if len(index) else 0, BLIND_SEEK_FROM_START_SECONDS
-        elif self._upcoming is None or seconds < self._upcoming[0]:
+        elif self._upcoming is None or seconds < self._upcoming.seconds:
             return False
         else:
-            position = self._track.ticks(self._upcoming[0])
+            position = self._track.ticks(self._upcoming.seconds)
             worth_seconds = 2 * self._longest_interval if self._longest_interval else BLIND_SEEK_SECONDS
         if len(index) and index[-1].timestamp > position:
             key = index.search_timestamp(self._track.ticks(seconds))
@@ -94,11 +94,11 @@ class Player:
                 self._track.seek(self._track.ticks(seconds - margin))
                 frames = self._track.frames()
                 # Decoders show broken pictures when they start between key frames.
-                landed = next((timed for timed in frames if timed[1].key_frame), None)
+                landed = next((timed for timed in frames if timed.picture.key_frame), None)
             except (FFmpegError, MediaError, SeekError):
                 continue
-            if landed is not None and landed[1].pts is not None and landed[0] <= seconds:
+            if landed is not None and landed.picture.pts is not None and landed.seconds <= seconds:
                 self._frames, self._upcoming = frames, next(frames, None)
-                self._last_key_seconds = landed[0]
+                self._last_key_seconds = landed.seconds
                 return landed
         raise SeekError

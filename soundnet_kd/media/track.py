@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from soundnet_kd.media.container import clock_start, decode_video, fraction, packets_of, picture_track
 
@@ -20,7 +22,25 @@ DEFAULT_FRAME_RATE = Fraction(25)
 # MPEG program streams stamp some pictures only; FFmpeg counts on from them, and after a seek from a wrong guess.
 CLOCKLESS_AFTER_SEEKING = frozenset({"mpeg"})
 
-TimedFrame = tuple[float, VideoFrame]
+
+class TimedFrame(NamedTuple):
+    """A decoded picture and how it is shown.
+
+    Attributes
+    ----------
+    seconds : float
+        When it begins to be shown.
+    picture : VideoFrame
+    pixel_aspect : Fraction
+        Width of its pixels over their height.
+    display_matrix : (3, 3) int32, optional
+        [[a, b, _], [c, d, _], _] takes its column x and row y to column a x + c y and row b x + d y.
+    """
+
+    seconds: float
+    picture: VideoFrame
+    pixel_aspect: Fraction
+    display_matrix: NDArray[np.int32] | None
 
 
 class SeekError(Exception):
@@ -50,7 +70,10 @@ class PictureTrack:
         self.container = container
         self.stream = picture_track(container, path)
         self.stream.thread_count = threads
-        self.pixel_aspect = fraction(self.stream.sample_aspect_ratio)
+        self._stated_aspect = fraction(self.stream.sample_aspect_ratio)
+        # Where the container says nothing of its own, or the same, broadcasts may change it on the way.
+        self._aspect_changes = self._stated_aspect == fraction(self.stream.codec_context.sample_aspect_ratio)
+        self._matrix: NDArray[np.int32] | None = None
         self._time_base = fraction(self.stream.time_base)
         self._start = clock_start(container)
         self._start_seconds = float(self._start)
@@ -87,6 +110,17 @@ class PictureTrack:
         except FFmpegError as error:
             raise SeekError from error
 
+    def timed(self, seconds: float, picture: VideoFrame) -> TimedFrame:
+        """Put a picture that was just decoded beside its time, and how it is shown."""
+        aspect = self._stated_aspect
+        if self._aspect_changes:
+            aspect = fraction(self.stream.codec_context.sample_aspect_ratio)
+        stated: Any = picture.side_data.get("DISPLAYMATRIX")
+        # One that the pictures state themselves stands at the first of a group, and holds for all of it.
+        if stated is not None or picture.key_frame:
+            self._matrix = None if stated is None else np.frombuffer(bytes(stated), np.int32).reshape(3, 3)
+        return TimedFrame(seconds, picture, aspect, self._matrix)
+
     def packets(self) -> "Iterator[Packet[Any]]":
         """Give the packets from here on, in the order of decoding."""
         return (packet for packet in packets_of(self.container, self.stream) if packet.size)
@@ -97,4 +131,4 @@ class PictureTrack:
         seconds = -interval
         for frame in decode_video(self.container, self.stream):
             seconds = seconds + interval if frame.time is None else frame.time - self._start_seconds
-            yield seconds, frame
+            yield self.timed(seconds, frame)

@@ -4,15 +4,15 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
-from av.video.frame import VideoFrame
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from soundnet_kd.errors import MediaError
 from soundnet_kd.media.container import clock_start, fraction, open_media, packets_of, picture_track, told
 from soundnet_kd.media.keyframes import KeyFrameSeeker, KeyFrameWalker
 from soundnet_kd.media.player import Player
@@ -97,7 +97,6 @@ class Video:
         self._threads = threads
         self._file = ExitStack()
         self._finder: _Finder
-        self._pixel_aspect: Fraction
         self._last: Frame | None
         self._begin()
 
@@ -140,9 +139,9 @@ class Video:
                     return [shown[seconds] for seconds in times]
 
     def _frame_at(self, seconds: float) -> Frame:
-        shown_seconds, picture = self._finder.at(seconds)
-        if self._last is None or self._last.time_seconds != shown_seconds:
-            self._last = Frame(_upright_rgb(picture, self._pixel_aspect), shown_seconds)
+        shown = self._finder.at(seconds)
+        if self._last is None or self._last.time_seconds != shown.seconds:
+            self._last = Frame(_upright_rgb(shown, self.path), shown.seconds)
         self._asked_seconds = seconds
         return self._last
 
@@ -157,7 +156,6 @@ class Video:
         for way in self._ways:
             self._file.close()
             track = PictureTrack(self._file.enter_context(open_media(self.path)), self.path, self._threads)
-            self._pixel_aspect = track.pixel_aspect
             with suppress(SeekError):
                 self._finder = way(track)
                 return
@@ -217,10 +215,26 @@ def duration_seconds(path: str | Path) -> float:
         return float(max(ends, default=start) - start)
 
 
-def _upright_rgb(picture: VideoFrame, pixel_aspect: Fraction) -> NDArray[np.uint8]:
+def _upright_rgb(shown: TimedFrame, path: Path) -> NDArray[np.uint8]:
     """Convert a picture as a player does before it shows it, (height, width, 3) with square pixels."""
-    plausible = 1 / ODDEST_PIXEL_ASPECT <= pixel_aspect <= ODDEST_PIXEL_ASPECT
-    width = max(1, round(picture.width * pixel_aspect)) if plausible else picture.width
-    image = picture.reformat(width=width, height=picture.height, format="rgb24").to_ndarray()
-    # FFmpeg's angle and numpy's quarter turns both go anticlockwise.
-    return np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)), dtype=np.uint8)
+    picture, aspect = shown.picture, shown.pixel_aspect
+    plausible = 1 / ODDEST_PIXEL_ASPECT <= aspect <= ODDEST_PIXEL_ASPECT
+    width = max(1, round(picture.width * aspect)) if plausible else picture.width
+    try:
+        image = picture.reformat(width=width, height=picture.height, format="rgb24").to_ndarray()
+    except FFmpegError as error:
+        raise MediaError(
+            f"{path.name} has pictures whose colours FFmpeg cannot bring to RGB ({picture.format.name}, colour matrix "
+            f"{int(picture.colorspace)}: {error.strerror}); convert it"
+        ) from error
+    if shown.display_matrix is not None:
+        image = _laid(image, shown.display_matrix)
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+def _laid(image: NDArray[Any], display_matrix: NDArray[np.int32]) -> NDArray[Any]:
+    """Turn and mirror a picture, to the nearest quarter turn; a `VideoFrame.rotation` would not tell the mirror."""
+    (a, b), (c, d) = display_matrix[:2, :2].astype(float)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

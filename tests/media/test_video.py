@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, cast
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -236,6 +237,147 @@ def test_a_turned_phone_gives_upright_pictures(tmp_path: Path) -> None:
     # Picture 1 is white in its leftmost band only.
     assert image[-6, 32].min() > 200
     assert image[:80].max() < 50
+
+
+# The eight ways to lay a picture: as a display matrix [[a, b], [c, d]], which takes column x and row y to column
+# a x + c y and row b x + d y, and as what numpy does to the picture.
+ORIENTATIONS: dict[str, tuple[tuple[int, int, int, int], Callable[[Pixels], Pixels]]] = {
+    "as it is": ((1, 0, 0, 1), lambda image: image),
+    "upside down": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+    "a quarter clockwise": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "a quarter anticlockwise": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
+    "left for right": ((-1, 0, 0, 1), np.fliplr),
+    "top for bottom": ((1, 0, 0, -1), np.flipud),
+    "about the diagonal": ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+    "about the other diagonal": ((0, -1, -1, 0), lambda image: np.rot90(image, 2).swapaxes(0, 1)),
+}
+
+
+def lettered_picture() -> Pixels:
+    """Four blocks in a row over four others, no two alike."""
+    blocks = np.random.default_rng(3).permutation(np.linspace(0, 255, 24).astype(np.uint8)).reshape(2, 4, 3)
+    return np.kron(blocks, np.ones((32, 24, 1), np.uint8)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixel_format"),
+    [
+        ("clip.mp4", "libx264", "yuv444p"),
+        ("clip.mp4", "mpeg4", "yuv420p"),
+        ("clip.mov", "qtrle", "rgb24"),
+        ("clip.mov", "libx264", "yuv444p"),
+        ("clip.mkv", "mjpeg", "yuvj444p"),
+    ],
+)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_all_orientations_of_a_display_matrix(
+    tmp_path: Path, name: str, codec: str, pixel_format: str, orientation: str
+) -> None:
+    (a, b, c, d), lay = ORIENTATIONS[orientation]
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=25))
+        stream.width, stream.height, stream.pix_fmt = 96, 64, pixel_format
+        stream.set_display_matrix([number << 16 for number in (a, b, 0, c, d, 0)] + [0, 0, 1 << 30])
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(lettered_picture(), format="rgb24")))
+        container.mux(stream.encode(None))
+    wanted = lay(lettered_picture()).astype(int)
+    for sampling in ("exact", "keyframe"):
+        image = read_frames(tmp_path / name, [0.04], sampling)[0].image
+        assert image.shape == wanted.shape
+        assert np.abs(image - wanted).mean() < 10
+
+
+def write_restated(path: Path, filters: str) -> None:
+    """Write three pictures as H.264 whose headers are changed by a bitstream filter, which keeps the pixels."""
+    raw = path.with_name("raw.h264")
+    with av.open(str(raw), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv444p"
+        stream.options = {"x264-params": "bframes=0"}
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(lettered_picture(), format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(raw)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        restated = BitStreamFilterContext(filters, source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            for changed in restated.filter(packet):
+                changed.pts = changed.dts = 40 * number
+                changed.time_base, changed.stream = MILLISECOND, stream
+                target.mux(changed)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.08])
+@pytest.mark.parametrize("angle", [0, 90])
+def test_a_mirror_that_the_pictures_themselves_state(tmp_path: Path, angle: int, seconds: float) -> None:
+    """H.264 can say beside a key frame how it and those that follow are shown: mirrored, then turned anticlockwise."""
+    filters = f"h264_metadata=display_orientation=insert:rotate={angle}:flip=horizontal"
+    write_restated(tmp_path / "clip.mkv", filters)
+    image = read_frames(tmp_path / "clip.mkv", [seconds])[0].image
+    wanted = np.rot90(np.fliplr(lettered_picture()), angle // 90)
+    assert image.shape == wanted.shape
+    assert np.abs(image - wanted.astype(int)).mean() < 5
+
+
+@pytest.mark.parametrize("sampling", ["exact", "keyframe"])
+def test_a_broadcast_that_changes_its_size_and_the_shape_of_its_pixels(tmp_path: Path, sampling: Any) -> None:
+    """2 s of square pixels, 2 s of wide ones, 2 s in twice the size, in one stream with one clock."""
+    parts = [(1, Fraction(1)), (1, Fraction(4, 3)), (2, Fraction(1))]
+    whole = b""
+    for number, (scale, aspect) in enumerate(parts):
+        with av.open(str(tmp_path / "part.ts"), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 96 * scale, 64 * scale, "yuv420p"
+            stream.codec_context.sample_aspect_ratio = aspect
+            stream.options = {"x264-params": "keyint=25:bframes=0:scenecut=0"}
+            for index in range(50):
+                picture = av.VideoFrame.from_ndarray(numbered_picture(number, 64 * scale, 96 * scale), format="rgb24")
+                picture.pts, picture.time_base = 50 * number + index, Fraction(1, 25)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+        whole += (tmp_path / "part.ts").read_bytes()
+    (tmp_path / "clip.ts").write_bytes(whole)
+    frames = read_frames(tmp_path / "clip.ts", [0.5, 1.2, 2.5, 3.2, 4.5, 5.2], sampling)
+    assert [number_of(frame.image) for frame in frames] == [0, 0, 1, 1, 2, 2]
+    sizes = [(64, 96, 3)] * 2 + [(64, 128, 3)] * 2 + [(128, 192, 3)] * 2
+    assert [frame.image.shape for frame in frames] == sizes
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize(
+    ("matrix", "red", "blue"),
+    # ITU-T H.273: the weights of red and blue in the luma of each matrix_coefficients.
+    [(1, 0.2126, 0.0722), (5, 0.299, 0.114), (6, 0.299, 0.114), (9, 0.2627, 0.0593)],
+)
+def test_colours_are_those_that_the_file_states(
+    tmp_path: Path, matrix: int, red: float, blue: float, full_range: bool
+) -> None:
+    rgb = np.array([200.0, 60.0, 90.0])
+    luma = red * rgb[0] + (1 - red - blue) * rgb[1] + blue * rgb[2]
+    chroma = [(rgb[2] - luma) / 2 / (1 - blue), (rgb[0] - luma) / 2 / (1 - red)]
+    levels = [luma, *(each + 128 for each in chroma)]
+    if not full_range:
+        levels = [16 + luma * 219 / 255, *(128 + each * 224 / 255 for each in chroma)]
+    planes = np.stack([np.full((64, 96), round(level), np.uint8) for level in levels])
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, 2 if full_range else 1
+        stream.options = {"qp": "0"}
+        picture = av.VideoFrame.from_ndarray(planes, format="yuv444p")
+        picture.colorspace, picture.color_range = matrix, 2 if full_range else 1
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    image = read_frames(tmp_path / "clip.mkv", [0.0])[0].image
+    np.testing.assert_allclose(image[32, 48], rgb, atol=2)
+
+
+def test_colours_that_ffmpeg_cannot_convert_are_named(tmp_path: Path) -> None:
+    """YCgCo, number 8 of H.273, which FFmpeg's command line does not show either."""
+    write_restated(tmp_path / "odd.mkv", "h264_metadata=matrix_coefficients=8")
+    with pytest.raises(MediaError, match=r"odd\.mkv has pictures whose colours .* \(yuv444p, colour matrix 8: "):
+        read_frames(tmp_path / "odd.mkv", [0.0])
 
 
 def test_duration_with_and_without_a_header(tmp_path: Path) -> None:
