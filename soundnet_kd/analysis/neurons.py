@@ -1,12 +1,14 @@
 """Which classes the neurons of a layer answer to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.transfer.clips import labelled_clips, names_of
+from soundnet_kd.transfer.given import Column, features_of, labels_of
 
 NO_CLASS = -1
 
@@ -64,9 +66,9 @@ class NeuronStatistics:
 
 
 def neuron_statistics(
-    activations: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    class_names: tuple[str, ...] | None = None,
+    activations: ArrayLike,
+    labels: Column,
+    class_names: Sequence[str] | None = None,
     percentile: float = 95.0,
 ) -> NeuronStatistics:
     """Count which classes activate each neuron.
@@ -74,11 +76,11 @@ def neuron_statistics(
     Parameters
     ----------
     activations : (clips, neurons) float
-        Averages over time.
-    labels : (clips,) int
-        From 0; clips with -1 have no label and are left out.
-    class_names : tuple of str, optional
-        Of every class, also of those without a clip.
+        Averages over time, as an array, lists, a tensor or a table.
+    labels : (clips,) int or str
+        Numbers from 0, or names. Clips with -1, None, NaN or an empty text have no label and are left out.
+    class_names : sequence of str, optional
+        Of every class, also of those without a clip, in the order of the numbers.
     percentile : float
         Above which of its own values, over the clips, a neuron counts as activated.
 
@@ -95,10 +97,12 @@ def neuron_statistics(
     """
     if not 0 < percentile < 100:
         raise SettingsError(f"percentile is {percentile:g}; expected more than 0 and less than 100, such as 95")
-    rows = np.flatnonzero(labelled_clips(activations, labels))
-    classes = names_of(labels, class_names)
+    features = features_of(activations)
+    numbers, named = labels_of(labels, class_names)
+    rows = np.flatnonzero(labelled_clips(features, numbers))
+    classes = names_of(numbers, named)
     # A neuron's values side by side are read and sorted many times as fast as in columns.
-    data, truth = np.ascontiguousarray(activations[rows].T), labels[rows]
+    data, truth = np.ascontiguousarray(features[rows].T), numbers[rows]
     thresholds = np.percentile(data, percentile, axis=1)
     above = data > thresholds[:, None]
     ranks = np.arange(len(rows))

@@ -1,5 +1,7 @@
 """Which clips of a data set can be learned from."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,14 +62,14 @@ def require_finite(features: NDArray[np.floating]) -> None:
         )
 
 
-def names_of(labels: NDArray[np.integer], class_names: tuple[str, ...] | None) -> tuple[str, ...]:
+def names_of(labels: NDArray[np.integer], class_names: Sequence[str] | None) -> tuple[str, ...]:
     """Give the names of the classes, numbers where they have none.
 
     Parameters
     ----------
     labels : (clips,) int
         -1 where unlabeled.
-    class_names : tuple of str, optional
+    class_names : sequence of str, optional
 
     Raises
     ------

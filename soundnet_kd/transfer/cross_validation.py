@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.clips import labelled_clips, names_of
 from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
+from soundnet_kd.transfer.given import Column, features_of, folds_of, labels_of, numbers_of
 from soundnet_kd.transfer.heads import HeadName, Setting
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
 
@@ -29,7 +30,8 @@ class CrossValidation:
         How settings were chosen: same folds, nested, or fixed (`SELECTIONS` says it in plain words).
     accuracy : float
         Mean over the folds, 0 … 1.
-    folds : tuple of int
+    folds : tuple of int or str
+        Their names; numbers, where texts are numbers.
     fold_accuracy : tuple of float
         In the order of `folds`.
     chosen : tuple of mapping
@@ -54,7 +56,7 @@ class CrossValidation:
     head: str
     selection: Selection
     accuracy: float
-    folds: tuple[int, ...]
+    folds: tuple[int | str, ...]
     fold_accuracy: tuple[float, ...]
     chosen: tuple[Setting, ...]
     grid: tuple[Setting, ...] = field(repr=False)
@@ -67,29 +69,31 @@ class CrossValidation:
 
 
 def cross_validate(
-    features: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    folds: NDArray[np.integer],
+    features: ArrayLike,
+    labels: Column,
+    folds: Column,
     protocol: ProtocolName = "notebook",
     *,
     head: HeadName | None = None,
     selection: Selection | None = None,
     grid: Mapping[str, Sequence[float]] | None = None,
-    clips: NDArray[np.integer] | None = None,
-    class_names: tuple[str, ...] | None = None,
+    clips: Column | None = None,
+    class_names: Sequence[str] | None = None,
     seed: int = 0,
     workers: int | None = None,
 ) -> CrossValidation:
     """Test each fold with a classifier trained on all others.
 
+    Arrays may be lists, tensors and columns of tables too.
+
     Parameters
     ----------
     features : (rows, channels) float
         A row for each clip, or several where `clips` says whose they are.
-    labels : (clips,) int
-        From 0; clips with -1 have no label and are left out.
-    folds : (clips,) int
-        Clips with the same number are tested together.
+    labels : (clips,) int or str
+        Numbers from 0, or names. Clips with -1, None, NaN or an empty text have no label and are left out.
+    folds : (clips,) int or str
+        Clips of the same number or name are tested together.
     protocol : {"notebook", "paper", "power", "best"}
         What features go through, the classifier, its settings and how they are chosen; see `PROTOCOLS`.
     head : str, optional
@@ -101,8 +105,9 @@ def cross_validate(
     clips : (rows,) int, optional
         The clip that each row is of, such as one of its windows; a clip's answer is then the average of its rows'
         decision values.
-    class_names : tuple of str, optional
-        Of every class, also of those without a clip.
+    class_names : sequence of str, optional
+        Of every class, also of those without a clip, in the order of the numbers. [default: what the labels are called,
+        in the order of the alphabet]
     seed : int
         For classifiers that draw at random.
     workers : int, optional
@@ -115,38 +120,49 @@ def cross_validate(
     Raises
     ------
     FormatError
-        If the lengths differ or a feature is not finite.
+        If the lengths differ, something is no number or no name, a feature is not finite, or a labelled clip has no
+        fold.
     SettingsError
         If there are fewer than two folds or classes (three folds, for nested selection), or a name does not exist.
     """
+    rows = features_of(features)
+    truths, named = labels_of(labels, class_names)
+    fold_of, fold_names, without = folds_of(folds)
+    owners = None if clips is None else numbers_of(clips, "clips")
     plan = planned(protocol, head, grid)
     settings = tuple(dict(zip(plan.grid, values, strict=True)) for values in itertools.product(*plan.grid.values()))
     way: Selection = "fixed" if len(settings) == 1 else selection or plan.selection
     if way not in get_args(Selection) or (way == "fixed" and len(settings) > 1):
         raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; it is 'same folds' or 'nested'")
-    if plan.head in KERNEL_HEADS and len(features) > MOST_KERNEL_ROWS:
+    if plan.head in KERNEL_HEADS and len(rows) > MOST_KERNEL_ROWS:
         raise SettingsError(
-            f"{plan.head} compares every two of {len(features)} rows, which are more than {MOST_KERNEL_ROWS}; take a "
+            f"{plan.head} compares every two of {len(rows)} rows, which are more than {MOST_KERNEL_ROWS}; take a "
             "linear head, or fewer windows"
         )
-    labelled = _labelled(features, labels, folds, clips)
-    classes = names_of(labels, class_names)
-    names = _usable_folds(labels[labelled], folds[labelled], classes)
-    if way == "nested" and len(names) < 3:
+    labelled = _labelled(rows, truths, fold_of, owners)
+    if (labelled & without).any():
+        raise FormatError(
+            f"{(labelled & without).sum()} of {labelled.sum()} labelled clips have no fold, the first is clip "
+            f"{np.flatnonzero(labelled & without)[0]}; give every clip one (soundnet_kd.transfer.stratified_folds "
+            "makes some)"
+        )
+    classes = names_of(truths, named)
+    numbers = _usable_folds(truths[labelled], fold_of[labelled], classes, fold_names)
+    if way == "nested" and len(numbers) < 3:
         raise SettingsError("nested selection needs at least three folds: one is tested, and two are left to choose by")
 
     run = FoldFits(
         plan,
-        features.astype(np.float64),
-        np.arange(len(features)) if clips is None else np.asarray(clips),
-        np.where(labelled, labels, UNTESTED),
-        folds,
+        rows.astype(np.float64),
+        np.arange(len(rows)) if owners is None else owners,
+        np.where(labelled, truths, UNTESTED),
+        fold_of,
         seed,
         workers,
     )
-    predictions, chosen, grid_accuracy = (_nested if way == "nested" else _on_the_same_folds)(run, names, settings)
-    truth, answers = labels[labelled], predictions[labelled]
-    fold_accuracy = tuple(float((answers == truth)[folds[labelled] == fold].mean()) for fold in names)
+    predictions, chosen, grid_accuracy = (_nested if way == "nested" else _on_the_same_folds)(run, numbers, settings)
+    truth, answers = truths[labelled], predictions[labelled]
+    fold_accuracy = tuple(float((answers == truth)[fold_of[labelled] == fold].mean()) for fold in numbers)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (truth, answers), 1)
     return CrossValidation(
@@ -154,7 +170,7 @@ def cross_validate(
         head=plan.head,
         selection=way,
         accuracy=float(np.mean(fold_accuracy)),
-        folds=names,
+        folds=tuple(fold_names[fold] for fold in numbers),
         fold_accuracy=fold_accuracy,
         chosen=chosen,
         grid=settings,
@@ -222,21 +238,24 @@ def _labelled(
     return np.asarray(labels >= 0)
 
 
-def _usable_folds(labels: NDArray[np.integer], folds: NDArray[np.integer], classes: Sequence[str]) -> tuple[int, ...]:
-    names = tuple(int(fold) for fold in np.unique(folds))
+def _usable_folds(
+    labels: NDArray[np.integer], folds: NDArray[np.integer], classes: Sequence[str], called: Mapping[int, int | str]
+) -> tuple[int, ...]:
+    numbers = tuple(int(fold) for fold in np.unique(folds))
     if len(np.unique(labels)) < 2:
         raise SettingsError(
             f"all {len(labels)} labelled clips are {classes[labels[0]]!r}; expected at least two classes"
         )
-    if len(names) < 2:
+    if len(numbers) < 2:
         raise SettingsError(
-            f"all {len(labels)} labelled clips are in fold {names[0]}; expected at least two folds "
+            f"all {len(labels)} labelled clips are in fold {called[numbers[0]]}; expected at least two folds "
             "(soundnet_kd.transfer.stratified_folds makes some)"
         )
-    for fold in names:
+    for fold in numbers:
         trained = np.unique(labels[folds != fold])
         if len(trained) < 2:
             raise SettingsError(
-                f"without fold {fold} only {classes[trained[0]]!r} is left to train on; spread the classes over folds"
+                f"without fold {called[fold]} only {classes[trained[0]]!r} is left to train on; spread the classes "
+                "over folds"
             )
-    return names
+    return numbers

@@ -1,12 +1,12 @@
 """Which clips are tested together."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.transfer.given import Column, groups_of, labels_of
 
 NO_FOLD = 0
 MOST_FOLDS = 5
@@ -90,19 +90,22 @@ def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], gr
 
 
 def stratified_folds(
-    labels: NDArray[np.int64], seed: int, most: int = MOST_FOLDS, groups: Sequence[str] | None = None
+    labels: Column, seed: int, most: int = MOST_FOLDS, groups: Column | None = None
 ) -> NDArray[np.int64]:
     """Deal the clips of every class out to folds, evenly and at random.
 
+    The folds are those of scikit-learn's StratifiedKFold and, with groups, StratifiedGroupKFold as of its version 1.8
+    (before it, the latter's were uneven), dealt out here so that they hang on no version of it.
+
     Parameters
     ----------
-    labels : (clips,) int
-        -1 where unlabeled.
+    labels : (clips,) int or str
+        As in `cross_validate`; -1, None, NaN or an empty text where unlabeled.
     seed : int
-        The same seed gives the same folds.
+        The same seed gives the same folds, whatever version of any library is installed.
     most : int
         Number of folds; fewer, but at least 2, where the smallest class has fewer clips, or groups.
-    groups : sequence of str, optional
+    groups : (clips,) int or str, optional
         Clips of one group are not parted; folds are then as even as that allows.
 
     Returns
@@ -113,27 +116,63 @@ def stratified_folds(
     ------
     SettingsError
         If no class has two clips, or all clips are of one group.
+    FormatError
+        If labels are neither numbers nor names, or groups are not as many.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    labelled = np.flatnonzero(labels >= 0)
-    truth = labels[labelled]
-    if groups is None:
-        what, splitter, sources = "clips", StratifiedKFold, labelled
-    else:
-        what, splitter = "sources", StratifiedGroupKFold
-        sources = np.unique(np.asarray(groups)[labelled], return_inverse=True)[1]
-    sizes = [len(np.unique(sources[truth == label])) for label in np.unique(truth)]
+    numbers = labels_of(labels)[0]
+    labelled = np.flatnonzero(numbers >= 0)
+    truth = np.unique(numbers[labelled], return_inverse=True)[1]
+    what = "clips" if groups is None else "sources"
+    group_of = np.arange(len(numbers)) if groups is None else groups_of(groups)
+    if group_of.shape != numbers.shape:
+        raise FormatError(f"there are {len(numbers)} labels but {len(group_of)} groups; expected one per clip")
+    sources = np.unique(group_of[labelled], return_inverse=True)[1]
+    sizes = [len(np.unique(sources[truth == label])) for label in range(len(np.unique(truth)))]
     if not sizes or max(sizes) < 2:
         raise SettingsError(f"no class has two {what}, so none can be tested after training; add sounds")
     count = max(2, min(most, min(sizes)))
-    splits = splitter(count, shuffle=True, random_state=seed).split(
-        labelled, truth, None if groups is None else sources
-    )
-    folds = np.full(len(labels), NO_FOLD, dtype=np.int64)
-    with warnings.catch_warnings():
-        # A class with a single clip is in one fold only, which cross-validation allows.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        for fold, (_, tested) in enumerate(splits, start=1):
-            folds[labelled[tested]] = fold
+    folds = np.full(len(numbers), NO_FOLD, dtype=np.int64)
+    # NumPy promises that this generator's numbers stay as they are; those of the newer ones may change.
+    rng = np.random.RandomState(seed)
+    folds[labelled] = 1 + (_dealt(truth, count, rng) if groups is None else _dealt_whole(truth, sources, count, rng))
     return folds
+
+
+def _dealt(truth: NDArray[np.int64], count: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+    """Deal clips out, class by class in the order in which they appear; give the fold, from 0, of each."""
+    folds = np.empty(len(truth), dtype=np.int64)
+    first_fold = 0
+    for label in truth[np.sort(np.unique(truth, return_index=True)[1])]:
+        clips = np.flatnonzero(truth == label)
+        # Each class goes on where the one before it stopped, so that the folds are equally large in all.
+        shares = np.bincount((first_fold + np.arange(len(clips))) % count, minlength=count)
+        hands = np.arange(count).repeat(shares)
+        rng.shuffle(hands)
+        folds[clips] = hands
+        first_fold += len(clips)
+    return folds
+
+
+def _dealt_whole(
+    truth: NDArray[np.int64], sources: NDArray[np.int64], count: int, rng: np.random.RandomState
+) -> NDArray[np.int64]:
+    """Deal sources out, the most one-sided first, each to where it leaves the classes spread best."""
+    held = np.zeros((sources.max() + 1, truth.max() + 1))
+    np.add.at(held, (sources, truth), 1)
+    sizes = held.sum(axis=0)
+    order = np.arange(len(held))
+    rng.shuffle(order)
+    fold_of = np.empty(len(held), dtype=np.int64)
+    dealt = np.zeros((count, held.shape[1]))
+    for source in order[np.argsort(-held[order].std(axis=1), kind="stable")]:
+        best, least_spread, least_clips = 0, np.inf, np.inf
+        for fold in range(count):
+            dealt[fold] += held[source]
+            spread = float((dealt / sizes).std(axis=0).mean())
+            dealt[fold] -= held[source]
+            clips = dealt[fold].sum()
+            if spread < least_spread or (np.isclose(spread, least_spread) and clips < least_clips):
+                best, least_spread, least_clips = fold, spread, clips
+        dealt[best] += held[source]
+        fold_of[source] = best
+    return fold_of[sources]

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
+
+from soundnet_kd.errors import FormatError
+from soundnet_kd.transfer.given import Column, both_right, groups_of
 
 FEWEST_FOR_CHI2 = 25
 """Discordant clips from which chi-squared is close enough to the binomial distribution (the usual rule of thumb)."""
@@ -31,7 +34,7 @@ class McNemarTest:
     exact: bool
 
 
-def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> McNemarTest:
+def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
     """Test whether two classifiers are equally often right, from the clips on which just one of them is.
 
     The test takes the clips as independent; several cuts of one recording are not, which makes p too small. Source:
@@ -48,8 +51,9 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
     """
     from scipy.stats import binomtest, chi2
 
-    only_first = int((first_right & ~second_right).sum())
-    only_second = int((second_right & ~first_right).sum())
+    first, second = both_right(first_right, second_right)
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
     discordant = only_first + only_second
     exact = discordant < FEWEST_FOR_CHI2
     if discordant == 0:
@@ -62,9 +66,9 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
 
 
 def bootstrap_interval(
-    first_right: NDArray[np.bool_],
-    second_right: NDArray[np.bool_],
-    groups: NDArray[np.integer] | None = None,
+    first_right: ArrayLike,
+    second_right: ArrayLike,
+    groups: Column | None = None,
     *,
     level: float = 0.95,
     resamples: int = RESAMPLES,
@@ -78,8 +82,8 @@ def bootstrap_interval(
     Parameters
     ----------
     first_right, second_right : (clips,) bool
-    groups : (clips,) int, optional
-        Clips with the same number come from one recording; every clip for itself if not given.
+    groups : (clips,) int or str, optional
+        Clips with the same one come from one recording; every clip for itself if not given.
     level : float
         Probability that the interval is to hold.
     resamples, seed : int
@@ -89,8 +93,11 @@ def bootstrap_interval(
     low, high : float
         -1 … 1.
     """
-    gain = second_right.astype(np.int64) - first_right
-    members = np.unique(np.arange(len(gain)) if groups is None else groups, return_inverse=True)[1]
+    first, second = both_right(first_right, second_right)
+    gain = second.astype(np.int64) - first
+    members = np.arange(len(gain)) if groups is None else groups_of(groups)
+    if len(members) != len(gain):
+        raise FormatError(f"there are {len(gain)} clips but {len(members)} groups; expected one per clip")
     clips = np.bincount(members)
     gains = np.bincount(members, weights=gain)
     # Groups with as many clips and the same gain are interchangeable, so counting each kind is as good as drawing them.

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+import sklearn
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils.fixes import parse_version
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import stratified_folds
@@ -18,6 +21,55 @@ def test_each_class_is_dealt_out_evenly() -> None:
 def test_a_seed_repeats_its_folds_and_another_gives_others() -> None:
     assert stratified_folds(LABELS, seed=3).tolist() == stratified_folds(LABELS, seed=3).tolist()
     assert stratified_folds(LABELS, seed=3).tolist() != stratified_folds(LABELS, seed=4).tolist()
+
+
+def test_folds_hang_on_no_version_of_any_library() -> None:
+    """Dealt out by scikit-learn 1.9.1's StratifiedKFold and StratifiedGroupKFold; before 1.8 the latter gave others."""
+    assert stratified_folds(np.repeat([0, 1, 2, -1], [7, 5, 6, 2]), seed=3).tolist() == (
+        [3, 5, 4, 2, 1, 1, 2, 5, 3, 4, 2, 1, 5, 1, 4, 2, 3, 3, 0, 0]
+    )
+    pairs = [f"r{clip // 2}" for clip in range(18)]
+    assert stratified_folds(np.repeat([0, 1, 2], [7, 5, 6]), 3, 4, pairs).tolist() == (
+        [3, 3, 1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 1, 1, 3, 3, 2, 2]
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_folds_are_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, rng.integers(2, 9), 150)
+    clips = np.zeros(len(labels))
+    folds = stratified_folds(labels, seed)
+    wanted = np.empty_like(folds)
+    for fold, (_, tested) in enumerate(StratifiedKFold(5, shuffle=True, random_state=seed).split(clips, labels), 1):
+        wanted[tested] = fold
+    assert folds.tolist() == wanted.tolist()
+
+
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.8"),
+    reason="its folds are uneven before 1.8 where it shuffles",
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_folds_of_whole_recordings_are_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, groups = rng.integers(0, rng.integers(2, 9), 150), rng.integers(0, 60, 150)
+    folds = stratified_folds(labels, seed, groups=groups)
+    wanted = np.empty_like(folds)
+    splits = StratifiedGroupKFold(int(folds.max()), shuffle=True, random_state=seed).split(labels, labels, groups)
+    for fold, (_, tested) in enumerate(splits, 1):
+        wanted[tested] = fold
+    assert folds.tolist() == wanted.tolist()
+
+
+def test_folds_of_whole_recordings_are_even() -> None:
+    """As many clips as ESC-50 has, of recordings of one to six; 375 to 414 were in a fold of 400."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(50), 40)
+    groups = np.concatenate([np.repeat(np.arange(40), rng.integers(1, 7, 40))[:40] + 40 * each for each in range(50)])
+    sizes = np.bincount(stratified_folds(labels, seed=0, groups=groups))[1:]
+    assert sizes.sum() == 2000
+    assert np.abs(sizes - 400).max() <= 8
 
 
 @pytest.mark.parametrize(("smallest", "folds"), [(1, 2), (2, 2), (3, 3), (9, 5)])
