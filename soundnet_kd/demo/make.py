@@ -19,6 +19,7 @@ from soundnet_kd.demo.world import (
 )
 from soundnet_kd.media import write_audio, write_video
 from soundnet_kd.media.encode import VideoCodec
+from soundnet_kd.processes import work_for_parent
 from soundnet_kd.storage import claim, versions, whole, write_csv
 
 FOLDS = 5
@@ -80,7 +81,7 @@ def demo_world(
         "sounds": plan_labelled(sounds_per_event, 3 * seed + SOUND_SEEDS),
     }
     jobs = [(out, kind, number, plan) for kind, kind_plans in plans.items() for number, plan in enumerate(kind_plans)]
-    with ProcessPoolExecutor(max_workers=workers) as pool:
+    with ProcessPoolExecutor(max_workers=workers, initializer=work_for_parent) as pool:
         list(tqdm(pool.map(_make, jobs, chunksize=4), total=len(jobs), desc="demo-world", unit="file"))
     rows = [
         (f"sounds/{_name(number, plan)}.wav", plan.events[0], _fold(number, plan))

@@ -15,6 +15,7 @@ from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, 
 from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.distill.split import held_out_clips
 from soundnet_kd.distill.stream import StreamBatches, clip_at
+from soundnet_kd.processes import work_for_parent
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 Example = tuple[Tensor, dict[str, Tensor]]
@@ -173,9 +174,21 @@ class TargetsDataModule(lightning.LightningDataModule):
         return DataLoader(share, piece, **self._reading(min(self.workers, 2)))
 
     def _reading(self, workers: int) -> dict[str, Any]:
-        """Give how batches reach the device: read ahead, and in pinned memory for an accelerator."""
         on_accelerator = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return {"num_workers": workers, "pin_memory": on_accelerator}
+        return reading(workers, on_accelerator)
+
+
+def reading(workers: int, pinned: bool) -> dict[str, Any]:
+    """Give how a loader's batches reach the device.
+
+    Parameters
+    ----------
+    workers : int
+        Processes that read ahead; they end with this one.
+    pinned : bool
+        Into memory from which an accelerator takes them at once.
+    """
+    return {"num_workers": workers, "pin_memory": pinned, "worker_init_fn": work_for_parent}
 
 
 def _in_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:

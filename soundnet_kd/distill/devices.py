@@ -1,7 +1,6 @@
 """Training on several devices and machines: who starts the processes, and batch norm over all of their clips."""
 
 import inspect
-import os
 from multiprocessing import parent_process
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from soundnet_kd.distill.quiet import silence_lightning
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.processes import end_with_parent
 
 MOST_WORKERS = 8
 
@@ -109,11 +109,10 @@ _NO_EXCHANGE_OF_BUFFERS: dict[str, Any] = {
 class EndWithParent(lightning.Callback):
     """End a process when the one that started it is gone, so that no killed run trains on unseen."""
 
-    def on_train_batch_start(self, *arguments: Any) -> None:
-        """Look whether it is still there."""
-        parent = parent_process()
-        if parent is not None and not parent.is_alive():
-            os._exit(1)
+    def setup(self, *arguments: Any, **options: Any) -> None:
+        """Begin to look whether it is still there."""
+        if parent_process() is not None:
+            end_with_parent()
 
 
 class QuietDDP(DDPStrategy):

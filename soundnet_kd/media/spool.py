@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread
-from time import sleep
 
 from loky.backend import get_context
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.processes import work_for_parent
 
 AHEAD = 4
 """Files for each process that are decoded before they are needed,"""
@@ -30,8 +29,6 @@ LOOK_SECONDS = 10.0
 STARTING_SECONDS = 180.0
 """Longer than the slowest machine needs to start a process."""
 
-PARENT_LOOK_SECONDS = 1.0
-"""How often a process looks whether it is still wanted."""
 TRIALS = 2
 """How often a file may be in work when all processes are lost, before it is taken for the cause."""
 
@@ -111,7 +108,7 @@ class _Workers:
         self._pool = self._opened()
 
     def _opened(self) -> ProcessPool:
-        return ProcessPool(self.workers, initializer=_end_with, initargs=(os.getpid(),), context=self._context)
+        return ProcessPool(self.workers, initializer=work_for_parent, context=self._context)
 
     @contextmanager
     def started(self) -> "Iterator[_Workers]":
@@ -229,14 +226,3 @@ def _wait(job: _Job) -> None:
 
 def _cause(exit_code: int) -> str:
     return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, be it killed, in the middle of a file of hours."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            sleep(PARENT_LOOK_SECONDS)
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
