@@ -127,7 +127,7 @@ def train(
     )
 
     def listen(sound: Tensor) -> Tensor:
-        logits: Tensor = classifier(preprocessing.scale(sound))
+        logits: Tensor = classifier(preprocessing.amplify(sound))
         return logits
 
     feed = Feed(stream, batch_size, steps, math.ceil(len(sounds) / batch_size))

@@ -59,7 +59,7 @@ class Distillation(lightning.LightningModule):
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
         """Give the loss of a batch."""
         sound, targets = batch
-        total, per_head = self.loss(self.student(self.student.preprocessing.scale(sound)), targets)
+        total, per_head = self.loss(self.student(self.student.preprocessing.amplify(sound)), targets)
         self._losses.append(_named("train", total.detach(), per_head))
         if len(self._losses) == self.accumulate:
             self._log_losses()
@@ -76,7 +76,7 @@ class Distillation(lightning.LightningModule):
     def validation_step(self, batch: Example, batch_index: int) -> None:
         """Log loss and agreement of a held-out batch."""
         sound, targets = batch
-        logits = self.student(self.student.preprocessing.scale(sound))
+        logits = self.student(self.student.preprocessing.amplify(sound))
         figures = _named("validation", *self.loss(logits, targets))
         for name, answer in logits.items():
             figures |= agreement(name, answer, targets[name])

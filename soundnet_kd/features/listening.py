@@ -91,7 +91,7 @@ class Listener:
         elif len(sounds[0]) > self.longest:
             (sound,) = sounds
             pieces_of_it = _pieces(sound, PIECE_SAMPLES)
-            scaled = (preprocessing.scale(torch.from_numpy(piece).to(device))[None, None] for piece in pieces_of_it)
+            scaled = (preprocessing.amplify(torch.from_numpy(piece).to(device))[None, None] for piece in pieces_of_it)
             yield from stream_layers(self.student, scaled, self.layers)
         else:
             waveforms = [sound.read() if isinstance(sound, StoredSound) else sound for sound in sounds]

@@ -6,11 +6,15 @@ SoundNet8, every 46 ms).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from soundnet_kd.errors import EmptyAudioError, SettingsError, TooShortError
 from soundnet_kd.features.streaming import stream_layers
+from soundnet_kd.media.full_scale import plain_array
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained import load_student
 
@@ -58,16 +62,28 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 
     Parameters
     ----------
-    audio : (sounds, samples) float32 in ±1, at `model.sample_rate`.
+    audio : (sounds, samples) float32 in ±1, or int16, at `model.sample_rate`.
     model : HearModel
 
     Returns
     -------
     (sounds, scene_embedding_size) float32, on the model's device.
+
+    Raises
+    ------
+    SettingsError
+        If the full scale of `audio` is not known, or it has another shape.
+    MediaError
+        If it has no samples, or too few for the layer, or holds values that are NaN or infinite.
     """
-    preprocessing = model.student.preprocessing
-    scaled = torch.stack([preprocessing(sound.cpu().numpy()) for sound in audio])
-    return _steps(scaled, model, model.scene_layer).mean(dim=-1)
+    scaled = torch.stack([model.student.preprocessing(sound) for sound in _batch(audio)])
+    steps = _steps(scaled, model, model.scene_layer)
+    if not steps.shape[-1]:
+        raise TooShortError(
+            f"{scaled.shape[-1]} samples are too few for {model.scene_layer}; give the student a preprocessing whose "
+            "least_samples are more"
+        )
+    return steps.mean(dim=-1)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
@@ -75,7 +91,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
     Parameters
     ----------
-    audio : (sounds, samples) float32 in ±1, at `model.sample_rate`.
+    audio : (sounds, samples) float32 in ±1, or int16, at `model.sample_rate`.
     model : HearModel
 
     Returns
@@ -83,12 +99,18 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     embeddings : (sounds, timestamps, timestamp_embedding_size) float32, on the model's device.
     timestamps : (sounds, timestamps) float32
         Middle of what each step hears, in milliseconds, evenly spaced. A sound too short to hold one has the first.
+
+    Raises
+    ------
+    SettingsError, MediaError
+        As `get_scene_embeddings`.
     """
-    samples = audio.shape[-1]
+    scaled = model.student.preprocessing.scale(_batch(audio))
+    samples = scaled.shape[-1]
     heard = model.student.receptive_field(model.timestamp_layer)
     # A sound shorter than a step hears is followed by silence.
-    padded = nn.functional.pad(audio, (0, max(0, heard.samples - samples)))
-    steps = _steps(model.student.preprocessing.scale(padded)[:, None], model, model.timestamp_layer)
+    padded = nn.functional.pad(scaled, (0, max(0, heard.samples - samples)))
+    steps = _steps(padded[:, None], model, model.timestamp_layer)
     numbers = torch.arange(steps.shape[-1], dtype=torch.float64, device=steps.device)
     middles = heard.start + (heard.samples - 1) / 2 + heard.stride * numbers
     # The first steps hear mostly the padding before the sound, the last ones that behind it.
@@ -96,6 +118,16 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     inside = slice(first, max(first + 1, int((middles < samples).sum())))
     timestamps = (middles[inside] * 1000 / model.sample_rate).to(torch.float32).repeat(len(audio), 1)
     return steps[..., inside].transpose(1, 2).contiguous(), timestamps
+
+
+def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
+    """Check the shape of sounds; arrays and lists are taken too."""
+    sounds = audio if isinstance(audio, Tensor) else plain_array(audio)
+    if sounds.ndim != 2:
+        raise SettingsError(f"audio has shape {tuple(sounds.shape)}; HEAR's is (sounds, samples)")
+    if not min(sounds.shape):
+        raise EmptyAudioError(f"audio has shape {tuple(sounds.shape)}, without a sample; leave empty sounds out")
+    return sounds
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.listening import Listener
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, reading
-from soundnet_kd.media import SoundStore
+from soundnet_kd.media import SoundStore, as_float
+from soundnet_kd.media.full_scale import OVERSHOOT, plain_array
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 
@@ -74,15 +75,16 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : (sounds,) or (sounds, 1) paths, (sounds, samples) float or int16, or a list of (samples,) float or int16
-            Files, or waveforms in ±1 (int16: full scale 2^15) at the student's sample rate, also of several lengths.
+            Files, or waveforms at the student's sample rate, also of several lengths: float in ±1, int16, int8, or
+            uint8 (silence is 128), as arrays, tensors, or lists of floats.
         y : ignored
         """
         if self.pooling not in get_args(Pooling):
             raise SettingsError(f"pooling is {self.pooling!r}; it is one of {', '.join(get_args(Pooling))}")
         if self.batch_size < 1:
             raise SettingsError(f"batch_size is {self.batch_size}; a batch has at least one sound")
-        if _paths(X) is None and not _is_ragged(X):
-            validate_data(self, X, dtype="numeric")
+        if _paths(X) is None and _waveforms(X) is None:
+            validate_data(self, _table(X), dtype="numeric")
         # A network that is given stays as it is, wherever this one goes.
         student = deepcopy(self.student) if isinstance(self.student, SoundNet) else load_student(self.student)
         self.n_features_out_ = student.channels(self.layer)
@@ -104,6 +106,8 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         MediaError
             If a file cannot be read, or a sound is too short for the layer.
+        SettingsError
+            If waveforms are whole numbers of another type, or far outside ±1, so that their full scale is not known.
         """
         check_is_fitted(self)
         listener = Listener(self.student_.to(choose_device(self.device)), [self.layer], self.pooling)
@@ -123,8 +127,11 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Give sounds one after the other, long ones on disk."""
         paths = _paths(X)
         if paths is None:
-            waveforms = X if _is_ragged(X) else validate_data(self, X, dtype="numeric", reset=False)
-            yield map(_in_full_scale, waveforms)
+            waveforms = _waveforms(X)
+            if waveforms is None:
+                waveforms = list(validate_data(self, _table(X), dtype="numeric", reset=False))
+            # All are looked at before the first is heard.
+            yield iter([_in_full_scale(waveform) for waveform in waveforms])
             return
         preprocessing = self.student_.preprocessing
         store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
@@ -159,21 +166,27 @@ def _paths(X: Any) -> list[Path] | None:
     return [Path(str(name)) for name in names]
 
 
-def _is_ragged(X: Any) -> bool:
-    """Whether these are waveforms of several lengths, which scikit-learn does not take."""
-    if not isinstance(X, list | tuple) and not (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
-        return False
-    return len(X) > 0 and all(isinstance(row, np.ndarray) and row.ndim == 1 for row in X)
+def _table(X: Any) -> Any:
+    """Give a tensor as an array, and anything else as it is."""
+    return plain_array(X) if hasattr(X, "detach") else X
 
 
-def _in_full_scale(waveform: NDArray[Any]) -> NDArray[np.float32]:
-    if waveform.dtype != np.int16 and np.issubdtype(waveform.dtype, np.integer) and np.abs(waveform).max() > 2**15:
-        raise SettingsError(f"a waveform is {waveform.dtype}, whose full scale is unknown; give float in ±1, or int16")
-    full_scale = 2**15 if waveform.dtype == np.int16 else 1
-    scaled = np.asarray(np.asarray(waveform, np.float32) / np.float32(full_scale), dtype=np.float32)
-    if not np.isfinite(scaled).all():
-        raise MediaError("a waveform holds values that are NaN or infinite; mend it, or leave it out")
-    return scaled
+def _waveforms(X: Any) -> list[Any] | None:
+    """Give the rows of what is no table: waveforms of several lengths or types, each looked at by itself."""
+    rows = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if isinstance(rows, np.ndarray) and rows.dtype == object and rows.ndim == 1:
+        rows = list(rows)
+    if not isinstance(rows, list | tuple):
+        return None
+    return list(rows) if len(rows) and all(hasattr(row, "__len__") and np.ndim(row) for row in rows) else None
+
+
+def _in_full_scale(waveform: Any) -> NDArray[np.float32]:
+    samples = plain_array(waveform)
+    if samples.dtype.kind in "iu" and np.abs(samples).max(initial=0) <= OVERSHOOT:
+        # A table's whole numbers are numbers like others; as samples of 16 bit they would be silence.
+        samples = samples.astype(np.float32)
+    return as_float(samples)
 
 
 def _readable(sound: Sound | MediaError) -> Sound:

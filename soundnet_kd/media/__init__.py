@@ -4,6 +4,7 @@ from soundnet_kd.media.audio import Channel, read_audio, stream_audio
 from soundnet_kd.media.container import blamed_on
 from soundnet_kd.media.encode import write_audio, write_video
 from soundnet_kd.media.files import FoundMedia, find_media, search_folder
+from soundnet_kd.media.full_scale import as_float
 from soundnet_kd.media.spool import spooled
 from soundnet_kd.media.stored import SoundStore, StoredSound
 from soundnet_kd.media.video import Frame, Sampling, Video, duration_seconds, read_frames
@@ -16,6 +17,7 @@ __all__ = [
     "SoundStore",
     "StoredSound",
     "Video",
+    "as_float",
     "blamed_on",
     "duration_seconds",
     "find_media",

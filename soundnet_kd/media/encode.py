@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
+from soundnet_kd.media.full_scale import as_float
 from soundnet_kd.storage import whole
 
 VideoCodec = Literal["libx264", "mpeg4"]
@@ -91,15 +92,15 @@ def write_video(
             sound.finish()
 
 
-def write_audio(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
+def write_audio(path: str | Path, waveform: NDArray[np.float32] | NDArray[np.int16], sample_rate: int) -> None:
     """Write a mono sound file, of 16 bit or as MP3 of 64 kbit/s, whole or not at all.
 
     Parameters
     ----------
     path : str or Path
         Ends in .wav, .flac or .mp3; MP3 knows nine sample rates, up to 48 kHz, of which it takes the nearest.
-    waveform : (samples,) float32
-        Full scale is ±1, more is clipped.
+    waveform : (samples,)
+        As `as_float` takes it: float in ±1, what is a little more is clipped, or int16.
     sample_rate : int
         Samples per second.
 
@@ -121,11 +122,17 @@ def write_audio(path: str | Path, waveform: NDArray[np.float32], sample_rate: in
 class _Sound:
     """A waveform on its way into an audio track."""
 
-    def __init__(self, container: OutputContainer, codec: str, waveform: NDArray[np.float32], sample_rate: int) -> None:
+    def __init__(
+        self,
+        container: OutputContainer,
+        codec: str,
+        waveform: NDArray[np.float32] | NDArray[np.int16],
+        sample_rate: int,
+    ) -> None:
         if waveform.ndim != 1:
             raise ValueError(f"waveform is {waveform.shape}; it must be (samples,)")
         self._container = container
-        self._waveform = waveform
+        self._waveform = as_float(waveform)
         self._sample_rate = sample_rate
         self._written = 0
         is_mp3 = codec == _AUDIO_FILE_CODECS[".mp3"]

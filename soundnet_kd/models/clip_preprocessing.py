@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from soundnet_kd.errors import EmptyAudioError
-from soundnet_kd.models.preprocessing import Preprocessing, as_float
+from soundnet_kd.media import as_float
+from soundnet_kd.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,18 @@ class ClipPreprocessing(Preprocessing):
 
     repeats: ClassVar[bool] = False
 
-    def __call__(self, waveform: NDArray[np.float32] | NDArray[np.int16]) -> torch.Tensor:
+    @property
+    def keeps_level(self) -> bool:
+        """Whether a sound that is louder comes out louder."""
+        return not self.standardise
+
+    def __call__(self, waveform: ArrayLike) -> torch.Tensor:
         """Scale a sound and bring it to length.
 
         Parameters
         ----------
-        waveform : (samples_in,) float32 in ±1, or int16, at `sample_rate`.
+        waveform : (samples_in,)
+            At `sample_rate`, as `as_float` takes it: float in ±1, or int16.
 
         Returns
         -------
@@ -54,25 +59,21 @@ class ClipPreprocessing(Preprocessing):
         ------
         EmptyAudioError
             If `waveform` has no samples.
+        SettingsError
+            If its full scale is not known, or it has several channels.
         """
-        if len(waveform) == 0:
-            raise EmptyAudioError("the sound has no samples")
-        kept = as_float(waveform)[: self.least_samples if self.exact else None]
-        scaled = self.scale(torch.from_numpy(kept))
+        kept = as_float(waveform, self.keeps_level)[: self.least_samples if self.exact else None]
+        scaled = self.amplify(torch.from_numpy(kept))
         return torch.nn.functional.pad(scaled, (0, max(0, self.least_samples - len(scaled))))[None]
 
-    def scale(self, sound: torch.Tensor) -> torch.Tensor:
-        """Bring sounds to the network's range, on the device where they are.
-
-        Parameters
-        ----------
-        sound : (..., samples) float32 in ±1, or int16, whose full scale is 2^15.
+    def amplify(self, sound: torch.Tensor) -> torch.Tensor:
+        """Do as `scale`, without a look at the values.
 
         Returns
         -------
         (..., samples) float32. Silence, which has no deviation, stays silence when it is standardised.
         """
-        scaled = super().scale(sound)
+        scaled = super().amplify(sound)
         if not self.standardise:
             return scaled
         centred = scaled - scaled.mean(dim=-1, keepdim=True)

@@ -1,15 +1,17 @@
 """What must happen to a sound before a network may hear it; part of the network's weights."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import EmptyAudioError, SettingsError
 from soundnet_kd.media import read_audio
+from soundnet_kd.media.full_scale import as_float, check_level, full_scale_of, plain_array
 
 MOST = 10**9
 """Beyond this a rate, an amplitude or a length is a mistake, or an attack."""
@@ -41,21 +43,6 @@ def tile_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     if len(waveform) >= samples:
         return waveform
     return np.tile(waveform, samples // len(waveform) + 1)
-
-
-def as_float(waveform: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float32]:
-    """Give a waveform, float in ±1 or int16, as float32 in ±1.
-
-    Raises
-    ------
-    SettingsError
-        If it is of another type, whose full scale is not known.
-    """
-    if waveform.dtype == np.int16:
-        return np.asarray(waveform / np.float32(2**15), dtype=np.float32)
-    if not np.issubdtype(waveform.dtype, np.floating):
-        raise SettingsError(f"the waveform is {waveform.dtype}; give float in ±1, or int16")
-    return np.asarray(waveform, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,7 @@ class Preprocessing:
         if self.channel not in ("first", "mean"):
             raise SettingsError(f"channel is {self.channel!r}; it must be first or mean")
 
-    def read(self, path: Path) -> NDArray[np.float32]:
+    def read(self, path: str | Path) -> NDArray[np.float32]:
         """Read a sound as this network wants to be given it.
 
         Returns
@@ -107,12 +94,18 @@ class Preprocessing:
         waveform, _ = read_audio(path, self.sample_rate, self.channel)
         return waveform
 
-    def __call__(self, waveform: NDArray[np.float32] | NDArray[np.int16]) -> torch.Tensor:
+    @property
+    def keeps_level(self) -> bool:
+        """Whether a sound that is louder comes out louder."""
+        return True
+
+    def __call__(self, waveform: ArrayLike) -> torch.Tensor:
         """Tile and scale a sound.
 
         Parameters
         ----------
-        waveform : (samples_in,) float32 in ±1, or int16, at `sample_rate`.
+        waveform : (samples_in,)
+            At `sample_rate`, as `as_float` takes it: float in ±1, or int16.
 
         Returns
         -------
@@ -122,19 +115,68 @@ class Preprocessing:
         ------
         EmptyAudioError
             If `waveform` has no samples.
+        SettingsError
+            If its full scale is not known, or it has several channels.
         """
-        return self.scale(torch.from_numpy(tile_to(as_float(waveform), self.least_samples)))[None]
+        return self.amplify(torch.from_numpy(tile_to(as_float(waveform), self.least_samples)))[None]
 
-    def scale(self, sound: torch.Tensor) -> torch.Tensor:
+    def scale(self, sound: torch.Tensor | ArrayLike) -> torch.Tensor:
         """Bring sound that is long enough to the network's range, on the device where it is.
 
         Parameters
         ----------
-        sound : (..., samples) float32 in ±1, or int16, whose full scale is 2^15.
+        sound : (..., samples)
+            Float in ±1, or int16, whose full scale is 2^15; int8 and uint8 likewise.
+
+        Returns
+        -------
+        (..., samples) float32 in ±`amplitude`.
+
+        Raises
+        ------
+        SettingsError
+            If its full scale is not known.
+        MediaError
+            If a value is NaN or infinite.
+        """
+        if not isinstance(sound, torch.Tensor):
+            array = plain_array(sound)
+            full_scale_of(array.dtype.name)
+            sound = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+        if sound.is_floating_point() and sound.numel():
+            peak = float(sound.detach().abs().max())
+            if self.keeps_level or not math.isfinite(peak):
+                check_level(peak)
+        return self.amplify(sound)
+
+    def amplify(self, sound: torch.Tensor) -> torch.Tensor:
+        """Do as `scale`, without a look at the values, for which a GPU would have to be waited for.
+
+        Parameters
+        ----------
+        sound : (..., samples)
+            Known to be in full scale.
 
         Returns
         -------
         (..., samples) float32 in ±`amplitude`.
         """
-        full_scale = 2.0**15 if sound.dtype == torch.int16 else 1.0
-        return sound.to(torch.float32) * (self.amplitude / full_scale)
+        silence, full_scale = full_scale_of(str(sound.dtype).removeprefix("torch."))
+        samples = sound.to(torch.float32)
+        return (samples - silence if silence else samples) * (self.amplitude / full_scale)
+
+
+def as_input(waveform: torch.Tensor, network: torch.nn.Module) -> torch.Tensor:
+    """Give what a network's forward was given in the type of its weights.
+
+    Raises
+    ------
+    SettingsError
+        If it is not (batch, 1, samples) of floats: then no preprocessing has seen it.
+    """
+    if waveform.ndim != 3 or waveform.shape[1] != 1 or not waveform.is_floating_point():
+        raise SettingsError(
+            f"{type(network).__name__} was given {tuple(waveform.shape)} of {waveform.dtype}; it hears (batch, 1, "
+            "samples) of floats: give each sound to its preprocessing first"
+        )
+    return waveform.to(next(network.parameters()).dtype)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.models.blocks import Block, ReceptiveField
 from soundnet_kd.models.convolution import FirstConv1d
-from soundnet_kd.models.preprocessing import Preprocessing
+from soundnet_kd.models.preprocessing import Preprocessing, as_input
 
 
 class SoundNet(nn.Module):
@@ -145,10 +145,11 @@ class SoundNet(nn.Module):
         Raises
         ------
         SettingsError
-            If a layer does not exist.
+            If a layer does not exist, or the input is of whole numbers or has another shape.
         TooShortError
             If the input has too few samples for a layer.
         """
+        waveform = as_input(waveform, self)
         deepest = self.output_layer if layers is None else max(layers, key=self.depth)
         if self.steps(waveform.shape[-1], deepest) < 1:
             raise TooShortError(

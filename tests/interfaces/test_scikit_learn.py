@@ -28,6 +28,8 @@ def small_student() -> SoundNet8:
     return SoundNet8({"objects": 2}, Preprocessing(least_samples=256)).eval()
 
 
+# The numbers of these checks are no sounds.
+@pytest.mark.filterwarnings("ignore:a waveform reaches:UserWarning")
 @parametrize_with_checks([SoundNetFeatures(layer="conv2", device="cpu")])
 def test_scikit_learns_own_checks(
     estimator: SoundNetFeatures, check: Callable[[SoundNetFeatures], None], student_file: str

@@ -46,7 +46,7 @@ def test_impossible_input_is_refused() -> None:
     with pytest.raises(EmptyAudioError):
         ClipPreprocessing()(np.zeros(0, np.float32))
     with pytest.raises(SettingsError, match="the waveform is int64"):
-        ClipPreprocessing()(np.zeros(5, np.int64))  # type: ignore[arg-type]
+        ClipPreprocessing()(np.zeros(5, np.int64))
     with pytest.raises(SettingsError, match="least_samples is 0"):
         ClipPreprocessing(least_samples=0)
 

@@ -53,7 +53,7 @@ def test_int16_is_as_loud_as_what_it_stands_for() -> None:
     levels = np.array([0, 16_384, -32_768, 8_192, 1], np.int16)
     np.testing.assert_allclose(preprocessing(levels)[0].numpy(), levels.astype(np.float64) / 128, rtol=1e-6)
     with pytest.raises(SettingsError, match="the waveform is int32; give float in"):
-        preprocessing(levels.astype(np.int32))  # type: ignore[arg-type]
+        preprocessing(levels.astype(np.int32))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 from soundnet_kd.models.fields import field_after
 from soundnet_kd.models.front_ends import FrontEndChain
 from soundnet_kd.models.front_ends.chain import Step
+from soundnet_kd.models.preprocessing import as_input
 from soundnet_kd.models.soundnet import state_sha256
 
 HEAD = "classes"
@@ -187,11 +188,12 @@ class SoundClassifier(nn.Module):
         Raises
         ------
         SettingsError
-            If a layer does not exist.
+            If a layer does not exist, or the input is of whole numbers or has another shape.
         TooShortError
             If the input has not as many samples as the network has weights for.
         """
         wanted = (OUTPUT,) if layers is None else tuple(layers)
+        waveform = as_input(waveform, self)
         self._require_length(waveform.shape[-1])
         found: dict[str, Tensor] = {}
         hidden = waveform

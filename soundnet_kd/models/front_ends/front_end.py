@@ -59,13 +59,17 @@ def require_positive(**settings: float) -> None:
 
 
 def require_length(waveform: Tensor, samples: int, what: str) -> None:
-    """Check that there is enough of a waveform.
+    """Check that there is enough of a waveform, and that it is of floats.
 
     Raises
     ------
+    SettingsError
+        If it is of whole numbers, which no preprocessing has brought to ±1.
     TooShortError
         If it has fewer than so many samples.
     """
+    if not waveform.is_floating_point():
+        raise SettingsError(f"{what} was given {waveform.dtype}; give each sound to the network's preprocessing first")
     if waveform.shape[-1] < samples:
         raise TooShortError(
             f"{waveform.shape[-1]} samples are too few for {what}, which needs {samples}; "

@@ -1,0 +1,228 @@
+"""What callers give as features, labels, folds and groups: lists, tensors, columns of tables; names or numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from soundnet_kd.errors import FormatError, nearest
+
+Column = ArrayLike | Sequence[object]
+"""A value for each clip; None is one that is missing."""
+
+MISSING = -1
+
+
+def features_of(features: ArrayLike) -> NDArray[np.floating]:
+    """Give features as an array.
+
+    Parameters
+    ----------
+    features : (rows, channels) numbers
+        An array, a table, lists, or a tensor on any device.
+
+    Returns
+    -------
+    (rows, channels) float32 or float64
+
+    Raises
+    ------
+    FormatError
+        If they are no numbers.
+    """
+    given = _array(features)
+    if given.dtype in (np.float32, np.float64):
+        return given
+    kind = str(given.dtype)
+    try:
+        if given.dtype.kind in "cmM":
+            raise TypeError
+        return given.astype(np.float32 if kind == "float16" else np.float64)
+    except (TypeError, ValueError) as error:
+        raise FormatError(
+            f"features are {kind}, not numbers; give those columns of a table that are the layer's, without ids and "
+            "labels"
+        ) from error
+
+
+def labels_of(labels: Column, class_names: Sequence[str] | None = None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Give labels as numbers, and the names of the classes.
+
+    Parameters
+    ----------
+    labels : (clips,) int or str
+        Numbers from 0, or names. None, NaN, an empty text and numbers below 0 are clips without a label.
+    class_names : sequence of str, optional
+        Of every class, in the order of the numbers. Classes that are given by name and not listed here stand in the
+        order of the alphabet.
+
+    Returns
+    -------
+    (clips,) int64
+        -1 where unlabeled.
+    tuple of str
+        Empty where labels are numbers and no names are given.
+
+    Raises
+    ------
+    FormatError
+        If labels are neither numbers nor names, or a name is none of `class_names`.
+    """
+    values = _column(labels, "labels")
+    names = () if class_names is None else tuple(class_names)
+    numbers = _whole_numbers(values)
+    if numbers is None:
+        found = sorted({each for each in values if each is not None}, key=str)
+        wrong = [each for each in found if not isinstance(each, str)]
+        if wrong:
+            raise FormatError(f"there is a label {wrong[0]!r}; labels are names, or whole numbers from 0")
+        names = names or tuple(found)
+        number_of = {name: number for number, name in enumerate(names)}
+        for name in found:
+            if name not in number_of:
+                raise FormatError(f"there is a label {name!r} but no class of this name{nearest(name, names)}")
+        numbers = np.array([MISSING if name is None else number_of[name] for name in values], dtype=np.int64)
+    return np.maximum(numbers, MISSING), names
+
+
+def folds_of(folds: Column) -> tuple[NDArray[np.int64], dict[int, int | str], NDArray[np.bool_]]:
+    """Give folds as numbers.
+
+    Parameters
+    ----------
+    folds : (clips,) int or str
+        Any numbers, also as texts, or names.
+
+    Returns
+    -------
+    folds : (clips,) int64
+        Names are numbered in the order of the alphabet.
+    names : dict from number to int or str
+        What each fold was called.
+    without : (clips,) bool
+        Where there is none: None, NaN or an empty text.
+
+    Raises
+    ------
+    FormatError
+        If folds are neither whole numbers nor texts.
+    """
+    values = _column(folds, "folds")
+    without = np.array([each is None for each in values], dtype=bool)
+    numbers = _whole_numbers([_as_number(each) for each in values])
+    if numbers is not None:
+        return numbers, {int(fold): int(fold) for fold in np.unique(numbers[~without])}, without
+    wrong = [each for each in values if not isinstance(each, str | int | None)]
+    if wrong:
+        raise FormatError(f"there is a fold {wrong[0]!r}; folds are names or whole numbers")
+    names: dict[int, int | str] = dict(enumerate(sorted({str(each) for each in values if each is not None}), start=1))
+    number_of = {name: number for number, name in names.items()}
+    return (
+        np.array([MISSING if each is None else number_of[str(each)] for each in values], dtype=np.int64),
+        names,
+        without,
+    )
+
+
+def groups_of(groups: Column) -> NDArray[np.int64]:
+    """Give the groups of clips, such as the recordings that they were cut from, as numbers from 0.
+
+    Parameters
+    ----------
+    groups : (clips,) int or str
+        A clip without one (None, NaN or an empty text) is a group of its own.
+    """
+    values = _column(groups, "groups")
+    numbers = None if None in values else _whole_numbers(values)
+    if numbers is not None:
+        return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
+    # The sign parts the clips without a group from groups that are called like their places.
+    names = [f"-{place}" if each is None else f"+{each}" for place, each in enumerate(values)]
+    return np.asarray(np.unique(np.array(names, dtype=str), return_inverse=True)[1], dtype=np.int64)
+
+
+def numbers_of(values: Column, what: str) -> NDArray[np.int64]:
+    """Give whole numbers, (rows,) int64.
+
+    Raises
+    ------
+    FormatError
+        If they are something else.
+    """
+    given = _column(values, what)
+    numbers = None if None in given else _whole_numbers(given)
+    if numbers is None:
+        raise FormatError(f"{what} are not whole numbers; give the number, from 0, of one for each row")
+    return numbers
+
+
+def both_right(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Give which clips two classifiers have right, (clips,) bool each.
+
+    Raises
+    ------
+    FormatError
+        If they are not of as many clips.
+    """
+    one, other = (np.asarray(_array(right), dtype=bool) for right in (first, second))
+    if one.ndim != 1 or one.shape != other.shape:
+        raise FormatError(
+            f"answers have shapes {one.shape} and {other.shape}; expected one per clip, of the same clips"
+        )
+    return one, other
+
+
+def _array(values: Any) -> NDArray[Any]:
+    if hasattr(values, "detach"):
+        # A tensor of PyTorch's, which this room does not import; NumPy has no bfloat16.
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        objects = np.array(values.data, dtype=object)
+        objects[np.ma.getmaskarray(values)] = None
+        return objects
+    return np.asarray(values)
+
+
+def _column(values: Any, what: str) -> list[Any]:
+    """Give one value for each clip, None for what is missing."""
+    if isinstance(values, list | tuple) and all(np.ndim(each) == 0 for each in values):
+        # As an array of texts NaN would be the text nan. Numbers of NumPy and PyTorch become plain ones.
+        given = [each.item() if getattr(each, "ndim", None) == 0 else each for each in values]
+    else:
+        array = _array(values)
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1:
+            raise FormatError(f"{what} have shape {array.shape}; expected one per clip")
+        given = array.tolist()
+    return [None if _is_missing(each) else each for each in given]
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, float):
+        return math.isnan(value)
+    # The last two are pandas'.
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _as_number(value: Any) -> Any:
+    """Give the number that a text holds, or else the text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if math.isfinite(number) and number.is_integer() else value
+
+
+def _whole_numbers(values: Sequence[Any]) -> NDArray[np.int64] | None:
+    """Give whole numbers, -1 for what is missing; None if anything is something else."""
+    if not all(each is None or (isinstance(each, int | float) and float(each).is_integer()) for each in values):
+        return None
+    return np.array([MISSING if each is None else int(each) for each in values], dtype=np.int64)
