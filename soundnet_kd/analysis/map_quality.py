@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.maps import LEAST_CLIPS, place_unseen
+from soundnet_kd.analysis.maps import LEAST_CLIPS, has_direction, place_unseen
 from soundnet_kd.transfer.folds import NO_FOLD
 
 QUALITY_NEIGHBORS = 5
@@ -61,7 +61,7 @@ class HeldOut:
 def map_quality(
     features: NDArray[np.floating], points: NDArray[np.floating], labels: NDArray[np.integer], seed: int = 0
 ) -> MapQuality:
-    """Compare neighborhoods and classes in a map with those in the features.
+    """Compare neighborhoods and classes in a map with those in the features, of the clips that have a direction.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def map_quality(
     """
     from sklearn.manifold import trustworthiness
 
-    sample = np.arange(len(features))
+    sample = np.flatnonzero(has_direction(features))
     if len(sample) > MOST_CLIPS_FOR_QUALITY:
         sample = np.sort(np.random.default_rng(seed).choice(sample, MOST_CLIPS_FOR_QUALITY, replace=False))
     neighbors = min(QUALITY_NEIGHBORS, (len(sample) - 1) // 2)

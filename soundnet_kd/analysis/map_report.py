@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from soundnet_kd.analysis.categories import is_esc50
@@ -12,7 +13,8 @@ from soundnet_kd.analysis.extremes import extremes_of
 from soundnet_kd.analysis.interactive_map import write_interactive_map, write_plotly
 from soundnet_kd.analysis.map_figures import draw_categories, draw_extremes, draw_map
 from soundnet_kd.analysis.map_quality import HeldOut, MapQuality, held_out_quality, map_quality
-from soundnet_kd.analysis.maps import umap_map
+from soundnet_kd.analysis.maps import LEAST_CLIPS, has_direction, umap_map, without_direction
+from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import check_claim, claim, versions, write_csv, write_json
 from soundnet_kd.transfer.layers import chosen_layers
@@ -22,11 +24,12 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class ProjectResult:
-    """How far each layer's map can be trusted, and where the maps are written."""
+    """How far each layer's map can be trusted, what is left out of it, and where the maps are written."""
 
     out: Path
     quality: Mapping[str, MapQuality] = field(repr=False)
     held_out: Mapping[str, HeldOut | None] = field(repr=False)
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         lines = [f"{'':<7} {'trust-':>9}  {'kNN accuracy':^17}  {'silhouette':^17}"]
@@ -38,6 +41,7 @@ class ProjectResult:
                 f"  {_plain(found.silhouette_features):>8} {_plain(found.silhouette_map):>7}"
             )
         lines += [f"{layer}: {_held_out(held)}" for layer, held in self.held_out.items() if held]
+        lines += [f"{layer}: {told}" for layer, told in self.left_out.items()]
         return "\n".join([*lines, f"wrote {self.out}: maps of {len(self.quality)} layers"])
 
 
@@ -51,8 +55,9 @@ def project(
 ) -> ProjectResult:
     """Draw a map of the sounds for every layer, in which sounds that the layer finds alike lie near each other.
 
-    Each map is written as a table of coordinates, as pictures and as a page on which a sound is named when the mouse is
-    over it.
+    Sounds to which no neuron of a layer answers, such as silence, are like no other; they are left out of its map, and
+    counted. Each map is written as a table of coordinates, as pictures and as a page on which a sound is named when the
+    mouse is over it.
 
     Parameters
     ----------
@@ -73,8 +78,9 @@ def project(
     out = Path(out)
     quality: dict[str, MapQuality] = {}
     held_out: dict[str, HeldOut | None] = {}
+    left_out: dict[str, str] = {}
     with FeatureCache(features) as cache:
-        labels, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
+        every_label, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
         names = (*class_names, "")
         wanted = chosen_layers(cache, layers)
         extremes = extremes_of(results, class_names) if results else None
@@ -89,26 +95,37 @@ def project(
         check_claim(out / "project.json", claimed)
         for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
+            told = without_direction(averages)
+            if told:
+                left_out[layer] = told
+            mapped = np.flatnonzero(has_direction(averages)) if told else np.arange(len(averages))
+            if told and len(mapped) < LEAST_CLIPS:
+                left_out[layer] = f"{told}; too few are left for a map"
+                continue
+            averages, labels = averages[mapped], every_label[mapped]
+            shown = [ids[clip] for clip in mapped]
             points = umap_map(averages, labels, seed=seed, supervised=supervised)
             quality[layer] = map_quality(averages, points, labels, seed)
-            held_out[layer] = held_out_quality(averages, labels, cache.folds, seed) if supervised else None
+            held_out[layer] = held_out_quality(averages, labels, cache.folds[mapped], seed) if supervised else None
             claim(out / "project.json", claimed)
             write_csv(
                 out / f"map_{layer}.csv",
                 ("id", "label", "x", "y"),
                 (
                     (clip, names[label], f"{x:.4f}", f"{y:.4f}")
-                    for clip, label, (x, y) in zip(ids, labels, points, strict=True)
+                    for clip, label, (x, y) in zip(shown, labels, points, strict=True)
                 ),
             )
             title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
-            caption = trust_caption(quality[layer], held_out[layer])
+            caption = trust_caption(quality[layer], held_out[layer], told)
             draw_map(points, labels, class_names, title, caption, out / f"map_{layer}.png")
             if is_esc50(class_names):
                 draw_categories(points, labels, f"{title}, inside each category", out / f"map_{layer}_categories.png")
             if extremes:
                 draw_extremes(points, labels, class_names, extremes, title, out / f"map_{layer}_extremes.png")
-            write_interactive_map(points, labels, ids, class_names, title, caption, out / f"map_{layer}.html")
+            write_interactive_map(points, labels, shown, class_names, title, caption, out / f"map_{layer}.html")
+    if not quality:
+        raise SettingsError(f"there is no layer to draw a map of ({left_out[wanted[0]]}); look at the sounds")
     write_plotly(out)
     write_json(
         out / "maps.json",
@@ -120,18 +137,19 @@ def project(
             if supervised
             else "knn_accuracy_features and silhouette_features are what the layer can do; the map can flatter it or "
             "fall short of it",
+            "left_out": left_out,
             "maps": [
                 {"layer": layer, **asdict(found), "held_out": (held := held_out[layer]) and asdict(held)}
                 for layer, found in quality.items()
             ],
         },
     )
-    return ProjectResult(out, quality, held_out)
+    return ProjectResult(out, quality, held_out, left_out)
 
 
-def trust_caption(quality: MapQuality, held_out: HeldOut | None) -> str:
-    """Say in a few lines how far a map can be trusted."""
-    trust = f"trustworthiness {quality.trustworthiness:.2f}"
+def trust_caption(quality: MapQuality, held_out: HeldOut | None, left_out: str = "") -> str:
+    """Say in a few lines how far a map can be trusted, and what is left out of it."""
+    trust = "; ".join([f"trustworthiness {quality.trustworthiness:.2f}", *filter(None, [left_out])])
     if quality.knn_accuracy_features is None:
         return trust
     in_features, in_map = _percent(quality.knn_accuracy_features), _percent(quality.knn_accuracy_map)

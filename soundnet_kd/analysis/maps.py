@@ -6,17 +6,41 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.clips import require_finite
+from soundnet_kd.transfer.given import Column, features_of, labels_of
 
 LEAST_CLIPS = 5
 
 
+def has_direction(features: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which clips have a cosine with others: (clips,) bool.
+
+    One of zeros alone, to which no neuron answers, such as silence, has none, and neither has one that is not finite.
+    """
+    energy = _energy(features)
+    return np.asarray((energy > 0) & np.isfinite(energy))
+
+
+def without_direction(features: NDArray[np.floating]) -> str:
+    """Say how many clips have no direction, and why; nothing if all have one."""
+    energy = _energy(features)
+    silent, broken = int((energy == 0).sum()), int((~np.isfinite(energy)).sum())
+    reasons = [(silent, "to which no neuron answers"), (broken, "whose features are NaN or infinite")]
+    told = [f"{count} {'clip' if count == 1 else 'clips'} {why}" for count, why in reasons if count > 0]
+    return f"left out: {', '.join(told)}" if told else ""
+
+
+def _energy(features: NDArray[np.floating]) -> NDArray[np.floating]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.einsum("ij,ij->i", features, features))
+
+
 def umap_map(
-    features: NDArray[np.floating],
-    labels: NDArray[np.integer] | None = None,
+    features: ArrayLike,
+    labels: Column | None = None,
     *,
     seed: int = 0,
     neighbors: int = 15,
@@ -24,11 +48,13 @@ def umap_map(
 ) -> NDArray[np.float32]:
     """Lay clips out in the plane by UMAP with the cosine metric.
 
+    Clips of zeros alone, which have no cosine with others, take no part; they lie together, apart from the map.
+
     Parameters
     ----------
     features : (clips, channels) float
-    labels : (clips,) int, optional
-        Used only if `supervised`; -1 where unlabeled.
+    labels : (clips,) int or str, optional
+        Used only if `supervised`; -1 or None where unlabeled.
     seed : int
         The same seed gives the same map on the same machine.
     neighbors : int
@@ -45,20 +71,33 @@ def umap_map(
     FormatError
         If a feature is not finite or the lengths differ.
     SettingsError
-        If there are fewer than five clips, or no labels for a supervised map.
+        If there are fewer than five clips that are not all zeros, or no labels for a supervised map.
     """
-    if features.ndim != 2 or len(features) < LEAST_CLIPS:
-        raise SettingsError(f"features have shape {features.shape}; a map needs at least {LEAST_CLIPS} clips")
-    require_finite(features)
+    given = features_of(features)
+    if given.ndim != 2 or len(given) < LEAST_CLIPS:
+        raise SettingsError(f"features have shape {given.shape}; a map needs at least {LEAST_CLIPS} clips")
+    require_finite(given)
     if neighbors < 2:
         raise SettingsError(f"neighbors is {neighbors}; expected at least 2")
-    if labels is not None and labels.shape != (len(features),):
-        raise FormatError(f"there are {len(features)} clips but labels of shape {labels.shape}; expected one per clip")
-    if supervised and (labels is None or not (labels >= 0).any()):
+    numbers = None if labels is None else labels_of(labels)[0]
+    if numbers is not None and numbers.shape != (len(given),):
+        raise FormatError(f"there are {len(given)} clips but labels of shape {numbers.shape}; expected one per clip")
+    mapped = has_direction(given)
+    if mapped.sum() < LEAST_CLIPS:
+        raise SettingsError(
+            f"only {mapped.sum()} of {len(given)} clips are not all zeros; a map needs at least {LEAST_CLIPS}, so take "
+            "another layer, or look at the sounds"
+        )
+    if supervised and (numbers is None or not (numbers[mapped] >= 0).any()):
         raise SettingsError("a supervised map needs labels and no clip has one; leave supervised off")
     with _contained():
-        mapper = _mapper(len(features), neighbors, seed)
-        return np.asarray(mapper.fit_transform(features, y=labels if supervised else None), dtype=np.float32)
+        mapper = _mapper(int(mapped.sum()), neighbors, seed)
+        truth = numbers[mapped] if supervised and numbers is not None else None
+        found = np.asarray(mapper.fit_transform(given[mapped], y=truth), dtype=np.float32)
+    points = np.empty((len(given), 2), dtype=np.float32)
+    points[mapped] = found
+    points[~mapped] = found.min(axis=0) - np.maximum(1, np.ptp(found, axis=0).max() / 4)
+    return points
 
 
 def place_unseen(

@@ -147,12 +147,13 @@ class ClipSections:
         for label, place in folders.items():
             for about in self._left_out.read(label, maps_in, place) or ():
                 layer, supervised, held_out = about.pop("layer"), about.pop("supervised"), about.pop("held_out")
+                left_out = about.pop("left_out")
                 data = self._left_out.read(f"{label}, {layer}", positions_data, place, layer, self._clips)
                 if data is None:
                     continue
                 self._scripts.write(f"map-{len(shown)}", data)
                 name = f"{layer}{', drawn with the labels' if supervised else ''}"
-                caption = trust_caption(MapQuality(**about), HeldOut(**held_out) if held_out else None)
+                caption = trust_caption(MapQuality(**about), HeldOut(**held_out) if held_out else None, left_out)
                 layers.append(layer)
                 shown.append({"name": name if len(folders) == 1 else f"{label}: {name}", "note": caption})
             self.figures.setdefault("map", []).extend(self._folder.copied(place, label))

@@ -17,10 +17,12 @@ MAPS_FILE = "maps.json"
 
 
 def maps_in(folder: Path) -> list[dict[str, Any]]:
-    """Give what `soundnet-kd project` says of each of its maps: `layer`, `supervised`, and its quality."""
+    """Give what `soundnet-kd project` says of each of its maps: `layer`, `supervised`, `left_out`, and its quality."""
     content = read_json(folder / MAPS_FILE)
     supervised = bool(content["source"]["supervised"])
-    return [{**each, "supervised": supervised} for each in content["maps"]]
+    # Maps of earlier versions have no clips left out.
+    left_out = content.get("left_out", {})
+    return [{**each, "supervised": supervised, "left_out": left_out.get(each["layer"], "")} for each in content["maps"]]
 
 
 def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.analysis.maps import has_direction, without_direction
 from soundnet_kd.report.scripts import levels, packed
 
 NEIGHBORS = 8
@@ -14,6 +15,8 @@ NEURONS = 6
 def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[str, Any]:
     """Give neighbors and strongest neurons of every clip in a layer.
 
+    A clip to which no neuron answers has an angle to no other, and is a neighbor of none.
+
     Parameters
     ----------
     features : (clips, neurons) float
@@ -22,28 +25,40 @@ def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[st
 
     Returns
     -------
-    dict, all packed
+    dict, packed but for the last two
         `neighbors` (clips, k), rows of the nearest other clips by the cosine, as in the maps; `sine_of_half` (clips, k)
         the angle to each, in 16 bit (finer than the cosine where they are near); `neurons` (clips, n), those among
         whose clips this one ranks highest, with its `ranks` (1 is the neuron's strongest clip); `activated` (clips,),
-        how many neurons it activates.
+        how many neurons it activates; `alone`, rows of the clips without a neighbor; `left_out`, the same in words.
     """
     from sklearn.neighbors import NearestNeighbors
 
     clips, count = features.shape
-    near = min(NEIGHBORS, clips - 1)
-    searched = NearestNeighbors(n_neighbors=near, metric="cosine").fit(features)
-    distances, neighbors = searched.kneighbors()
+    compared = has_direction(features)
+    rows = np.flatnonzero(compared)
+    near = max(0, min(NEIGHBORS, len(rows) - 1))
+    neighbors = np.zeros((clips, near), dtype=np.int64)
+    distances = np.zeros((clips, near))
+    if near:
+        searched = NearestNeighbors(n_neighbors=near, metric="cosine").fit(features[rows])
+        distances[rows], places = searched.kneighbors()
+        neighbors[rows] = rows[places]
+    left_out = without_direction(features)
+    whole = np.isfinite(features).all(axis=1)
+    # A clip whose features are no numbers comes last with every neuron.
+    features = np.where(whole[:, None], features, -np.inf)
     ranks = neuron_ranks(features)
     shown = min(NEURONS, count)
     strongest = np.argsort(ranks, axis=1, kind="stable")[:, :shown]
-    thresholds = np.percentile(features, percentile, axis=0)
+    thresholds = np.percentile(features[whole], percentile, axis=0) if whole.any() else np.full(count, np.inf)
     return {
         "neighbors": packed(neighbors),
         "sine_of_half": packed(levels(np.sqrt(np.clip(distances / 2, 0, 1)))),
         "neurons": packed(strongest),
         "ranks": packed(np.take_along_axis(ranks, strongest, axis=1)),
         "activated": packed((features > thresholds).sum(axis=1)),
+        "alone": (np.flatnonzero(~compared) if near else np.arange(clips)).tolist(),
+        "left_out": left_out,
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from soundnet_kd.analysis import evaluate, neurons, project
 from soundnet_kd.analysis.categories import ESC50_CLASSES
 from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.report.positions import maps_in
 from tests.analysis.caches import write_cache
 
 NAMES = ("cat", "dog_bark", "rain")
@@ -169,6 +170,36 @@ def test_project_writes_maps_and_how_far_to_trust_them(cache: Path, tmp_path: Pa
     assert "clip-15" in (out / "map_pool5.html").read_text(encoding="utf-8")
     assert (out / "plotly.min.js").is_file()
     assert "of 15 clips that a map is drawn without, 100.0% are right" in str(told)
+
+
+@pytest.mark.slow
+def test_project_leaves_out_and_counts_what_is_like_no_other(tmp_path: Path) -> None:
+    """Silent clips, of all classes, have no cosine with any other; one of NaN has none either."""
+    rng = np.random.default_rng(0)
+    features = (np.abs(rng.normal(size=(31, 4))) * 0.1 + 5 * np.eye(4)[LABELS]).astype(np.float32)
+    features[[0, 10, 20]] = 0
+    features[5] = np.nan
+    dead = np.zeros_like(features)
+    cache = write_cache(tmp_path / "features.h5", {"conv1": dead, "pool5": features}, LABELS, [0] * 31, NAMES)
+    told = project(cache, tmp_path / "maps")
+    table = rows_of(tmp_path / "maps" / "map_pool5.csv")
+    left = [clip for clip in range(31) if clip not in (0, 5, 10, 20)]
+    assert [row["id"] for row in table] == [f"clip-{clip}" for clip in left]
+    assert [row["label"] for row in table] == [(*NAMES, "")[LABELS[clip]] for clip in left]
+    reason = "left out: 3 clips to which no neuron answers, 1 clip whose features are NaN or infinite"
+    nothing = "left out: 31 clips to which no neuron answers; too few are left for a map"
+    assert f"pool5: {reason}" in str(told).splitlines()
+    assert f"conv1: {nothing}" in str(told).splitlines()
+    content = json.loads((tmp_path / "maps" / "maps.json").read_text(encoding="utf-8"))
+    assert content["left_out"] == {"conv1": nothing, "pool5": reason}
+    assert [found["layer"] for found in content["maps"]] == ["pool5"]
+    assert content["maps"][0]["clips"] == 27
+    page = (tmp_path / "maps" / "map_pool5.html").read_text(encoding="utf-8")
+    assert reason in page
+    assert '"clip-10"' not in page
+    assert maps_in(tmp_path / "maps")[0]["left_out"] == reason
+    with pytest.raises(SettingsError, match="there is no layer to draw a map of"):
+        project(cache, tmp_path / "dead", layers=["conv1"])
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from soundnet_kd.analysis import umap_map
 from soundnet_kd.analysis.map_quality import map_quality
@@ -38,7 +39,27 @@ def test_a_handful_of_clips_has_a_map(clips: int) -> None:
 def test_silent_features_have_a_map() -> None:
     features = BUNDLES.copy()
     features[:4] = 0
-    assert np.isfinite(umap_map(features, seed=0)).all()
+    points = umap_map(features, seed=0)
+    assert np.isfinite(points).all()
+    # They lie together outside of the map, which is that of the others.
+    np.testing.assert_array_equal(points[4:], umap_map(features[4:], seed=0))
+    assert (points[:4] == points[0]).all()
+    assert (points[0] < points[4:].min(axis=0)).all()
+    quality = map_quality(features, points, LABELS)
+    assert quality == map_quality(features[4:], points[4:], LABELS[4:])
+    assert quality.clips == 26
+
+
+def test_a_map_needs_clips_that_are_not_silent() -> None:
+    with pytest.raises(SettingsError, match="only 4 of 30 clips are not all zeros; a map needs at least 5"):
+        umap_map(np.where(np.arange(30)[:, None] < 26, 0, BUNDLES))
+
+
+@pytest.mark.slow
+def test_a_map_takes_tensors_and_names() -> None:
+    wanted = umap_map(BUNDLES, LABELS, seed=0, supervised=True)
+    names = ["b" if label else "a" for label in LABELS]
+    assert umap_map(torch.tensor(BUNDLES), names, seed=0, supervised=True).tolist() == wanted.tolist()
 
 
 @pytest.mark.slow

@@ -2,9 +2,11 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
@@ -77,6 +79,36 @@ def test_neighbors_and_strongest_neurons() -> None:
     activated = np.frombuffer(base64.b64decode(data["activated"]["data"]), np.uint8)
     # Medians are 1 and 0.1: above them lie clip 1 in the first neuron and clip 2 in the second.
     assert activated.tolist() == [0, 1, 1]
+
+
+def unpacked(data: dict[str, Any]) -> NDArray[Any]:
+    return np.frombuffer(base64.b64decode(data["data"]), f"<u{data['bits'] // 8}").reshape(data["shape"])
+
+
+def test_silent_clips_are_nobodys_neighbors_and_counted() -> None:
+    """The first and the fourth are silent, the last is broken: the others have the neighbors that they have alone."""
+    heard = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0]])
+    features = np.zeros((6, 2))
+    features[[1, 2, 4]] = heard
+    features[5] = np.nan, 9
+    data = relatives_data(features, percentile=50)
+    alone = relatives_data(heard, percentile=50)
+    assert unpacked(data["neighbors"])[[1, 2, 4]].tolist() == np.array([1, 2, 4])[unpacked(alone["neighbors"])].tolist()
+    angles = unpacked(data["sine_of_half"])[[1, 2, 4]]
+    assert angles.tolist() == unpacked(alone["sine_of_half"]).tolist()
+    assert (data["alone"], alone["alone"]) == ([0, 3, 5], [])
+    told = "left out: 2 clips to which no neuron answers, 1 clip whose features are NaN or infinite"
+    assert (data["left_out"], alone["left_out"]) == (told, "")
+    # The broken one comes last with every neuron, and activates none.
+    assert unpacked(data["ranks"])[5].tolist() == [6, 6]
+    assert unpacked(data["activated"]).tolist() == [0, 1, 2, 0, 1, 0]
+
+
+def test_where_one_clip_is_heard_or_none_nobody_has_neighbors() -> None:
+    for heard in (0, 1):
+        data = relatives_data(np.eye(3, 2)[:, ::-1] * (np.arange(3) < heard)[:, None], percentile=50)
+        assert data["neighbors"]["shape"] == [3, 0]
+        assert data["alone"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("clips", "expected"), [(2000, 100), (5, 1), (2, 0), (1, 0)])

@@ -22,10 +22,14 @@ function startClips(run) {
     const isLast = turn();
     const data = await load(`relatives-${layers.indexOf($("neighbor-layer").value)}`);
     if (!isLast()) return;
+    const alone = data.alone.includes(clip);
+    $("neighbors-note").textContent = [alone ? "This clip is like no other here." : "", data.left_out]
+      .filter(Boolean)
+      .join(" ");
     const halves = unpack(data.sine_of_half).row(clip);
     const degrees = (place) => (2 * Math.asin(halves[place] / 65535) * 180) / Math.PI;
     $("neighbors").replaceChildren(
-      ...Array.from(unpack(data.neighbors).row(clip), (other, place) =>
+      ...Array.from(alone ? [] : unpack(data.neighbors).row(clip), (other, place) =>
         clipRow(other, `${className(trueClass(other))}, ${degrees(place).toFixed(1)}° apart`),
       ),
     );
