@@ -96,6 +96,9 @@ def write_sound(
     with av.open(str(path), "w", format=format) as container:
         picture = container.add_stream("mpeg4", rate=25) if with_picture else None
         stream = cast(AudioStream, container.add_stream(codec, rate=sample_rate, layout=layout))
+        if sample_format in {known.name for known in stream.codec_context.codec.audio_formats or ()}:
+            # Else some coders take the first that they know, of 8 bits.
+            stream.codec_context.format = av.AudioFormat(sample_format)
         if picture is not None:
             picture.width, picture.height, picture.pix_fmt = 96, 64, "yuv420p"
             for number in range(25):

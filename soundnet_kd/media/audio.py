@@ -2,22 +2,24 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard, Disposition
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import EmptyAudioError
-from soundnet_kd.media.container import audio_track, clock_start, decode_audio, open_media
+from soundnet_kd.media.container import audio_track, clock_start, decode_audio, fraction, open_media
+from soundnet_kd.media.misread import blocks_by_libsndfile, is_misread
+from soundnet_kd.media.samples import Channel, Mono
 from soundnet_kd.media.tape import Tape
 
-Channel = Literal["first", "mean"]
+# The family of MP4 states the length of its sound to the sample. FFmpeg 8 leaves what a coder added behind it.
+_STATES_LENGTH = "mov,mp4,m4a,3gp,3g2,mj2"
 
-_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
-_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+Piece = tuple[NDArray[np.float32], int]
 
 
 def read_audio(
@@ -28,8 +30,10 @@ def read_audio(
 ) -> tuple[NDArray[np.float32], int]:
     """Read the sound track of a sound or video file.
 
-    Sample 0 is the moment at which the file starts: a track that starts later than the pictures begins with silence,
-    and sound that is missing or cannot be decoded is silence of the same length, so sound and pictures stay together.
+    In a video sample 0 is the moment at which the file starts: sound that starts later than the pictures begins with
+    silence. Sound that is missing or cannot be decoded is silence of the same length, so sound and pictures stay
+    together. A single time stamp that those behind it contradict moves nothing, and what a coder added behind the end
+    that a file states is left out.
 
     Parameters
     ----------
@@ -56,19 +60,17 @@ def read_audio(
         If the audio track holds no samples.
     """
     _check(sample_rate, channel)
-    tape = Tape(sample_rate)
     blocks: list[NDArray[np.float32]] = []
-    samples, wanted = 0, None
-    with closing(_pieces(Path(path), tape, channel)) as pieces:
-        for piece in pieces:
+    samples, wanted, rate = 0, None, 0
+    with closing(_pieces(Path(path), sample_rate, channel)) as pieces:
+        for piece, rate in pieces:
             blocks.append(piece)
             samples += len(piece)
             if longest_seconds is not None:
-                # The tape has taken the rate of the first piece now.
-                wanted = max(1, round(longest_seconds * (tape.sample_rate or 0)))
+                wanted = max(1, round(longest_seconds * rate))
                 if samples >= wanted:
                     break
-    return np.concatenate(blocks)[:wanted], tape.sample_rate or 0
+    return np.concatenate(blocks)[:wanted], rate
 
 
 def stream_audio(
@@ -103,8 +105,7 @@ def stream_audio(
     _check(sample_rate, channel)
     if block_seconds * (sample_rate or 1) < 0.5:
         raise ValueError(f"block_seconds is {block_seconds}; a block must hold a sample or more at {sample_rate} Hz")
-    tape = Tape(sample_rate)
-    return _blocks(_pieces(Path(path), tape, channel), tape, block_seconds)
+    return _blocks(_pieces(Path(path), sample_rate, channel), block_seconds)
 
 
 def _check(sample_rate: int | None, channel: Channel) -> None:
@@ -114,42 +115,63 @@ def _check(sample_rate: int | None, channel: Channel) -> None:
         raise ValueError(f"sample_rate is {sample_rate}; it must be positive")
 
 
-def _pieces(path: Path, tape: Tape, channel: Channel) -> Generator[NDArray[np.float32], None, None]:
-    """Run a sound track over a tape and give what comes off it, in pieces of any length."""
+def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[Piece, None, None]:
+    """Run a sound track over a tape and give what comes off it, in pieces of any length, with their rate in Hz."""
+    mono = Mono(channel, path.name)
     samples = 0
     with open_media(path) as container:
         stream = audio_track(container, path)
-        start = clock_start(container)
-        for piece in _recorded(decode_audio(container, stream), tape, channel, start):
+        if is_misread(path, container.format.name, stream.codec_context.name):
+            recorded = _by_libsndfile(path, mono, sample_rate)
+        else:
+            recorded = _by_ffmpeg(container, stream, mono, sample_rate)
+        for piece, rate in recorded:
             samples += len(piece)
             # Lossy codecs and resampling overshoot full scale (AMR by half); whatever plays the sound clips it too.
-            yield np.clip(piece, -1, 1)
+            yield np.clip(piece, -1, 1), rate
+    mono.require_scale()
     if not samples:
         raise EmptyAudioError(f"{path.name} has an audio track without a single sample")
 
 
-def _recorded(
-    frames: Iterator[AudioFrame], tape: Tape, channel: Channel, start: Fraction
-) -> Iterator[NDArray[np.float32]]:
-    for frame in frames:
+def _by_ffmpeg(container: InputContainer, stream: AudioStream, mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
+    start = clock_start(container)
+    end_seconds = None
+    if container.format.name == _STATES_LENGTH and stream.duration:
+        end_seconds = float(((stream.start_time or 0) + stream.duration) * fraction(stream.time_base) - start)
+    pictures = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
+    tape = Tape(sample_rate, end_seconds=end_seconds, starts_late=bool(pictures))
+    for other in container.streams:
+        if other.index != stream.index:
+            # Damage there is no business of the sound.
+            other.discard = Discard.all
+    for frame in decode_audio(container, stream):
         seconds = None
         if frame.pts is not None and frame.time_base:
             seconds = float(frame.pts * frame.time_base - start)
-        yield from tape.add(_mono(frame, channel), frame.sample_rate, seconds)
-    yield from tape.finish()
+        for piece in tape.add(mono.of(frame), frame.sample_rate, seconds):
+            yield piece, tape.sample_rate or frame.sample_rate
+    for piece in tape.finish():
+        yield piece, tape.sample_rate or 0
 
 
-def _blocks(
-    pieces: Generator[NDArray[np.float32], None, None], tape: Tape, block_seconds: float
-) -> Generator[NDArray[np.float32], None, None]:
+def _by_libsndfile(path: Path, mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
+    tape = Tape(sample_rate)
+    for block, rate in blocks_by_libsndfile(path):
+        for piece in tape.add(mono.of_floats(block), rate, None):
+            yield piece, tape.sample_rate or rate
+    for piece in tape.finish():
+        yield piece, tape.sample_rate or 0
+
+
+def _blocks(pieces: Generator[Piece, None, None], block_seconds: float) -> Generator[NDArray[np.float32], None, None]:
     """Cut pieces of any length into blocks of one length."""
     with closing(pieces):
         block = np.empty(0, np.float32)
         filled = 0
-        for piece in pieces:
+        for piece, rate in pieces:
             if not len(block):
-                # The tape has taken the rate of the file now, where none is asked for.
-                block_samples = round(block_seconds * (tape.sample_rate or 0))
+                block_samples = round(block_seconds * rate)
                 block = np.empty(block_samples, np.float32)
             while len(piece):
                 taken = piece[: block_samples - filled]
@@ -160,23 +182,3 @@ def _blocks(
                     block, filled = np.empty(block_samples, np.float32), 0
         if filled:
             yield block[:filled].copy()
-
-
-def _mono(frame: AudioFrame, channel: Channel) -> NDArray[np.float32]:
-    """One signal of a decoded block in any sample format, (samples,) with full scale ±1."""
-    kind = frame.format.packed.name
-    channels = frame.layout.nb_channels
-    if frame.format.is_planar:
-        planes = frame.planes[:1] if channel == "first" else frame.planes
-        signals = np.stack([np.frombuffer(bytes(plane), _TYPES[kind], frame.samples) for plane in planes])
-    else:
-        signals = np.frombuffer(bytes(frame.planes[0]), _TYPES[kind], frame.samples * channels).reshape(-1, channels).T
-        signals = signals[:1] if channel == "first" else signals
-    scaled = signals.astype(np.float32) / np.float32(_FULL_SCALE[kind])
-    if kind == "u8":
-        scaled -= 1
-    mono: NDArray[np.float32] = scaled[0] if len(scaled) == 1 else scaled.mean(axis=0)
-    # Resampling would spread one broken float over its neighbours.
-    if not np.isfinite(mono).all():
-        np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return mono

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.media.audio import Channel, stream_audio
+from soundnet_kd.media.audio import stream_audio
 from soundnet_kd.media.container import blamed_on
+from soundnet_kd.media.samples import Channel
 
 _BYTES = np.dtype(np.float32).itemsize
 

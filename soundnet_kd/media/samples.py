@@ -1,0 +1,113 @@
+"""Decoded samples of any type as one signal within full scale."""
+
+from typing import Any, Literal
+
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
+
+from soundnet_kd.errors import MediaError
+
+Channel = Literal["first", "mean"]
+Block = NDArray[np.float32]
+
+FAR_OUTSIDE = 8.0
+"""Lossy codecs overshoot full scale (AMR by half), mixes too by some dB; so far outside lies another scale."""
+CERTAIN_SAMPLES = 1000
+"""So many samples far outside are no clicks."""
+
+_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+
+
+class Mono:
+    """One signal of the decoded blocks of a track, (samples,) float32, whatever their type.
+
+    Parameters
+    ----------
+    channel : {"first", "mean"}
+        Which signal several channels give: the first one (left), or the mean of all.
+    name : str
+        Of the file, for messages.
+    """
+
+    def __init__(self, channel: Channel, name: str) -> None:
+        self._channel = channel
+        self._name = name
+        self._packers: dict[tuple[str, str, int], AudioResampler] = {}
+        self._inside = self._outside = 0
+        self._peak = 0.0
+
+    def of(self, frame: AudioFrame) -> Block:
+        """Give the signal of a decoded block.
+
+        Raises
+        ------
+        MediaError
+            If its floats are on another scale than ±1.
+        """
+        kind = frame.format.packed.name
+        channels = frame.layout.nb_channels
+        if frame.format.is_planar and channels > 1:
+            frame = self._packed(frame)
+        samples = np.frombuffer(bytes(frame.planes[0]), _TYPES[kind], frame.samples * channels)
+        scaled = self._heard(samples.reshape(-1, channels)).astype(np.float32) / np.float32(_FULL_SCALE[kind])
+        if kind == "u8":
+            scaled -= 1
+        mono = _mean(scaled)
+        return self._checked(mono) if kind in ("flt", "dbl") else mono
+
+    def of_floats(self, samples: Block) -> Block:
+        """Give the signal of (samples, channels) float32 in ±1.
+
+        Raises
+        ------
+        MediaError
+            If they are on another scale than that.
+        """
+        return self._checked(_mean(self._heard(samples)))
+
+    def _heard(self, samples: NDArray[Any]) -> NDArray[Any]:
+        return samples[:, :1] if self._channel == "first" else samples
+
+    def _checked(self, block: Block) -> Block:
+        # Resampling would spread one broken float over its neighbours.
+        if not np.isfinite(block).all():
+            block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+        level = np.abs(block)
+        peak = float(level.max(initial=0.0))
+        self._peak = max(self._peak, peak)
+        outside = int(np.count_nonzero(level > FAR_OUTSIDE)) if peak > FAR_OUTSIDE else 0
+        self._outside += outside
+        self._inside += int(np.count_nonzero(block)) - outside
+        if self._outside >= CERTAIN_SAMPLES:
+            self.require_scale()
+        return block
+
+    def require_scale(self) -> None:
+        """Make sure, behind the last block too, that most floats so far lay near full scale or below.
+
+        Raises
+        ------
+        MediaError
+            If they did not.
+        """
+        if self._outside > self._inside:
+            bits = next((bits for bits in (8, 16, 24, 32) if self._peak <= 2.0 ** (bits - 1)), None)
+            likely = f"; if they are {bits}-bit values, divide them by {2 ** (bits - 1)}" if bits else ""
+            raise MediaError(f"{self._name} has floats up to {self._peak:g}, and 1 is full scale{likely}")
+
+    def _packed(self, frame: AudioFrame) -> AudioFrame:
+        """Interleave the channels: PyAV's list of planes is not to be trusted from eight channels on."""
+        key = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if key not in self._packers:
+            self._packers[key] = AudioResampler(frame.format.packed.name)
+        frame.pts = None
+        (packed,) = self._packers[key].resample(frame)
+        return packed
+
+
+def _mean(signals: Block) -> Block:
+    mono: Block = np.ascontiguousarray(signals[:, 0]) if signals.shape[1] == 1 else signals.mean(axis=1)
+    return mono
