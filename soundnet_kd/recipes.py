@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from soundnet_kd.commands import find, parse
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.storage import recipe_file
+from soundnet_kd.written import Written, as_text, read_yaml
 
 log = logging.getLogger(__name__)
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -62,14 +61,14 @@ def run(recipe: Path, out: Path | None = None, set: list[str] | None = None) -> 
     out : Path, optional
         Folder to write to, in place of the recipe's own.
     set : list of str, optional
-        Values for the recipe's variables, each as name=value.
+        Values for the recipe's variables, each as name=value; texts and paths stay what was typed, null is none.
     """
     values: dict[str, Any] = {} if out is None else {"out": str(out)}
     for assignment in set or ():
         name, equals, value = assignment.partition("=")
         if not equals:
             raise SettingsError(f"--set takes name=value, not {assignment!r}")
-        values[name] = yaml.safe_load(value)
+        values[name] = Written(value) if value else None
     return run_steps(read_recipe(recipe), values)
 
 
@@ -137,16 +136,15 @@ def read_recipe(path: Path) -> Recipe:
     """
     asked, path = path, recipe_file(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
         if isinstance(content, Mapping) and "network" in content:
             raise SettingsError(f"{path} is a recipe of a network from scratch; use `soundnet-kd train {asked}`")
         steps = tuple((command, settings or {}) for step in content["steps"] for command, settings in step.items())
         unknown = content.keys() - {"about", "variables", "steps"}
-        recipe = Recipe(content.get("about", ""), content.get("variables") or {}, steps)
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+        recipe = Recipe(str(content.get("about", "")), content.get("variables") or {}, steps)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
-            f"{path} is not a recipe (about, variables, and steps of command: settings): {reason}"
+            f"{path} is not a recipe (about, variables, and steps of command: settings): {error}"
         ) from error
     if unknown:
         raise SettingsError(f"{path}: a recipe has about, variables and steps, not {', '.join(sorted(unknown))}")
@@ -169,7 +167,7 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
     for name in values:
         if name not in recipe.variables:
             raise SettingsError(f"the recipe has no variable {name!r}{nearest(name, recipe.variables)}")
-    variables = _resolved({**recipe.variables, **values})
+    variables = _resolved(recipe.variables, values)
     calls = [(command, _arguments(command, settings, variables)) for command, settings in recipe.steps]
     results = []
     for number, (command, arguments) in enumerate(calls, start=1):
@@ -180,8 +178,19 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
     return RecipeResult(tuple(results))
 
 
+@dataclass(frozen=True)
+class _Missing:
+    """A text that cannot be filled in, as a variable in it has no value."""
+
+    variable: str
+
+
 def _arguments(command: str, settings: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-    filled = _filled(settings, variables)
+    filled = {str(key): _filled(value, variables) for key, value in settings.items()}
+    for name, value in filled.items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, _Missing):
+                raise SettingsError(f"{command} needs a value for {name!r}; give it with --set {each.variable}=...")
     for name, parameter in inspect.signature(find(command).function()).parameters.items():
         # A parameter such as as_ is written without its underscore, which only Python needs.
         if parameter.default is parameter.empty and filled.get(name, filled.get(name.removesuffix("_"))) is None:
@@ -191,11 +200,15 @@ def _arguments(command: str, settings: Mapping[str, Any], variables: Mapping[str
     return parse(command, filled)
 
 
-def _resolved(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in variables that stand in other variables' values; one named earlier may be used later."""
+def _resolved(variables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in variables that stand in other variables' values; one named earlier may be used later.
+
+    What is given from Python stays as it is.
+    """
     resolved: dict[str, Any] = {}
     for name, value in variables.items():
-        resolved[name] = _filled(value, resolved)
+        asked = given.get(name, value)
+        resolved[name] = asked if name in given and not isinstance(asked, Written) else _filled(asked, resolved)
     return resolved
 
 
@@ -210,4 +223,9 @@ def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
         if name not in variables:
             raise SettingsError(f"the recipe uses ${{{name}}} but has no such variable{nearest(name, variables)}")
     alone = PLACEHOLDER.fullmatch(value)
-    return variables[alone[1]] if alone else PLACEHOLDER.sub(lambda found: str(variables[found[1]]), value)
+    if alone:
+        return variables[alone[1]]
+    for name in PLACEHOLDER.findall(value):
+        if variables[name] is None or isinstance(variables[name], _Missing):
+            return variables[name] or _Missing(name)
+    return type(value)(PLACEHOLDER.sub(lambda found: as_text(variables[found[1]]), value))

@@ -10,14 +10,16 @@ from jsonargparse import ArgumentParser
 
 from soundnet_kd.classifiers.optimisation import Optimisation
 from soundnet_kd.classifiers.recipe import BenchRecipe, Evaluation
-from soundnet_kd.classifiers.recipe_text import assign, read_yaml
+from soundnet_kd.classifiers.recipe_text import assign, read_recipe_text
 from soundnet_kd.classifiers.sampling import SAMPLINGS
 from soundnet_kd.data.layouts import LAYOUTS
 from soundnet_kd.data.voice import VoiceActivity
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
+from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.storage import recipe_file
+from soundnet_kd.written import guessed, of_parameters, opened
 
 KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
 KINDS: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "sampling": SAMPLINGS}
@@ -39,7 +41,7 @@ def read_bench_recipe(path: Path, assignments: Sequence[str] = ()) -> BenchRecip
         If there is no such recipe, or a key or a value of it is wrong.
     """
     file = recipe_file(path)
-    content = read_yaml(file)
+    content = read_recipe_text(file)
     if isinstance(content, Mapping) and "steps" in content:
         raise SettingsError(f"{file} is a list of steps; use `soundnet-kd run {path}`")
     if not isinstance(content, dict):
@@ -62,16 +64,17 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
         if key not in content:
             raise SettingsError(f"the recipe has no {key}; `soundnet-kd train --help` explains its keys")
     network, settings = _kind("network", content["network"], CLASSIFIERS)
-    settings = dict(settings)
-    asked = settings.pop("preprocessing", None)
+    asked = opened(settings.get("preprocessing"))
     preprocessing = None if asked is None else _preprocessing(network, asked)
-    steps = content.get("front_end")
+    own = {name: value for name, value in settings.items() if name != "preprocessing"}
+    settings = of_parameters(own, CLASSIFIERS[network], f"network.{network}.", ("front_end",))
+    steps = opened(content.get("front_end"))
     if steps is not None:
         if not isinstance(steps, list) or not all(isinstance(step, Mapping) and "name" in step for step in steps):
             raise SettingsError(f"front_end is {steps!r}; give a list of steps, such as [{{name: LogMel, bands: 64}}]")
-        settings["front_end"] = steps
-    cut = content.get("voice_activity")
-    seeds = content.get("seeds", [0])
+        settings["front_end"] = [_front_end(step) for step in steps]
+    cut = opened(content.get("voice_activity"))
+    seeds = guessed(content.get("seeds", [0]))
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise SettingsError(f"seeds is {seeds!r}; give a list of whole numbers from 0 on, such as [0, 1, 2]")
     if len(set(seeds)) < len(seeds):
@@ -85,9 +88,17 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
         training=_section(Optimisation, content["training"], "training"),
         sampling=_of_kind("sampling", content.get("sampling", "pieces")),
         voice_activity=None if cut is None else _section(VoiceActivity, cut, "voice_activity"),
-        evaluation=_section(Evaluation, content.get("evaluation") or {}, "evaluation"),
+        evaluation=_section(Evaluation, opened(content.get("evaluation")) or {}, "evaluation"),
         seeds=tuple(seeds),
     )
+
+
+def _front_end(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a front end's settings by their types; the chain of front ends says whether there is one of this name."""
+    kind = FRONT_ENDS.get(step["name"])
+    settings = {key: value for key, value in step.items() if key != "name"}
+    typed = guessed(settings) if kind is None else of_parameters(settings, kind, f"front_end, {step['name']}: ")
+    return {"name": str(step["name"]), **typed}
 
 
 def _preprocessing(network: str, asked: Any) -> ClipPreprocessing:
@@ -115,11 +126,13 @@ def _kind(key: str, value: Any, known: Mapping[str, Any]) -> tuple[str, Mapping[
 
 def _one(key: str, value: Any) -> tuple[str, Mapping[str, Any]]:
     """Give name and settings of what is written as NAME or as NAME: settings."""
+    value = opened(value)
     if isinstance(value, str):
-        return value, {}
+        return str(value), {}
     if not isinstance(value, Mapping) or len(value) != 1:
         raise SettingsError(f"{key} is {value!r}; write one name, with its settings below it")
     ((name, settings),) = value.items()
+    settings = opened(settings)
     if settings is not None and not isinstance(settings, Mapping):
         raise SettingsError(f"{key}.{name} is {settings!r}; write its settings as name: value")
     return str(name), settings or {}
@@ -127,16 +140,18 @@ def _one(key: str, value: Any) -> tuple[str, Mapping[str, Any]]:
 
 def _section(kind: type, values: Any, where: str) -> Any:
     """Make a dataclass of a part of the recipe."""
+    values = opened(values)
     if not isinstance(values, Mapping):
         raise SettingsError(f"{where} is {values!r}; write its settings as name: value")
     _require_known(values, [each.name for each in fields(kind)], where)
     for each in fields(kind):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in values:
             raise SettingsError(f"{where} needs {each.name}; `soundnet-kd train --help` explains it")
+    typed = of_parameters(values, kind, f"{where}.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "section")
     try:
-        return parser.instantiate(parser.parse_object({"section": dict(values)})).section
+        return parser.instantiate(parser.parse_object({"section": typed})).section
     except argparse.ArgumentError as error:
         text = " ".join(str(error).split()).replace("section.", f"{where}.")
         raise SettingsError(text.replace('Parser key "', "").replace('":', ":")) from error

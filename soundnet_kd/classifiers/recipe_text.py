@@ -1,30 +1,15 @@
-"""A recipe as text: YAML in which yes, no, on and off are words, and values given from outside."""
+"""A recipe as text: its file, and values given from outside."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.written import Written, opened, read_yaml
 
 
-class _Yaml(yaml.SafeLoader):
-    """YAML 1.2's booleans and numbers: `words: [yes, no]` are words, and 1e-4 is a number."""
-
-
-_BOOL, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
-_Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Yaml.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Yaml.add_implicit_resolver(_FLOAT, re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
-
-
-def read_yaml(file: Path) -> Any:
-    """Read a recipe's file.
+def read_recipe_text(file: Path) -> Any:
+    """Read a recipe's file, as `soundnet_kd.written` reads YAML.
 
     Raises
     ------
@@ -32,9 +17,9 @@ def read_yaml(file: Path) -> Any:
         If it is not YAML.
     """
     try:
-        return yaml.load(file.read_text(encoding="utf-8"), _Yaml)
-    except (ValueError, yaml.YAMLError) as error:
-        raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+        return read_yaml(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{file} is not YAML: {error}") from error
 
 
 def assign(content: dict[str, Any], assignment: str) -> None:
@@ -54,18 +39,14 @@ def assign(content: dict[str, Any], assignment: str) -> None:
     name, equals, text = assignment.partition("=")
     if not equals:
         raise SettingsError(f"--set takes name=value, not {assignment!r}")
-    try:
-        value = yaml.load(text, _Yaml)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"--set {assignment}: the value is not YAML") from error
-    _put(content, name.split("."), value)
+    _put(content, name.split("."), Written(text) if text else None)
 
 
 def _put(content: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     *parents, last = keys
     for depth, key in enumerate(parents):
-        inner = content.get(key)
-        if isinstance(inner, str):
+        inner = opened(content.get(key))
+        if isinstance(inner, str) and depth == 0:
             # What is written as NAME alone has no settings yet.
             inner = {inner: {}}
         if inner is not None and not isinstance(inner, dict):

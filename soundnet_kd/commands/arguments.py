@@ -3,16 +3,18 @@
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser
 
-from soundnet_kd.commands.parsers import flag_of, parameter_of, parser_for, takes_one_bare, wants_text
+from soundnet_kd.commands.parsers import flag_of, kinds_of, parameter_of, parser_for, takes_one_bare
+from soundnet_kd.commands.table import find
 from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.written import NOTHING, Written, as_text, of_type, read_yaml
 
 
 def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -26,9 +28,10 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
     parser = parser_for(name)
     try:
         if isinstance(values, Mapping):
-            parsed = parser.parse_object(_as_wanted({flag_of(key): value for key, value in values.items()}, parser))
+            flags = {flag_of(key): value for key, value in values.items()}
+            parsed = parser.parse_object(_as_wanted(name, flags, kinds_of(name)))
         else:
-            parsed = parser.parse_args(_config_first(values, parser))
+            parsed = parser.parse_args(_config_first(name, _checked(name, values, parser), parser))
     except argparse.ArgumentError as error:
         raise SettingsError(_one_line(name, str(error), parser)) from error
     try:
@@ -41,47 +44,105 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
         match arguments.get(action.dest):
             case [one] if takes_one_bare(action):
                 arguments[action.dest] = one
+            case [str(one)] if not isinstance(values, Mapping) and (one in NOTHING or one.startswith("[")):
+                # On a command line too a list may be written as in a file.
+                arguments |= _as_wanted(name, {action.dest: Written(one)}, kinds_of(name))
     return {parameter_of(key): value for key, value in arguments.items() if key not in ("config", "debug")}
 
 
-def _as_wanted(values: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
-    """Forgive what YAML makes easy to write: 2024 or a date for a folder, 32 for a name, and a list of one, bare."""
-    actions = {action.dest: action for action in parser._actions}
-
-    def as_text(value: Any, action: argparse.Action | None) -> Any:
-        return str(value) if wants_text(action) and isinstance(value, int | float | date) else value
-
-    found: dict[str, Any] = {}
+def _as_wanted(command: str, values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn what was written in a recipe or a file into what each option takes."""
+    found = {}
+    positional = find(command).positional
     for name, value in values.items():
-        action = actions.get(name)
-        if action is not None and action.nargs == "+" and value is not None:
-            found[name] = [as_text(each, action) for each in (value if isinstance(value, list) else [value])]
-        else:
-            found[name] = as_text(value, action)
+        try:
+            found[name] = of_type(value, kinds.get(name, Any))
+        except SettingsError as error:
+            raise SettingsError(f"{command}: {name if name in positional else f'--{name}'}: {error}") from error
     return found
 
 
-def _config_first(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+def _checked(command: str, words: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """Read the numbers and truths of a command line as those of a file are read.
+
+    Also refuses an empty text where a path belongs, such as "$UNSET".
+    """
+    kinds = kinds_of(command)
+    options = {option: action for action in parser._actions for option in action.option_strings}
+    several = {action.dest for action in parser._actions if action.nargs == "+"}
+    places = find(command).positional
+    flags, owner = [], ""
+    for word in words:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        action = options.get(flag)
+        name = flag[2:] if flag else owner
+        kind = _inner(kinds, name) if name else None
+        if isinstance(action, ActionYesNo):
+            yes, no = action.option_strings[0], action.option_strings[-1]
+            if equals and kind is bool:
+                word = yes if _as_wanted(command, {name: Written(value)}, {name: bool})[name] else no
+        elif (equals or not flag) and kind is not None and not _takes_text(kind):
+            typed = _as_wanted(command, {name: Written(value)}, {name: kind})[name]
+            if not isinstance(typed, Mapping):
+                word = f"{flag}={as_text(typed)}" if equals else as_text(typed)
+        elif not value and (equals or not flag):
+            place = name or (places[0] if places else "")
+            _as_wanted(command, {place: ""}, {place: kind or kinds.get(place, Any)})
+        flags.append(word)
+        if flag:
+            owner = "" if equals or isinstance(action, ActionYesNo) else name
+        elif owner not in several:
+            owner = ""
+    return flags
+
+
+def _inner(kinds: Mapping[str, Any], name: str) -> Any:
+    """Give the type of an option, or of a part of one, such as windows.seconds; None for one that is not known."""
+    first, *parts = name.split(".")
+    kind = kinds.get(first)
+    for part in parts:
+        found = None
+        for member in _members(kind):
+            if is_dataclass(member):
+                found = get_type_hints(member).get(part)
+            elif get_origin(member) is dict:
+                found = get_args(member)[1]
+        kind = found
+    return kind
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _takes_text(kind: Any) -> bool:
+    """Say whether an option takes a text, a path or one of several words, by itself or in a list."""
+    return bool(
+        {str, Path, Literal, list, Sequence, Iterable} & {get_origin(member) or member for member in _members(kind)}
+    )
+
+
+def _config_first(command: str, arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
     """Put what a --config file holds to the front: the command line overrides it, wherever --config stands."""
     rest, configs = list(arguments), []
     while "--config" in rest[:-1]:
         place = rest.index("--config")
-        configs.append(f"--config={_content(rest[place + 1], parser)}")
+        configs.append(f"--config={_content(command, rest[place + 1], parser)}")
         del rest[place : place + 2]
     return configs + rest
 
 
-def _content(file: str, parser: ArgumentParser) -> str:
+def _content(command: str, file: str, parser: ArgumentParser) -> str:
     """Give the values of a file, which may be written as in a recipe, in the way that jsonargparse takes them."""
     try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        values = read_yaml(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"--config: {file} cannot be read ({error.strerror}); check the path") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise SettingsError(f"--config: {file} is not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise SettingsError(f"--config: {file} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"--config: {file} holds no options as name: value; --print_config writes such a file")
-    return json.dumps(_as_wanted(values, parser), default=str)
+    return json.dumps(_as_wanted(command, values, kinds_of(command)), default=str)
 
 
 def _one_line(command: str, message: str, parser: ArgumentParser) -> str:

@@ -10,9 +10,13 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
-from jsonargparse import ActionYesNo, ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser, set_loader
 
 from soundnet_kd.commands.table import find
+from soundnet_kd.written import TRUTH, Written, guessed
+
+AS_WRITTEN = "as written"
+"""Name under which jsonargparse knows how the texts of a command line are read."""
 
 
 def parser_for(name: str) -> ArgumentParser:
@@ -28,6 +32,7 @@ def parser_for(name: str) -> ArgumentParser:
         epilog=command.more_help(),
         formatter_class=_Help,
         exit_on_error=False,
+        parser_mode=AS_WRITTEN,
     )
     hints = get_type_hints(function)
     for parameter in inspect.signature(function).parameters.values():
@@ -50,9 +55,9 @@ def parameter_of(flag: str) -> str:
     return f"{flag}_" if keyword.iskeyword(flag) else flag
 
 
-def wants_text(action: argparse.Action | None) -> bool:
-    """Say whether an option's value is a text or a path, also where YAML takes it for a number or a date."""
-    return getattr(action, "_wants_text", False)
+def kinds_of(name: str) -> dict[str, Any]:
+    """Give the type of each option of a command, as its function's signature has it."""
+    return {flag_of(parameter): kind for parameter, kind in get_type_hints(find(name).function()).items()}
 
 
 def takes_one_bare(action: argparse.Action) -> bool:
@@ -83,6 +88,15 @@ class _Help(argparse.HelpFormatter):
         return f"{text} [default: %(default)s]" if shown else text
 
 
+def _read(text: str) -> Any:
+    """Read what a command line has for a number, a truth, a list or a mapping."""
+    value = guessed(Written(text))
+    return TRUTH.get(value.lower(), value) if isinstance(value, str) else value
+
+
+set_loader(AS_WRITTEN, _read)
+
+
 def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: str, positional: bool) -> None:
     options: dict[str, Any] = {"help": text.replace("[default: ", "[otherwise: ")}
     if not positional:
@@ -97,8 +111,6 @@ def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: 
         options["type"] = _plain(kind)
     flag = flag_of(parameter.name)
     action = parser.add_argument(flag if positional else f"--{flag}", **options)
-    taken = (kind, *get_args(kind))
-    action._wants_text = takes_several or any(each in (str, Path) or isinstance(each, str) for each in taken)
     action._takes_one_bare = takes_several and (str in members or Path in members)
 
 

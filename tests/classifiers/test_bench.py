@@ -212,7 +212,7 @@ def test_several_classes_under_folds(animals: Path, tmp_path: Path) -> None:
     ("changes", "error", "message"),
     [
         (["training.epoch=3"], SettingsError, "training has no key 'epoch'; did you mean 'epochs'"),
-        (["training.epochs=many"], SettingsError, r"training\.epochs: Expected a <class 'int'>"),
+        (["training.epochs=many"], SettingsError, r"training\.epochs: expected int, not many"),
         (["network=CatDogs"], SettingsError, "there is no network 'CatDogs'; did you mean 'CatsDogs'"),
         (["network.CatsDogs.dropout=0.5"], SettingsError, "CatsDogs has no key 'dropout'"),
         (["data=cats"], SettingsError, "there is no data 'cats'; did you mean 'cats_dogs'"),
