@@ -3,6 +3,7 @@
 Every such file says its `format_version`; `student_file` and `classifiers.classifier_file` say what else theirs do.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,12 +11,14 @@ from typing import TypeVar
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.storage import whole
 
 FORMAT_VERSION = 1
+HEADER_SIZE_BYTES = 8
+"""safetensors: the length of its JSON header, little-endian; then the header, padded with blanks; then the tensors."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -31,8 +34,24 @@ def write_network(network: nn.Module, path: Path, description: Mapping[str, str]
         All that is needed to build it again.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_tensors(tensors, path, {"format_version": str(FORMAT_VERSION), **description})
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole or not at all; the same content is the same bytes.
+
+    safetensors itself writes the metadata in another order each time, so that a file's hash would tell nothing.
+    """
     with whole(path) as partial:
-        save_file(tensors, partial, {"format_version": str(FORMAT_VERSION), **description})
+        save_file(dict(tensors), partial, dict(metadata))
+        with partial.open("rb+") as file:
+            size = int.from_bytes(file.read(HEADER_SIZE_BYTES), "little")
+            header = json.loads(file.read(size))
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+            ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+            if len(ordered) == size:
+                file.seek(HEADER_SIZE_BYTES)
+                file.write(ordered)
 
 
 def read_network(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.storage import whole
+from soundnet_kd.models.network_file import write_tensors
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -122,8 +121,7 @@ def write_teacher(
         "input_size": str(input_size),
         "training": json.dumps(training or {}),
     }
-    with whole(path) as partial:
-        safetensors.torch.save_file(network.state_dict(), partial, metadata)
+    write_tensors(network.state_dict(), path, metadata)
 
 
 def read_training(path: Path) -> dict[str, Any]:

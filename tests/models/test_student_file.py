@@ -33,6 +33,16 @@ def test_a_student_comes_back_as_it_was(architecture: type[SoundNet], tmp_path: 
             torch.testing.assert_close(again(sound)[head], logits)
 
 
+def test_the_same_student_is_the_same_bytes(tmp_path: Path) -> None:
+    student = SoundNet5({"objects": ["cat", "dög\n"]})
+    files = set()
+    for number in range(8):
+        write_student(student, tmp_path / f"{number}.safetensors", {"seed": 0, "with": "\t\x00\x1f\x7f\u2028"})
+        files.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(files) == 1
+    assert read_training(tmp_path / "0.safetensors") == {"seed": 0, "with": "\t\x00\x1f\x7f\u2028"}
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "student.safetensors"
     path.write_bytes(b"not safetensors")
