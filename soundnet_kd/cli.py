@@ -1,15 +1,17 @@
 """The command line."""
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from signal import Signals as Signal
 
 from soundnet_kd.commands import COMMANDS, Command, find, group, parse, parser_for
+from soundnet_kd.console import Signals, end_bars, give_up, say, show_any_letter
 from soundnet_kd.errors import SoundNetKDError
-from soundnet_kd.storage import is_first_process
+from soundnet_kd.launch import is_first_process
+from soundnet_kd.machine import last_words
 
 INTERRUPTED = 130
 
@@ -20,8 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 if it ended well, 1 if it failed, 2 if it was asked for wrongly, 130 if it was interrupted.
+        Exit status: 0 if it ended well, 1 if it failed, 2 if it was asked for wrongly, 130 if it was interrupted, 128
+        and the signal's number if a signal stopped it.
     """
+    show_any_letter()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(overview())
@@ -38,25 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         name, rest = f"{name} {rest[0]}", rest[1:]
     debug = "--debug" in rest
+    signals = Signals()
     try:
-        if "-h" in rest or "--help" in rest:
-            parser_for(name).print_help()
-            return 0
-        values = parse(name, rest)
-        result = find(name).function()(**values)
-        if is_first_process():
-            print(result)
+        with signals.listening():
+            if "-h" in rest or "--help" in rest:
+                parser_for(name).print_help()
+                return 0
+            values = parse(name, rest)
+            result = find(name).function()(**values)
     except SoundNetKDError as error:
         return _failed(str(error), debug)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from what it has written", file=sys.stderr)
-        return INTERRUPTED
+        end_bars()
+        why = f" by {Signal(signals.heard).name}" if signals.heard else ""
+        _complain(f"\nstopped{why}; the same command goes on from what it has written")
+        return 128 + signals.heard if signals.heard else INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up(sys.stdout)
         return 1
     except Exception as error:
-        return _failed(f"{type(error).__name__}: {error} (this is a bug or a full disk; --debug shows where)", debug)
-    return 0
+        return _failed(last_words(error), debug)
+    return _told(str(result)) if is_first_process() else 0
 
 
 def overview() -> str:
@@ -81,11 +87,33 @@ def _listed(commands: Mapping[str, Command]) -> str:
     return "\n".join(f"  {name:<{width}}  {command.about}" for name, command in commands.items())
 
 
+def _told(result: str) -> int:
+    """Print what a command did."""
+    try:
+        say(result, sys.stdout)
+    except BrokenPipeError:
+        give_up(sys.stdout)
+        return 1
+    except OSError as error:
+        give_up(sys.stdout)
+        _complain(f"soundnet-kd: all is done, but what it gave could not be printed ({error.strerror})")
+        return 1
+    return 0
+
+
 def _failed(message: str, debug: bool) -> int:
+    end_bars()
     if debug:
         traceback.print_exc()
-    print(f"soundnet-kd: {message}", file=sys.stderr)
+    _complain(f"soundnet-kd: {message}")
     return 1
+
+
+def _complain(text: str) -> None:
+    try:
+        say(text, sys.stderr)
+    except OSError:
+        give_up(sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,29 +2,26 @@
 
 import csv
 import json
+import logging
 import os
 import re
 import stat
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
+from soundnet_kd.machine import NO_LOCKS, errno_of, machine_blamed
 
 FAILURES_FILE = "failures.csv"
 
 
-RANK_VARIABLES = ("RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-"""Where torchrun, SLURM, LSF and MPI tell a process its number."""
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one to write and to speak, where a cluster started several that do the same."""
-    return next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), "0") == "0"
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -36,14 +33,45 @@ def locked(folder: Path) -> Iterator[None]:
     RunConflictError
         If another run is in it.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     make_folder(folder)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock_on(folder / ".lock", wait=False))
+        except Timeout as error:
+            raise RunConflictError(f"another run is writing to {folder}; wait for its end, or stop it") from error
+        yield
+
+
+@contextmanager
+def lock_on(file: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a lock as long as the block lasts; where a disk has none, go on without it and say so.
+
+    Raises
+    ------
+    filelock.Timeout
+        If another process holds it, unless this one is to `wait`.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(file, timeout=-1 if wait else 0)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise RunConflictError(f"another run is writing to {folder}; wait for its end, or stop it") from error
+        with warnings.catch_warnings(record=True) as told:
+            # Where the system knows no locks at all, filelock warns and takes a file for one.
+            warnings.simplefilter("always")
+            lock.acquire()
+        has_locks = not told
+    except OSError as error:
+        if errno_of(error) not in NO_LOCKS:
+            raise
+        has_locks = False
+    if not has_locks:
+        log.warning("the disk of %s has no locks; start no second run that writes there", text_of(file.parent))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def make_folder(folder: Path) -> None:
@@ -104,14 +132,15 @@ def whole(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     partial = path.with_name(f".partial-{path.name}")
     try:
-        partial.touch()
-        mode = partial.stat().st_mode
-        yield partial
-        # Some libraries, such as safetensors, put a file of their own there, which nobody else could read.
-        partial.chmod(stat.S_IMODE(mode))
-        with partial.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(path)
+        with machine_blamed(path):
+            partial.touch()
+            mode = partial.stat().st_mode
+            yield partial
+            # Some libraries, such as safetensors, put a file of their own there, which nobody else could read.
+            partial.chmod(stat.S_IMODE(mode))
+            with partial.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -132,7 +161,8 @@ def read_json(path: Path) -> Any:
         If the file is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with machine_blamed(path):
+            return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"{path} is not valid JSON ({error}); delete it and run the command again") from error
 

@@ -29,12 +29,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.chance import Chance
 from soundnet_kd.analysis.neurons import NeuronStatistics
+from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import whole
 
 FORMAT_VERSION = 1
@@ -61,7 +61,7 @@ def write_neurons(
     source : mapping
         What made the statistics; anything that JSON can hold.
     """
-    with whole(path) as partial, h5py.File(partial, "w") as file:
+    with whole(path) as partial, open_hdf5(partial, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["source"] = json.dumps(source)
         file["id"] = list(ids)

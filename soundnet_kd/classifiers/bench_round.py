@@ -194,7 +194,7 @@ class Bench:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for sound, _ in tqdm(DataLoader(stream, batch_sampler=batches), desc="test", unit="batch"):
                 logits = network.logits(sound.to(device) * amplitude)
-                found.append(probabilities(self.recipe.training.loss, logits.double()).cpu())
+                found.append(probabilities(self.recipe.training.loss, logits.cpu().double()))
         return torch.cat(found).numpy()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
+from soundnet_kd.machine import machine_blamed
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.models import classifiers as from_scratch
 from soundnet_kd.models.classifiers.network_file import CLASSIFIER_FILE as CLASSIFIER_FILE
@@ -66,7 +67,7 @@ def read_classifier(path: Path) -> ClipClassifier | from_scratch.SoundClassifier
 
 def _is_from_scratch(file: Path) -> bool:
     try:
-        with safe_open(file, framework="pt") as opened:
+        with machine_blamed(file), safe_open(file, framework="pt") as opened:
             return "settings" in (opened.metadata() or {})
     except (SafetensorError, OSError):
         return False

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError
+from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
 from soundnet_kd.storage import whole
 
 FORMAT_VERSION = 1
@@ -104,7 +105,7 @@ def write_part(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent) as sound:
         for clip in clips:
-            clip.sound.tofile(sound)
+            sound.write(clip.sound.tobytes())
             sources.append(clip.source)
             start_seconds.append(clip.start_seconds)
             sound_lengths.append(len(clip.sound))
@@ -113,7 +114,7 @@ def write_part(
                 rows[name].append(clip.distributions[name].astype(np.float16))
         if not sources:
             return 0
-        with whole(path) as partial, h5py.File(partial, "w") as part:
+        with whole(path) as partial, open_hdf5(partial, "w") as part:
             part.attrs["format_version"] = FORMAT_VERSION
             part.attrs["sample_rate"] = sample_rate
             part.attrs["settings"] = json.dumps(settings)
@@ -136,6 +137,8 @@ def write_part(
 class Part:
     """An open part.
 
+    It may be handed to other processes, which open it anew.
+
     Parameters
     ----------
     path : Path
@@ -148,13 +151,13 @@ class Part:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = h5py.File(path, "r")
+            self._opened = OpenHdf5(path)
             self._sound_end = self._file["sound_end"][:]
         except (OSError, KeyError) as error:
             raise FormatError(
                 f"{path} cannot be read ({error}); delete it and run `soundnet-kd teach` again"
             ) from error
-        self._handles: dict[str, h5py.Dataset] = {}
+        self._handles: tuple[h5py.File, dict[str, h5py.Dataset]] = (self._file, {})
 
     def __len__(self) -> int:
         return len(self._sound_end)
@@ -189,13 +192,24 @@ class Part:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._opened.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handles": (None, {})}
+
+    @property
+    def _file(self) -> h5py.File:
+        return self._opened.file
 
     def _dataset(self, name: str) -> h5py.Dataset:
         # Finding a dataset in its file costs as much as reading from it.
-        if name not in self._handles:
-            self._handles[name] = self._file[name]
-        return self._handles[name]
+        file, handles = self._handles
+        if file is not self._file:
+            handles = {}
+            self._handles = (self._file, handles)
+        if name not in handles:
+            handles[name] = self._file[name]
+        return handles[name]
 
 
 def part_files(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from soundnet_kd.storage import whole
 
 FOLDER = "checkpoints"
 BEST_FILE = "best.ckpt"
+STOPPING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 ASKED_EVERY_STEPS = 10
 """How often several processes agree on whether to save; each time they wait for each other."""
 
@@ -25,8 +26,9 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint, whole or not at all."""
-        with whole(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+        # Through a file of Python's, which says what the disk says.
+        with whole(Path(path)) as partial, partial.open("wb") as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint, which holds nothing but tensors and plain values."""
@@ -70,8 +72,10 @@ class LastCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             self._pending.unlink(missing_ok=True)
         if current_thread() is main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._ask_to_stop)
+            for number in STOPPING_SIGNALS:
+                # What `nohup` has ignored stays so.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._ask_to_stop)
 
     def on_train_batch_end(
         self,

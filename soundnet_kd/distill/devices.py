@@ -1,16 +1,20 @@
 """Training on several devices and machines: who starts the processes, and batch norm over all of their clips."""
 
 import inspect
+import os
 from multiprocessing import parent_process
 from typing import Any
 
 import joblib
 import lightning
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -19,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from soundnet_kd.distill.quiet import silence_lightning
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.launch import Launch, launched
 from soundnet_kd.processes import end_with_parent
 
 MOST_WORKERS = 8
@@ -42,30 +47,49 @@ def trainer_options(device: torch.device, devices: int, nodes: int) -> dict[str,
     Raises
     ------
     SettingsError
-        If there are not so many devices, or several machines but nothing that started processes on them.
+        If there are not so many devices, or several machines but nothing that started processes on them, or not so
+        many processes.
     """
     if devices < 1 or nodes < 1:
         raise SettingsError(f"devices is {devices} and nodes is {nodes}; both are at least 1")
-    if devices * nodes == 1:
-        return {"accelerator": device.type, "devices": [device.index or 0] if device.type == "cuda" else 1}
+    launch = launched()
+    if launch is not None and launch.processes != devices * nodes:
+        raise SettingsError(
+            f"{launch.name} started {launch.processes} processes, but this training takes {devices * nodes} "
+            f"(--devices {devices}, --nodes {nodes}); let it start {devices * nodes}, such as by `srun -n "
+            f"{devices * nodes}`, or give distill --devices and --nodes that make {launch.processes}"
+        )
+    environment = _environment(launch, devices)
+    # Lightning takes it from whatever variable of some launcher it finds.
+    rank_zero_only.rank = 0 if launch is None else launch.rank  # type: ignore[attr-defined]
+    if launch is None and devices * nodes == 1:
+        return {
+            "accelerator": device.type,
+            "devices": [device.index or 0] if device.type == "cuda" else 1,
+            "plugins": [environment],
+        }
     if device.type not in ("cpu", "cuda") or device.index is not None:
         raise SettingsError(f"several devices are given as --device cuda or cpu with --devices, not {device}")
     if device.type == "cuda" and torch.cuda.device_count() < devices:
         raise SettingsError(f"devices is {devices}, but this machine has {torch.cuda.device_count()} GPUs")
-    started = _started_by_a_cluster()
+    started = launch is not None
     if nodes > 1 and not started:
         raise SettingsError(
             f"nodes is {nodes}, but nothing started a process for each device; run the command on every machine with "
             f"torchrun --nnodes {nodes} --nproc_per_node {devices}, or with SLURM's srun"
         )
     strategy = QuietDDP(start_method="popen" if started else "spawn", **_NO_EXCHANGE_OF_BUFFERS)
-    synchronised = {"sync_batchnorm": True} if device.type == "cuda" else {"plugins": [GatheredBatchNorms()]}
+    plugins: list[Any] = [environment]
+    synchronised: dict[str, Any] = {"sync_batchnorm": True}
+    if device.type == "cpu":
+        plugins, synchronised = [environment, GatheredBatchNorms()], {}
     return {
         "accelerator": device.type,
         "devices": devices,
         "num_nodes": nodes,
         "strategy": strategy,
         "callbacks": [] if started else [EndWithParent()],
+        "plugins": plugins,
         **synchronised,
     }
 
@@ -113,6 +137,42 @@ class EndWithParent(lightning.Callback):
         """Begin to look whether it is still there."""
         if parent_process() is not None:
             end_with_parent()
+
+
+class OneMachine(LightningEnvironment):
+    """Processes that are started here, or a single one; what other launchers left in the shell counts for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parent = os.getpid()
+        self._port = 0
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Nothing else started them."""
+        return False
+
+    @property
+    def main_address(self) -> str:
+        """Where they meet."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """A port that is free, the same in all of them."""
+        self._port = self._port or find_free_network_port()
+        return self._port
+
+    def local_rank(self) -> int:
+        """Which of them this one is, as Lightning told it."""
+        return 0 if os.getpid() == self._parent else int(os.environ.get("LOCAL_RANK", 0))
+
+    def node_rank(self) -> int:
+        """There is one machine."""
+        return 0
+
+    def teardown(self) -> None:
+        """Leave the shell's variables as they are."""
 
 
 class QuietDDP(DDPStrategy):
@@ -189,6 +249,21 @@ def _become(model: nn.Module, kind: type[nn.Module], other: type[nn.Module]) -> 
     return model
 
 
-def _started_by_a_cluster() -> bool:
-    environments = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
-    return any(environment.detect() for environment in environments)
+def _environment(launch: Launch | None, devices: int) -> ClusterEnvironment:
+    """Say on purpose who started the processes; Lightning would guess it from what variables there are."""
+    if launch is None:
+        return OneMachine()
+    if launch.name == "torchrun":
+        return TorchElasticEnvironment()
+    if launch.name == "srun":
+        # Lightning asks for it, though `srun -n` gives as many tasks without.
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))
+        return SLURMEnvironment()
+    environment = LSFEnvironment if launch.name == "jsrun" else MPIEnvironment
+    if not environment.detect():
+        raise SettingsError(
+            f"{launch.name} started {launch.processes} processes, which cannot find each other without "
+            + ("LSF's variables (LSB_JOBID …)" if launch.name == "jsrun" else "mpi4py (`pip install mpi4py`)")
+            + "; or start them with torchrun"
+        )
+    return environment()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from soundnet_kd.distill.checkpoints import WholeCheckpoints
+from soundnet_kd.distill.checkpoints import STOPPING_SIGNALS, WholeCheckpoints
 from soundnet_kd.distill.history import csv_logger
 
 
@@ -80,7 +80,7 @@ def fit(
     KeyboardInterrupt
         If the training was told to stop.
     """
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
     try:
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
     except SystemExit as error:

@@ -22,9 +22,10 @@ from soundnet_kd.distill.outcome import DistillResult, finish
 from soundnet_kd.distill.pace import Pace
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.launch import is_first_process
 from soundnet_kd.models import ARCHITECTURES, choose_device, write_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
-from soundnet_kd.storage import check_claim, claim, is_first_process, locked, versions
+from soundnet_kd.storage import check_claim, claim, locked, versions
 
 RUN_FILE = "run.json"
 

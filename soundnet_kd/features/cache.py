@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data.manifest import UNLABELED
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.hdf5 import OpenHdf5
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -40,7 +41,8 @@ FORMAT_VERSION = 1
 class FeatureCache(Mapping[str, NDArray[np.float32]]):
     """A read-only mapping from layer to (sounds, channels) float32; a layer is read when it is asked for.
 
-    A cache of whole sequences (`pooling` none) names its layers, but has no such arrays: see `sequence`.
+    A cache of whole sequences (`pooling` none) names its layers, but has no such arrays: see `sequence`. It may be
+    handed to other processes, such as those of a DataLoader: each opens the file anew.
 
     Parameters
     ----------
@@ -58,14 +60,14 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         if not self.path.is_file():
             raise FormatError(f"there is no feature cache {path}; make one with `soundnet-kd extract`")
         try:
-            self._file = h5py.File(self.path, "r")
+            self._opened = OpenHdf5(self.path)
         except OSError as error:
             raise FormatError(
                 f"{path} is not a readable feature cache ({error}); make one with `soundnet-kd extract`"
             ) from error
         version = self._file.attrs.get("format_version")
         if version != FORMAT_VERSION or "layers" not in self._file:
-            self._file.close()
+            self.close()
             raise FormatError(
                 f"{path} is no feature cache of format {FORMAT_VERSION} (it says {version}); "
                 "make it again with `soundnet-kd extract`"
@@ -223,7 +225,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,6 +234,10 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def _file(self) -> h5py.File:
+        return self._opened.file
 
     def _require(self, layer: str) -> None:
         if layer not in self.layers:

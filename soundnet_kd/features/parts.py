@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
 from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
+from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import text_of, whole
 
 CHUNK_BYTES = 1 << 18
@@ -60,7 +61,7 @@ class Part:
 @contextmanager
 def new_part(path: Path) -> Iterator[Part]:
     """Give a part to write to; it is at `path` only when the block ends well."""
-    with whole(path) as partial, h5py.File(partial, "w") as file:
+    with whole(path) as partial, open_hdf5(partial, "w") as file:
         yield Part(file)
 
 
@@ -71,7 +72,7 @@ def written_parts(folder: Path) -> tuple[list[Path], int]:
         parts.append(path)
     sounds = 0
     for path in parts:
-        with h5py.File(path, "r") as part:
+        with open_hdf5(path) as part:
             sounds += int(part.attrs["sounds"])
     return parts, sounds
 
@@ -83,7 +84,7 @@ def part_file(folder: Path, number: int) -> Path:
 
 def part_failures(path: Path) -> dict[str, str]:
     """Give the reason for each sound that a part has no rows for."""
-    with h5py.File(path, "r") as part:
+    with open_hdf5(path) as part:
         return read_failures(part)
 
 
@@ -115,7 +116,7 @@ def join_parts(
     """
     layers = identity["settings"]["layers"]
     text = h5py.string_dtype()
-    with whole(path) as partial, h5py.File(partial, "w") as cache:
+    with whole(path) as partial, open_hdf5(partial, "w") as cache:
         cache.attrs["format_version"] = FORMAT_VERSION
         cache.attrs["identity"] = json.dumps(identity)
         cache.attrs["step_samples"] = json.dumps(step_samples or {})
@@ -140,7 +141,7 @@ def join_parts(
 def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: int) -> None:
     row = 0
     for path in parts:
-        with h5py.File(path, "r") as part:
+        with open_hdf5(path) as part:
             if "layers" not in part:
                 continue
             rows = part[f"layers/{layer}"][:]
@@ -152,7 +153,7 @@ def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: in
 def _join_sequences(cache: h5py.File, parts: Sequence[Path], layer: str) -> None:
     ends: list[int] = []
     for path in parts:
-        with h5py.File(path, "r") as part:
+        with open_hdf5(path) as part:
             for number in sorted(part.get("sequences", ()), key=int):
                 sequence = part[f"sequences/{number}/{layer}"]
                 steps_at_once = max(1, COPIED_BYTES // (4 * sequence.shape[1]))

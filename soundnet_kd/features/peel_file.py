@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError
 from soundnet_kd.filters import centre_frequencies, frequency_responses
+from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.storage import whole
 
@@ -171,7 +172,7 @@ def write_peel(path: Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
     source : mapping
         What made it; anything that JSON can hold.
     """
-    with whole(path) as partial, h5py.File(partial, "w") as file:
+    with whole(path) as partial, open_hdf5(partial, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["source"] = json.dumps(source)
         file.attrs["layers"] = json.dumps(list(peeled.layers))
@@ -200,7 +201,7 @@ def read_peel(path: Path) -> Peeled:
         If the file is not one of this format version.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             if file.attrs["format_version"] not in (1, FORMAT_VERSION):
                 raise KeyError(f"format_version {file.attrs['format_version']}, expected {FORMAT_VERSION}")
             return Peeled(

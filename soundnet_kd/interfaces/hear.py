@@ -111,13 +111,14 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     # A sound shorter than a step hears is followed by silence.
     padded = nn.functional.pad(scaled, (0, max(0, heard.samples - samples)))
     steps = _steps(padded[:, None], model, model.timestamp_layer)
-    numbers = torch.arange(steps.shape[-1], dtype=torch.float64, device=steps.device)
+    # Not on the device: Apple's GPU has no float64.
+    numbers = torch.arange(steps.shape[-1], dtype=torch.float64)
     middles = heard.start + (heard.samples - 1) / 2 + heard.stride * numbers
     # The first steps hear mostly the padding before the sound, the last ones that behind it.
     first = int((middles < 0).sum())
     inside = slice(first, max(first + 1, int((middles < samples).sum())))
     timestamps = (middles[inside] * 1000 / model.sample_rate).to(torch.float32).repeat(len(audio), 1)
-    return steps[..., inside].transpose(1, 2).contiguous(), timestamps
+    return steps[..., inside].transpose(1, 2).contiguous(), timestamps.to(steps.device)
 
 
 def _batch(audio: Tensor) -> Tensor | NDArray[Any]:

@@ -1,5 +1,6 @@
 """Opening a media file: its tracks, its clock and its decoded frames, with every failure told in one line."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,7 +17,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from soundnet_kd.errors import MediaError
+from soundnet_kd.errors import MediaError, SoundNetKDError
+from soundnet_kd.machine import machine_error
 
 # PyAV 18, the last for Python 3.11, fails at tags in odd encodings unless it is told not to. PyAV 19 never does, and
 # knows no such argument: this goes with Python 3.11.
@@ -44,6 +46,10 @@ def told(path: Path) -> Iterator[None]:
     except av.error.InvalidDataError as error:
         raise MediaError(f"{path.name} is not a media file, or it is damaged or cut short") from error
     except FFmpegError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ESTALE) or not _is_readable(path):
+            told = machine_error(error, path)
+            if told is not None:
+                raise told from error
         raise MediaError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
@@ -52,10 +58,25 @@ def blamed_on(path: Path) -> Iterator[None]:
     """Turn whatever a broken file provokes into a MediaError: it is the file's fault, not the collection's."""
     try:
         yield
-    except MediaError:
+    except SoundNetKDError:
         raise
     except Exception as error:
+        # FFmpeg calls damage by the names of such failures too; and rights are a file's own.
+        told = None if isinstance(error, FFmpegError | PermissionError) else machine_error(error, path)
+        if told is not None:
+            raise told from error
         raise MediaError(f"{path.name} cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether the disk gives all of a file; FFmpeg calls damage a failure of the disk too."""
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError as error:
+        return error.errno not in (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN)
+    return True
 
 
 def _open(path: Path) -> InputContainer:

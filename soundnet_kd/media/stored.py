@@ -41,7 +41,7 @@ class SoundStore:
         with out.open("wb") as file, closing(self._blocks(path)) as blocks:
             # Where it is written is not the sound's fault: a full disk ends the run.
             for block in blocks:
-                block.tofile(file)
+                file.write(block.tobytes())
 
     def _blocks(self, path: Path) -> Generator[NDArray[np.float32], None, None]:
         with blamed_on(path):

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.machine import machine_blamed
 from soundnet_kd.storage import whole
 
 FORMAT_VERSION = 1
@@ -78,7 +79,7 @@ def read_network(
         If the file is not of this kind, or its weights do not fit its description.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with machine_blamed(path), safe_open(path, framework="pt") as file:
             description = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     except (SafetensorError, OSError) as error:

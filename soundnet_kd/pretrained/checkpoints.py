@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from soundnet_kd.errors import FormatError
+from soundnet_kd.machine import machine_error
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return Checkpoint(safetensors.torch.load_file(path), {})
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise FormatError(f"{path} cannot be read: {one_line(error)}") from error
+        raise machine_error(error, path) or FormatError(f"{path} cannot be read: {one_line(error)}") from error
     except Exception as error:  # torch's readers fail in many ways on a file that is broken or hostile
-        raise FormatError(
+        raise machine_error(error, path) or FormatError(
             f"{path} is not a file of tensors alone that can be trusted and read: {_why(error, path)}"
         ) from error
     beside = content if isinstance(content, Mapping) and "state_dict" in content else {}

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from soundnet_kd.errors import FormatError, SoundNetKDError
+from soundnet_kd.machine import machine_error
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
 from soundnet_kd.pretrained.checkpoints import is_safetensors, one_line
 from soundnet_kd.pretrained.description import from_json, read_description
@@ -74,7 +75,9 @@ def convert(path: Path, entry: PretrainedStudent | None = None) -> Converted:
         if entry is not None and entry.member is not None and layout.name != "torch7":
             raise FormatError(f"{path} has the layout {layout.name}; {entry.name} is a network of Torch7")
     except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+        raise machine_error(error, path) or FormatError(
+            f"{path} cannot be read: {error.strerror or one_line(error)}"
+        ) from error
     return Converted(_build(path, layout, entry), layout.name, {})
 
 
@@ -198,7 +201,9 @@ def _describes_itself(path: Path) -> bool:
         with safe_open(path, framework="pt") as file:
             return "architecture" in (file.metadata() or {})
     except Exception as error:  # safetensors fails in several ways on a file that is broken
-        raise FormatError(f"{path} is not readable as safetensors: {one_line(error)}") from error
+        raise machine_error(error, path) or FormatError(
+            f"{path} is not readable as safetensors: {one_line(error)}"
+        ) from error
 
 
 def _own(path: Path, entry: PretrainedStudent | None) -> Converted:
@@ -213,7 +218,9 @@ def _own(path: Path, entry: PretrainedStudent | None) -> Converted:
     except SoundNetKDError:
         raise
     except Exception as error:  # the metadata can be anything
-        raise FormatError(f"{path} does not describe its network: {one_line(error)}") from error
+        raise machine_error(error, path) or FormatError(
+            f"{path} does not describe its network: {one_line(error)}"
+        ) from error
     if entry is not None:
         _require_entry(path, description.architecture, description.sizes(), entry)
         if description.class_names != entry.class_names() or description.preprocessing != entry.preprocessing:

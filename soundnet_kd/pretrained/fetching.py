@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.home import home_folder
 from soundnet_kd.pretrained.checkpoints import load_weights
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
 from soundnet_kd.pretrained.sources import bring
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import lock_on, whole
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
 """Environment variable: the folder that keeps fetched files, instead of the user's cache."""
@@ -53,7 +53,7 @@ def fetch(weights: str | PublishedFile) -> Path:
     if not path.is_file() or _is_unknown(weights, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_name(f"{path.name}.lock")):
+            with lock_on(path.with_name(f"{path.name}.lock")):
                 if not path.is_file():
                     sha256 = known_sha256(weights, path)
                     bring(weights.name, path, weights.urls, lambda part: check_file(weights, part, sha256))
@@ -126,6 +126,9 @@ def cache_folder() -> Path:
     """Give the folder that keeps what was fetched and converted."""
     import pooch
 
+    if home_folder() is None and not {CACHE_VARIABLE, "XDG_CACHE_HOME"} & os.environ.keys():
+        # Nothing is there, and nothing can be kept there: the error of whoever tries names the variable.
+        return Path(os.devnull) / "soundnet_kd"
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("soundnet_kd")).expanduser()
 
 

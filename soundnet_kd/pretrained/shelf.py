@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.machine import machine_blamed
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import (
@@ -162,7 +163,7 @@ def _state(entry: PublishedFile) -> str:
 
 def _architecture(student: Path) -> str:
     try:
-        with safe_open(student, framework="pt") as file:
+        with machine_blamed(student), safe_open(student, framework="pt") as file:
             return str((file.metadata() or {}).get("architecture", "?"))
     except (SafetensorError, OSError):
         return "?"

@@ -4,15 +4,13 @@ import logging
 import re
 from pathlib import Path
 
-from filelock import FileLock
-
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
 from soundnet_kd.models.student_file import read_training
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, check_file, did_you_mean, fetch, sha256_of
 from soundnet_kd.pretrained.registry import PretrainedStudent, published, student_registry
-from soundnet_kd.storage import versions
+from soundnet_kd.storage import lock_on, versions
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
@@ -136,7 +134,7 @@ def _convert(file: Path, name: str, entry: PretrainedStudent | None) -> Path:
         origin |= {"licence": entry.licence, "source": entry.source}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(f".{place.name}.lock")):
+        with lock_on(place.with_name(f".{place.name}.lock")):
             if not place.is_file():
                 write_student(found.student, place, {**found.training, "weights": origin})
             elif read_training(place).get("weights", {}).get("sha256") != sha256:

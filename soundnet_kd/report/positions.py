@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.empty_strips import without_empty_strips
 from soundnet_kd.errors import FormatError
+from soundnet_kd.machine import machine_blamed
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import levels, packed
 from soundnet_kd.storage import read_json
@@ -44,7 +45,7 @@ def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
     rows = clips.row_of
     points: NDArray[np.float64] = np.full((len(clips.ids), 2), np.nan)
     try:
-        with file.open(newline="", encoding="utf-8") as handle:
+        with machine_blamed(file), file.open(newline="", encoding="utf-8") as handle:
             for row in csv.DictReader(handle):
                 if row["id"] in rows:
                     points[rows[row["id"]]] = float(row["x"]), float(row["y"])

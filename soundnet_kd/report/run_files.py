@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE
 from soundnet_kd.transfer.stored_comparison import is_comparison
@@ -141,7 +140,7 @@ def _is_evaluation(place: Path) -> bool:
 def _is_cache(path: Path) -> bool:
     """Tell features from other HDF5 files; one that cannot be opened is none."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             is_cache = "layers" in file and "identity" in file.attrs and "class_names" in file
     except OSError:
         return False

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.chance import FALSE_DISCOVERY_RATE
+from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.report.scripts import levels, packed, rounded
 from soundnet_kd.storage import read_json
 
@@ -32,7 +32,7 @@ class NeuronFile:
         self.percentile: float = settings["percentile"]
         # The one that was found counts as a shuffle too, so that no p value can be smaller.
         (self.least_p,) = rounded(np.array([1 / (1 + settings["shuffles"])]), 3)
-        with h5py.File(self._path, "r") as file:
+        with open_hdf5(self._path) as file:
             self.layers = tuple(layer for layer in settings["layers"] if layer in file)
 
     def data(self, layer: str, activations: NDArray[np.floating]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class NeuronFile:
             of its strongest clips, packed; for each neuron `threshold`, `activated`, `best` (-1 for none), `share`,
             `p`, `q` and `above` (1 where its best share is above chance); `expected` and `chance` of the layer.
         """
-        with h5py.File(self._path, "r") as file:
+        with open_hdf5(self._path) as file:
             group = {name: file[layer][name][:] for name in file[layer]}
             expected, chance = int(file[layer].attrs["expected"]), float(file[layer].attrs["shuffled_share"])
         order = group["order"]
@@ -95,7 +95,7 @@ class NeuronFile:
             `layer`, `neuron`, `class` (its number), `share` of its best class among the clips above its line, and
             `clips`, rows of the strongest ones; the largest share first.
         """
-        with h5py.File(self._path, "r") as file:
+        with open_hdf5(self._path) as file:
             group = {name: file[layer][name][:] for name in ("best_class", "best_share", "q_value", "order")}
         found: dict[int, dict[str, Any]] = {}
         for neuron in np.argsort(-group["best_share"], kind="stable").tolist():
@@ -112,12 +112,12 @@ class NeuronFile:
 
     def shares(self, layer: str) -> list[float | None]:
         """Give the best share of every neuron of a layer, the largest first."""
-        with h5py.File(self._path, "r") as file:
+        with open_hdf5(self._path) as file:
             return rounded(np.sort(file[layer]["best_share"][:])[::-1])
 
     def chance(self, layer: str) -> float:
         """Give the 95 % quantile of the best share under shuffled labels."""
-        with h5py.File(self._path, "r") as file:
+        with open_hdf5(self._path) as file:
             return float(file[layer].attrs["shuffled_share"])
 
 

@@ -1,6 +1,7 @@
 """Image networks with their weights: torchvision's own, those of the registry, those in files."""
 
 import difflib
+import os
 from pathlib import Path
 from urllib.error import URLError
 
@@ -9,6 +10,8 @@ from torch import nn
 from torchvision import models
 
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.home import home_folder
+from soundnet_kd.machine import machine_error
 from soundnet_kd.pretrained import registry
 from soundnet_kd.pretrained.checkpoints import load_weights
 
@@ -49,12 +52,14 @@ def network_from_torchvision(name: str, member: str) -> nn.Module:
             f"{name} has no weights {member!r} and there is no such file; "
             f"did you mean {nearest(f'{name}:{member}', known)!r}?"
         )
+    if home_folder() is None and not {"TORCH_HOME", "XDG_CACHE_HOME"} & os.environ.keys():
+        raise SettingsError(f"there is no home folder to keep {name}'s weights in; let TORCH_HOME name a folder")
     weights = enum[member]
     try:
         network: nn.Module = models.get_model(name, weights=weights)
     except (URLError, OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise SettingsError(
+        raise machine_error(error, folder) or SettingsError(
             f"{name}'s weights {member} could not be fetched ({error}); fetch {weights.url} elsewhere, "
             f"put it into {folder}, and try again"
         ) from error
