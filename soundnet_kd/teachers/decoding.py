@@ -1,7 +1,7 @@
 """Videos decoded beside the networks, as the networks want them."""
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import Sampling, blamed_on, spooled
 from soundnet_kd.teachers.clips import UnlabelledClip, read_clips
-
-Transform = Callable[[Tensor], Tensor]
+from soundnet_kd.teachers.teacher import Transform
 
 
 @dataclass(frozen=True)

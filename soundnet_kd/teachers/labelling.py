@@ -17,10 +17,10 @@ from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import Sampling, find_media
 from soundnet_kd.models import choose_device, state_sha256
 from soundnet_kd.storage import FAILURES_FILE, claim, locked, versions, write_failures
-from soundnet_kd.teachers.decoding import DecodedClip, Decoder, Transform, decoding
+from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decoding
 from soundnet_kd.teachers.loading import load_teacher
 from soundnet_kd.teachers.panel import Panel
-from soundnet_kd.teachers.teacher import Teacher
+from soundnet_kd.teachers.teacher import Teacher, Transform
 
 SAMPLE_RATE = 22_050
 """Of the stored sound, in Hz: SoundNet's."""

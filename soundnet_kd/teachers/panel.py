@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from soundnet_kd.data.parts import LabelledClip
-from soundnet_kd.teachers.decoding import DecodedClip, Transform
-from soundnet_kd.teachers.teacher import Teacher
+from soundnet_kd.teachers.decoding import DecodedClip
+from soundnet_kd.teachers.teacher import Teacher, Transform
 
 FRAMES_PER_BATCH = 64
 """Frames that a network looks at together."""

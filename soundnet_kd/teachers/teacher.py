@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor, nn
+from torchvision import transforms
 from torchvision.transforms import v2
+from torchvision.transforms._presets import ImageClassification
 
 from soundnet_kd.errors import FormatError
 from soundnet_kd.models.network_file import write_tensors
@@ -19,6 +22,9 @@ from soundnet_kd.models.network_file import write_tensors
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of red, green, blue in 0..1, as torchvision's weights have them."""
+
+
+Transform = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,9 @@ class Teacher:
     network : nn.Module
         (frames, 3, height, width) float32 -> (frames, classes) logits.
     transform : callable
-        (3, height, width) uint8 -> (3, height', width') float32, the same size for every frame.
+        (3, height, width) uint8 -> (3, height', width') float32, the same size for every frame. Torchvision's presets
+        (`weights.transforms()`) and compositions of its steps for pictures become steps that give the same pixels of
+        tensors as they do of pictures.
     class_names : tuple of str
         In the order of the logits.
     identity : mapping
@@ -38,9 +46,20 @@ class Teacher:
     """
 
     network: nn.Module
-    transform: Callable[[Tensor], Tensor]
+    transform: Transform
     class_names: tuple[str, ...]
     identity: Mapping[str, str] = field(default_factory=dict)
+    given_transform: Transform = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "given_transform", self.transform)
+        object.__setattr__(self, "transform", as_published(self.transform))
+
+    def as_given(self) -> "Teacher":
+        """Give the same teacher with its transform as it was handed over, for targets that were begun so."""
+        teacher = copy(self)
+        object.__setattr__(teacher, "transform", self.given_transform)
+        return teacher
 
     def label(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Say what is to be seen in pictures.
@@ -136,7 +155,7 @@ def frame_transform(
     resize: int | None = None,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-) -> Callable[[Tensor], Tensor]:
+) -> Transform:
     """Give the usual preprocessing of ImageNet networks.
 
     Parameters
@@ -148,12 +167,44 @@ def frame_transform(
     mean, std : sequence of float
         Of red, green, blue in 0..1.
     """
-    transform: Callable[[Tensor], Tensor] = v2.Compose(
-        [
-            v2.Resize(resize or input_size, antialias=True),
-            v2.CenterCrop(input_size),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(mean=mean, std=std),
-        ]
-    )
+    return _prepared(v2.Resize(resize or input_size, antialias=True), input_size, mean, std)
+
+
+def as_published(transform: Transform) -> Transform:
+    """Give torchvision's own preparations of pictures as steps that do the same to tensors.
+
+    A preset of torchvision's weights, or its older steps, resizes a uint8 tensor in floats, but a picture, which the
+    weights were trained and measured on, in whole numbers: with bicubic filters pixels differ by up to 25 of 255. The
+    newer steps do it in whole numbers too (at most 2 of 255 away, measured), several times faster. Steps that only take
+    pictures, such as ToTensor, become possible.
+
+    Parameters
+    ----------
+    transform : callable
+        Anything else is given back as it is.
+    """
+    if isinstance(transform, ImageClassification):
+        size, interpolation, antialias = transform.resize_size, transform.interpolation, transform.antialias
+        resize = v2.Resize(size, interpolation=interpolation, antialias=antialias)
+        return _prepared(resize, transform.crop_size, transform.mean, transform.std)
+    if isinstance(transform, transforms.Compose) and all(type(step) in _NEWER for step in transform.transforms):
+        composed: Transform = v2.Compose([_NEWER[type(step)](step) for step in transform.transforms])
+        return composed
     return transform
+
+
+def _prepared(resize: v2.Resize, crop: int, mean: Sequence[float], std: Sequence[float]) -> Transform:
+    steps = [resize, v2.CenterCrop(crop), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean=mean, std=std)]
+    transform: Transform = v2.Compose(steps)
+    return transform
+
+
+_NEWER: dict[type, Callable[[Any], nn.Module]] = {
+    transforms.Resize: lambda step: v2.Resize(step.size, step.interpolation, step.max_size, step.antialias),
+    transforms.CenterCrop: lambda step: v2.CenterCrop(step.size),
+    transforms.PILToTensor: lambda step: nn.Identity(),
+    transforms.ToTensor: lambda step: v2.ToDtype(torch.float32, scale=True),
+    transforms.ConvertImageDtype: lambda step: v2.ToDtype(step.dtype, scale=True),
+    transforms.Normalize: lambda step: v2.Normalize(step.mean, step.std),
+}
+"""Torchvision's older steps, as the newer ones that give of tensors what those give of pictures."""

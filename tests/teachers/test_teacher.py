@@ -2,17 +2,19 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torchvision import models
+from PIL import Image
+from torchvision import models, transforms
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import read_frames
 from soundnet_kd.teachers import Teacher, load_teacher, write_teacher
 from soundnet_kd.teachers.teacher import frame_transform
-from tests.teachers.colours import NAMES, MeanColour
+from tests.teachers.colours import NAMES, MeanColour, plain
 
 
 def test_any_module_can_teach() -> None:
@@ -100,6 +102,49 @@ def test_a_hostile_file_is_not_opened(tmp_path: Path) -> None:
 def test_wrong_names_are_refused_with_the_nearest(spec: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_teacher(spec)
+
+
+def hard_pictures() -> list[Image.Image]:
+    """A frame of noise, and one of black and white squares, at which filters overshoot."""
+    rng = np.random.default_rng(0)
+    squares = np.kron(rng.integers(0, 2, (20, 30, 1), dtype=np.uint8) * 255, np.ones((12, 12, 3), np.uint8))
+    return [Image.fromarray(rng.integers(0, 256, (360, 640, 3), dtype=np.uint8)), Image.fromarray(squares)]
+
+
+BICUBIC = transforms.InterpolationMode.BICUBIC
+OLDER = transforms.Compose(
+    [
+        transforms.Resize(236, BICUBIC),
+        transforms.CenterCrop((224, 200)),
+        transforms.ToTensor(),
+        transforms.Normalize([0.5] * 3, [0.25] * 3),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("published", "std"),
+    [
+        (models.Swin_T_Weights.IMAGENET1K_V1.transforms(), (0.229, 0.224, 0.225)),
+        (models.EfficientNet_B4_Weights.IMAGENET1K_V1.transforms(), (0.229, 0.224, 0.225)),
+        (models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1.transforms(), (0.229, 0.224, 0.225)),
+        (models.ResNet50_Weights.IMAGENET1K_V2.transforms(), (0.229, 0.224, 0.225)),
+        (OLDER, (0.25, 0.25, 0.25)),
+    ],
+)
+def test_a_teacher_sees_the_pixels_that_were_published(published: Any, std: tuple[float, ...]) -> None:
+    """What torchvision makes of a picture, which is what weights were measured on; at most 2 of 255 levels off."""
+    transform = Teacher(MeanColour(), published, NAMES).transform
+    for picture in hard_pictures():
+        frame = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        levels = (transform(frame) - published(picture)) * torch.tensor(std)[:, None, None] * 255
+        assert levels.abs().max() < 2.01
+
+
+def test_a_transform_of_ones_own_stays_as_it_is() -> None:
+    mine = transforms.Compose([transforms.Resize(32), transforms.Grayscale(3), transforms.ToTensor()])
+    assert Teacher(MeanColour(), mine, NAMES).transform is mine
+    assert Teacher(MeanColour(), plain, NAMES).transform is plain
 
 
 @pytest.mark.real
