@@ -21,6 +21,10 @@ class TooShortError(MediaError):
     """A sound has too few samples for what is asked of it."""
 
 
+class GivenUpError(MediaError):
+    """Decoding a file was given up, which may lie in the machine: another try may succeed."""
+
+
 class SettingsError(SoundNetKDError):
     """Settings contradict each other or name something that does not exist."""
 

@@ -8,7 +8,7 @@ import re
 import stat
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from itertools import count
@@ -22,6 +22,10 @@ FAILURES_FILE = "failures.csv"
 
 
 log = logging.getLogger(__name__)
+
+
+NAMES_OF_WEIGHTS = ("weights", "sha256", "url")
+"""Where a network's weights came from: what it is, the hash of its state tells."""
 
 
 @contextmanager
@@ -188,7 +192,7 @@ def failures_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.failures.csv")
 
 
-def claim(path: Path, settings: Mapping[str, Any]) -> None:
+def claim(path: Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
     """Bind an output to the settings that make it, or check that it was made by the same ones.
 
     Parameters
@@ -197,30 +201,43 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
         The JSON file that holds the settings.
     settings : mapping
         Anything that JSON can hold.
+    besides : collection of str
+        Settings that are written down, but may differ.
 
     Raises
     ------
     RunConflictError
         If `path` holds other settings; the message names those that differ.
     """
-    check_claim(path, settings)
+    check_claim(path, settings, besides)
     if not path.exists():
         write_json(path, settings)
 
 
-def check_claim(path: Path, settings: Mapping[str, Any]) -> None:
+def check_claim(path: Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
     """Do what `claim` does, but write nothing: for before a long computation whose result is yet to come."""
     if path.exists():
-        refuse_different(str(path.parent), read_json(path), json.loads(json.dumps(settings)))
+        found, wanted = read_json(path), json.loads(json.dumps(settings))
+        before, now = ({key: value for key, value in each.items() if key not in besides} for each in (found, wanted))
+        refuse_different(str(path.parent), before, now)
 
 
 def refuse_different(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise RunConflictError if `found` settings, those that made `name`, are not the `wanted` ones."""
     before, now = dict(_leaves(found)), dict(_leaves(wanted))
+
+    def is_same(key: str) -> bool:
+        *parents, name = parts = key.split(".")
+        if "versions" in parts or before.get(key) == now.get(key):
+            return True
+        # Where a network's own hash stands, its file may have another name, or have been written anew.
+        network = ".".join((*parents, "state_sha256"))
+        return name in NAMES_OF_WEIGHTS and network in now and before.get(network) == now[network]
+
     differences = [
         f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}"
         for key in sorted(before.keys() | now.keys())
-        if "versions" not in key.split(".") and before.get(key) != now.get(key)
+        if not is_same(key)
     ]
     if differences:
         raise RunConflictError(

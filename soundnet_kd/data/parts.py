@@ -11,7 +11,14 @@ For n clips that hold s label steps together:
 `frame_seconds`         (s,) float64         the time of the frame that each step was labelled from
 `distributions/NAME`    (s, classes) float16 what the teacher NAME sees, a distribution a row
 `class_names/NAME`      (classes,) str
+`videos/source`         (v,) str             the videos that the clips are of, each once
+`videos/fingerprint`    (v,) str             tells their files from others (`fingerprint`)
+`videos/seconds`        (v,) float64         how much sound with pictures was looked at
+`videos/silent_seconds` (v,) float64         how much of it lies in silent clips, which are left out
+`videos/rest_seconds`   (v,) float64         how much lies in ends that are too short for a step, left out too
 ======================  ===================  =====================================================
+
+Parts that were written before there was a group `videos` lack it.
 
 Attributes: `format_version`, `sample_rate`, and `settings` (the text of `targets.json`).
 """
@@ -19,7 +26,7 @@ Attributes: `format_version`, `sample_rate`, and `settings` (the text of `target
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +34,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.data.filling import STEP_SECONDS
 from soundnet_kd.errors import FormatError
 from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
 from soundnet_kd.storage import whole
@@ -72,12 +80,36 @@ class LabelledClip:
         return f"LabelledClip({self.source!r} from {self.start_seconds:g} s, sound {self.sound.shape}, {teachers})"
 
 
+@dataclass(frozen=True)
+class LabelledVideo:
+    """What was used of a video.
+
+    Attributes
+    ----------
+    source : str
+        As the clips name it.
+    fingerprint : str
+        Tells its file from others.
+    seconds : float
+        How much sound with pictures was looked at.
+    silent_seconds, rest_seconds : float
+        How much of it was left out: silent clips, and ends too short for a step.
+    """
+
+    source: str
+    fingerprint: str
+    seconds: float
+    silent_seconds: float
+    rest_seconds: float
+
+
 def write_part(
     path: Path,
     clips: Iterable[LabelledClip],
     class_names: Mapping[str, Sequence[str]],
     sample_rate: int,
     settings: Mapping[str, Any],
+    videos: Iterable[LabelledVideo] = (),
 ) -> int:
     """Write labelled clips as one part, whole or not at all (see the module's text for the layout).
 
@@ -91,6 +123,8 @@ def write_part(
         Of the sound, in Hz.
     settings : mapping
         What made the targets.
+    videos : iterable of LabelledVideo
+        Those that the clips are of; asked for when all clips are there.
 
     Returns
     -------
@@ -131,6 +165,8 @@ def write_part(
             for name, classes in class_names.items():
                 part[f"distributions/{name}"] = np.concatenate(rows[name])
                 part[f"class_names/{name}"] = np.array(list(classes), dtype=h5py.string_dtype())
+            for column, values in _columns(videos).items():
+                part[f"videos/{column}"] = values
     return len(sources)
 
 
@@ -186,6 +222,23 @@ class Part:
         """Give the video of each clip."""
         return list(self._file["source"].asstr()[:])
 
+    def videos(self) -> list[LabelledVideo]:
+        """Give what was used of each video; nothing is known of those in parts of older versions."""
+        if "videos" not in self._file:
+            return []
+        group = self._file["videos"]
+        texts = (group[name].asstr()[:] for name in ("source", "fingerprint"))
+        numbers = (group[name][:].tolist() for name in ("seconds", "silent_seconds", "rest_seconds"))
+        return [LabelledVideo(*row) for row in zip(*texts, *numbers, strict=True)]
+
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give, for each labelled step, where it begins in its video, and the time of the frame that was looked at."""
+        ends = self._file["step_end"][:]
+        counts = np.diff(ends, prepend=0)
+        place = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
+        starts = np.repeat(self._file["start_seconds"][:], counts) + place * STEP_SECONDS
+        return starts, self._file["frame_seconds"][:]
+
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """Give the names of each teacher's classes."""
         return {name: tuple(names.asstr()[:]) for name, names in self._file["class_names"].items()}
@@ -210,6 +263,12 @@ class Part:
         if name not in handles:
             handles[name] = self._file[name]
         return handles[name]
+
+
+def _columns(videos: Iterable[LabelledVideo]) -> dict[str, NDArray[Any]]:
+    rows = [asdict(video) for video in videos]
+    kinds = {field.name: h5py.string_dtype() if field.type is str else np.float64 for field in fields(LabelledVideo)}
+    return {name: np.array([row[name] for row in rows], dtype=kind) for name, kind in kinds.items()}
 
 
 def part_files(folder: Path) -> list[Path]:

@@ -95,6 +95,11 @@ class Targets:
         """Give the video of every clip, in the order of the clips."""
         return (source for index in range(len(self.parts)) for source in self._part(index).sources())
 
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give, for each labelled step, where it begins in its video, and the time of the frame that was looked at."""
+        begins, looked_at = zip(*(self._part(index).steps() for index in range(len(self.parts))), strict=True)
+        return np.concatenate(begins), np.concatenate(looked_at)
+
     def _part(self, index: int) -> Part:
         if self._process != os.getpid():
             self._open, self._process = OrderedDict(), os.getpid()

@@ -6,11 +6,12 @@ from soundnet_kd.media.encode import write_audio, write_video
 from soundnet_kd.media.files import FoundMedia, find_media, search_folder
 from soundnet_kd.media.full_scale import as_float
 from soundnet_kd.media.samples import Channel
-from soundnet_kd.media.spool import spooled
+from soundnet_kd.media.spool import DEADLINE_MINUTES, spooled
 from soundnet_kd.media.stored import SoundStore, StoredSound
 from soundnet_kd.media.video import Frame, Sampling, Video, duration_seconds, read_frames
 
 __all__ = [
+    "DEADLINE_MINUTES",
     "Channel",
     "FoundMedia",
     "Frame",

@@ -15,7 +15,7 @@ from pathlib import Path
 from loky.backend import get_context
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
 from soundnet_kd.processes import work_for_parent
 
 AHEAD = 4
@@ -24,6 +24,8 @@ SPOOL_BYTES = 4 * 2**30
 """unless those that wait are larger than this together."""
 STALLED_SECONDS = 600.0
 """A decoder that writes nothing for so long hangs."""
+DEADLINE_MINUTES = 24 * 60.0
+"""Nor is it waited for longer than this for one that writes for ever."""
 LOOK_SECONDS = 10.0
 """How often that is looked at."""
 STARTING_SECONDS = 180.0
@@ -38,7 +40,7 @@ Decode = Callable[[Path, Path, int], None]
 
 @contextmanager
 def spooled(
-    decode: Decode, sources: Iterable[Path], folder: Path, workers: int
+    decode: Decode, sources: Iterable[Path], folder: Path, workers: int, deadline_minutes: float = DEADLINE_MINUTES
 ) -> Iterator[Iterator[tuple[Path, Path | MediaError]]]:
     """Decode files, several at a time, and give them in their order; what waits lies on disk, not in memory.
 
@@ -52,6 +54,9 @@ def spooled(
         For what is decoded and not used yet; what an earlier run left there is deleted.
     workers : int
         Processes; 0 decodes in this one, when a file is asked for.
+    deadline_minutes : float
+        How long a process may be at one file before it is ended. This process cannot end itself, so that nothing limits
+        it where `workers` is 0.
 
     Yields
     ------
@@ -61,8 +66,10 @@ def spooled(
     Raises
     ------
     SettingsError
-        If no processes can be started.
+        If no processes can be started, or `deadline_minutes` is not above 0.
     """
+    if not deadline_minutes > 0:
+        raise SettingsError(f"deadline_minutes is {deadline_minutes:g}; it has to be above 0")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     jobs = ((source, folder / f"{number}") for number, source in enumerate(sources))
@@ -70,7 +77,7 @@ def spooled(
         if workers == 0:
             yield _results((source, file, partial(decode, source, file, 0)) for source, file in jobs)
         else:
-            with _Workers(decode, workers).started() as decoders:
+            with _Workers(decode, workers, deadline_minutes).started() as decoders:
                 yield _results(_ahead(decoders, jobs, workers))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -98,9 +105,10 @@ class _Job:
 class _Workers:
     """Processes that decode; where all of them are lost, there are new ones."""
 
-    def __init__(self, decode: Decode, workers: int) -> None:
+    def __init__(self, decode: Decode, workers: int, deadline_minutes: float) -> None:
         self.decode = decode
         self.workers = workers
+        self.deadline_minutes = deadline_minutes
         # A fresh interpreter for each: forking a process whose libraries have threads may lock up. It runs the user's
         # script again only where it has to find something there.
         needs_main = b"__main__" in pickle.dumps(decode)
@@ -132,7 +140,9 @@ class _Workers:
     def begin(self, job: _Job) -> None:
         """Start to decode a file."""
         try:
-            job.future = self._pool.schedule(self.decode, (job.source, job.file, 1))
+            # Counted from when a process takes the file up.
+            seconds = 60 * self.deadline_minutes
+            job.future = self._pool.schedule(self.decode, (job.source, job.file, 1), timeout=seconds)
         except RuntimeError:
             # The pool is lost; so is whatever was begun, which `finish` finds out.
             job.future = None
@@ -147,12 +157,12 @@ class _Workers:
         """
         while True:
             try:
-                return _wait(job)
+                return _wait(job, self.deadline_minutes)
             except BrokenProcessPool as error:
                 # A process that dies without saying at what takes the others along.
                 job.trials += 1
                 if job.trials == TRIALS:
-                    raise MediaError(
+                    raise GivenUpError(
                         f"{job.source.name} was decoded when the process for it died; convert it"
                     ) from error
                 self._close()
@@ -184,7 +194,7 @@ def _bytes_of(begun: Iterable[_Job]) -> int:
     return sum(job.file.stat().st_size for job in begun if job.file.exists())
 
 
-def _wait(job: _Job) -> None:
+def _wait(job: _Job, deadline_minutes: float) -> None:
     """Wait until a file is decoded.
 
     Raises
@@ -201,19 +211,26 @@ def _wait(job: _Job) -> None:
     while True:
         try:
             return job.future.result(timeout=LOOK_SECONDS)
-        except TimeoutError:
+        except TimeoutError as error:
+            if job.future.done():
+                if error.args[:1] != ("Task timeout",):
+                    raise
+                raise GivenUpError(
+                    f"{job.source.name} was not decoded within {deadline_minutes:g} minutes; convert it, or give a "
+                    "longer --deadline_minutes"
+                ) from None
             before, size_bytes = size_bytes, job.file.stat().st_size if job.file.exists() else -1
             looks = looks + 1 if size_bytes == before >= 0 else 0
             if looks * LOOK_SECONDS > STALLED_SECONDS:
                 job.future.cancel()
-                raise MediaError(
+                raise GivenUpError(
                     f"{job.source.name} gave nothing for {STALLED_SECONDS / 60:g} minutes while it was decoded; "
                     "convert it"
                 ) from None
         except BrokenProcessPool:
             raise
         except ProcessExpired as error:
-            raise MediaError(
+            raise GivenUpError(
                 f"{job.source.name} made the process that decoded it die ({_cause(error.exitcode)}); convert it, or "
                 "give the machine more memory"
             ) from error

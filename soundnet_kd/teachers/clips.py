@@ -37,6 +37,15 @@ class UnlabelledClip:
     frames: tuple[Frame, ...]
 
 
+@dataclass
+class Tally:
+    """Seconds of a video's sound with pictures: all that were looked at, and what was left out of them."""
+
+    seconds: float = 0.0
+    silent_seconds: float = 0.0
+    rest_seconds: float = 0.0
+
+
 def cut(duration: float) -> Iterator[Cut]:
     """Cut a video into consecutive clips.
 
@@ -60,7 +69,12 @@ def cut(duration: float) -> Iterator[Cut]:
 
 
 def read_clips(
-    path: Path, sample_rate: int, sampling: Sampling = "exact", most_clips: int | None = None, threads: int = 0
+    path: Path,
+    sample_rate: int,
+    sampling: Sampling = "exact",
+    most_clips: int | None = None,
+    threads: int = 0,
+    tally: Tally | None = None,
 ) -> Iterator[UnlabelledClip]:
     """Read the clips of a video that can teach: those that are not silent.
 
@@ -77,6 +91,8 @@ def read_clips(
         How many clips from the start of the video are looked at.
     threads : int
         Of the decoder of pictures; 0 is one for each core.
+    tally : Tally, optional
+        Counts what was looked at and left out.
 
     Raises
     ------
@@ -84,6 +100,8 @@ def read_clips(
         If the video lacks sound or pictures, cannot be decoded, is too short, or is silent throughout.
     """
     audible = 0
+    end_seconds = 0.0
+    tally = Tally() if tally is None else tally
     with ExitStack() as open_files:
         blocks = open_files.enter_context(closing(stream_audio(path, sample_rate, block_seconds=CLIP_SECONDS)))
         for number, block in enumerate(islice(blocks, most_clips)):
@@ -99,11 +117,14 @@ def read_clips(
                     f"{LEAST_SECONDS:g} s are needed"
                 )
             clip = next(islice(cut(duration), number, None), None)
+            end_seconds = end_seconds if clip is None else clip.end_seconds
+            tally.seconds, tally.rest_seconds = duration, max(0.0, duration - end_seconds)
             if clip is None:
                 break
             samples = round(clip.end_seconds * sample_rate) - round(start * sample_rate)
             sound = np.round(block[:samples] * 2.0**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
             if level_dbfs(sound) < SILENCE_DBFS:
+                tally.silent_seconds += min(duration, clip.end_seconds) - start
                 continue
             audible += 1
             yield UnlabelledClip(start, sound, tuple(video.frames(clip.frame_seconds)))

@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import Sampling, blamed_on, spooled
-from soundnet_kd.teachers.clips import UnlabelledClip, read_clips
+from soundnet_kd.media import DEADLINE_MINUTES, Sampling, blamed_on, spooled
+from soundnet_kd.teachers.clips import Tally, UnlabelledClip, read_clips
 from soundnet_kd.teachers.teacher import Transform
 
 
@@ -59,33 +59,37 @@ class Decoder:
         """Write a video's clips to a file that `stored_clips` reads; a long one is never in memory as a whole."""
         if threads:
             torch.set_num_threads(threads)
+        tally = Tally()
         with out.open("wb") as file:
-            for clip in self._read(video, threads):
+            for clip in self._read(video, threads, tally):
                 images = [torch.from_numpy(frame.image).permute(2, 0, 1) for frame in clip.frames]
                 np.save(file, np.array(clip.start_seconds))
                 np.save(file, clip.sound)
                 np.save(file, np.array([frame.time_seconds for frame in clip.frames]))
                 for transform in self.transforms:
                     np.save(file, torch.stack([transform(image) for image in images]).numpy())
+            # A number alone stands where a clip begins, several where there are no more.
+            np.save(file, np.array(astuple(tally)))
 
-    def _read(self, video: Path, threads: int) -> Iterator[UnlabelledClip]:
+    def _read(self, video: Path, threads: int, tally: Tally) -> Iterator[UnlabelledClip]:
         with blamed_on(video):
-            yield from read_clips(video, self.sample_rate, self.sampling, self.most_clips, threads)
+            yield from read_clips(video, self.sample_rate, self.sampling, self.most_clips, threads, tally)
 
 
-def stored_clips(file: Path, transforms: int) -> Iterator[DecodedClip]:
-    """Read what a `Decoder` wrote, clip by clip."""
+def stored_clips(file: Path, transforms: int) -> Iterator[DecodedClip | Tally]:
+    """Read what a `Decoder` wrote, clip by clip; at last the seconds of the video."""
     with file.open("rb") as handle:
-        while handle.peek(1):
-            start_seconds, sound, frame_seconds = (np.load(handle) for _ in range(3))
+        while (start_seconds := np.load(handle)).ndim == 0:
+            sound, frame_seconds = np.load(handle), np.load(handle)
             frames = tuple(np.load(handle) for _ in range(transforms))
             yield DecodedClip(float(start_seconds), sound, frame_seconds, frames)
+        yield Tally(*map(float, start_seconds))
 
 
 @contextmanager
 def decoding(
-    decoder: Decoder, videos: Iterable[Path], spool: Path, workers: int
-) -> Iterator[Iterator[tuple[Path, Iterator[DecodedClip] | MediaError]]]:
+    decoder: Decoder, videos: Iterable[Path], spool: Path, workers: int, deadline_minutes: float = DEADLINE_MINUTES
+) -> Iterator[Iterator[tuple[Path, Iterator[DecodedClip | Tally] | MediaError]]]:
     """Decode videos, several at a time, and give them in their order.
 
     Parameters
@@ -96,10 +100,12 @@ def decoding(
         Folder for what is decoded and not used yet; what an earlier run left there is deleted.
     workers : int
         Processes; 0 decodes in this one, when a video is asked for.
+    deadline_minutes : float
+        How long a process may be at one video.
 
     Yields
     ------
-    iterator of (video, its clips or why it has none)
+    iterator of (video, its clips and what was left out of it, or why it has none)
         A video's clips have to be read before the next video is asked for.
 
     Raises
@@ -109,7 +115,7 @@ def decoding(
     """
     if workers:
         _require_picklable(decoder)
-    with spooled(decoder, videos, spool, workers) as files:
+    with spooled(decoder, videos, spool, workers, deadline_minutes) as files:
         yield (
             (video, file if isinstance(file, MediaError) else stored_clips(file, len(decoder.transforms)))
             for video, file in files

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import count
 from pathlib import Path
 
@@ -11,13 +11,23 @@ from torch import nn
 from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
-from soundnet_kd.data.parts import FORMAT_VERSION, Part, next_part_number, part_file, part_files, write_part
+from soundnet_kd.data.parts import (
+    FORMAT_VERSION,
+    LabelledVideo,
+    Part,
+    next_part_number,
+    part_file,
+    part_files,
+    write_part,
+)
 from soundnet_kd.data.targets import SETTINGS_FILE, Targets
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import Sampling, find_media
+from soundnet_kd.media import DEADLINE_MINUTES, Sampling, find_media
 from soundnet_kd.models import choose_device, state_sha256
-from soundnet_kd.storage import FAILURES_FILE, claim, locked, versions, write_failures
+from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_json, text_of, versions
+from soundnet_kd.teachers.clips import Tally
 from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decoding
+from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
 from soundnet_kd.teachers.loading import load_teacher
 from soundnet_kd.teachers.panel import Panel
 from soundnet_kd.teachers.teacher import Teacher, Transform
@@ -26,22 +36,55 @@ SAMPLE_RATE = 22_050
 """Of the stored sound, in Hz: SoundNet's."""
 VIDEOS_WORTH_A_WORKER = 8
 """A process takes some seconds to start, in which this one could decode a few videos itself."""
+TOLERANCE_SECONDS = 1e-3
+"""Times of frames are rounded to those of their container."""
 SPOOL = ".decoded"
 """Folder of what is decoded but not labelled yet."""
 
 
 @dataclass(frozen=True)
 class TeachResult:
-    """What a run of the teacher stage left."""
+    """What a run of the teacher stage left.
+
+    Attributes
+    ----------
+    out : Path
+    labelled, clips, steps : int
+        Videos, their clips, and the labelled steps of 5 s in them.
+    failures : mapping from video to reason
+        The videos that were refused.
+    remembered : int
+        How many of them an earlier run had refused, so that they were not tried again.
+    seconds, silent_seconds, rest_seconds : float
+        Sound with pictures that was looked at; what was left out of it in silent clips, and in ends too short for a
+        step.
+    stray_steps : int
+        Steps that were labelled from a key frame outside their own 5 s.
+    """
 
     out: Path
     labelled: int
     clips: int
     failures: Mapping[str, str]
+    remembered: int = 0
+    seconds: float = 0.0
+    silent_seconds: float = 0.0
+    rest_seconds: float = 0.0
+    steps: int = 0
+    stray_steps: int = 0
 
     def __str__(self) -> str:
-        refused = f", {len(self.failures)} refused (see {self.out / FAILURES_FILE})" if self.failures else ""
-        return f"wrote {self.out}: {self.clips} clips of {self.labelled} videos{refused}"
+        told = [f"wrote {self.out}: {self.clips} clips of {self.labelled} videos"]
+        if self.failures:
+            again = "; remove it to try them again" if self.remembered else ""
+            told.append(f"{len(self.failures)} refused (see {self.out / FAILURES_FILE}{again})")
+        left_out = {"in silent clips": self.silent_seconds, "in ends too short for a step": self.rest_seconds}
+        reasons = [f"{seconds:.1f} s {why}" for why, seconds in left_out.items() if round(seconds, 1) > 0]
+        if reasons:
+            told.append(f"of {self.seconds:.1f} s left out: {' and '.join(reasons)}")
+        if self.stray_steps:
+            told.append(f"{self.stray_steps} of {self.steps} steps labelled from a key frame outside their 5 s")
+        return ", ".join(told)
 
 
 def teach(
@@ -55,11 +98,14 @@ def teach(
     clips_per_video: int | None = None,
     clips_per_part: int = 128,
     workers: int | None = None,
+    deadline_minutes: float = DEADLINE_MINUTES,
     device: str = "auto",
 ) -> TeachResult:
     """Label the frames of videos with image networks, and keep the labels with the sound.
 
-    Stopped and started again with the same settings, it goes on where it was.
+    Stopped and started again with the same settings, it goes on where it was; the videos may have been moved. Those
+    that were refused are not tried again as long as they are the same files and stand in failures.csv. Ends too short
+    for a step, and silent clips, are left out, and counted.
 
     Parameters
     ----------
@@ -77,7 +123,8 @@ def teach(
     scene_classes : Path, optional
         The same for the scenes.
     frames : {"exact", "keyframe"}
-        exact: the frame in the middle of each 5 s; keyframe: the key frame nearest to it, many times faster.
+        exact: the frame in the middle of each 5 s; keyframe: the key frame nearest to it, many times faster. Where key
+        frames are rare it may lie outside these 5 s; such steps are counted.
     clips_per_video : int, optional
         Clips of 20 s, from its start on, that a video gives at most. [default: all]
     clips_per_part : int
@@ -85,6 +132,9 @@ def teach(
     workers : int, optional
         Processes that decode beside the networks; 0 decodes and labels in turn. [default: one for each core, none for
         a handful of videos]
+    deadline_minutes : float
+        Longest time for one video in these processes; it is refused then, as one that gives nothing for ten minutes
+        is. Without processes nothing ends a video that hangs.
     device : str
         Where the networks run: auto, cpu, cuda, cuda:1, mps.
     """
@@ -100,6 +150,7 @@ def teach(
         clips_per_video=clips_per_video,
         clips_per_part=clips_per_part,
         workers=workers,
+        deadline_minutes=deadline_minutes,
     )
 
 
@@ -112,6 +163,7 @@ def label_videos(
     clips_per_video: int | None = None,
     clips_per_part: int = 128,
     workers: int | None = 0,
+    deadline_minutes: float = DEADLINE_MINUTES,
 ) -> TeachResult:
     """Do what `teach` does, with teachers that are already there: any number, any network.
 
@@ -127,6 +179,8 @@ def label_videos(
     workers : int, optional
         With processes, the teachers' transforms have to be picklable, and a script needs its `__main__` guard. None
         takes one for each core, and none where starting them would take longer than they save.
+    deadline_minutes : float
+        For one video, in these processes.
 
     Returns
     -------
@@ -137,7 +191,8 @@ def label_videos(
     SettingsError
         If there is no teacher, or a number is below what it counts.
     RunConflictError
-        If `out` was made by other teachers, from other videos or with other settings.
+        If `out` was made by other teachers, from other videos or with other settings. A moved folder of the same videos
+        is no other one, nor are weights of the same content in a file of another name.
     MediaError
         If not a single video could be labelled.
     """
@@ -154,9 +209,13 @@ def label_videos(
             raise SettingsError(f"{name} is {value}; it is at least {least}")
     files = find_media(videos)
     root = videos if videos.is_dir() else videos.parent
+    before = read_json(out / SETTINGS_FILE) if (out / SETTINGS_FILE).exists() else {}
+    teachers = {
+        name: _as_begun(teacher, before.get("teachers", {}).get(name, {})) for name, teacher in teachers.items()
+    }
     settings = {
         "format_version": FORMAT_VERSION,
-        "videos": str(root.resolve()),
+        "videos": text_of(root.resolve()),
         "teachers": {
             name: {
                 **teacher.identity,
@@ -177,27 +236,35 @@ def label_videos(
         "clips_per_part": clips_per_part,
         "versions": versions(),
     }
-    claim(out / SETTINGS_FILE, settings)
-    labelled = set().union(*(_sources(part) for part in part_files(out)))
-    sources = {file: file.relative_to(root).as_posix() for file in files}
-    todo = [file for file in files if sources[file] not in labelled]
+    claim(out / SETTINGS_FILE, settings, besides=["videos"])
+    sources = {file: text_of(file.relative_to(root).as_posix()) for file in files}
+    found = {source: file for file, source in sources.items()}
+    labelled, known = _labelled(out)
+    if before and before["videos"] != settings["videos"]:
+        require_moved(out, before["videos"], str(settings["videos"]), labelled, known, found)
+    refusals = Refusals(out / FAILURES_FILE, found)
+    done = labelled | refusals.remembered
+    todo = [file for file in files if sources[file] not in done]
     if workers is None:
         cores = joblib.cpu_count()
         workers = cores if len(todo) >= VIDEOS_WORTH_A_WORKER * cores else 0
     panel = Panel.of(teachers)
     names = {name: teacher.class_names for name, teacher in teachers.items()}
-    failures: dict[str, str] = {}
 
     with (
         locked(out),
         tqdm(total=len(files), initial=len(files) - len(todo), desc="teach", unit="video") as progress,
         decoding(
-            Decoder(SAMPLE_RATE, panel.transforms, frames, clips_per_video), todo, out / SPOOL, workers
+            Decoder(SAMPLE_RATE, panel.transforms, frames, clips_per_video),
+            todo,
+            out / SPOOL,
+            workers,
+            deadline_minutes,
         ) as decoded,
     ):
 
-        def clips_of_a_part() -> Iterator[tuple[str, DecodedClip]]:
-            """Give the clips of whole videos, until there are enough of them."""
+        def clips_of_a_part(used: list[LabelledVideo]) -> Iterator[tuple[str, DecodedClip]]:
+            """Give the clips of whole videos, until there are enough of them, and note what was used of each."""
             given = 0
             while given < clips_per_part:
                 video, clips = next(decoded, (None, None))
@@ -205,25 +272,71 @@ def label_videos(
                     return
                 progress.update()
                 if isinstance(clips, MediaError):
-                    failures[sources[video]] = str(clips)
-                    progress.set_postfix(refused=len(failures))
+                    refusals.add(sources[video], clips)
+                    progress.set_postfix(refused=len(refusals))
                     continue
                 for clip in clips or ():
-                    yield sources[video], clip
-                    given += 1
-                labelled.add(sources[video])
+                    if isinstance(clip, Tally):
+                        used.append(LabelledVideo(sources[video], fingerprint(video), *astuple(clip)))
+                    else:
+                        yield sources[video], clip
+                        given += 1
 
         for number in count(next_part_number(out)):
-            if not write_part(part_file(out, number), panel.label(clips_of_a_part()), names, SAMPLE_RATE, settings):
+            used: list[LabelledVideo] = []
+            labels = panel.label(clips_of_a_part(used))
+            written = write_part(part_file(out, number), labels, names, SAMPLE_RATE, settings, used)
+            refusals.write()
+            if not written:
                 break
-    write_failures(out / FAILURES_FILE, failures)
+    return _result(videos, out, len(files), refusals, frames)
+
+
+def _as_begun(teacher: Teacher, before: Mapping[str, str]) -> Teacher:
+    """Let targets that were begun with a preset of torchvision as it was end with it."""
+    begun = before.get("transform")
+    given = begun == _described(teacher.given_transform) != _described(teacher.transform)
+    return teacher.as_given() if given else teacher
+
+
+def _labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
+    """Give the videos that are labelled, and what is known of them."""
+    sources: set[str] = set()
+    known: dict[str, LabelledVideo] = {}
+    for file in part_files(out):
+        part = Part(file)
+        sources.update(part.sources())
+        known.update({video.source: video for video in part.videos()})
+        part.close()
+    return sources, known
+
+
+def _result(videos: Path, out: Path, files: int, refusals: Refusals, frames: Sampling) -> TeachResult:
+    labelled, known = _labelled(out)
+    failures = refusals.reasons()
     if not labelled:
         reason = next(iter(failures.values()))
+        again = "; remove it to try them again" if refusals.remembered else ""
         raise MediaError(
-            f"none of the {len(files)} files in {videos} could be labelled, such as: {reason} "
-            f"(see {out / FAILURES_FILE})"
+            f"none of the {files} files in {videos} could be labelled, such as: {reason} "
+            f"(see {out / FAILURES_FILE}{again})"
         )
-    return TeachResult(out, len(labelled), len(Targets(out)), failures)
+    targets = Targets(out)
+    begins, looked_at = targets.steps()
+    # The frame of an exact step may have been on show for long.
+    stray = (looked_at < begins - TOLERANCE_SECONDS) | (looked_at > begins + STEP_SECONDS + TOLERANCE_SECONDS)
+    return TeachResult(
+        out,
+        len(labelled),
+        len(targets),
+        failures,
+        remembered=len(refusals.remembered),
+        seconds=sum(video.seconds for video in known.values()),
+        silent_seconds=sum(video.silent_seconds for video in known.values()),
+        rest_seconds=sum(video.rest_seconds for video in known.values()),
+        steps=len(begins),
+        stray_steps=int(stray.sum()) if frames == "keyframe" else 0,
+    )
 
 
 def _hash(names: tuple[str, ...]) -> str:
@@ -236,11 +349,3 @@ def _described(transform: Transform) -> str:
         return " ".join(repr(transform).split())
     named = transform if hasattr(transform, "__qualname__") else type(transform)
     return f"{named.__module__}.{named.__qualname__}"
-
-
-def _sources(path: Path) -> set[str]:
-    part = Part(path)
-    try:
-        return set(part.sources())
-    finally:
-        part.close()

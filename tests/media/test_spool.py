@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.errors import MediaError
-from soundnet_kd.media import SoundStore, StoredSound, read_audio, spooled, write_audio
+from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
+from soundnet_kd.media import SoundStore, StoredSound, read_audio, spool, spooled, write_audio
 
 RATE = 22_050
 
@@ -25,6 +25,13 @@ def upper(source: Path, file: Path, threads: int) -> None:
     if text == "hang":
         file.write_text(str(os.getpid()))
         time.sleep(3600)
+    if text == "write for ever":
+        with file.open("w") as handle:
+            while True:
+                print("more", file=handle, flush=True)
+                time.sleep(0.01)
+    if text == "late":
+        raise TimeoutError(110, "Connection timed out")
     if text == "refuse":
         raise MediaError(f"{source.name} is refused")
     if text == "break":
@@ -41,17 +48,17 @@ def sources(tmp_path: Path) -> list[Path]:
 
 
 def test_order_is_kept_and_a_decoder_that_dies_takes_one_file_with_it(sources: list[Path], tmp_path: Path) -> None:
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    (spool / "left by an earlier run").touch()
-    with spooled(upper, sources, spool, workers=2) as files:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "left by an earlier run").touch()
+    with spooled(upper, sources, folder, workers=2) as files:
         found = [(source, file if isinstance(file, MediaError) else file.read_text()) for source, file in files]
     assert [source for source, _ in found] == sources
     assert [str(text) for _, text in found if not isinstance(text, MediaError)] == ["A", "B", "C", "D", "E"]
     assert "1.txt made the process that decoded it die (SIGSEGV)" in str(found[1][1])
     assert str(found[3][1]) == "3.txt is refused"
     assert isinstance(found[5][1], MediaError)
-    assert not spool.exists()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -62,6 +69,37 @@ def test_many_deaths_cost_the_files_that_they_were_at(tmp_path: Path, workers: i
     with spooled(upper, sources, tmp_path / "spool", workers) as files:
         found = [(source, isinstance(file, MediaError)) for source, file in files]
     assert found == [(source, number % 3 == 0) for number, source in enumerate(sources)]
+
+
+def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files after it have theirs, from when they are begun."""
+    monkeypatch.setattr(spool, "LOOK_SECONDS", 0.1)
+    sources = [tmp_path / f"{number}.txt" for number in range(4)]
+    for source, text in zip(sources, ["a", "write for ever", "b", "c"], strict=True):
+        source.write_text(text)
+    with spooled(upper, sources, tmp_path / "spool", workers=1, deadline_minutes=0.2) as files:
+        found = [file if isinstance(file, MediaError) else file.read_text() for _, file in files]
+    assert [found[0], *found[2:]] == ["A", "B", "C"]
+    assert isinstance(found[1], GivenUpError)
+    assert "1.txt was not decoded within 0.2 minutes" in str(found[1])
+
+
+def test_a_disk_that_times_out_is_no_deadline(tmp_path: Path) -> None:
+    (tmp_path / "late.txt").write_text("late")
+    with (
+        pytest.raises(TimeoutError, match="Connection timed out"),
+        spooled(upper, [tmp_path / "late.txt"], tmp_path / "spool", workers=1) as files,
+    ):
+        next(files)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+def test_a_deadline_is_above_zero(tmp_path: Path, minutes: float) -> None:
+    with (
+        pytest.raises(SettingsError, match=r"deadline_minutes is .*; it has to be above 0"),
+        spooled(upper, [], tmp_path / "spool", workers=0, deadline_minutes=minutes),
+    ):
+        pass
 
 
 def test_an_idle_process_that_is_killed_costs_nothing(tmp_path: Path) -> None:

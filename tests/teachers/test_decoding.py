@@ -93,6 +93,18 @@ def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     assert "gave nothing for" in result.failures["1.mp4"]
 
 
+def test_a_video_that_was_given_up_is_tried_again(tmp_path: Path) -> None:
+    """It may have been the machine's fault, as where memory ran out or a deadline was too short."""
+    for number, colour in enumerate(["red", "green"]):
+        make_video(tmp_path / "videos" / f"{number}.mp4", [colour])
+    deadly = Teacher(MeanColour(), OnColour("green", die), NAMES, {"network": "mean colour"})
+    first = label_videos(tmp_path / "videos", {"objects": deadly}, tmp_path / "targets", workers=1)
+    assert list(first.failures) == ["1.mp4"]
+    well = Teacher(MeanColour(), OnColour("green", lambda: None), NAMES, {"network": "mean colour"})
+    result = label_videos(tmp_path / "videos", {"objects": well}, tmp_path / "targets")
+    assert (result.labelled, result.failures, result.remembered) == (2, {}, 0)
+
+
 def test_a_transform_that_cannot_travel_is_named(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "a.mp4", ["red"])
     teacher = Teacher(MeanColour(), lambda image: image.float() / 255, NAMES)
