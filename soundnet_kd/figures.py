@@ -57,18 +57,19 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def drawn(path: Path, width: float, height: float) -> Iterator["Figure"]:
+def drawn(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
     """Give a figure to draw on; it is written as PNG, and as SVG beside it, when the block ends well.
 
     Artists of thousands of marks should be `rasterized`, so that the SVG stays small.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         Of the PNG; the SVG has the same name but for its ending.
     width, height : float
         Inches; the PNG has 150 dots per inch.
     """
+    path = Path(path)
     import matplotlib
     from matplotlib.figure import Figure
 

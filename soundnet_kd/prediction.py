@@ -120,7 +120,7 @@ class Predictions:
 def predict(
     sounds: str | Path | Iterable[str | Path],
     student: SoundNet | str | Path = "soundnet8",
-    out: Path | None = None,
+    out: Path | str | None = None,
     top: int = 5,
     per_step: bool = False,
     json: bool = False,
@@ -137,7 +137,7 @@ def predict(
         Sound or video files, or folders of them.
     student : str or Path or SoundNet
         A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
-    out : Path, optional
+    out : str or Path, optional
         File to write the guesses to, .csv or .json. Sounds that cannot be read are named, with the reason, in a table
         beside it.
     top : int
@@ -156,6 +156,7 @@ def predict(
     MediaError
         If not a single sound could be read.
     """
+    out = None if out is None else Path(out)
     if top < 1:
         raise SettingsError(f"top is {top}; at least one guess is shown")
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
@@ -186,13 +187,13 @@ def predict(
     return predictions
 
 
-def listen(student: SoundNet, sound: Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
+def listen(student: SoundNet, sound: str | Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
     """Give what a student hears in each 5 s of a sound of any length.
 
     Parameters
     ----------
     student : SoundNet
-    sound : Path
+    sound : str or Path
 
     Yields
     ------
@@ -204,6 +205,7 @@ def listen(student: SoundNet, sound: Path) -> Iterator[tuple[float, float, dict[
     MediaError
         If the file holds no readable sound.
     """
+    sound = Path(sound)
     asked = student.preprocessing
     device = next(student.parameters()).device
     with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:

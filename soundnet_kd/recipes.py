@@ -49,20 +49,22 @@ class RecipeResult:
         return f"{found[-1]}\nall {len(self.results)} steps are done{opened}"
 
 
-def run(recipe: Path, out: Path | None = None, set: list[str] | None = None) -> RecipeResult:
+def run(recipe: Path | str, out: Path | str | None = None, set: list[str] | None = None) -> RecipeResult:
     """Run the steps of a recipe, one after the other.
 
     All steps are checked before the first one starts. Stopped and started again, every step goes on where it was.
 
     Parameters
     ----------
-    recipe : Path
+    recipe : str or Path
         A recipe's YAML file; a name alone (quickstart) is one of those that come with this package.
-    out : Path, optional
+    out : str or Path, optional
         Folder to write to, in place of the recipe's own.
     set : list of str, optional
         Values for the recipe's variables, each as name=value; texts and paths stay what was typed, null is none.
     """
+    recipe = Path(recipe)
+    out = None if out is None else Path(out)
     values: dict[str, Any] = {} if out is None else {"out": str(out)}
     for assignment in set or ():
         name, equals, value = assignment.partition("=")
@@ -73,11 +75,11 @@ def run(recipe: Path, out: Path | None = None, set: list[str] | None = None) -> 
 
 
 def quickstart(
-    out: Path = Path("runs/quickstart"),
-    videos: Path | None = None,
+    out: Path | str = Path("runs/quickstart"),
+    videos: Path | str | None = None,
     objects: str | None = None,
     scenes: str | None = None,
-    sounds: Path | None = None,
+    sounds: Path | str | None = None,
     seed: int = 0,
 ) -> RecipeResult:
     """Go the whole route once, from videos to a table of what a distilled student hears better than an untrained one.
@@ -89,9 +91,9 @@ def quickstart(
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         Folder to write to.
-    videos : Path, optional
+    videos : str or Path, optional
         Your own videos in place of the world's. The world's teachers know nothing of real pictures: give --objects or
         --scenes too, if weights are at hand.
     objects : str, optional
@@ -99,12 +101,15 @@ def quickstart(
         or NETWORK:FILE with ImageNet's classes.
     scenes : str, optional
         The same for the scene teacher.
-    sounds : Path, optional
+    sounds : str or Path, optional
         Labelled sounds to try the student on in place of the world's: a folder in ESC-50's layout, a folder with a
         sub-folder for each class, or a CSV file with columns path, label and fold.
     seed : int
         Of the world, the first weights and the shuffling.
     """
+    out = Path(out)
+    videos = None if videos is None else Path(videos)
+    sounds = None if sounds is None else Path(sounds)
     given = {"videos": videos, "objects": objects, "scenes": scenes, "sounds": sounds}
     values: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
     own_teachers = objects is not None or scenes is not None
@@ -126,7 +131,7 @@ def quickstart(
     return run_steps(replace(recipe, steps=needed), {**values, "out": str(out), "seed": seed})
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe.
 
     Raises
@@ -134,6 +139,7 @@ def read_recipe(path: Path) -> Recipe:
     SettingsError
         If there is no such recipe, or it is not one.
     """
+    path = Path(path)
     asked, path = path, recipe_file(path)
     try:
         content = read_yaml(path.read_text(encoding="utf-8"))

@@ -29,7 +29,7 @@ NAMES_OF_WEIGHTS = ("weights", "sha256", "url")
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: str | Path) -> Iterator[None]:
     """Keep other runs out of a folder as long as the block lasts; a killed process lets go of it.
 
     Raises
@@ -37,6 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
     RunConflictError
         If another run is in it.
     """
+    folder = Path(folder)
     from filelock import Timeout
 
     make_folder(folder)
@@ -78,7 +79,7 @@ def lock_on(file: Path, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: str | Path) -> None:
     """Make a folder to write to, with those above it.
 
     Raises
@@ -86,6 +87,7 @@ def make_folder(folder: Path) -> None:
     SettingsError
         If a file is in its way, or nothing can be written there.
     """
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
@@ -125,12 +127,13 @@ def file_stems(names: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: str | Path) -> Iterator[Path]:
     """Give a path to write to; what is written there replaces `path` only when the block ends well.
 
     The temporary file lies in the same folder under a fixed name, so a killed run leaves at most one, which the next
     run overwrites.
     """
+    path = Path(path)
     if path.is_dir():
         raise SettingsError(f"{path} is a folder where a file is to be written; choose another --out")
     make_folder(path.parent)
@@ -149,14 +152,15 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
+    path = Path(path)
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises
@@ -164,6 +168,7 @@ def read_json(path: Path) -> Any:
     FormatError
         If the file is not JSON.
     """
+    path = Path(path)
     try:
         with machine_blamed(path):
             return json.loads(path.read_text(encoding="utf-8"))
@@ -171,33 +176,36 @@ def read_json(path: Path) -> Any:
         raise FormatError(f"{path} is not valid JSON ({error}); delete it and run the command again") from error
 
 
-def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+def write_csv(path: str | Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table as UTF-8 CSV, whole or not at all."""
+    path = Path(path)
     with whole(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as handle:
         writer = csv.writer(handle)
         writer.writerow(header)
         writer.writerows(rows)
 
 
-def write_failures(path: Path, failures: Mapping[str, str]) -> None:
+def write_failures(path: str | Path, failures: Mapping[str, str]) -> None:
     """Record the files that could not be used, with the reason of each; without failures there is no such file."""
+    path = Path(path)
     if failures:
         write_csv(path, ("file", "reason"), sorted(failures.items()))
     else:
         path.unlink(missing_ok=True)
 
 
-def failures_beside(out: Path) -> Path:
+def failures_beside(out: str | Path) -> Path:
     """Give the table of the files that an output lacks: features.h5.failures.csv for features.h5."""
+    out = Path(out)
     return out.with_name(f"{out.name}.failures.csv")
 
 
-def claim(path: Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
+def claim(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
     """Bind an output to the settings that make it, or check that it was made by the same ones.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The JSON file that holds the settings.
     settings : mapping
         Anything that JSON can hold.
@@ -209,13 +217,15 @@ def claim(path: Path, settings: Mapping[str, Any], besides: Collection[str] = ()
     RunConflictError
         If `path` holds other settings; the message names those that differ.
     """
+    path = Path(path)
     check_claim(path, settings, besides)
     if not path.exists():
         write_json(path, settings)
 
 
-def check_claim(path: Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
+def check_claim(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
     """Do what `claim` does, but write nothing: for before a long computation whose result is yet to come."""
+    path = Path(path)
     if path.exists():
         found, wanted = read_json(path), json.loads(json.dumps(settings))
         before, now = ({key: value for key, value in each.items() if key not in besides} for each in (found, wanted))
@@ -262,7 +272,7 @@ def shipped(folder: str) -> Path:
     return installed if installed.is_dir() else package.parent / folder.removesuffix("_files")
 
 
-def recipe_file(path: Path) -> Path:
+def recipe_file(path: str | Path) -> Path:
     """Find a recipe's file; a name alone, such as quickstart, is one of those that come with this package.
 
     Raises
@@ -270,6 +280,7 @@ def recipe_file(path: Path) -> Path:
     SettingsError
         If there is none.
     """
+    path = Path(path)
     if not path.is_file() and path.parent in (Path(), Path("pipelines")):
         known = sorted(file.stem for file in shipped("pipelines").glob("*.yaml"))
         if path.stem not in known:

@@ -62,15 +62,16 @@ def class_reports(evaluation: Evaluation) -> dict[str, ClassReport]:
     }
 
 
-def write_class_tables(reports: Mapping[str, ClassReport], out: Path) -> None:
+def write_class_tables(reports: Mapping[str, ClassReport], out: str | Path) -> None:
     """Write `classes.csv`, `confused_pairs.csv` and, for ESC-50, `categories.csv`: rows for every layer.
 
     Parameters
     ----------
     reports : mapping from layer to ClassReport
-    out : Path
+    out : str or Path
         Folder.
     """
+    out = Path(out)
     classes = next(iter(reports.values())).scores.classes
     esc50 = is_esc50(classes)
     category_of = [ESC50_CATEGORIES[number // CLASSES_EACH] for number in range(len(classes))] if esc50 else None

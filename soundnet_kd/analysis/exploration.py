@@ -50,8 +50,8 @@ class ExploreResult:
 
 
 def explore(
-    sounds: Path,
-    out: Path,
+    sounds: Path | str,
+    out: Path | str,
     sample_rate: int = 16_000,
     seconds: float = 1.0,
     frequency: float = 1000.0,
@@ -66,10 +66,10 @@ def explore(
 
     Parameters
     ----------
-    sounds : Path
+    sounds : str or Path
         A folder with a sub-folder for each class (such as Speech Commands, whose _background_noise_ is left out), one
         in ESC-50's layout, or a CSV file with columns path and label.
-    out : Path
+    out : str or Path
         Folder for tables, figures and the page.
     sample_rate : int
         That the sounds are resampled to, in Hz.
@@ -92,6 +92,8 @@ def explore(
     MediaError
         If not a single sound could be read.
     """
+    sounds = Path(sounds)
+    out = Path(out)
     if not 0 < frequency < sample_rate / 2 or seconds < 2 * WINDOW_SECONDS or components < 3:
         raise SettingsError(
             f"frequency is {frequency:g} Hz, seconds {seconds:g} and components {components}; give a frequency below "

@@ -51,7 +51,7 @@ def write_interactive_map(
     class_names: Sequence[str],
     title: str,
     caption: str,
-    path: Path,
+    path: str | Path,
 ) -> None:
     """Write a map as an HTML page, which needs `write_plotly` in the same folder.
 
@@ -66,9 +66,10 @@ def write_interactive_map(
     ids : sequence of str
     class_names : sequence of str
     title, caption : str
-    path : Path
+    path : str or Path
         HTML to write.
     """
+    path = Path(path)
     from plotly.graph_objects import Figure, Scatter, Scattergl
 
     marks = Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
@@ -93,7 +94,7 @@ def write_interactive_space(
     axes: Sequence[str],
     title: str,
     caption: str,
-    path: Path,
+    path: str | Path,
 ) -> None:
     """Write points in three dimensions, which can be turned, as an HTML page; it needs `write_plotly` too.
 
@@ -107,9 +108,10 @@ def write_interactive_space(
     axes : sequence of str
         Names of the three.
     title, caption : str
-    path : Path
+    path : str or Path
         HTML to write.
     """
+    path = Path(path)
     from plotly.graph_objects import Figure, Scatter3d
 
     figure = Figure()
@@ -160,8 +162,9 @@ def _write_page(figure: "Figure", title: str, caption: str, path: Path) -> None:
         partial.write_text(_PAGE.format(title=escape(title), program=PLOTLY_FILE, figure=body), encoding="utf-8")
 
 
-def write_plotly(folder: Path) -> None:
+def write_plotly(folder: str | Path) -> None:
     """Write the program that the pages of a folder need."""
+    folder = Path(folder)
     from plotly.offline import get_plotlyjs
 
     with whole(folder / PLOTLY_FILE) as partial:

@@ -41,7 +41,7 @@ FORMAT_VERSION = 1
 
 
 def write_neurons(
-    path: Path,
+    path: str | Path,
     layers: Mapping[str, NeuronStatistics],
     chances: Mapping[str, Chance],
     ids: Sequence[str],
@@ -52,7 +52,7 @@ def write_neurons(
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     layers : mapping from layer to NeuronStatistics
     chances : mapping from layer to Chance
     ids : sequence of str
@@ -61,6 +61,7 @@ def write_neurons(
     source : mapping
         What made the statistics; anything that JSON can hold.
     """
+    path = Path(path)
     with whole(path) as partial, open_hdf5(partial, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["source"] = json.dumps(source)

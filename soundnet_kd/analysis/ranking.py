@@ -44,7 +44,7 @@ class RankResult:
 
 
 def rank(
-    results: Sequence[str | Path], out: Path, names: list[str] | None = None, layers: list[str] | None = None
+    results: Sequence[str | Path], out: Path | str, names: list[str] | None = None, layers: list[str] | None = None
 ) -> RankResult:
     """Set evaluations of the same sounds under the same folds in one table, such as transfer against scratch.
 
@@ -55,7 +55,7 @@ def rank(
     ----------
     results : sequence of str or Path
         Folders that `evaluate`, `finetune` and `train` wrote, on one data set.
-    out : Path
+    out : str or Path
         Folder for the table (ranking.csv, ranking.md) and the figure of accuracy over parameters.
     names : list of str, optional
         What to call the results, in their order. [default: the names of their folders]
@@ -67,6 +67,7 @@ def rank(
     SettingsError
         If clips, labels, classes or folds differ, or a layer does not exist.
     """
+    out = Path(out)
     rows = ranked([Path(each) for each in results], names, layers)
     make_folder(out)
     write_csv(out / RANKING_FILE, COLUMNS, map(row_of, rows))

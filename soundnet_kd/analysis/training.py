@@ -77,9 +77,9 @@ class TrainResult:
 
 
 def train(
-    recipe: Path,
-    data: Path,
-    out: Path,
+    recipe: Path | str,
+    data: Path | str,
+    out: Path | str,
     set: list[str] | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -94,11 +94,11 @@ def train(
 
     Parameters
     ----------
-    recipe : Path
+    recipe : str or Path
         A recipe's YAML file; a name alone (cats_dogs) is one of those that come with this package.
-    data : Path
+    data : str or Path
         Folder, or table, of the data set, in the layout that the recipe says.
-    out : Path
+    out : str or Path
         Folder for the results and the classifier.
     set : list of str, optional
         Other values for the recipe's keys, such as training.epochs=3 seeds=[0,1,2]
@@ -119,6 +119,9 @@ def train(
     MediaError
         If not a single sound could be read.
     """
+    recipe = Path(recipe)
+    data = Path(data)
+    out = Path(out)
     asked = read_bench_recipe(recipe, set or ())
     run = run_bench(asked, data, out, device, workers, checkpoint_minutes)
     scores = round_scores(run)

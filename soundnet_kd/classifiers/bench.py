@@ -65,8 +65,8 @@ class BenchRun:
 
 def run_bench(
     recipe: BenchRecipe,
-    place: Path,
-    out: Path,
+    place: str | Path,
+    out: str | Path,
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
@@ -76,9 +76,9 @@ def run_bench(
     Parameters
     ----------
     recipe : BenchRecipe
-    place : Path
+    place : str or Path
         Folder or table of the data set.
-    out : Path
+    out : str or Path
         Folder of the run.
     device : str
         As in `choose_device`.
@@ -96,6 +96,8 @@ def run_bench(
     MediaError
         If not a single sound could be read.
     """
+    place = Path(place)
+    out = Path(out)
     choose_device(device)
     sets = {seed: recipe.data.read(place, seed) for seed in recipe.seeds}
     first = next(iter(sets.values()))

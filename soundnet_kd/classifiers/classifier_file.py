@@ -21,17 +21,18 @@ from soundnet_kd.models.network_file import read_network, write_network
 
 
 def write_classifier(
-    classifier: ClipClassifier | from_scratch.SoundClassifier, path: Path, training: Mapping[str, Any]
+    classifier: ClipClassifier | from_scratch.SoundClassifier, path: str | Path, training: Mapping[str, Any]
 ) -> None:
     """Write a classifier, whole or not at all.
 
     Parameters
     ----------
     classifier : ClipClassifier or SoundClassifier
-    path : Path
+    path : str or Path
     training : mapping
         How it came about; anything that JSON can hold.
     """
+    path = Path(path)
     if isinstance(classifier, from_scratch.SoundClassifier):
         from_scratch.write_network(classifier, path, training)
         return
@@ -45,12 +46,12 @@ def write_classifier(
     write_network(classifier, path, description)
 
 
-def read_classifier(path: Path) -> ClipClassifier | from_scratch.SoundClassifier:
+def read_classifier(path: str | Path) -> ClipClassifier | from_scratch.SoundClassifier:
     """Build the classifier that a file describes, in evaluation mode.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A `classifier.safetensors`, or the run folder of `soundnet-kd finetune` or `train` that holds one.
 
     Raises
@@ -58,6 +59,7 @@ def read_classifier(path: Path) -> ClipClassifier | from_scratch.SoundClassifier
     FormatError
         If the file is not one that `write_classifier` wrote, or its weights do not fit its description.
     """
+    path = Path(path)
     file = path / CLASSIFIER_FILE if path.is_dir() else path
     if _is_from_scratch(file):
         return from_scratch.read_network(file)

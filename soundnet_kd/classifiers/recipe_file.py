@@ -25,12 +25,12 @@ KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "
 KINDS: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "sampling": SAMPLINGS}
 
 
-def read_bench_recipe(path: Path, assignments: Sequence[str] = ()) -> BenchRecipe:
+def read_bench_recipe(path: str | Path, assignments: Sequence[str] = ()) -> BenchRecipe:
     """Read a recipe and change some of its values.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A recipe's YAML file; a name alone is one of those that come with this package.
     assignments : sequence of str
         Such as training.epochs=3.
@@ -40,6 +40,7 @@ def read_bench_recipe(path: Path, assignments: Sequence[str] = ()) -> BenchRecip
     SettingsError
         If there is no such recipe, or a key or a value of it is wrong.
     """
+    path = Path(path)
     file = recipe_file(path)
     content = read_recipe_text(file)
     if isinstance(content, Mapping) and "steps" in content:

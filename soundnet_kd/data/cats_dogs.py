@@ -29,7 +29,7 @@ class CatsDogs:
     test: tuple[str, ...] = (*(f"cat_{number}" for number in range(163, 168)), *(f"dog_barking_{n}" for n in range(5)))
     validation_share: float = 0.25
 
-    def read(self, place: Path, seed: int) -> SplitSounds:
+    def read(self, place: str | Path, seed: int) -> SplitSounds:
         """Find the clips.
 
         Raises
@@ -37,6 +37,7 @@ class CatsDogs:
         FormatError
             If a name has no underscore, or a clip of the test is missing.
         """
+        place = Path(place)
         files = find_media(place)
         nameless = next((file for file in files if "_" not in file.stem), None)
         if nameless is not None:

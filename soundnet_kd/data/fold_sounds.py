@@ -25,7 +25,7 @@ class Folds:
 
     validation_share: float = 0.0
 
-    def read(self, place: Path, seed: int) -> SplitSounds:
+    def read(self, place: str | Path, seed: int) -> SplitSounds:
         """Find the sounds.
 
         Raises
@@ -35,6 +35,7 @@ class Folds:
         FormatError
             If some labelled clips have no fold.
         """
+        place = Path(place)
         found = read_manifest(place)
         clips = tuple(clip for clip in found.clips if clip.label != UNLABELED)
         manifest = Manifest(clips, found.class_names, found.columns)

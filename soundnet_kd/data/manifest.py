@@ -187,12 +187,12 @@ def _read_folder(sounds: Path) -> Manifest:
     return Manifest(clips, names)
 
 
-def table_rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def table_rows(table: str | Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Read the rows of a CSV file, none of which lacks its first column.
 
     Parameters
     ----------
-    table : Path
+    table : str or Path
     columns : tuple of str
         That it has to have.
 
@@ -203,6 +203,7 @@ def table_rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     FormatError
         If it is not UTF-8, lacks a column, or has no rows.
     """
+    table = Path(table)
     with io.StringIO(_text(table), newline="") as handle:
         reader = csv.DictReader(handle, restval="")
         found = reader.fieldnames or ()

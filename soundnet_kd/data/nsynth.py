@@ -37,7 +37,7 @@ class NSynth:
     validation_share: float = 0.33
     left_out: tuple[str, ...] = ("synth_lead",)
 
-    def read(self, place: Path, seed: int) -> SplitSounds:
+    def read(self, place: str | Path, seed: int) -> SplitSounds:
         """Find the notes.
 
         Raises
@@ -47,6 +47,7 @@ class NSynth:
         FormatError
             If examples.json is not what it is in NSynth, or not a note is left.
         """
+        place = Path(place)
         notes: list[tuple[str, Path, dict[str, Any]]] = []
         unusable: dict[str, str] = {}
         for name in (self.learned, self.test):

@@ -104,7 +104,7 @@ class LabelledVideo:
 
 
 def write_part(
-    path: Path,
+    path: str | Path,
     clips: Iterable[LabelledClip],
     class_names: Mapping[str, Sequence[str]],
     sample_rate: int,
@@ -115,7 +115,7 @@ def write_part(
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     clips : iterable of LabelledClip
         May be made one after the other: their sound waits on the disk, not in memory. Without a clip there is no part.
     class_names : mapping from teacher to the names of its classes
@@ -131,6 +131,7 @@ def write_part(
     int
         Number of clips written.
     """
+    path = Path(path)
     sources: list[str] = []
     start_seconds: list[float] = []
     sound_lengths: list[int] = []

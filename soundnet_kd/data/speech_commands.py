@@ -57,7 +57,7 @@ class SpeechCommands:
                     f"data.speech_commands.{name} is {getattr(self, name)}; it is at least 0, which is none"
                 )
 
-    def read(self, place: Path, seed: int) -> SplitSounds:
+    def read(self, place: str | Path, seed: int) -> SplitSounds:
         """Find the clips.
 
         The speakers of validation and test are those of validation_list.txt and testing_list.txt where they are, or
@@ -68,6 +68,7 @@ class SpeechCommands:
         SettingsError
             If there is no such folder, a word has none, or there is no noise to take "silence" from.
         """
+        place = Path(place)
         if not place.is_dir():
             raise SettingsError(f"{place} is no folder; give one with a sub-folder for each word")
         folders = sorted(f.name for f in place.iterdir() if f.is_dir() and not f.name.startswith((".", "_")))

@@ -33,7 +33,7 @@ class TaggedTracks:
     validation_share: float = 0.2
     test_share: float = 0.2
 
-    def read(self, place: Path, seed: int) -> SplitSounds:
+    def read(self, place: str | Path, seed: int) -> SplitSounds:
         """Read the table.
 
         Raises
@@ -43,6 +43,7 @@ class TaggedTracks:
         FormatError
             If the table lacks a column, or a split is none of the three.
         """
+        place = Path(place)
         table = place / "tracks.csv" if place.is_dir() else place
         rows = table_rows(table, ("path", "tags"))
         tags_of = [{tag.strip() for tag in row["tags"].split(SEPARATOR)} - {""} for row in rows]

@@ -34,7 +34,7 @@ class Targets:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         What `soundnet-kd teach` wrote.
 
     Raises
@@ -43,7 +43,8 @@ class Targets:
         If `folder` is no targets folder, is of another format version, or holds no clips.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
         self.folder = folder
         if not (folder / SETTINGS_FILE).is_file():
             raise FormatError(

@@ -82,8 +82,9 @@ class VoiceActivity:
         return [detector.is_speech(frame.tobytes(), rate) for frame in frames]
 
 
-def write_spans(path: Path, spans: Mapping[str, Span | None], sample_rate: int) -> None:
+def write_spans(path: str | Path, spans: Mapping[str, Span | None], sample_rate: int) -> None:
     """Write what is kept of each sound, a row each, in seconds; nothing where it has no voice and stays whole."""
+    path = Path(path)
     write_csv(
         path,
         ("id", "start", "end"),

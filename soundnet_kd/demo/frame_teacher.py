@@ -37,8 +37,8 @@ class DemoTeacherResult:
 
 
 def demo_teacher(
-    frames: Path,
-    out: Path,
+    frames: Path | str,
+    out: Path | str,
     network: str = "resnet18",
     input_size: int = 48,
     epochs: int = 3,
@@ -53,9 +53,9 @@ def demo_teacher(
 
     Parameters
     ----------
-    frames : Path
+    frames : str or Path
         Folder with a sub-folder of pictures for each class.
-    out : Path
+    out : str or Path
         File to write, ending in .safetensors.
     network : str
         Name of a torchvision classification network.
@@ -77,6 +77,8 @@ def demo_teacher(
     RunConflictError
         If `out` holds a teacher that was trained with other settings.
     """
+    frames = Path(frames)
+    out = Path(out)
     require_network(network)
     if epochs < 1 or batch_size < 1:
         raise SettingsError(f"epochs and batch_size are {epochs} and {batch_size}; both have to be at least 1")

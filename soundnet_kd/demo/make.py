@@ -45,7 +45,7 @@ class DemoWorldResult:
 
 
 def demo_world(
-    out: Path,
+    out: Path | str,
     videos: int = 160,
     frames_per_event: int = 200,
     sounds_per_event: int = 20,
@@ -60,7 +60,7 @@ def demo_world(
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         Folder to write to; what is already there is kept.
     videos : int
         Unlabelled videos.
@@ -73,6 +73,7 @@ def demo_world(
     workers : int
         Processes that draw and encode.
     """
+    out = Path(out)
     counts = {"videos": videos, "frames_per_event": frames_per_event, "sounds_per_event": sounds_per_event}
     claim(out / "world.json", {**counts, "seed": seed, "versions": versions()})
     plans = {

@@ -21,7 +21,7 @@ def csv_logger(out: Path) -> CSVLogger:
     return CSVLogger(out, "logs", flush_logs_every_n_steps=1)
 
 
-def read_history(out: Path) -> list[dict[str, float]]:
+def read_history(out: str | Path) -> list[dict[str, float]]:
     """Read what all starts of a run logged, one row for each step; a later start has the last word on a step.
 
     Returns
@@ -29,6 +29,7 @@ def read_history(out: Path) -> list[dict[str, float]]:
     list of dict from column to number
         In the order of the steps; each has `step`, counted from 1.
     """
+    out = Path(out)
     rows: dict[int, dict[str, float]] = {}
     starts = sorted((out / "logs").glob("version_*"), key=lambda folder: int(folder.name.removeprefix("version_")))
     for start in starts:
@@ -45,8 +46,9 @@ def read_history(out: Path) -> list[dict[str, float]]:
     return [rows[step] for step in sorted(rows)]
 
 
-def write_history(out: Path) -> list[dict[str, float]]:
+def write_history(out: str | Path) -> list[dict[str, float]]:
     """Write the history of a run as one table, `history.csv`, and give it."""
+    out = Path(out)
     history = read_history(out)
     columns = ["step", *sorted({column for row in history for column in row} - {"step"})]
     write_csv(out / "history.csv", columns, ([row.get(column, "") for column in columns] for row in history))

@@ -31,8 +31,8 @@ RUN_FILE = "run.json"
 
 
 def distill(
-    targets: Path,
-    out: Path,
+    targets: Path | str,
+    out: Path | str,
     architecture: Literal["SoundNet8", "SoundNet5"] = "SoundNet8",
     objective: Objective = "soundnet",
     temperature: float = 1.0,
@@ -63,9 +63,9 @@ def distill(
 
     Parameters
     ----------
-    targets : Path
+    targets : str or Path
         Folder that `soundnet-kd teach` wrote.
-    out : Path
+    out : str or Path
         Run folder to write.
     architecture : {"SoundNet8", "SoundNet5"}
         The student.
@@ -117,6 +117,8 @@ def distill(
     FormatError
         If `targets` is not a targets folder.
     """
+    targets = Path(targets)
+    out = Path(out)
     positive = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     for name, value in {**positive, "gradient_clip": gradient_clip, "keep_checkpoints": keep_checkpoints}.items():
         if value is not None and value <= 0:

@@ -161,17 +161,18 @@ class Peeled:
     filters: PeeledFilters | None
 
 
-def write_peel(path: Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
+def write_peel(path: str | Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
     """Write a peeled network, whole or not at all.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         Usually `peel.h5`.
     peeled : Peeled
     source : mapping
         What made it; anything that JSON can hold.
     """
+    path = Path(path)
     with whole(path) as partial, open_hdf5(partial, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["source"] = json.dumps(source)
@@ -192,7 +193,7 @@ def write_peel(path: Path, peeled: Peeled, source: Mapping[str, Any]) -> None:
             _write_filters(file, peeled.filters)
 
 
-def read_peel(path: Path) -> Peeled:
+def read_peel(path: str | Path) -> Peeled:
     """Read what `write_peel` wrote.
 
     Raises
@@ -200,6 +201,7 @@ def read_peel(path: Path) -> Peeled:
     FormatError
         If the file is not one of this format version.
     """
+    path = Path(path)
     try:
         with open_hdf5(path) as file:
             if file.attrs["format_version"] not in (1, FORMAT_VERSION):

@@ -63,12 +63,14 @@ class Peelable(Protocol):
         """Go into evaluation mode."""
 
 
-def peel_sound(sound: Path, network: Peelable, start_seconds: float = 0.0, seconds: float | None = None) -> Peeled:
+def peel_sound(
+    sound: str | Path, network: Peelable, start_seconds: float = 0.0, seconds: float | None = None
+) -> Peeled:
     """Let a network hear a part of a sound, and keep all that it makes of it.
 
     Parameters
     ----------
-    sound : Path
+    sound : str or Path
     network : Peelable
         Is left as it is.
     start_seconds : float
@@ -83,6 +85,7 @@ def peel_sound(sound: Path, network: Peelable, start_seconds: float = 0.0, secon
     SettingsError
         If the sound ends before `start_seconds`.
     """
+    sound = Path(sound)
     asked = network.preprocessing
     if seconds is None:
         seconds = asked.least_samples / asked.sample_rate

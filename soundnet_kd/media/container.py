@@ -54,8 +54,9 @@ def told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def blamed_on(path: Path) -> Iterator[None]:
+def blamed_on(path: str | Path) -> Iterator[None]:
     """Turn whatever a broken file provokes into a MediaError: it is the file's fault, not the collection's."""
+    path = Path(path)
     try:
         yield
     except SoundNetKDError:

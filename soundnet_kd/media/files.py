@@ -112,11 +112,12 @@ def _of_folder(folder: Path) -> tuple[Path, ...]:
     return found.files
 
 
-def search_folder(folder: Path) -> FoundMedia:
+def search_folder(folder: str | Path) -> FoundMedia:
     """Search a folder, and all that links in it lead to.
 
     What lies in the folder itself comes before what links lead to: where both are the same, the link is passed over.
     """
+    folder = Path(folder)
     search = _Search()
     waiting = [folder]
     while waiting:

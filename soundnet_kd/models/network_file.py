@@ -24,16 +24,17 @@ HEADER_SIZE_BYTES = 8
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def write_network(network: nn.Module, path: Path, description: Mapping[str, str]) -> None:
+def write_network(network: nn.Module, path: str | Path, description: Mapping[str, str]) -> None:
     """Write a network, whole or not at all.
 
     Parameters
     ----------
     network : Module
-    path : Path
+    path : str or Path
     description : mapping
         All that is needed to build it again.
     """
+    path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_tensors(tensors, path, {"format_version": str(FORMAT_VERSION), **description})
 
@@ -56,13 +57,13 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 
 
 def read_network(
-    path: Path, kind: str, command: str, keys: Sequence[str], build: Callable[[Mapping[str, str]], Network]
+    path: str | Path, kind: str, command: str, keys: Sequence[str], build: Callable[[Mapping[str, str]], Network]
 ) -> Network:
     """Build the network that a file describes, with its weights, in evaluation mode.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     kind : str
         What the file should hold, in the words of its reader, such as student.
     command : str
@@ -78,6 +79,7 @@ def read_network(
     FormatError
         If the file is not of this kind, or its weights do not fit its description.
     """
+    path = Path(path)
     try:
         with machine_blamed(path), safe_open(path, framework="pt") as file:
             description = file.metadata() or {}

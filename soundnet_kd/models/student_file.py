@@ -20,17 +20,18 @@ STUDENT_FILE = "student.safetensors"
 """Name of the student in a run folder."""
 
 
-def write_student(student: SoundNet, path: Path, training: Mapping[str, Any]) -> None:
+def write_student(student: SoundNet, path: str | Path, training: Mapping[str, Any]) -> None:
     """Write a student, whole or not at all.
 
     Parameters
     ----------
     student : SoundNet
-    path : Path
+    path : str or Path
         Usually `student.safetensors`.
     training : mapping
         How it came about; anything that JSON can hold.
     """
+    path = Path(path)
     description = {
         "architecture": type(student).__name__,
         "class_names": json.dumps(student.class_names, ensure_ascii=False),
@@ -40,7 +41,7 @@ def write_student(student: SoundNet, path: Path, training: Mapping[str, Any]) ->
     write_network(student, path, description)
 
 
-def read_student(path: Path) -> SoundNet:
+def read_student(path: str | Path) -> SoundNet:
     """Build the network that a file describes, with its weights, class names and preprocessing, in evaluation mode.
 
     Raises
@@ -48,6 +49,7 @@ def read_student(path: Path) -> SoundNet:
     FormatError
         If the file is not one that `write_student` wrote, or its weights do not fit its description.
     """
+    path = Path(path)
     keys = ("architecture", "class_names", "preprocessing")
     return read_network(path, "student", "soundnet-kd distill", keys, _built)
 
@@ -64,8 +66,9 @@ def _built(description: Mapping[str, str]) -> SoundNet:
     return architecture(class_names, Preprocessing(**json.loads(description["preprocessing"])))
 
 
-def read_training(path: Path) -> dict[str, Any]:
+def read_training(path: str | Path) -> dict[str, Any]:
     """Give the settings, figures and versions that made a student."""
+    path = Path(path)
     with safe_open(path, framework="pt") as file:
         training: dict[str, Any] = json.loads(file.metadata()["training"])
     return training

@@ -31,17 +31,18 @@ class Checkpoint:
     beside: Mapping[Any, Any]
 
 
-def read_state_dict(path: Path) -> dict[str, Any]:
+def read_state_dict(path: str | Path) -> dict[str, Any]:
     """Read a state dict without running anything that the file may hold; see `read_checkpoint`."""
+    path = Path(path)
     return read_checkpoint(path).state
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a state dict and what lies beside it, without running anything that the file may hold.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A `.safetensors` file, or one of `torch.save` with a state dict, alone or under the key `state_dict`.
 
     Raises
@@ -49,6 +50,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     FormatError
         If the file is cut off, is something else or holds more than tensors and plain values.
     """
+    path = Path(path)
     try:
         if is_safetensors(path):
             return Checkpoint(safetensors.torch.load_file(path), {})
@@ -66,7 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(dict(state), beside)
 
 
-def load_weights(network: nn.Module, path: Path, described: str, assign: bool = False) -> None:
+def load_weights(network: nn.Module, path: str | Path, described: str, assign: bool = False) -> None:
     """Load a file's state dict into a network.
 
     Its names may be the network's own, those with `module` in front or in between that `nn.DataParallel` leaves, or
@@ -75,7 +77,7 @@ def load_weights(network: nn.Module, path: Path, described: str, assign: bool = 
     Parameters
     ----------
     network : nn.Module
-    path : Path
+    path : str or Path
     described : str
         What the network is, for the message.
     assign : bool
@@ -86,6 +88,7 @@ def load_weights(network: nn.Module, path: Path, described: str, assign: bool = 
     FormatError
         If the file cannot be read or does not fit.
     """
+    path = Path(path)
     expected = network.state_dict().keys()
     state = {key if key in expected else _modern_name(key): value for key, value in read_state_dict(path).items()}
     try:
@@ -94,8 +97,9 @@ def load_weights(network: nn.Module, path: Path, described: str, assign: bool = 
         raise FormatError(f"{path} does not fit {described}: {one_line(error)}") from error
 
 
-def is_safetensors(path: Path) -> bool:
+def is_safetensors(path: str | Path) -> bool:
     """Whether a file begins as safetensors do, with the length of a JSON object and that object, or is named so."""
+    path = Path(path)
     with path.open("rb") as handle:
         return path.suffix == ".safetensors" or handle.read(9)[6:] == b"\0\0{"
 

@@ -51,12 +51,12 @@ class Converted:
     training: Mapping[str, Any]
 
 
-def convert(path: Path, entry: PretrainedStudent | None = None) -> Converted:
+def convert(path: str | Path, entry: PretrainedStudent | None = None) -> Converted:
     """Read a student in any of the layouts, without running anything that the file may hold.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     entry : PretrainedStudent, optional
         What it should be; without it, classes and preprocessing are those that the file tells, or, of a checkpoint that
         tells none, its run folder, or else SoundNet's own.
@@ -66,6 +66,7 @@ def convert(path: Path, entry: PretrainedStudent | None = None) -> Converted:
     FormatError
         If the file is none of the layouts, is cut off, is hostile, or holds other shapes or values that are not finite.
     """
+    path = Path(path)
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
             raise FormatError(f"{path} has {size} bytes, more than any student")

@@ -51,14 +51,14 @@ def describe(student: SoundNet) -> dict[str, str]:
     }
 
 
-def read_description(texts: Any, path: Path) -> Description:
+def read_description(texts: Any, path: str | Path) -> Description:
     """Read what a file says of its student; the file is not trusted, and nothing is built from what it says.
 
     Parameters
     ----------
     texts : mapping from str to str
         As `describe` gives it; anything else is refused.
-    path : Path
+    path : str or Path
         The file, for the message.
 
     Raises
@@ -66,6 +66,7 @@ def read_description(texts: Any, path: Path) -> Description:
     FormatError
         If it is no description, or one of another format.
     """
+    path = Path(path)
     if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
         raise FormatError(f"{path} does not describe its network in texts")
     version, architecture = texts.get("format_version"), texts.get("architecture")

@@ -91,14 +91,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_lower[found[0]]!r}?" if found else "."
 
 
-def check_file(weights: PublishedFile, path: Path, sha256: str | None = None) -> None:
+def check_file(weights: PublishedFile, path: str | Path, sha256: str | None = None) -> None:
     """Check what can be told of a file before it is trusted.
 
     Parameters
     ----------
     weights : PublishedFile
         What the file should be.
-    path : Path
+    path : str or Path
     sha256 : str, optional
         What its hash should be. [default: what the registry says]
 
@@ -107,6 +107,7 @@ def check_file(weights: PublishedFile, path: Path, sha256: str | None = None) ->
     FormatError
         If size or hash are others, or, where no hash is known, if the file does not hold tensors of the right shapes.
     """
+    path = Path(path)
     size, sha256 = path.stat().st_size, sha256 or weights.sha256
     if weights.size_bytes is not None and size != weights.size_bytes:
         raise FormatError(f"{path} has {size} bytes; {weights.name} has {weights.size_bytes}")
@@ -137,14 +138,16 @@ def cached(weights: PublishedFile) -> Path:
     return cache_folder() / weights.file_name
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: str | Path) -> str:
     """Hash a file, as 64 hexadecimal digits."""
+    path = Path(path)
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def git_blob_of(path: Path) -> str:
+def git_blob_of(path: str | Path) -> str:
     """Give the id that git gives a file, as 40 hexadecimal digits."""
+    path = Path(path)
     # sha1 no longer resists somebody who prepares two files alike; the readers run nothing in either.
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as handle:

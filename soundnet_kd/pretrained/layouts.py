@@ -59,12 +59,12 @@ class Layout:
     description: Any = None
 
 
-def read_layout(path: Path, member: str | None = None) -> Layout:
+def read_layout(path: str | Path, member: str | None = None) -> Layout:
     """Read a file of any layout without running anything that it may hold.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     member : str, optional
         Pattern of the one file to read of a zip archive. [default: *.t7]
 
@@ -75,6 +75,7 @@ def read_layout(path: Path, member: str | None = None) -> Layout:
     OSError
         If it cannot be read.
     """
+    path = Path(path)
     with path.open("rb") as handle:
         start = handle.read(16)
     try:

@@ -137,12 +137,12 @@ KINDS: Mapping[str, type[PretrainedWeights | PretrainedStudent]] = {
 }
 
 
-def published(path: Path | None = None) -> dict[str, PretrainedWeights | PretrainedStudent]:
+def published(path: str | Path | None = None) -> dict[str, PretrainedWeights | PretrainedStudent]:
     """Read the registry.
 
     Parameters
     ----------
-    path : Path, optional
+    path : str or Path, optional
         A TOML file with a table for each set of weights. [default: the one that comes with the package]
 
     Returns
@@ -154,6 +154,7 @@ def published(path: Path | None = None) -> dict[str, PretrainedWeights | Pretrai
     FormatError
         If a key is unknown, missing or of the wrong type; the message names it.
     """
+    path = None if path is None else Path(path)
     path = path or shipped("pretrained_files") / "registry.toml"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -162,13 +163,15 @@ def published(path: Path | None = None) -> dict[str, PretrainedWeights | Pretrai
     return {name: _entry(name, table, f"{path}: {name!r}") for name, table in tables.items()}
 
 
-def registry(path: Path | None = None) -> dict[str, PretrainedWeights]:
+def registry(path: str | Path | None = None) -> dict[str, PretrainedWeights]:
     """Read the teachers of the registry; see `published`."""
+    path = None if path is None else Path(path)
     return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedWeights)}
 
 
-def student_registry(path: Path | None = None) -> dict[str, PretrainedStudent]:
+def student_registry(path: str | Path | None = None) -> dict[str, PretrainedStudent]:
     """Read the students of the registry; see `published`."""
+    path = None if path is None else Path(path)
     return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedStudent)}
 
 

@@ -104,7 +104,7 @@ def fetch_weights(name: str) -> WeightsFile:
     return WeightsFile(name, path, f"--student {name}" if entry.kind == "student" else f"--objects or --scenes {name}")
 
 
-def verify_weights(file: Path) -> Verdict:
+def verify_weights(file: Path | str) -> Verdict:
     """Say which set of weights of the registry a file is, or why it is none.
 
     It ends well only if the file is one. Where the registry knows a hash, the file must have it; where nobody published
@@ -112,9 +112,10 @@ def verify_weights(file: Path) -> Verdict:
 
     Parameters
     ----------
-    file : Path
+    file : str or Path
         A file of weights in any layout; nothing that it may hold is executed.
     """
+    file = Path(file)
     if not file.is_file():
         raise SettingsError(f"there is no file {file} to verify")
     known = published()
@@ -134,7 +135,7 @@ def verify_weights(file: Path) -> Verdict:
     raise FormatError(_why_none(file))
 
 
-def import_weights(file: Path, as_: str) -> WeightsFile:
+def import_weights(file: Path | str, as_: str) -> WeightsFile:
     """Convert a student that you have as a file, so that it can be used by name.
 
     It may be the released PyTorch state dict (sound8.pth), the .npy dict of the TensorFlow port, the authors' Torch7
@@ -143,11 +144,12 @@ def import_weights(file: Path, as_: str) -> WeightsFile:
 
     Parameters
     ----------
-    file : Path
+    file : str or Path
         The file; it stays where it is.
     as_ : str
         Name to use it by: one of your own, or a student of the registry, which the file must then be.
     """
+    file = Path(file)
     return WeightsFile(as_, import_student(file, as_), f"--student {as_}")
 
 

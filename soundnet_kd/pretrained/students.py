@@ -76,12 +76,12 @@ def fetch_student(entry: PretrainedStudent) -> Path:
     return place
 
 
-def import_student(file: Path, name: str) -> Path:
+def import_student(file: str | Path, name: str) -> Path:
     """Convert a file that the user has, so that it can be loaded by name.
 
     Parameters
     ----------
-    file : Path
+    file : str or Path
         In any of the layouts of `soundnet_kd.pretrained.layouts`, or a `student.safetensors`.
     name : str
         A student of the registry, which the file must then be, or a name of the user's own.
@@ -95,6 +95,7 @@ def import_student(file: Path, name: str) -> Path:
     RunConflictError
         If the name has another student already.
     """
+    file = Path(file)
     if not NAME.fullmatch(name):
         raise SettingsError(f"{name!r} cannot be a name; use letters, digits, '.', '_' and '-', at most 64")
     entry = published().get(name)

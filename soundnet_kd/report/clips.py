@@ -37,29 +37,31 @@ class Clips:
     paths: tuple[Path | None, ...] = field(repr=False)
 
     @classmethod
-    def of_cache(cls, cache: FeatureCache, sounds: Path | None) -> Self:
+    def of_cache(cls, cache: FeatureCache, sounds: str | Path | None) -> Self:
         """Take the sounds of a cache, which says where they lay.
 
         Parameters
         ----------
         cache : FeatureCache
-        sounds : Path, optional
+        sounds : str or Path, optional
             Where they lie now, as `read_manifest` takes it.
         """
+        sounds = None if sounds is None else Path(sounds)
         moved = _places(sounds)
         paths = tuple(moved.get(clip, path) for clip, path in zip(cache.ids, cache.paths, strict=True))
         return cls(cache.ids, cache.labels, cache.folds, cache.class_names, paths)
 
     @classmethod
-    def of_results(cls, results: StoredResults, sounds: Path | None) -> Self:
+    def of_results(cls, results: StoredResults, sounds: str | Path | None) -> Self:
         """Take the clips of an evaluation, where there are no features.
 
         Parameters
         ----------
         results : StoredResults
-        sounds : Path, optional
+        sounds : str or Path, optional
             Where they lie, as `read_manifest` takes it; otherwise where the evaluation says that they lay.
         """
+        sounds = None if sounds is None else Path(sounds)
         places = {**results.paths, **_places(sounds)}
         numbers = {name: number for number, name in enumerate(results.classes)}
         return cls(

@@ -17,8 +17,9 @@ from soundnet_kd.storage import read_json
 MAPS_FILE = "maps.json"
 
 
-def maps_in(folder: Path) -> list[dict[str, Any]]:
+def maps_in(folder: str | Path) -> list[dict[str, Any]]:
     """Give what `soundnet-kd project` says of each of its maps: `layer`, `supervised`, `left_out`, and its quality."""
+    folder = Path(folder)
     content = read_json(folder / MAPS_FILE)
     supervised = bool(content["source"]["supervised"])
     # Maps of earlier versions have no clips left out.
@@ -26,7 +27,7 @@ def maps_in(folder: Path) -> list[dict[str, Any]]:
     return [{**each, "supervised": supervised, "left_out": left_out.get(each["layer"], "")} for each in content["maps"]]
 
 
-def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
+def positions_data(folder: str | Path, layer: str, clips: Clips) -> dict[str, Any]:
     """Give the place of every clip in a map.
 
     Returns
@@ -41,6 +42,7 @@ def positions_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
     FormatError
         If the table is not that of a map.
     """
+    folder = Path(folder)
     file = folder / f"map_{layer}.csv"
     rows = clips.row_of
     points: NDArray[np.float64] = np.full((len(clips.ids), 2), np.nan)

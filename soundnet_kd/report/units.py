@@ -23,10 +23,11 @@ class NeuronFile:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
         self._path = folder / NEURONS_FILE
         settings = read_json(folder / "neurons.json")["settings"]
         self.percentile: float = settings["percentile"]

@@ -88,12 +88,12 @@ class TeachResult:
 
 
 def teach(
-    videos: Path,
-    out: Path,
+    videos: Path | str,
+    out: Path | str,
     objects: str | None = None,
     scenes: str | None = None,
-    object_classes: Path | None = None,
-    scene_classes: Path | None = None,
+    object_classes: Path | str | None = None,
+    scene_classes: Path | str | None = None,
     frames: Sampling = "exact",
     clips_per_video: int | None = None,
     clips_per_part: int = 128,
@@ -109,18 +109,18 @@ def teach(
 
     Parameters
     ----------
-    videos : Path
+    videos : str or Path
         Folder of videos, searched with its sub-folders, or one video.
-    out : Path
+    out : str or Path
         Folder to write the targets to.
     objects : str, optional
         Network that names objects: NETWORK:WEIGHTS with a torchvision network and either its own weights
         (resnet50:IMAGENET1K_V2), published ones (resnet18:PLACES365) or a file (mobilenet_v2:weights.pth).
     scenes : str, optional
         Network that names scenes, given in the same way. At least one of the two is needed.
-    object_classes : Path, optional
+    object_classes : str or Path, optional
         Text file with one class a line, for weights in a file. [default: ImageNet's 1000]
-    scene_classes : Path, optional
+    scene_classes : str or Path, optional
         The same for the scenes.
     frames : {"exact", "keyframe"}
         exact: the frame in the middle of each 5 s; keyframe: the key frame nearest to it, many times faster. Where key
@@ -138,6 +138,10 @@ def teach(
     device : str
         Where the networks run: auto, cpu, cuda, cuda:1, mps.
     """
+    videos = Path(videos)
+    out = Path(out)
+    object_classes = None if object_classes is None else Path(object_classes)
+    scene_classes = None if scene_classes is None else Path(scene_classes)
     specs = {"objects": (objects, object_classes), "scenes": (scenes, scene_classes)}
     teachers = {name: load_teacher(spec, classes) for name, (spec, classes) in specs.items() if spec is not None}
     for teacher in teachers.values():
@@ -155,9 +159,9 @@ def teach(
 
 
 def label_videos(
-    videos: Path,
+    videos: str | Path,
     teachers: Mapping[str, Teacher],
-    out: Path,
+    out: str | Path,
     *,
     frames: Sampling = "exact",
     clips_per_video: int | None = None,
@@ -169,10 +173,10 @@ def label_videos(
 
     Parameters
     ----------
-    videos : Path
+    videos : str or Path
     teachers : mapping from name to Teacher
         The names become the student's heads.
-    out : Path
+    out : str or Path
     frames : {"exact", "keyframe"}
     clips_per_video : int, optional
     clips_per_part : int
@@ -196,6 +200,8 @@ def label_videos(
     MediaError
         If not a single video could be labelled.
     """
+    videos = Path(videos)
+    out = Path(out)
     if not teachers:
         raise SettingsError(
             "teach needs at least one teacher: give --objects or --scenes, such as --objects resnet50:IMAGENET1K_V2"

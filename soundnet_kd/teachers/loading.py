@@ -13,7 +13,7 @@ from soundnet_kd.teachers.teacher import Teacher, frame_transform
 from soundnet_kd.teachers.weights import network_from_file, network_from_torchvision, require_network
 
 
-def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
+def load_teacher(spec: str, class_names: str | Path | None = None) -> Teacher:
     """Load a torchvision classification network as a teacher.
 
     Parameters
@@ -24,7 +24,7 @@ def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
         torchvision's weights enum (`resnet50:IMAGENET1K_V2`, fetched once into torch's cache); or a file alone that
         `write_teacher` wrote and that describes itself. Frames are prepared as the weights ask; for a file of weights
         as for the network's first set of torchvision weights.
-    class_names : Path, optional
+    class_names : str or Path, optional
         A text file with a class a line, for a file of weights; without it the network must have ImageNet's 1000.
         Other weights bring their own.
 
@@ -35,6 +35,7 @@ def load_teacher(spec: str, class_names: Path | None = None) -> Teacher:
     FormatError
         If the weights do not fit the network, or the class names the weights.
     """
+    class_names = None if class_names is None else Path(class_names)
     if Path(spec).is_file():
         return _load_described(Path(spec))
     name, _, weights = spec.partition(":")

@@ -112,7 +112,7 @@ class Teacher:
 
 
 def write_teacher(
-    path: Path,
+    path: str | Path,
     network: nn.Module,
     name: str,
     class_names: Sequence[str],
@@ -123,7 +123,7 @@ def write_teacher(
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A `.safetensors` file.
     network : nn.Module
     name : str
@@ -134,6 +134,7 @@ def write_teacher(
     training : mapping, optional
         How it came about; anything that JSON can hold.
     """
+    path = Path(path)
     metadata = {
         "network": name,
         "class_names": json.dumps(list(class_names)),
@@ -143,8 +144,9 @@ def write_teacher(
     write_tensors(network.state_dict(), path, metadata)
 
 
-def read_training(path: Path) -> dict[str, Any]:
+def read_training(path: str | Path) -> dict[str, Any]:
     """Give how a teacher came about, as `write_teacher` was told."""
+    path = Path(path)
     with safe_open(path, framework="pt") as file:
         training: dict[str, Any] = json.loads(file.metadata()["training"])
     return training

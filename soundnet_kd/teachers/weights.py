@@ -16,7 +16,7 @@ from soundnet_kd.pretrained import registry
 from soundnet_kd.pretrained.checkpoints import load_weights
 
 
-def network_from_file(name: str, classes: int, path: Path) -> nn.Module:
+def network_from_file(name: str, classes: int, path: str | Path) -> nn.Module:
     """Build a torchvision network, in evaluation mode, with the weights of a file.
 
     Parameters
@@ -24,7 +24,7 @@ def network_from_file(name: str, classes: int, path: Path) -> nn.Module:
     name : str
         Its torchvision name.
     classes : int
-    path : Path
+    path : str or Path
         Anything that `read_state_dict` reads.
 
     Raises
@@ -32,6 +32,7 @@ def network_from_file(name: str, classes: int, path: Path) -> nn.Module:
     FormatError
         If the file cannot be trusted or read, or does not fit.
     """
+    path = Path(path)
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
     load_weights(network, path, f"{name} with {classes} classes")
     return network.eval()

@@ -95,9 +95,9 @@ class Comparison:
 
 
 def compare(
-    results: Path,
-    baseline: Path,
-    out: Path,
+    results: Path | str,
+    baseline: Path | str,
+    out: Path | str,
     names: list[str] | None = None,
     layers: list[str] | None = None,
 ) -> Comparison:
@@ -108,11 +108,11 @@ def compare(
 
     Parameters
     ----------
-    results : Path
+    results : str or Path
         Folder or results.json that `soundnet-kd evaluate` wrote.
-    baseline : Path
+    baseline : str or Path
         The same for what it is compared with, such as the untrained student.
-    out : Path
+    out : str or Path
         CSV file to write.
     names : list of str, optional
         What to call the baseline and the results. [default: baseline results]
@@ -125,6 +125,9 @@ def compare(
     SettingsError
         If a layer is missing, or the two have other clips, labels or classes.
     """
+    results = Path(results)
+    baseline = Path(baseline)
+    out = Path(out)
     if names is not None and len(names) != 2:
         raise SettingsError(f"names are two, for the baseline and the results, not {len(names)}")
     first, second = names or ("baseline", "results")

@@ -20,7 +20,7 @@ from soundnet_kd.transfer.windows import Windows
 
 
 def evaluate_layers(
-    features: Path,
+    features: str | Path,
     layers: Sequence[str] | None = None,
     protocol: ProtocolName = "notebook",
     *,
@@ -37,7 +37,7 @@ def evaluate_layers(
 
     Parameters
     ----------
-    features : Path
+    features : str or Path
         What `soundnet-kd extract` wrote.
     layers : sequence of str, optional
         All if not given.
@@ -60,6 +60,7 @@ def evaluate_layers(
     FormatError
         If `features` is no feature cache.
     """
+    features = Path(features)
     cut = windows or planned(protocol, head, None).windows
     with FeatureCache(features) as cache:
         wanted = chosen_layers(cache, layers)

@@ -48,12 +48,12 @@ class Ranked:
     note: str
 
 
-def ranked(results: Sequence[Path], names: Sequence[str] | None, layers: Sequence[str] | None) -> list[Ranked]:
+def ranked(results: Sequence[str | Path], names: Sequence[str] | None, layers: Sequence[str] | None) -> list[Ranked]:
     """Read evaluations of the same sounds under the same folds, and sort them by their accuracy, the best first.
 
     Parameters
     ----------
-    results : sequence of Path
+    results : sequence of str or Path
         Folders, or results.json, of evaluations.
     names : sequence of str, optional
         What to call them; by their folders, if not given.

@@ -63,15 +63,16 @@ class Evaluation:
         return float(counts.max() / counts.sum())
 
 
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
+def write_evaluation(evaluation: Evaluation, out: str | Path) -> None:
     """Write `results.json`, `accuracy.csv` (a row per layer) and `predictions.csv` (a row per clip).
 
     Parameters
     ----------
     evaluation : Evaluation
-    out : Path
+    out : str or Path
         Folder.
     """
+    out = Path(out)
     results = evaluation.results
     write_json(
         out / RESULTS_FILE,

@@ -38,7 +38,7 @@ class StoredComparison:
     rows: tuple[ComparedLayer, ...]
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: str | Path) -> Self:
         """Read the table that `soundnet-kd compare` wrote.
 
         Raises
@@ -46,6 +46,7 @@ class StoredComparison:
         FormatError
             If it is none.
         """
+        path = Path(path)
         with path.open(newline="", encoding="utf-8") as handle:
             header, *rows = csv.reader(handle)
         try:

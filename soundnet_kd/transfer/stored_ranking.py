@@ -20,7 +20,7 @@ def row_of(ranked: Ranked) -> list[Any]:
     return ["" if value is None else f"{value:.4f}" if isinstance(value, float) else value for value in values]
 
 
-def read_ranking(path: Path) -> tuple[Ranked, ...]:
+def read_ranking(path: str | Path) -> tuple[Ranked, ...]:
     """Read the table that `soundnet-kd rank` wrote.
 
     Raises
@@ -28,6 +28,7 @@ def read_ranking(path: Path) -> tuple[Ranked, ...]:
     FormatError
         If it is none.
     """
+    path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))

@@ -47,7 +47,7 @@ class StoredResults:
     content: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: str | Path) -> Self:
         """Read the folder, or the results.json in it, that `soundnet-kd evaluate` wrote.
 
         Raises
@@ -57,6 +57,7 @@ class StoredResults:
         FormatError
             If it is not what `evaluate` writes.
         """
+        path = Path(path)
         folder = path.parent if path.suffix == ".json" else path
         for name in (RESULTS_FILE, PREDICTIONS_FILE):
             if not (folder / name).is_file():

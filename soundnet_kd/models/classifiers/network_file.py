@@ -16,16 +16,17 @@ CLASSIFIER_FILE = "classifier.safetensors"
 """Name of the classifier in a run folder."""
 
 
-def write_network(network: SoundClassifier, path: Path, training: Mapping[str, Any]) -> None:
+def write_network(network: SoundClassifier, path: str | Path, training: Mapping[str, Any]) -> None:
     """Write a network, whole or not at all.
 
     Parameters
     ----------
     network : SoundClassifier
-    path : Path
+    path : str or Path
     training : mapping
         How it came about; anything that JSON can hold.
     """
+    path = Path(path)
     description = {
         "architecture": type(network).__name__,
         "settings": json.dumps(network.settings, ensure_ascii=False),
@@ -35,12 +36,12 @@ def write_network(network: SoundClassifier, path: Path, training: Mapping[str, A
     network_file.write_network(network, path, description)
 
 
-def read_network(path: Path) -> SoundClassifier:
+def read_network(path: str | Path) -> SoundClassifier:
     """Build the network that a file describes, in evaluation mode.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A `classifier.safetensors`, or the run folder of `soundnet-kd train` that holds one.
 
     Raises
@@ -48,6 +49,7 @@ def read_network(path: Path) -> SoundClassifier:
     FormatError
         If the file is not one that `write_network` wrote, or its weights do not fit its description.
     """
+    path = Path(path)
     file = path / CLASSIFIER_FILE if path.is_dir() else path
     keys = ("architecture", "settings")
     return network_file.read_network(file, "network for labelled sounds", "soundnet-kd train", keys, _built)
