@@ -14,7 +14,7 @@ from soundnet_kd.features.listening import Listener
 from soundnet_kd.features.parts import join_parts, part_failures
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.writing import write_parts
-from soundnet_kd.media import Channel, SoundStore
+from soundnet_kd.media import DEADLINE_MINUTES, Channel, SoundStore
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, read_network
 from soundnet_kd.pretrained import load_student
@@ -50,6 +50,7 @@ def extract(
     channel: Channel | None = None,
     batch_size: int = 8,
     workers: int | None = None,
+    deadline_minutes: float = DEADLINE_MINUTES,
     device: str = "auto",
 ) -> ExtractResult:
     """Keep the layers of a network for every sound of a data set.
@@ -85,6 +86,9 @@ def extract(
     workers : int, optional
         Processes that decode beside the network; 0 decodes in turn. [default: one for each core beside a GPU, one
         beside a CPU, none for a handful of sounds]
+    deadline_minutes : float
+        Longest time for one sound in these processes; it is left out then, as one that gives nothing for ten minutes
+        is. Without processes nothing ends a sound that hangs.
     device : str
         Where the network runs: auto, cpu, cuda, cuda:1, mps.
 
@@ -132,7 +136,7 @@ def extract(
             return _found(out, identity, parts_folder)
         claim(parts_folder / "identity.json", identity)
         listener = Listener(network.to(choose_device(device)), wanted, pooling)
-        parts = write_parts(parts_folder, listener, store, sequences, manifest, batch_size, workers)
+        parts = write_parts(parts_folder, listener, store, sequences, manifest, batch_size, workers, deadline_minutes)
         failures = {clip_id: reason for part in parts for clip_id, reason in part_failures(part).items()}
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_beside(out), failures)

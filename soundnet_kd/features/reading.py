@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import SoundStore, StoredSound, spooled
+from soundnet_kd.media import DEADLINE_MINUTES, SoundStore, StoredSound, spooled
 
 HELD_SAMPLES = 600 * 22_050
 """What is held in memory of sounds that wait for others of their length (53 MB)."""
@@ -25,7 +25,12 @@ Sound = NDArray[np.float32] | StoredSound
 
 @contextmanager
 def reading(
-    paths: Iterable[Path], store: SoundStore, longest: int, spool: Path, workers: int
+    paths: Iterable[Path],
+    store: SoundStore,
+    longest: int,
+    spool: Path,
+    workers: int,
+    deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[Sound | MediaError]]:
     """Read sounds in their order.
 
@@ -40,13 +45,15 @@ def reading(
         Folder for what is decoded and not heard yet.
     workers : int
         Processes that decode; 0 decodes in this one.
+    deadline_minutes : float
+        How long one may be at a sound.
 
     Yields
     ------
     iterator of sounds, or why there is none
         One that stays on disk has to be heard before the next one is asked for.
     """
-    with spooled(store, paths, spool, workers) as files:
+    with spooled(store, paths, spool, workers, deadline_minutes) as files:
 
         def sounds() -> Iterator[Sound | MediaError]:
             for _, file in files:

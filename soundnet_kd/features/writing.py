@@ -14,7 +14,7 @@ from soundnet_kd.errors import MediaError, TooShortError
 from soundnet_kd.features.listening import Listener
 from soundnet_kd.features.parts import Part, new_part, part_file, written_parts
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, reading
-from soundnet_kd.media import SoundStore
+from soundnet_kd.media import DEADLINE_MINUTES, SoundStore
 
 SOUNDS_PER_PART = 256
 SAMPLES_PER_PART = 30 * 60 * 22_050
@@ -33,6 +33,7 @@ def write_parts(
     manifest: Manifest,
     batch_size: int,
     workers: int | None,
+    deadline_minutes: float = DEADLINE_MINUTES,
 ) -> list[Path]:
     """Write what is missing of the parts of a cache.
 
@@ -49,6 +50,8 @@ def write_parts(
     batch_size : int
     workers : int, optional
         Processes that decode.
+    deadline_minutes : float
+        How long one may be at a sound.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def write_parts(
     paths = [clip.path for clip in waiting]
     with (
         tqdm(total=len(manifest), initial=done, desc="extract", unit="sound") as progress,
-        reading(paths, store, listener.longest, folder / SPOOL, workers) as sounds,
+        reading(paths, store, listener.longest, folder / SPOOL, workers, deadline_minutes) as sounds,
     ):
         clips = zip(waiting, sounds, strict=True)
         while done < len(manifest):

@@ -371,6 +371,8 @@ def test_settings_that_do_not_exist_are_named(sounds: Path, student: Path, tmp_p
         extract(sounds, student, tmp_path / "out.h5", channel="last")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="workers is -1; it is at least 0"):
         extract(sounds, student, tmp_path / "out.h5", workers=-1)
+    with pytest.raises(SettingsError, match="deadline_minutes is 0; it has to be above 0"):
+        extract(sounds, student, tmp_path / "out.h5", deadline_minutes=0)
 
 
 def test_numbers_of_every_pooling_do_not_depend_on_batches_and_workers(sounds: Path, tmp_path: Path) -> None:

@@ -124,6 +124,12 @@ def test_no_teacher_is_an_error(tmp_path: Path) -> None:
         teach(tmp_path, tmp_path / "targets")
 
 
+def test_a_deadline_is_above_zero(tmp_path: Path, teacher: Teacher) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", ["red"])
+    with pytest.raises(SettingsError, match="deadline_minutes is 0; it has to be above 0"):
+        label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", deadline_minutes=0)
+
+
 @pytest.mark.real
 @pytest.mark.slow
 def test_all_real_videos_are_handled(real_data: Path, tmp_path: Path) -> None:
