@@ -5,10 +5,11 @@ from soundnet_kd.media.container import blamed_on
 from soundnet_kd.media.encode import write_audio, write_video
 from soundnet_kd.media.files import FoundMedia, find_media, search_folder
 from soundnet_kd.media.full_scale import as_float
+from soundnet_kd.media.length import duration_seconds
 from soundnet_kd.media.samples import Channel
 from soundnet_kd.media.spool import DEADLINE_MINUTES, spooled
 from soundnet_kd.media.stored import SoundStore, StoredSound
-from soundnet_kd.media.video import Frame, Sampling, Video, duration_seconds, read_frames
+from soundnet_kd.media.video import Frame, Sampling, Video, read_frames
 
 __all__ = [
     "DEADLINE_MINUTES",

@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media.container import clock_start, fraction, open_media, packets_of, picture_track, told
+from soundnet_kd.media.container import open_media, told
 from soundnet_kd.media.keyframes import KeyFrameSeeker, KeyFrameWalker
 from soundnet_kd.media.player import Player
 from soundnet_kd.media.track import PictureTrack, SeekError, TimedFrame
@@ -188,31 +188,6 @@ def read_frames(
     """
     with Video(path, sampling, threads=threads) as video:
         return video.frames(times_seconds)
-
-
-def duration_seconds(path: str | Path) -> float:
-    """Seconds from the start of a file until its last picture is over.
-
-    Raises
-    ------
-    MediaError
-        If the file is missing, is not a media file, or has no picture track.
-    """
-    path = Path(path)
-    with open_media(path) as container:
-        stream = picture_track(container, path)
-        start = clock_start(container)
-        time_base = fraction(stream.time_base)
-        if stream.duration:
-            return float(((stream.start_time or 0) + stream.duration) * time_base - start)
-        if container.duration:
-            return container.duration / 1e6
-        ends = [
-            (packet.pts + (packet.duration or 0)) * time_base
-            for packet in packets_of(container, stream)
-            if packet.pts is not None
-        ]
-        return float(max(ends, default=start) - start)
 
 
 def _upright_rgb(shown: TimedFrame, path: Path) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import random
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -387,6 +388,72 @@ def test_duration_with_and_without_a_header(tmp_path: Path) -> None:
         assert container.duration is None
     assert duration_seconds(tmp_path / "clip.mp4") == pytest.approx(2.0, abs=1e-3)
     assert duration_seconds(tmp_path / "live.mkv") == pytest.approx(2.0, abs=1e-3)
+
+
+def spoil_header(path: Path, found: str, skipped: int, wrong: bytes) -> None:
+    """Write other bytes into a file's header, so many after some that stand there once."""
+    content = bytearray(path.read_bytes())
+    assert content.count(found.encode("latin-1")) == 1
+    place = content.index(found.encode("latin-1")) + len(found) + skipped
+    content[place : place + len(wrong)] = wrong
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "found", "skipped", "wrong"),
+    [
+        # The property "duration" of FLV, after its type; Matroska's element Duration, after its length; the length of
+        # AVI's first stream in pictures, after seven numbers of four bytes.
+        ("clip.flv", "libx264", "duration", 1, struct.pack(">d", 2.0)),
+        ("clip.mkv", "libx264", "\x44\x89\x88", 0, struct.pack(">d", 2000.0)),
+        ("clip.avi", "mpeg4", "vidsFMP4", 24, struct.pack("<I", 50)),
+    ],
+)
+def test_pictures_go_on_beyond_a_wrong_header(
+    tmp_path: Path, name: str, codec: str, found: str, skipped: int, wrong: bytes
+) -> None:
+    def reorder(stream: VideoStream) -> None:
+        stream.codec_context.gop_size = 12
+
+    write_numbered(tmp_path / name, range(250), Fraction(1, 25), codec=codec, adjust=reorder)
+    spoil_header(tmp_path / name, found, skipped, wrong)
+    with av.open(str(tmp_path / name)) as container:
+        stream = container.streams.video[0]
+        ticks = stream.duration or container.duration or 0
+        stated = ticks * ((stream.time_base if stream.duration else None) or Fraction(1, 10**6))
+        assert float(stated) == pytest.approx(2, abs=0.1)
+    assert duration_seconds(tmp_path / name) == pytest.approx(10, abs=0.05)
+    assert numbers(tmp_path / name, [9.5]) == [237]
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_a_program_stream_is_as_long_as_its_pictures(tmp_path: Path, codec: str) -> None:
+    """Its pictures are stamped once in a packet of 2 kB; at a quiet end FFmpeg's estimate is up to a second short."""
+
+    def reorder(stream: VideoStream) -> None:
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = 100, 2
+
+    write_numbered(tmp_path / "clip.mpg", range(250), Fraction(1, 25), codec=codec, adjust=reorder)
+    with av.open(str(tmp_path / "clip.mpg")) as container:
+        stream = container.streams.video[0]
+        assert 0 < (stream.duration or 0) * (stream.time_base or Fraction(1)) < Fraction(99, 10)
+    assert duration_seconds(tmp_path / "clip.mpg") == pytest.approx(10, abs=0.06)
+
+
+@pytest.mark.parametrize(("format", "codec"), [("h264", "libx264"), ("m4v", "mpeg4"), ("mpeg2video", "mpeg2video")])
+def test_a_raw_stream_is_as_long_as_its_pictures(tmp_path: Path, format: str, codec: str) -> None:
+    write_numbered(tmp_path / "raw", range(100), Fraction(1, 25), codec=codec, format=format)
+    assert duration_seconds(tmp_path / "raw") == pytest.approx(4, abs=0.05)
+
+
+def test_a_live_stream_that_was_cut_ends_where_it_ends(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "live.mkv", range(250), Fraction(1, 25), options={"live": "1"})
+    write_numbered(tmp_path / "frag.mp4", range(250), Fraction(1, 25), options={"movflags": "frag_keyframe+empty_moov"})
+    for name in ("live.mkv", "frag.mp4"):
+        assert duration_seconds(tmp_path / name) == pytest.approx(10, abs=0.1)
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        assert 3 < duration_seconds(tmp_path / name) < 7
 
 
 def write_mp3_with_cover(path: Path) -> None:
