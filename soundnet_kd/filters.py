@@ -56,7 +56,7 @@ def centre_frequencies(frequencies: NDArray[np.floating], decibels: NDArray[np.f
     return np.asarray(frequencies[decibels.argmax(axis=1)], dtype=np.float64)
 
 
-def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, path: Path) -> None:
+def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, path: str | Path) -> None:
     """Draw filters as waves and their responses, both in the order of their centre frequencies.
 
     Parameters
@@ -66,7 +66,7 @@ def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, pat
         In Hz.
     name : str
         Of the layer.
-    path : Path
+    path : str or Path
         PNG to write.
     """
     frequencies, decibels = frequency_responses(filters, sample_rate)

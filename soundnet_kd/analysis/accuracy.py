@@ -8,13 +8,13 @@ from soundnet_kd.figures import COLOURS, GREY, drawn, percents
 from soundnet_kd.transfer.results import Evaluation
 
 
-def draw_accuracy(evaluation: Evaluation, path: Path) -> None:
+def draw_accuracy(evaluation: Evaluation, path: str | Path) -> None:
     """Draw each layer's accuracy with its folds, and what guessing would give.
 
     Parameters
     ----------
     evaluation : Evaluation
-    path : Path
+    path : str or Path
         PNG to write.
     """
     from matplotlib.patheffects import withStroke

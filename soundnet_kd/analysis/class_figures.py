@@ -16,7 +16,7 @@ MOST_PAIRS = 15
 """Pairs in the figure; the table has all."""
 
 
-def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer: str, path: Path) -> None:
+def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer: str, path: str | Path) -> None:
     """Draw the recall and the precision of each class, the easiest on top, and what each is mostly taken for.
 
     Parameters
@@ -24,7 +24,7 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
     scores : ClassScores
     pairs : sequence of ConfusedPair
     layer : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     from matplotlib.lines import Line2D
@@ -79,7 +79,7 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
         figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) > 1 else 1, fontsize=_SMALL)
 
 
-def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], layer: str, path: Path) -> None:
+def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], layer: str, path: str | Path) -> None:
     """Draw the pairs of classes with the most mistakes, both directions apart.
 
     Parameters
@@ -88,7 +88,7 @@ def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], l
         The most mistakes first.
     classes : sequence of str
     layer : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     from matplotlib.ticker import MaxNLocator

@@ -134,7 +134,7 @@ def write_class_tables(reports: Mapping[str, ClassReport], out: str | Path) -> N
         )
 
 
-def draw_classes(evaluation: Evaluation, report: ClassReport, layer: str, out: Path) -> None:
+def draw_classes(evaluation: Evaluation, report: ClassReport, layer: str, out: str | Path) -> None:
     """Draw a layer's confusion, its score of each class, its commonest mistakes and, for ESC-50, its categories.
 
     Parameters
@@ -142,9 +142,10 @@ def draw_classes(evaluation: Evaluation, report: ClassReport, layer: str, out: P
     evaluation : Evaluation
     report : ClassReport
     layer : str
-    out : Path
+    out : str or Path
         Folder.
     """
+    out = Path(out)
     result = evaluation.results[layer]
     tests = f"{len(result.folds)} folds" if len(result.folds) > 1 else "one test"
     draw_confusion(

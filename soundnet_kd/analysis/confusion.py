@@ -15,7 +15,7 @@ _FEW = 12
 """Classes up to which cells are so large that names fit in lines and numbers in the usual type."""
 
 
-def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> None:
+def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: str, path: str | Path) -> None:
     """Draw how often the clips of each true class were given each class.
 
     Colours are shares of the true class's clips, numbers are clips. ESC-50's classes are parted by category.
@@ -25,7 +25,7 @@ def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: 
     confusion : (classes, classes) int
     classes : sequence of str
     title : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     shares = row_shares(confusion)

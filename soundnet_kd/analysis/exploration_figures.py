@@ -20,7 +20,7 @@ MOST_PANELS = 60
 """Classes that have a panel of their own; the figure says so where there are more."""
 
 
-def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
+def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: str | Path) -> None:
     """Draw how many sounds each class has, the most on top."""
     counts = np.bincount(labels, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
@@ -43,7 +43,9 @@ def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: Path) -> 
         axes.set_title("Sounds of each class")
 
 
-def draw_lengths(seconds: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
+def draw_lengths(
+    seconds: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str], path: str | Path
+) -> None:
     """Draw histograms of the lengths, on one scale of seconds and one of counts (logarithmic)."""
     edges = np.histogram_bin_edges(seconds, LENGTH_BINS)
     with _panels(path, names, "Lengths", "seconds", sharey=True) as panels:
@@ -58,7 +60,7 @@ def draw_mean_spectra(
     hertz: NDArray[np.float64],
     labels: NDArray[np.int64],
     names: Sequence[str],
-    path: Path,
+    path: str | Path,
 ) -> None:
     """Draw the mean magnitude of the Fourier transform of each class, over that of all sounds (grey)."""
     everything = spectra.mean(axis=0)
@@ -73,7 +75,7 @@ def draw_mean_spectra(
 
 
 def draw_mean_spectrograms(
-    spectrograms: NDArray[np.float64], seconds: float, sample_rate: int, names: Sequence[str], path: Path
+    spectrograms: NDArray[np.float64], seconds: float, sample_rate: int, names: Sequence[str], path: str | Path
 ) -> None:
     """Draw the mean log spectrogram of each class, all on one scale."""
     lowest, highest = (float(edge) for edge in np.percentile(spectrograms, (1, 99.9)))
@@ -88,7 +90,7 @@ def draw_mean_spectrograms(
 
 
 def draw_violins(
-    magnitudes: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], frequency: float, path: Path
+    magnitudes: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], frequency: float, path: str | Path
 ) -> None:
     """Draw how the magnitude at one frequency is spread over the sounds of each class."""
     # The width of a violin is estimated from the spread, of which a single sound has none.
@@ -104,7 +106,9 @@ def draw_violins(
 
 
 @contextmanager
-def _panels(path: Path, names: Sequence[str], title: str, unit: str, sharey: bool = False) -> Iterator[list["Axes"]]:
+def _panels(
+    path: str | Path, names: Sequence[str], title: str, unit: str, sharey: bool = False
+) -> Iterator[list["Axes"]]:
     """Give a small panel for each class."""
     shown = min(len(names), MOST_PANELS)
     columns = min(COLUMNS, shown)

@@ -93,7 +93,7 @@ def draw_gallery(
     clips: Sequence[Clip],
     shown: Sequence[Shown],
     waveforms: Sequence[tuple[NDArray[np.float32], int]],
-    path: Path,
+    path: str | Path,
 ) -> None:
     """Draw the waveforms of a class's gallery, a row for each kind; those of the class itself are in colour.
 
@@ -106,7 +106,7 @@ def draw_gallery(
     clips : sequence of Clip
     shown : sequence of Shown
     waveforms : sequence of (waveform, sample rate)
-    path : Path
+    path : str or Path
         PNG to write.
     """
     with drawn(path, 2.1 * EACH, 4.8) as figure:

@@ -32,7 +32,7 @@ def draw_map(
     class_names: Sequence[str],
     title: str,
     caption: str,
-    path: Path,
+    path: str | Path,
 ) -> None:
     """Draw a map, coloured by category (ESC-50) or by class.
 
@@ -43,7 +43,7 @@ def draw_map(
         -1 where unlabeled.
     class_names : sequence of str
     title, caption : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     groups, names = labels, dict(enumerate(map(readable, class_names)))
@@ -54,7 +54,7 @@ def draw_map(
     shown = without_empty_strips(points)
     notes = [caption, shown.note]
     if not named:
-        notes.append(f"the {len(names)} classes are named in {path.with_suffix('.html').name}")
+        notes.append(f"the {len(names)} classes are named in {Path(path).with_suffix('.html').name}")
     height = 1.5 + _height(shown, 7.8, 5.6) + (0 if few or not named else 0.15 * len(names) / 6)
     with drawn(path, 8.0, height) as figure:
         axes = figure.subplots()
@@ -66,7 +66,7 @@ def draw_map(
             _legend(axes, len(points), columns=3 if few else 6, size=9 if few else 7)
 
 
-def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], title: str, path: Path) -> None:
+def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], title: str, path: str | Path) -> None:
     """Draw ESC-50's map once for each major category, whose classes are coloured.
 
     Parameters
@@ -75,7 +75,7 @@ def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], t
     labels : (clips,) int
         Of ESC-50, -1 where unlabeled.
     title : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     panels = {}
@@ -91,7 +91,7 @@ def draw_extremes(
     class_names: Sequence[str],
     extremes: Extremes,
     title: str,
-    path: Path,
+    path: str | Path,
 ) -> None:
     """Draw a map of the classes that a classifier recognises worst, and one of those that it recognises best.
 
@@ -103,7 +103,7 @@ def draw_extremes(
     class_names : sequence of str
     extremes : Extremes
     title : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     panels = {
@@ -119,7 +119,7 @@ def _draw_panels(
     labels: NDArray[np.integer],
     panels: Mapping[str, Mapping[int, str]],
     title: str,
-    path: Path,
+    path: str | Path,
     columns: int,
 ) -> None:
     """Draw the same map several times, each time with some classes in colour and the other clips pale."""

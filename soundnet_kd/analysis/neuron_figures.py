@@ -28,7 +28,7 @@ def draw_neuron(
     layer: str,
     neuron: int,
     percentile: float,
-    path: Path,
+    path: str | Path,
 ) -> None:
     """Draw one neuron's activations in falling order, its threshold, and the classes of the clips above it.
 
@@ -41,7 +41,7 @@ def draw_neuron(
     layer : str
     neuron : int
     percentile : float
-    path : Path
+    path : str or Path
         PNG to write.
     """
     curve = activations[statistics.order[neuron]]
@@ -69,7 +69,7 @@ def draw_neuron(
         right.set_title("Classes of the clips above the line")
 
 
-def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, path: Path) -> None:
+def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, path: str | Path) -> None:
     """Draw the classes of every neuron with a best share above 0.30; nothing is written if there is none.
 
     Parameters
@@ -77,7 +77,7 @@ def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, pat
     statistics : NeuronStatistics
     chance : Chance
     layer : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     order = np.argsort(-statistics.best_share, kind="stable")

@@ -23,7 +23,7 @@ _PANELS_IN_A_ROW = 4
 _STRONGEST = 3
 
 
-def draw_layers(peeled: Peeled, sound: str, network: str, path: Path) -> None:
+def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> None:
     """Draw the waveform, and under it each layer's activations where its steps hear it.
 
     Parameters
@@ -31,7 +31,7 @@ def draw_layers(peeled: Peeled, sound: str, network: str, path: Path) -> None:
     peeled : Peeled
     sound, network : str
         Their names, for the title.
-    path : Path
+    path : str or Path
         PNG to write.
     """
     seconds = len(peeled.waveform) / peeled.sample_rate
@@ -61,14 +61,14 @@ def draw_layers(peeled: Peeled, sound: str, network: str, path: Path) -> None:
         panels[-1].set_xlabel("seconds from the start of what is heard")
 
 
-def draw_pooled(peeled: Peeled, sound: str, network: str, path: Path) -> None:
+def draw_pooled(peeled: Peeled, sound: str, network: str, path: str | Path) -> None:
     """Draw each layer's channels, averaged over time, in falling order, and name the strongest.
 
     Parameters
     ----------
     peeled : Peeled
     sound, network : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     rows = -(-len(peeled.layers) // _PANELS_IN_A_ROW)

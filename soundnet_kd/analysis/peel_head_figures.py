@@ -21,7 +21,7 @@ _TOP_CLASSES = 4
 _TOP_CHANNELS = 8
 
 
-def draw_head(head: PeeledHead, name: str, hidden: str, path: Path) -> None:
+def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> None:
     """Draw which channels make a head's likeliest classes likely, and all of its weights.
 
     What a channel adds to all classes alike does not change what a softmax answers, so its mean over the classes is
@@ -32,7 +32,7 @@ def draw_head(head: PeeledHead, name: str, hidden: str, path: Path) -> None:
     head : PeeledHead
     name, hidden : str
         Of the head, and of the layer that it sits on.
-    path : Path
+    path : str or Path
         PNG to write.
     """
     drives = head.contributions

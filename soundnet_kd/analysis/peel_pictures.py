@@ -33,7 +33,7 @@ def number_channels(axes: "Axes", order: NDArray[np.intp]) -> None:
     axes.set_xticks(np.arange(len(order)) + 0.5, [str(channel) for channel in order], fontsize=8)
 
 
-def draw_pictures(peeled: Peeled, sound: str, network: str, path: Path) -> bool:
+def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) -> bool:
     """Draw the strongest channels of each layer that has rows, over frequency and time; nothing if none has.
 
     Parameters
@@ -41,7 +41,7 @@ def draw_pictures(peeled: Peeled, sound: str, network: str, path: Path) -> bool:
     peeled : Peeled
     sound, network : str
         Their names, for the title.
-    path : Path
+    path : str or Path
         PNG to write.
 
     Returns
@@ -90,7 +90,7 @@ def draw_pictures(peeled: Peeled, sound: str, network: str, path: Path) -> bool:
     return True
 
 
-def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: Path) -> None:
+def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | Path) -> None:
     """Draw filters over frequency (upwards) and time, all to one scale.
 
     Parameters
@@ -98,7 +98,7 @@ def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: Path) -
     filters : (filters, rows, steps) float
     name : str
         Of their layer.
-    path : Path
+    path : str or Path
         PNG to write.
     """
     count, _, steps = filters.shape

@@ -99,15 +99,16 @@ def _network(student: str | Path) -> Peelable:
     return load_student(student)
 
 
-def draw_peel(file: Path, sound: str, network: str) -> None:
+def draw_peel(file: str | Path, sound: str, network: str) -> None:
     """Draw the figures of a `peel.h5` beside it.
 
     Parameters
     ----------
-    file : Path
+    file : str or Path
     sound, network : str
         Their names, for the titles.
     """
+    file = Path(file)
     peeled, folder = read_peel(file), file.parent
     layers = tuple(peeled.layers)
     draw_layers(peeled, sound, network, folder / "layers.png")

@@ -17,7 +17,7 @@ _MOST_NUMBERED = 64
 """Neurons up to which a figure numbers them."""
 
 
-def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: Path) -> None:
+def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: str | Path) -> None:
     """Draw the share of every class in the clips that activate each neuron.
 
     The neurons are sorted by their best class, so that those which answer to the same class stand together.
@@ -26,7 +26,7 @@ def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: Path) ->
     ----------
     statistics : NeuronStatistics
     layer : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     order = np.lexsort((-statistics.best_share, statistics.best_class))
@@ -46,7 +46,9 @@ def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: Path) ->
         axes.set_title(f"{layer}: the classes that activate each of its {count} neurons")
 
 
-def draw_best_share(statistics: NeuronStatistics, chance: Chance, layer: str, percentile: float, path: Path) -> None:
+def draw_best_share(
+    statistics: NeuronStatistics, chance: Chance, layer: str, percentile: float, path: str | Path
+) -> None:
     """Draw the best share of every neuron in falling order, and what shuffled labels give.
 
     The line of chance is that of a neuron with all its activating clips; one that fewer clips activate is judged by its
@@ -58,7 +60,7 @@ def draw_best_share(statistics: NeuronStatistics, chance: Chance, layer: str, pe
     chance : Chance
     layer : str
     percentile : float
-    path : Path
+    path : str or Path
         PNG to write.
     """
     order = np.argsort(-statistics.best_share, kind="stable")
@@ -88,7 +90,7 @@ def draw_best_share(statistics: NeuronStatistics, chance: Chance, layer: str, pe
 
 
 def draw_best_share_by_layer(
-    layers: Mapping[str, NeuronStatistics], chances: Mapping[str, Chance], percentile: float, path: Path
+    layers: Mapping[str, NeuronStatistics], chances: Mapping[str, Chance], percentile: float, path: str | Path
 ) -> None:
     """Draw the best share of every neuron in falling order, all layers in one figure.
 
@@ -98,7 +100,7 @@ def draw_best_share_by_layer(
         From the input on.
     chances : mapping from layer to Chance
     percentile : float
-    path : Path
+    path : str or Path
         PNG to write.
     """
     with drawn(path, 8.0, 4.6) as figure:
@@ -117,14 +119,14 @@ def draw_best_share_by_layer(
         axes.legend(loc="upper right", title="layer (neurons)")
 
 
-def draw_best_classes(statistics: NeuronStatistics, layer: str, path: Path) -> None:
+def draw_best_classes(statistics: NeuronStatistics, layer: str, path: str | Path) -> None:
     """Draw the classes that are the best class of more than five neurons; nothing is written if there are none.
 
     Parameters
     ----------
     statistics : NeuronStatistics
     layer : str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     per_class = statistics.neurons_per_class

@@ -13,7 +13,7 @@ MOST_TRACKS = 24
 COLUMNS = 4
 
 
-def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: Path) -> None:
+def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: str | Path) -> None:
     """Draw which share of the tracks of each tag (row) has each other tag too.
 
     Parameters
@@ -21,7 +21,7 @@ def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: Path
     overlap : (tags, tags) int
         Tracks that have both.
     tags : sequence of str
-    path : Path
+    path : str or Path
         PNG to write.
     """
     shares = overlap / np.maximum(np.diag(overlap)[:, None], 1)
@@ -42,7 +42,7 @@ def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: Path
         axes.set_title("Tags that tracks have together")
 
 
-def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: Path) -> None:
+def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: str | Path) -> None:
     """Draw the scores of tested tracks as bars, each track's divided by their sum, with its true tags in colour.
 
     Parameters
@@ -52,7 +52,7 @@ def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: Path) 
     tags : sequence of str
     top : int
         The first so many tags are parted from the others.
-    path : Path
+    path : str or Path
         PNG to write.
     """
     shown = min(MOST_TRACKS, len(tracks.ids))

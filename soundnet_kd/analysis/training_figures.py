@@ -8,13 +8,13 @@ from soundnet_kd.figures import COLOURS, drawn
 MOST_NAMED = 8
 
 
-def draw_trainings(histories: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
+def draw_trainings(histories: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
     """Draw loss and accuracy over the steps, while learning and on the validation sounds, a colour for each training.
 
     Parameters
     ----------
     histories : mapping from the name of a training to its rows
-    path : Path
+    path : str or Path
         PNG to write.
     """
     with drawn(path, 11, 4.2) as figure:

@@ -81,8 +81,9 @@ def round_scores(run: BenchRun) -> list[RoundScores]:
     return scores
 
 
-def write_rounds(scores: list[RoundScores], out: Path) -> None:
+def write_rounds(scores: list[RoundScores], out: str | Path) -> None:
     """Write `trainings.csv`, a row for each training."""
+    out = Path(out)
     rows = [asdict(each) for each in scores]
     write_csv(out / "trainings.csv", rows[0], (row.values() for row in rows))
 
@@ -128,8 +129,9 @@ def class_evaluation(run: BenchRun, scores: list[RoundScores]) -> Evaluation:
     )
 
 
-def write_probabilities(run: BenchRun, out: Path) -> None:
+def write_probabilities(run: BenchRun, out: str | Path) -> None:
     """Write `probabilities.csv`: of each tested clip, by each network, the classes' mean probabilities and votes."""
+    out = Path(out)
     write_csv(
         out / "probabilities.csv",
         ("seed", "fold", "id", "truth", *run.class_names, "pieces", *(f"votes {name}" for name in run.class_names)),

@@ -198,8 +198,9 @@ class Bench:
         return torch.cat(found).numpy()
 
 
-def read_tested(file: Path) -> Tested:
+def read_tested(file: str | Path) -> Tested:
     """Read what a training left."""
+    file = Path(file)
     content = read_json(file)
     return Tested(
         tuple(content["ids"]),

@@ -8,7 +8,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.written import Written, opened, read_yaml
 
 
-def read_recipe_text(file: Path) -> Any:
+def read_recipe_text(file: str | Path) -> Any:
     """Read a recipe's file, as `soundnet_kd.written` reads YAML.
 
     Raises
@@ -16,6 +16,7 @@ def read_recipe_text(file: Path) -> Any:
     SettingsError
         If it is not YAML.
     """
+    file = Path(file)
     try:
         return read_yaml(file.read_text(encoding="utf-8"))
     except ValueError as error:

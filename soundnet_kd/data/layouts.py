@@ -15,7 +15,7 @@ from soundnet_kd.data.tagged_tracks import TaggedTracks
 class Layout(Protocol):
     """How a data set lies in its folder."""
 
-    def read(self, place: Path, seed: int) -> SplitSounds:
+    def read(self, place: str | Path, seed: int) -> SplitSounds:
         """Find the sounds of a data set; `seed` draws what the data set does not say."""
 
 

@@ -166,8 +166,9 @@ def last_checkpoint(out: Path) -> Path | None:
     return found[max(found)] if found else None
 
 
-def student_state(checkpoint: Path) -> tuple[dict[str, torch.Tensor], int]:
+def student_state(checkpoint: str | Path) -> tuple[dict[str, torch.Tensor], int]:
     """Give the student's state dict that a checkpoint holds, and its step."""
+    checkpoint = Path(checkpoint)
     content: Mapping[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     state = {
         name.removeprefix("student."): value

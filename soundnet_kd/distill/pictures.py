@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_filters(student: SoundNet, path: Path) -> None:
+def draw_filters(student: SoundNet, path: str | Path) -> None:
     """Draw conv1's filters as waves, and their frequency responses."""
     weights = student.get_parameter("conv1.weight").detach().cpu().float().numpy()[:, 0]
     filters.draw_filters(weights, student.preprocessing.sample_rate, "conv1", path)
 
 
-def draw_history(history: Sequence[dict[str, float]], path: Path) -> None:
+def draw_history(history: Sequence[dict[str, float]], path: str | Path) -> None:
     """Draw the losses, in training and on held-out videos, and the agreement with each teacher, over the steps."""
     heads = sorted(
         {column.removeprefix("train/loss_") for row in history for column in row if column.startswith("train/loss_")}

@@ -26,7 +26,7 @@ SPOOL = ".decoded"
 
 
 def write_parts(
-    folder: Path,
+    folder: str | Path,
     listener: Listener,
     store: SoundStore,
     sequences: bool,
@@ -39,7 +39,7 @@ def write_parts(
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         Of the parts.
     listener : Listener
     store : SoundStore
@@ -58,6 +58,7 @@ def write_parts(
     list of Path
         All parts, in order.
     """
+    folder = Path(folder)
     parts, done = written_parts(folder)
     waiting = manifest.clips[done:]
     if workers is None:

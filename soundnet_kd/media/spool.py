@@ -40,7 +40,11 @@ Decode = Callable[[Path, Path, int], None]
 
 @contextmanager
 def spooled(
-    decode: Decode, sources: Iterable[Path], folder: Path, workers: int, deadline_minutes: float = DEADLINE_MINUTES
+    decode: Decode,
+    sources: Iterable[str | Path],
+    folder: str | Path,
+    workers: int,
+    deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[tuple[Path, Path | MediaError]]]:
     """Decode files, several at a time, and give them in their order; what waits lies on disk, not in memory.
 
@@ -49,8 +53,8 @@ def spooled(
     decode : callable
         Given a source, the file to write what is decoded to, and a number of threads. With processes it has to be
         picklable; where it is of a script's own making, the script needs its `__main__` guard.
-    sources : iterable of Path
-    folder : Path
+    sources : iterable of str or Path
+    folder : str or Path
         For what is decoded and not used yet; what an earlier run left there is deleted.
     workers : int
         Processes; 0 decodes in this one, when a file is asked for.
@@ -70,9 +74,10 @@ def spooled(
     """
     if not deadline_minutes > 0:
         raise SettingsError(f"deadline_minutes is {deadline_minutes:g}; it has to be above 0")
+    folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    jobs = ((source, folder / f"{number}") for number, source in enumerate(sources))
+    jobs = ((Path(source), folder / f"{number}") for number, source in enumerate(sources))
     try:
         if workers == 0:
             yield _results((source, file, partial(decode, source, file, 0)) for source, file in jobs)

@@ -39,11 +39,12 @@ def write_network(network: nn.Module, path: str | Path, description: Mapping[str
     write_tensors(tensors, path, {"format_version": str(FORMAT_VERSION), **description})
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, whole or not at all; the same content is the same bytes.
 
     safetensors itself writes the metadata in another order each time, so that a file's hash would tell nothing.
     """
+    path = Path(path)
     with whole(path) as partial:
         save_file(dict(tensors), partial, dict(metadata))
         with partial.open("rb+") as file:

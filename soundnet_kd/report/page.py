@@ -16,16 +16,17 @@ SCRIPTS = tuple(f"script/{part}.js" for part in _PARTS.split())
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(context: Mapping[str, Any], path: Path) -> None:
+def write_page(context: Mapping[str, Any], path: str | Path) -> None:
     """Write the page, with its script, its style and plotly beside it.
 
     Parameters
     ----------
     context : mapping
         What the template asks for, but for the page's own scripts; every name in it is shown as text.
-    path : Path
+    path : str or Path
         HTML to write.
     """
+    path = Path(path)
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     for name in (STYLE, *SCRIPTS):

@@ -42,7 +42,7 @@ class PlayableSound:
     peaks: NDArray[np.float32]
 
 
-def write_sounds(clips: Clips, longest_seconds: float, out: Path) -> list[PlayableSound | MediaError]:
+def write_sounds(clips: Clips, longest_seconds: float, out: str | Path) -> list[PlayableSound | MediaError]:
     """Write a small sound for each clip into the page's folder, unless it is there; others there are removed.
 
     Parameters
@@ -50,7 +50,7 @@ def write_sounds(clips: Clips, longest_seconds: float, out: Path) -> list[Playab
     clips : Clips
     longest_seconds : float
         So much of a clip is kept, from its start on.
-    out : Path
+    out : str or Path
         Folder of the page.
 
     Returns
@@ -58,6 +58,7 @@ def write_sounds(clips: Clips, longest_seconds: float, out: Path) -> list[Playab
     list of PlayableSound or MediaError
         For each clip; the reason where it cannot be read.
     """
+    out = Path(out)
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     # FFmpeg lets other threads run while it works.

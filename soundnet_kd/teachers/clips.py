@@ -69,7 +69,7 @@ def cut(duration: float) -> Iterator[Cut]:
 
 
 def read_clips(
-    path: Path,
+    path: str | Path,
     sample_rate: int,
     sampling: Sampling = "exact",
     most_clips: int | None = None,
@@ -82,7 +82,7 @@ def read_clips(
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     sample_rate : int
         Of the sound, in Hz.
     sampling : {"exact", "keyframe"}
@@ -99,6 +99,7 @@ def read_clips(
     MediaError
         If the video lacks sound or pictures, cannot be decoded, is too short, or is silent throughout.
     """
+    path = Path(path)
     audible = 0
     end_seconds = 0.0
     tally = Tally() if tally is None else tally
