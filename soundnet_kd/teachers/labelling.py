@@ -81,7 +81,7 @@ class TeachResult:
         left_out = {"in silent clips": self.silent_seconds, "in ends too short for a step": self.rest_seconds}
         reasons = [f"{seconds:.1f} s {why}" for why, seconds in left_out.items() if round(seconds, 1) > 0]
         if reasons:
-            told.append(f"of {self.seconds:.1f} s left out: {' and '.join(reasons)}")
+            told.append(f"{' and '.join(reasons)} left out (of {self.seconds:.1f} s)")
         if self.stray_steps:
             told.append(f"{self.stray_steps} of {self.steps} steps labelled from a key frame outside their 5 s")
         return ", ".join(told)
@@ -103,8 +103,9 @@ def teach(
 ) -> TeachResult:
     """Label the frames of videos with image networks, and keep the labels with the sound.
 
-    Stopped and started again with the same settings, it goes on where it was; the videos may have been moved. Those
-    that were refused are not tried again as long as they are the same files and stand in failures.csv. Ends too short
+    Stopped and started again with the same settings, it goes on where it was; the videos may have been moved. Labels
+    may then differ in their last digit, as a network's answers do between batches of other sizes. Videos that were
+    refused are not tried again as long as they are the same files and stand in failures.csv. Ends too short
     for a step, and silent clips, are left out, and counted.
 
     Parameters

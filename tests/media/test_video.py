@@ -408,6 +408,7 @@ def spoil_header(path: Path, found: str, skipped: int, wrong: bytes) -> None:
         ("clip.mkv", "libx264", "\x44\x89\x88", 0, struct.pack(">d", 2000.0)),
         ("clip.avi", "mpeg4", "vidsFMP4", 24, struct.pack("<I", 50)),
     ],
+    ids=["flv", "mkv", "avi"],
 )
 def test_pictures_go_on_beyond_a_wrong_header(
     tmp_path: Path, name: str, codec: str, found: str, skipped: int, wrong: bytes

@@ -236,8 +236,9 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert result.seconds == pytest.approx(22 + 7 + 44 + 20, abs=0.2)
     assert result.rest_seconds == pytest.approx(2 + 2, abs=0.2)
     assert result.silent_seconds == pytest.approx(20, abs=0.1)
-    assert "s left out: 20.0 s in silent clips and 4.0 s in ends too short for a step" in str(result)
-    assert str(label(videos, tmp_path / "targets")).partition("left out")[2] == str(result).partition("left out")[2]
+    told = "20.0 s in silent clips and 4.0 s in ends too short for a step left out (of 93.0 s)"
+    assert told in str(result)
+    assert told in str(label(videos, tmp_path / "targets"))
     limited = label(videos, tmp_path / "limited", clips_per_video=1)
     assert limited.seconds == pytest.approx(67, abs=0.2)
     assert limited.rest_seconds == pytest.approx(2, abs=0.1)
