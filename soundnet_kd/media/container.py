@@ -147,9 +147,9 @@ def decode_video(container: InputContainer, stream: VideoStream) -> Iterator[Vid
             yield frame
 
 
-def packets_of(container: InputContainer, stream: AudioStream | VideoStream) -> "Iterator[Packet[Any]]":
-    """Give the packets of a track up to the end of the file or to damage that ends it, as players do."""
-    packets = container.demux(stream)
+def packets_of(container: InputContainer, *streams: AudioStream | VideoStream) -> "Iterator[Packet[Any]]":
+    """Give the packets of one or more tracks up to the end of the file or to damage that ends it, as players do."""
+    packets = container.demux(*streams)
     while True:
         try:
             packet = next(packets)

@@ -13,6 +13,7 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from soundnet_kd.media.clock import BACK_SECONDS, extent_of, has_no_index
 from soundnet_kd.media.container import clock_start, decode_video, fraction, packets_of, picture_track
 
 # Asked times are floats and a container's start is rounded to 1 µs: a frame due this much later counts as shown.
@@ -103,12 +104,17 @@ class PictureTrack:
         SeekError
             If the container cannot be sought, or not without losing the times.
         """
-        if self.container.format.name in CLOCKLESS_AFTER_SEEKING:
+        if self.container.format.name in CLOCKLESS_AFTER_SEEKING or self._clock_jumps:
+            # With two clocks in a file the same time lies at two places.
             raise SeekError
         try:
             self.container.seek(ticks, stream=self.stream)
         except FFmpegError as error:
             raise SeekError from error
+
+    @property
+    def _clock_jumps(self) -> bool:
+        return has_no_index(self.container) and extent_of(self.path).behind_seconds > 0
 
     def timed(self, seconds: float, picture: VideoFrame) -> TimedFrame:
         """Put a picture that was just decoded beside its time, and how it is shown."""
@@ -126,9 +132,13 @@ class PictureTrack:
         return (packet for packet in packets_of(self.container, self.stream) if packet.size)
 
     def frames(self) -> Iterator[TimedFrame]:
-        """Decode from here on, with times; frames without one follow at the average rate."""
+        """Decode from here to where the clock jumps, with times; frames without one follow at the average rate."""
+        clock_jumps = self._clock_jumps
         interval = float(1 / (self.stream.average_rate or DEFAULT_FRAME_RATE))
         seconds = -interval
         for frame in decode_video(self.container, self.stream):
+            before = seconds
             seconds = seconds + interval if frame.time is None else frame.time - self._start_seconds
+            if clock_jumps and seconds < before - BACK_SECONDS:
+                return
             yield self.timed(seconds, frame)

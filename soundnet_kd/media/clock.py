@@ -1,0 +1,122 @@
+"""How far a file without a table of contents goes, and where its clock jumps."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard
+
+from soundnet_kd.media.container import clock_start, fraction, open_media, packets_of, picture_track
+
+# MPEG transport and program streams: what FFmpeg says of their length is the time between the first and the last stamp
+# that it meets there, and a file may be several recordings one behind the other, each with a clock of its own.
+WITHOUT_INDEX = frozenset({"mpegts", "mpeg"})
+# The stamps of a track's packets go back by the few pictures that a coder reorders. A clock that goes back farther, or
+# is ahead by more than sound may be missing (see `tape`), is another one.
+BACK_SECONDS = 1.0
+AHEAD_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a video goes.
+
+    Attributes
+    ----------
+    end_seconds : float
+        When the last picture before the first jump of the clock is over, counted from the start of the file.
+    behind_seconds : float
+        How much lies behind that jump; 0 where there is none.
+    """
+
+    end_seconds: float
+    behind_seconds: float = 0.0
+
+
+def has_no_index(container: InputContainer) -> bool:
+    """Whether only its packets tell how far a file goes, and which way its clock."""
+    return container.format.name in WITHOUT_INDEX
+
+
+def extent_of(path: Path) -> Extent:
+    """Read all packets of a video for its extent, once as long as the file stays as it is.
+
+    Raises
+    ------
+    MediaError
+        If the file is missing, is not a media file, or has no picture track.
+    """
+    status = path.stat() if path.exists() else None
+    return _extent_of(path, status and (status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=16)
+def _extent_of(path: Path, state: tuple[int, int] | None) -> Extent:
+    with open_media(path) as container:
+        pictures = picture_track(container, path)
+        sound = container.streams.best("audio")
+        tracks = [pictures, sound] if isinstance(sound, AudioStream) else [pictures]
+        clocks = {track.index: _Clock() for track in tracks}
+        seen = clocks[pictures.index]
+        for track in container.streams:
+            if track.index not in clocks:
+                track.discard = Discard.all
+        interval_seconds = float(1 / (pictures.average_rate or 25))
+        start = clock_start(container)
+        for packet in packets_of(container, *tracks):
+            ticks = packet.pts if packet.dts is None else packet.dts
+            if ticks is None or not packet.size:
+                continue
+            time_base = fraction(packet.time_base)
+            duration_seconds = float((packet.duration or 0) * time_base) or interval_seconds
+            seconds = float(ticks * time_base - start)
+            later_seconds = 0.0 if packet.pts is None else float((packet.pts - ticks) * time_base)
+            # The last picture before a jump may carry a stamp from behind it.
+            shown_seconds = seconds + (later_seconds if 0 <= later_seconds <= BACK_SECONDS else 0.0)
+            clocks[packet.stream.index].take(seconds, shown_seconds + duration_seconds)
+    jumping = [clock for clock in clocks.values() if clock.jumps]
+    end_seconds = min(clock.end_of_first() for clock in (seen, *jumping))
+    return Extent(end_seconds, max(0.0, seen.seconds() - end_seconds) if jumping else 0.0)
+
+
+class _Clock:
+    """The clock of a track, from the stamps of its packets as they lie in the file."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[float, float]] = []
+        self._start = self._end = 0.0
+        self._trusted: float | None = None
+        self._doubtful: tuple[float, float] | None = None
+
+    @property
+    def jumps(self) -> bool:
+        return bool(self._parts)
+
+    def end_of_first(self) -> float:
+        """Give when the last packet before the first jump is over."""
+        return self._parts[0][1] if self._parts else self._end
+
+    def seconds(self) -> float:
+        """Give how long all parts are together."""
+        first, *others = [*self._parts, (self._start, self._end)]
+        return first[1] + sum(end - start for start, end in others)
+
+    def take(self, seconds: float, end_seconds: float) -> None:
+        """Take the time at which a packet is decoded, and when what it holds is over."""
+        if self._trusted is None or abs(seconds - self._trusted) <= BACK_SECONDS:
+            self._trust(seconds, end_seconds)
+        elif self._doubtful is None or not -BACK_SECONDS <= seconds - self._doubtful[0] <= AHEAD_SECONDS:
+            self._doubtful = seconds, end_seconds
+        else:
+            # The next one agrees: either much is missing or the clock is another one.
+            if not 0 <= self._doubtful[0] - self._trusted <= AHEAD_SECONDS:
+                self._parts.append((self._start, self._end))
+                self._start = self._end = self._doubtful[0]
+            self._trust(*self._doubtful)
+            self._trust(seconds, end_seconds)
+
+    def _trust(self, seconds: float, end_seconds: float) -> None:
+        self._trusted, self._doubtful = seconds, None
+        self._end = max(self._end, end_seconds)
