@@ -16,6 +16,7 @@ For n clips that hold s label steps together:
 `videos/seconds`        (v,) float64         how much sound with pictures was looked at
 `videos/silent_seconds` (v,) float64         how much of it lies in silent clips, which are left out
 `videos/rest_seconds`   (v,) float64         how much lies in ends that are too short for a step, left out too
+`videos/behind_jump_seconds` (v,) float64    how much lies behind a jump of the clock, left out too
 ======================  ===================  =====================================================
 
 Parts that were written before there was a group `videos` lack it.
@@ -92,8 +93,8 @@ class LabelledVideo:
         Tells its file from others.
     seconds : float
         How much sound with pictures was looked at.
-    silent_seconds, rest_seconds : float
-        How much of it was left out: silent clips, and ends too short for a step.
+    silent_seconds, rest_seconds, behind_jump_seconds : float
+        How much of it was left out: silent clips, ends too short for a step, and what lies behind a jump of the clock.
     """
 
     source: str
@@ -101,6 +102,7 @@ class LabelledVideo:
     seconds: float
     silent_seconds: float
     rest_seconds: float
+    behind_jump_seconds: float
 
 
 def write_part(
@@ -229,7 +231,9 @@ class Part:
             return []
         group = self._file["videos"]
         texts = (group[name].asstr()[:] for name in ("source", "fingerprint"))
-        numbers = (group[name][:].tolist() for name in ("seconds", "silent_seconds", "rest_seconds"))
+        numbers = (
+            group[name][:].tolist() for name in ("seconds", "silent_seconds", "rest_seconds", "behind_jump_seconds")
+        )
         return [LabelledVideo(*row) for row in zip(*texts, *numbers, strict=True)]
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

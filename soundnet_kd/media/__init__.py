@@ -1,6 +1,7 @@
 """Files in, arrays out: sounds and pictures of any media file, and small files to write."""
 
 from soundnet_kd.media.audio import read_audio, stream_audio
+from soundnet_kd.media.clock import Extent, extent_of
 from soundnet_kd.media.container import blamed_on
 from soundnet_kd.media.encode import write_audio, write_video
 from soundnet_kd.media.files import FoundMedia, find_media, search_folder
@@ -14,6 +15,7 @@ from soundnet_kd.media.video import Frame, Sampling, Video, read_frames
 __all__ = [
     "DEADLINE_MINUTES",
     "Channel",
+    "Extent",
     "FoundMedia",
     "Frame",
     "Sampling",
@@ -23,6 +25,7 @@ __all__ = [
     "as_float",
     "blamed_on",
     "duration_seconds",
+    "extent_of",
     "find_media",
     "read_audio",
     "read_frames",

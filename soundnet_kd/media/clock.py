@@ -41,19 +41,28 @@ def has_no_index(container: InputContainer) -> bool:
 
 
 def extent_of(path: Path) -> Extent:
-    """Read all packets of a video for its extent, once as long as the file stays as it is.
+    """Give how far a video goes, by what its container says, or by its packets where that says nothing.
 
     Raises
     ------
     MediaError
         If the file is missing, is not a media file, or has no picture track.
     """
-    status = path.stat() if path.exists() else None
-    return _extent_of(path, status and (status.st_mtime_ns, status.st_size))
+    with open_media(path) as container:
+        stream = picture_track(container, path)
+        if not has_no_index(container):
+            if stream.duration:
+                end = ((stream.start_time or 0) + stream.duration) * fraction(stream.time_base)
+                return Extent(float(end - clock_start(container)))
+            if container.duration:
+                return Extent(container.duration / 1e6)
+    status = path.stat()
+    # Packets are read once, as long as the file stays as it is.
+    return _extent_by_packets(path, (status.st_mtime_ns, status.st_size))
 
 
 @lru_cache(maxsize=16)
-def _extent_of(path: Path, state: tuple[int, int] | None) -> Extent:
+def _extent_by_packets(path: Path, state: tuple[int, int]) -> Extent:
     with open_media(path) as container:
         pictures = picture_track(container, path)
         sound = container.streams.best("audio")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, steps_of
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import Frame, Sampling, Video, duration_seconds, stream_audio
+from soundnet_kd.media import Frame, Sampling, Video, extent_of, stream_audio
 
 LEAST_SECONDS = 1.0
 """A shorter video says too little about its 5 s step to be worth a label."""
@@ -39,11 +39,15 @@ class UnlabelledClip:
 
 @dataclass
 class Tally:
-    """Seconds of a video's sound with pictures: all that were looked at, and what was left out of them."""
+    """Seconds of a video's sound with pictures: all that were looked at, and what was left out of them.
+
+    Behind a jump of the clock, as where recordings were joined, nothing tells which picture belongs to a sound.
+    """
 
     seconds: float = 0.0
     silent_seconds: float = 0.0
     rest_seconds: float = 0.0
+    behind_jump_seconds: float = 0.0
 
 
 def cut(duration: float) -> Iterator[Cut]:
@@ -107,11 +111,11 @@ def read_clips(
         blocks = open_files.enter_context(closing(stream_audio(path, sample_rate, block_seconds=CLIP_SECONDS)))
         for number, block in enumerate(islice(blocks, most_clips)):
             if number == 0:
-                picture_seconds = duration_seconds(path)
+                extent = extent_of(path)
                 video = open_files.enter_context(Video(path, sampling, threads=threads))
             start = number * CLIP_SECONDS
             heard_seconds = start + len(block) / sample_rate
-            duration = min(picture_seconds, heard_seconds)
+            duration = min(extent.end_seconds, heard_seconds)
             if duration < LEAST_SECONDS:
                 raise MediaError(
                     f"{path.name} has only {duration:.2f} s of sound and pictures together; "
@@ -119,7 +123,8 @@ def read_clips(
                 )
             clip = next(islice(cut(duration), number, None), None)
             end_seconds = end_seconds if clip is None else clip.end_seconds
-            tally.seconds, tally.rest_seconds = duration, max(0.0, duration - end_seconds)
+            tally.seconds, tally.rest_seconds = duration + extent.behind_seconds, max(0.0, duration - end_seconds)
+            tally.behind_jump_seconds = extent.behind_seconds
             if clip is None:
                 break
             samples = round(clip.end_seconds * sample_rate) - round(start * sample_rate)

@@ -55,9 +55,9 @@ class TeachResult:
         The videos that were refused.
     remembered : int
         How many of them an earlier run had refused, so that they were not tried again.
-    seconds, silent_seconds, rest_seconds : float
-        Sound with pictures that was looked at; what was left out of it in silent clips, and in ends too short for a
-        step.
+    seconds, silent_seconds, rest_seconds, behind_jump_seconds : float
+        Sound with pictures that was looked at; what was left out of it in silent clips, in ends too short for a step,
+        and behind a jump of the clock, as where recordings were joined.
     stray_steps : int
         Steps that were labelled from a key frame outside their own 5 s.
     """
@@ -70,6 +70,7 @@ class TeachResult:
     seconds: float = 0.0
     silent_seconds: float = 0.0
     rest_seconds: float = 0.0
+    behind_jump_seconds: float = 0.0
     steps: int = 0
     stray_steps: int = 0
 
@@ -78,7 +79,11 @@ class TeachResult:
         if self.failures:
             again = "; remove it to try them again" if self.remembered else ""
             told.append(f"{len(self.failures)} refused (see {self.out / FAILURES_FILE}{again})")
-        left_out = {"in silent clips": self.silent_seconds, "in ends too short for a step": self.rest_seconds}
+        left_out = {
+            "in silent clips": self.silent_seconds,
+            "in ends too short for a step": self.rest_seconds,
+            "behind a jump of the clock": self.behind_jump_seconds,
+        }
         reasons = [f"{seconds:.1f} s {why}" for why, seconds in left_out.items() if round(seconds, 1) > 0]
         if reasons:
             told.append(f"{' and '.join(reasons)} left out (of {self.seconds:.1f} s)")
@@ -341,6 +346,7 @@ def _result(videos: Path, out: Path, files: int, refusals: Refusals, frames: Sam
         seconds=sum(video.seconds for video in known.values()),
         silent_seconds=sum(video.silent_seconds for video in known.values()),
         rest_seconds=sum(video.rest_seconds for video in known.values()),
+        behind_jump_seconds=sum(video.behind_jump_seconds for video in known.values()),
         steps=len(begins),
         stray_steps=int(stray.sum()) if frames == "keyframe" else 0,
     )

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from soundnet_kd.media import Video, duration_seconds, read_audio
-from soundnet_kd.media.clock import extent_of
-from soundnet_kd.teachers.clips import read_clips
+from soundnet_kd.media import Video, duration_seconds, extent_of, read_audio
+from soundnet_kd.teachers.clips import Tally, read_clips
 from tests.media_files import audio_frame, loudest_frequency, number_of, numbered_picture, sine
 
 RATE = 48_000
@@ -71,6 +70,10 @@ def test_joined_broadcasts_end_for_pictures_where_the_clock_jumps(
         for frame in clip.frames:
             assert number_of(frame.image) == 1 + int(frame.time_seconds + 1e-3)
         assert loudest_frequency(clip.sound.astype(np.float32), 22_050) == pytest.approx(400, abs=1)
+    tally = Tally()
+    assert len(list(read_clips(path, 22_050, sampling, tally=tally))) == len(clips)
+    assert tally.seconds == pytest.approx(60, abs=1)
+    assert tally.behind_jump_seconds == pytest.approx(second, abs=1)
     with Video(path, sampling) as video:
         late, early = video.frames([first - 0.9, 3.5])
         assert number_of(late.image) in (first - 1, first)
