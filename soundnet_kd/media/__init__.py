@@ -1,12 +1,11 @@
 """Files in, arrays out: sounds and pictures of any media file, and small files to write."""
 
 from soundnet_kd.media.audio import read_audio, stream_audio
-from soundnet_kd.media.clock import Extent, extent_of
+from soundnet_kd.media.clock import Extent, duration_seconds, extent_of
 from soundnet_kd.media.container import blamed_on
 from soundnet_kd.media.encode import write_audio, write_video
 from soundnet_kd.media.files import FoundMedia, find_media, search_folder
 from soundnet_kd.media.full_scale import as_float
-from soundnet_kd.media.length import duration_seconds
 from soundnet_kd.media.samples import Channel
 from soundnet_kd.media.spool import DEADLINE_MINUTES, spooled
 from soundnet_kd.media.stored import SoundStore, StoredSound

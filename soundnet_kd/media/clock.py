@@ -1,11 +1,13 @@
-"""How far a file without a table of contents goes, and where its clock jumps."""
+"""How far the pictures of a file go: what its header says, unless its packets go on for longer or its clock jumps."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.stream import Discard
 
 from soundnet_kd.media.container import clock_start, fraction, open_media, packets_of, picture_track
@@ -13,6 +15,12 @@ from soundnet_kd.media.container import clock_start, fraction, open_media, packe
 # MPEG transport and program streams: what FFmpeg says of their length is the time between the first and the last stamp
 # that it meets there, and a file may be several recordings one behind the other, each with a clock of its own.
 WITHOUT_INDEX = frozenset({"mpegts", "mpeg"})
+# The index of this family names every picture, so that its length is no guess.
+INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
+# Where pictures are looked for that begin before the end that a header states.
+MARGIN_SECONDS = 1.0
+# Raw streams without times and without a rate: the rate that FFmpeg assumes too.
+DEFAULT_FRAME_RATE = Fraction(25)
 # The stamps of a track's packets go back by the few pictures that a coder reorders. A clock that goes back farther, or
 # is ahead by more than sound may be missing (see `tape`), is another one.
 BACK_SECONDS = 1.0
@@ -40,53 +48,99 @@ def has_no_index(container: InputContainer) -> bool:
     return container.format.name in WITHOUT_INDEX
 
 
-def extent_of(path: Path) -> Extent:
-    """Give how far a video goes, by what its container says, or by its packets where that says nothing.
+def extent_of(path: str | Path) -> Extent:
+    """Give how far a video goes.
+
+    A header may be wrong, and of an MPEG stream there is only FFmpeg's estimate: where the pictures of a file go on
+    beyond the stated end, they are followed to their own, or to where the clock jumps.
 
     Raises
     ------
     MediaError
         If the file is missing, is not a media file, or has no picture track.
     """
+    path = Path(path)
     with open_media(path) as container:
-        stream = picture_track(container, path)
-        if not has_no_index(container):
-            if stream.duration:
-                end = ((stream.start_time or 0) + stream.duration) * fraction(stream.time_base)
-                return Extent(float(end - clock_start(container)))
-            if container.duration:
-                return Extent(container.duration / 1e6)
+        stated_seconds = _stated_seconds(container, path)
+        if stated_seconds and container.format.name in INDEXED:
+            return Extent(stated_seconds)
+        if stated_seconds and not has_no_index(container) and _sought(container, path, stated_seconds):
+            return _extent_by_packets(container, path, stated_seconds)
     status = path.stat()
-    # Packets are read once, as long as the file stays as it is.
-    return _extent_by_packets(path, (status.st_mtime_ns, status.st_size))
+    return _extent_from_start(path, stated_seconds, (status.st_mtime_ns, status.st_size))
+
+
+def duration_seconds(path: str | Path) -> float:
+    """Seconds from the start of a file until its last picture is over, or until its clock jumps (see `extent_of`).
+
+    Behind that, as in recordings that were joined byte by byte, no time of the file leads to the pictures of a sound.
+
+    Raises
+    ------
+    MediaError
+        If the file is missing, is not a media file, or has no picture track.
+    """
+    return extent_of(path).end_seconds
+
+
+def _stated_seconds(container: InputContainer, path: Path) -> float:
+    """Give what the header says, or FFmpeg guesses; 0 for nothing."""
+    stream = picture_track(container, path)
+    if stream.duration:
+        ticks = (stream.start_time or 0) + stream.duration
+        return float(ticks * fraction(stream.time_base) - clock_start(container))
+    return container.duration / 1e6 if container.duration else 0.0
+
+
+def _sought(container: InputContainer, path: Path, stated_seconds: float) -> bool:
+    """Whether the last pictures before the stated end could be sought."""
+    stream = picture_track(container, path)
+    seconds = max(0.0, stated_seconds - MARGIN_SECONDS) + float(clock_start(container))
+    try:
+        container.seek(int(seconds / fraction(stream.time_base)), stream=stream)
+    except FFmpegError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=16)
-def _extent_by_packets(path: Path, state: tuple[int, int]) -> Extent:
+def _extent_from_start(path: Path, stated_seconds: float, state: tuple[int, int]) -> Extent:
+    """Read all packets: once, as long as the file stays as it is."""
     with open_media(path) as container:
-        pictures = picture_track(container, path)
-        sound = container.streams.best("audio")
-        tracks = [pictures, sound] if isinstance(sound, AudioStream) else [pictures]
-        clocks = {track.index: _Clock() for track in tracks}
-        seen = clocks[pictures.index]
-        for track in container.streams:
-            if track.index not in clocks:
-                track.discard = Discard.all
-        interval_seconds = float(1 / (pictures.average_rate or 25))
-        start = clock_start(container)
-        for packet in packets_of(container, *tracks):
-            ticks = packet.pts if packet.dts is None else packet.dts
-            if ticks is None or not packet.size:
-                continue
-            time_base = fraction(packet.time_base)
-            duration_seconds = float((packet.duration or 0) * time_base) or interval_seconds
-            seconds = float(ticks * time_base - start)
-            later_seconds = 0.0 if packet.pts is None else float((packet.pts - ticks) * time_base)
-            # The last picture before a jump may carry a stamp from behind it.
-            shown_seconds = seconds + (later_seconds if 0 <= later_seconds <= BACK_SECONDS else 0.0)
-            clocks[packet.stream.index].take(seconds, shown_seconds + duration_seconds)
+        return _extent_by_packets(container, path, 0.0 if has_no_index(container) else stated_seconds)
+
+
+def _extent_by_packets(container: InputContainer, path: Path, stated_seconds: float) -> Extent:
+    """Follow sound and pictures to the end from where the file stands."""
+    pictures = picture_track(container, path)
+    sound = container.streams.best("audio")
+    tracks = [pictures, sound] if isinstance(sound, AudioStream) else [pictures]
+    clocks = {track.index: _Clock() for track in tracks}
+    for track in container.streams:
+        if track.index not in clocks:
+            track.discard = Discard.all
+    interval_seconds = float(1 / (pictures.average_rate or DEFAULT_FRAME_RATE))
+    start = clock_start(container)
+    counted = 0
+    for packet in packets_of(container, *tracks):
+        if not packet.size:
+            continue
+        counted += packet.stream.index == pictures.index
+        ticks = packet.pts if packet.dts is None else packet.dts
+        if ticks is None:
+            continue
+        time_base = fraction(packet.time_base)
+        duration = float((packet.duration or 0) * time_base)
+        seconds = float(ticks * time_base - start)
+        later_seconds = 0.0 if packet.pts is None else float((packet.pts - ticks) * time_base)
+        # The last picture before a jump may carry a stamp from behind it.
+        shown_seconds = seconds + (later_seconds if 0 <= later_seconds <= BACK_SECONDS else 0.0)
+        clocks[packet.stream.index].take(seconds, shown_seconds + duration)
+    seen = clocks[pictures.index]
     jumping = [clock for clock in clocks.values() if clock.jumps]
     end_seconds = min(clock.end_of_first() for clock in (seen, *jumping))
+    # Raw streams have no times: their pictures are shown one after the other.
+    end_seconds = max(end_seconds or counted * interval_seconds, stated_seconds)
     return Extent(end_seconds, max(0.0, seen.seconds() - end_seconds) if jumping else 0.0)
 
 

@@ -13,13 +13,11 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from soundnet_kd.media.clock import BACK_SECONDS, extent_of, has_no_index
+from soundnet_kd.media.clock import BACK_SECONDS, DEFAULT_FRAME_RATE, extent_of, has_no_index
 from soundnet_kd.media.container import clock_start, decode_video, fraction, packets_of, picture_track
 
 # Asked times are floats and a container's start is rounded to 1 µs: a frame due this much later counts as shown.
 TIME_TOLERANCE_SECONDS = 1e-5
-# Raw streams without times and without a rate: the rate that FFmpeg assumes too.
-DEFAULT_FRAME_RATE = Fraction(25)
 # MPEG program streams stamp some pictures only; FFmpeg counts on from them, and after a seek from a wrong guess.
 CLOCKLESS_AFTER_SEEKING = frozenset({"mpeg"})
 

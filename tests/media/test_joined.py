@@ -27,7 +27,8 @@ def record(
         picture = cast(VideoStream, container.add_stream(codec, rate=25))
         picture.width, picture.height, picture.pix_fmt = 96, 64, "yuv420p"
         picture.codec_context.gop_size = 25
-        sound = container.add_stream("mp2", rate=RATE, layout="mono")
+        coder = "libmp3lame" if path.suffix == ".flv" else "mp2"
+        sound: Any = container.add_stream(coder, rate=44_100 if path.suffix == ".flv" else RATE, layout="mono")
         tone = np.round(sine(hertz, seconds, RATE) * 32767).astype(np.int16)[np.newaxis]
         packets: list[av.Packet[Any]] = []
         for number in range(25 * seconds):
@@ -92,11 +93,28 @@ def test_a_broadcast_with_one_clock_is_whole(tmp_path: Path, suffix: str, gap: r
         assert [number_of(frame.image) for frame in video.frames([3.5, 20.5, 29.5])] == [4, 21, 30]
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".avi"])
-def test_other_joined_files_give_the_pictures_of_the_first(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".flv"])
+@pytest.mark.parametrize("second", [20, 40])
+def test_other_joined_files_give_the_pictures_of_the_first(tmp_path: Path, suffix: str, second: int) -> None:
     record(tmp_path / f"a{suffix}", 1, 20, 400)
-    record(tmp_path / f"b{suffix}", 101, 20, 900)
+    record(tmp_path / f"b{suffix}", 101, second, 900)
     join(tmp_path / f"ab{suffix}", tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
+    assert duration_seconds(tmp_path / f"ab{suffix}") == pytest.approx(20, abs=0.2)
     (clip,) = read_clips(tmp_path / f"ab{suffix}", 22_050)
     assert [number_of(frame.image) for frame in clip.frames] == [3, 8, 13, 18]
     assert loudest_frequency(clip.sound.astype(np.float32), 22_050) == pytest.approx(400, abs=1)
+
+
+@pytest.mark.parametrize("second", [20, 40])
+def test_joined_avi_is_counted_on_in_both_tracks(tmp_path: Path, second: int) -> None:
+    record(tmp_path / "a.avi", 1, 20, 400)
+    record(tmp_path / "b.avi", 101, second, 900)
+    join(tmp_path / "ab.avi", tmp_path / "a.avi", tmp_path / "b.avi")
+    first, *others = read_clips(tmp_path / "ab.avi", 22_050)
+    assert [number_of(frame.image) for frame in first.frames] == [3, 8, 13, 18]
+    assert loudest_frequency(first.sound.astype(np.float32), 22_050) == pytest.approx(400, abs=1)
+    assert len(others) == second // 20
+    for clip in others:
+        numbers = [number_of(frame.image) for frame in clip.frames]
+        assert numbers == [round(81 + clip.start_seconds + offset) for offset in (2, 7, 12, 17)]
+        assert loudest_frequency(clip.sound.astype(np.float32), 22_050) == pytest.approx(900, abs=1)
