@@ -126,7 +126,7 @@ def test_what_a_broken_file_provokes_is_its_own_fault(tmp_path: Path, monkeypatc
 
     def frames(self: Video, times: list[float]) -> list[Frame]:
         if self.path.name == "blue.mp4":
-            raise MemoryError("a picture of 2 TB")
+            raise MemoryError("Unable to allocate 200. TiB for a picture")
         return read(self, times)
 
     monkeypatch.setattr(Video, "frames", frames)
