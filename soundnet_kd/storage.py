@@ -18,6 +18,8 @@ from typing import Any
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.machine import NO_LOCKS, errno_of, machine_blamed
 
+log = logging.getLogger(__name__)
+
 FAILURES_FILE = "failures.csv"
 
 
@@ -173,7 +175,49 @@ def read_json(path: str | Path) -> Any:
         with machine_blamed(path):
             return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} is not valid JSON ({error}); delete it and run the command again") from error
+        raise FormatError(
+            f"{path} is not valid JSON ({error}); delete it and run the command that wrote it again"
+        ) from error
+
+
+def read_own_json(path: str | Path, keys: Iterable[str], then: str) -> dict[str, Any] | None:
+    """Read what an earlier start of this run left; None if it is not there, or if it is damaged and was set aside.
+
+    Parameters
+    ----------
+    path : str or Path
+    keys : iterable of str
+        What it has to have.
+    then : str
+        What is done without it, such as "its fold is trained again".
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        content = read_json(path)
+    except FormatError:
+        content = None
+    if isinstance(content, dict) and content.keys() >= set(keys):
+        return content
+    set_aside(path, then)
+    return None
+
+
+def set_aside(path: Path, then: str, why: str = "damaged") -> None:
+    """Give a file of a run that is of no use any more another name, and say so.
+
+    Parameters
+    ----------
+    path : Path
+    then : str
+        What is done without it.
+    why : str
+        What is wrong with it.
+    """
+    kept = path.with_name(f"{path.name}.damaged")
+    path.replace(kept)
+    log.warning("%s is %s and was set aside as %s; %s", path, why, kept.name, then)
 
 
 def write_csv(path: str | Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -226,10 +270,37 @@ def claim(path: str | Path, settings: Mapping[str, Any], besides: Collection[str
 def check_claim(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
     """Do what `claim` does, but write nothing: for before a long computation whose result is yet to come."""
     path = Path(path)
-    if path.exists():
-        found, wanted = read_json(path), json.loads(json.dumps(settings))
+    if (found := read_claim(path)) is not None:
+        wanted = json.loads(json.dumps(settings))
         before, now = ({key: value for key, value in each.items() if key not in besides} for each in (found, wanted))
         refuse_different(str(path.parent), before, now)
+
+
+def read_claim(path: str | Path) -> Mapping[str, Any] | None:
+    """Give the settings that an output was made by; None if there are none, or damaged ones and nothing beside them.
+
+    Raises
+    ------
+    FormatError
+        If they are damaged, and nobody knows what made the files beside them.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path)
+        if isinstance(content, dict):
+            return content
+        reason = "it holds no settings"
+    except FormatError as error:
+        reason = str(error.__cause__)
+    if any(file != path and not file.name.startswith(".") for file in path.parent.iterdir()):
+        raise FormatError(
+            f"{path} is damaged ({reason}), so that nobody knows what made the files beside it; delete it if they were "
+            "made with the settings given now, else choose another --out"
+        )
+    set_aside(path, "nothing else is there, so that the run begins anew")
+    return None
 
 
 def refuse_different(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soundnet_kd.classifiers.bench_round import Bench, Round, Tested, read_tested
+from soundnet_kd.classifiers.bench_round import Bench, Round, Tested, is_tested, read_tested
 from soundnet_kd.classifiers.bench_sounds import decoded_sounds, merged_identity
-from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE
+from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, is_classifier
 from soundnet_kd.classifiers.network_training import FIGURES, MEASURES
 from soundnet_kd.classifiers.recipe import BenchRecipe
 from soundnet_kd.data.splits import SplitSounds
@@ -20,7 +20,7 @@ from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import SoundStore
 from soundnet_kd.models import choose_device
-from soundnet_kd.storage import FAILURES_FILE, claim, file_stems, locked, make_folder, versions, write_csv
+from soundnet_kd.storage import FAILURES_FILE, claim, file_stems, locked, make_folder, set_aside, versions, write_csv
 
 RUN_FILE = "train.json"
 SOUNDS = ".sounds"
@@ -114,8 +114,9 @@ def run_bench(
         folder = out / ROUNDS
         make_folder(folder)
         names = {task: _name(task, tasks) for task in tasks}
+        _train_lost_again(tasks, names, first, folder, out)
         # The folder of a training that is done goes last.
-        if any((folder / name).exists() or not (folder / f"{name}.json").is_file() for name in names.values()):
+        if any((folder / name).exists() or not is_tested(folder / f"{name}.json") for name in names.values()):
             store = SoundStore(asked.sample_rate, asked.channel)
             sounds = decoded_sounds(sets, store, out / SOUNDS, out, recipe.voice_activity)
             for task in tasks:
@@ -178,18 +179,33 @@ def _keep_networks(
     tasks: Sequence[Round], names: Mapping[Round, str], data: SplitSounds, folder: Path, out: Path
 ) -> None:
     """Put the networks of the first seed and fold where they are looked for, and delete the others."""
-    stems = file_stems(data.manifest.class_names)
-    first = [task for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
-    for task in first:
-        target = out / CLASSIFIER_FILE
-        if len(first) > 1:
-            target = out / TAG_NETWORKS / f"{stems[task.outputs[0]]}.safetensors"
-            make_folder(target.parent)
+    kept = _kept_networks(tasks, data, out)
+    for task in tasks:
         made = folder / f"{names[task]}.safetensors"
-        if made.is_file():
-            made.replace(target)
-    for task in tasks[len(first) :]:
-        (folder / f"{names[task]}.safetensors").unlink(missing_ok=True)
+        if task not in kept:
+            made.unlink(missing_ok=True)
+        elif made.is_file():
+            make_folder(kept[task].parent)
+            made.replace(kept[task])
+
+
+def _kept_networks(tasks: Sequence[Round], data: SplitSounds, out: Path) -> dict[Round, Path]:
+    """Give where the networks of the first seed and fold are looked for."""
+    first = [task for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
+    if len(first) == 1:
+        return {first[0]: out / CLASSIFIER_FILE}
+    stems = file_stems(data.manifest.class_names)
+    return {task: out / TAG_NETWORKS / f"{stems[task.outputs[0]]}.safetensors" for task in first}
+
+
+def _train_lost_again(
+    tasks: Sequence[Round], names: Mapping[Round, str], data: SplitSounds, folder: Path, out: Path
+) -> None:
+    """Let a network that was to be kept, and is not there any more, or damaged, be trained again."""
+    for task, target in _kept_networks(tasks, data, out).items():
+        made, tested = folder / f"{names[task]}.safetensors", folder / f"{names[task]}.json"
+        if tested.is_file() and not is_classifier(made) and not is_classifier(target):
+            set_aside(tested, "it is trained again", f"without its network {target.name}")
 
 
 def _write_history(run: BenchRun, names: Mapping[Round, str]) -> None:

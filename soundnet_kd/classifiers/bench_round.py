@@ -24,7 +24,7 @@ from soundnet_kd.classifiers.sampling import HeardSounds
 from soundnet_kd.data.splits import Split, SplitSounds
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.classifiers import SoundClassifier
-from soundnet_kd.storage import make_folder, read_json, write_json
+from soundnet_kd.storage import make_folder, read_json, read_own_json, write_json
 
 FITTED_BATCHES = 100
 """The front end is fitted to so many batches of training pieces."""
@@ -116,7 +116,7 @@ class Bench:
             What the progress bar is of.
         """
         done = folder.with_name(f"{folder.name}.json")
-        if not done.is_file():
+        if not is_tested(done):
             write_json(done, self._learned(task, data, sounds, folder, name))
         log = folder / "logs" / "tensorboard"
         if log.is_dir():
@@ -196,6 +196,12 @@ class Bench:
                 logits = network.logits(sound.to(device) * amplitude)
                 found.append(probabilities(self.recipe.training.loss, logits.cpu().double()))
         return torch.cat(found).numpy()
+
+
+def is_tested(file: Path) -> bool:
+    """Tell whether a training has left what `read_tested` reads; a damaged file is set aside."""
+    keys = ("ids", "owners", "pieces", "history", "kept_step", "steps_per_epoch", "parameters", "seconds")
+    return read_own_json(file, keys, "its network is trained again") is not None
 
 
 def read_tested(file: str | Path) -> Tested:

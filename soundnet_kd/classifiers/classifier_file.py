@@ -13,11 +13,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
+from soundnet_kd.errors import FormatError
 from soundnet_kd.machine import machine_blamed
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.models import classifiers as from_scratch
 from soundnet_kd.models.classifiers.network_file import CLASSIFIER_FILE as CLASSIFIER_FILE
 from soundnet_kd.models.network_file import read_network, write_network
+from soundnet_kd.storage import set_aside
 
 
 def write_classifier(
@@ -65,6 +67,17 @@ def read_classifier(path: str | Path) -> ClipClassifier | from_scratch.SoundClas
         return from_scratch.read_network(file)
     keys = ("architecture", "layer", "class_names", "preprocessing")
     return read_network(file, "classifier", "soundnet-kd finetune", keys, _built)
+
+
+def is_classifier(path: Path) -> bool:
+    """Tell whether a run's classifier is there; one that is damaged is set aside."""
+    try:
+        read_classifier(path)
+    except FormatError:
+        if path.exists():
+            set_aside(path, "it is trained again")
+        return False
+    return True
 
 
 def _is_from_scratch(file: Path) -> bool:

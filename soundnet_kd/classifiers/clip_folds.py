@@ -12,7 +12,7 @@ from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.classifiers.network_training import Trained, parameter_count
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredSound
-from soundnet_kd.storage import read_json, write_json
+from soundnet_kd.storage import read_own_json, write_json
 
 Learn = Callable[[Sequence[StoredSound], NDArray[np.int64], Path, str], tuple[ClipClassifier, Trained]]
 """Trains a new classifier: given sounds, labels, a folder for checkpoints and a name; gives it, and how it went."""
@@ -96,21 +96,20 @@ def tested_fold(clips: LabelledSounds, fold: int, learn: Learn, folder: Path) ->
         Of all folds.
     """
     done, work = folder / f"fold-{fold}.json", folder / f"fold-{fold}"
-    if not done.is_file():
+    keys = ("answers", "history", "parameters", "seconds")
+    content = read_own_json(done, keys, "its fold is trained again")
+    if content is None:
         place = clips.fold_names.index(fold) + 1
         classifier, trained = learn(*clips.without(fold), work, f"fold {place}/{len(clips.fold_names)}")
         tested = [clips.sounds[place] for place in np.flatnonzero(clips.folds == fold).tolist()]
         answers = classifier.answers(tested).argmax(dim=1)
-        write_json(
-            done,
-            {
-                "answers": answers.tolist(),
-                "history": trained.history,
-                "parameters": parameter_count(classifier),
-                "seconds": trained.seconds,
-            },
-        )
+        content = {
+            "answers": answers.tolist(),
+            "history": trained.history,
+            "parameters": parameter_count(classifier),
+            "seconds": trained.seconds,
+        }
+        write_json(done, content)
     shutil.rmtree(work, ignore_errors=True)
-    content = read_json(done)
     found = np.array(content["answers"], dtype=np.int64)
     return TestedFold(found, content["history"], content["parameters"], content["seconds"])

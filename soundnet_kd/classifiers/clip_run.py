@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, write_classifier
+from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, is_classifier, write_classifier
 from soundnet_kd.classifiers.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.classifiers.clip_folds import Learn, tested_fold
 from soundnet_kd.classifiers.decoded import decoded
@@ -16,7 +16,7 @@ from soundnet_kd.classifiers.network_training import FIGURES
 from soundnet_kd.data import Manifest
 from soundnet_kd.distill.determinism import deterministic
 from soundnet_kd.distill.quiet import quiet_lightning
-from soundnet_kd.errors import MediaError
+from soundnet_kd.errors import FormatError, MediaError
 from soundnet_kd.media import SoundStore, StoredSound
 from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_json, versions, write_csv, write_failures
 from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
@@ -26,6 +26,8 @@ SOUNDS = ".sounds"
 """Folder of the decoded sounds, while a run lasts."""
 FOLDS = ".folds"
 """Folder of the folds that are done, and of the checkpoints of the one in hand, while a run lasts."""
+OVER = ".over"
+"""Its name when the results are there: where a kill then leaves a part of it, nothing is missed."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,20 @@ def run_folds(
     """
     with locked(out), quiet_lightning(), deterministic():
         claim(out / RUN_FILE, identity)
-        if (out / RESULTS_FILE).is_file() and not (out / FOLDS).exists():
+        is_tested = (out / RESULTS_FILE).is_file() and not (out / FOLDS).exists()
+        is_learned = folds_only or is_classifier(out / CLASSIFIER_FILE)
+        if is_tested and is_learned:
             return _found(out)
         table = ClipTable(manifest, _decoded(manifest, store, out), experiment.seed)
         clips = table.labelled
-        tested = {fold: tested_fold(clips, fold, learn, out / FOLDS) for fold in clips.fold_names}
-        if not folds_only and not (out / CLASSIFIER_FILE).exists():
-            classifier, _ = learn(clips.sounds, clips.labels, out / FOLDS / "all", "all folds")
+        if not is_tested:
+            tested = {fold: tested_fold(clips, fold, learn, out / FOLDS) for fold in clips.fold_names}
+        if not is_learned:
+            work = out / (OVER if is_tested else FOLDS)
+            classifier, _ = learn(clips.sounds, clips.labels, work / "all", "all folds")
             write_classifier(classifier, out / CLASSIFIER_FILE, identity)
+        if is_tested:
+            return _found(out)
         write_csv(
             out / "history.csv",
             ("fold", "step", *FIGURES),
@@ -120,7 +128,8 @@ def run_folds(
         }
         answers = {fold: found.answers for fold, found in tested.items()}
         write_evaluation(table.evaluation(experiment, answers, source), out)
-        shutil.rmtree(out / FOLDS)
+        shutil.rmtree(out / OVER, ignore_errors=True)
+        (out / FOLDS).replace(out / OVER)
         return _found(out)
 
 
@@ -137,8 +146,14 @@ def _decoded(manifest: Manifest, store: SoundStore, out: Path) -> Mapping[str, S
 
 def _found(out: Path) -> ClipRunResult:
     """Give what a run left, and remove what only it needed."""
-    shutil.rmtree(out / SOUNDS, ignore_errors=True)
+    for folder in (SOUNDS, OVER):
+        shutil.rmtree(out / folder, ignore_errors=True)
     content = read_json(out / RESULTS_FILE)
-    (result,) = content["results"]
-    fold_accuracy = dict(zip(result["folds"], result["fold_accuracy"], strict=True))
-    return ClipRunResult(out, result["protocol"], fold_accuracy, content["chance"], content["source"]["skipped"])
+    try:
+        (result,) = content["results"]
+        fold_accuracy = dict(zip(result["folds"], result["fold_accuracy"], strict=True))
+        return ClipRunResult(out, result["protocol"], fold_accuracy, content["chance"], content["source"]["skipped"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{out / RESULTS_FILE} does not hold what a run found; delete it and run the same command again"
+        ) from error

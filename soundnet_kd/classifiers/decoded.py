@@ -1,6 +1,7 @@
 """Sounds that are heard many times: each is decoded once."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from tqdm import tqdm
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media import SoundStore, StoredSound, spooled
-from soundnet_kd.storage import read_json, write_json
+from soundnet_kd.storage import read_own_json, write_json
 
 SOUNDS_WORTH_A_WORKER = 64
 """A process takes a second or two to start, in which this one decodes more than that."""
 SPOOL = ".decoding"
+SAMPLE_BYTES = 4
 FAILURES = "failures.json"
 
 
@@ -40,9 +42,10 @@ def decoded(manifest: Manifest, store: SoundStore, folder: Path) -> tuple[Mappin
     """
     places = {clip.id: folder / f"{hashlib.sha256(clip.id.encode()).hexdigest()[:32]}.f32" for clip in manifest.clips}
     done = folder / FAILURES
-    if not done.is_file():
-        missing = [clip for clip in manifest.clips if not places[clip.id].is_file()]
-        failures: dict[str, str] = {}
+    told = read_own_json(done, (), "the sounds that are missing are decoded again")
+    failures: dict[str, str] = told or {}
+    missing = [clip for clip in manifest.clips if clip.id not in failures and not _is_whole(places[clip.id])]
+    if told is None or missing:
         workers = min(joblib.cpu_count(), len(missing) // SOUNDS_WORTH_A_WORKER)
         with spooled(store, (clip.path for clip in missing), folder / SPOOL, workers) as files:
             progress = tqdm(
@@ -53,7 +56,13 @@ def decoded(manifest: Manifest, store: SoundStore, folder: Path) -> tuple[Mappin
                     failures[clip.id] = str(file)
                     progress.set_postfix(skipped=len(failures))
                 else:
+                    with file.open("rb+") as handle:
+                        os.fsync(handle.fileno())
                     file.replace(places[clip.id])
         write_json(done, failures)
-    failures = read_json(done)
     return {name: StoredSound(place) for name, place in places.items() if name not in failures}, failures
+
+
+def _is_whole(place: Path) -> bool:
+    """Tell whether a decoded sound is there; one that a crash of the machine cut off has no whole samples, or none."""
+    return place.is_file() and place.stat().st_size > 0 and place.stat().st_size % SAMPLE_BYTES == 0

@@ -193,7 +193,7 @@ def train_network(
         stopwatch,
         *([BestCheckpoint(folder / FOLDER, monitor, mode)] if optimisation.weights == "best" else []),
         *([_patience(optimisation.patience, monitor, mode)] if optimisation.patience else []),
-        LastCheckpoints(folder / FOLDER, checkpoint_minutes, keep=1, validate_every=every),
+        LastCheckpoints(folder / FOLDER, checkpoint_minutes, keep=2, validate_every=every),
     ]
     keep_freed_memory()
     on_one_device = trainer_options(where, devices=1, nodes=1)
@@ -206,7 +206,8 @@ def train_network(
         where=on_one_device,
     )
     module = NetworkTraining(network, listen, optimisation, feed, seed).train()
-    fit(trainer, module, FeedDataModule(feed, workers), last_checkpoint(folder))
+    start = last_checkpoint(folder, module.state_dict(), needs_best=optimisation.weights == "best")
+    fit(trainer, module, FeedDataModule(feed, workers), start)
     steps = kept = trainer.global_step
     best = folder / FOLDER / BEST_FILE
     if optimisation.weights == "best" and best.is_file():

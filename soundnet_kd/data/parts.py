@@ -192,9 +192,10 @@ class Part:
         try:
             self._opened = OpenHdf5(path)
             self._sound_end = self._file["sound_end"][:]
-        except (OSError, KeyError) as error:
+            self._require_whole()
+        except (OSError, KeyError, IndexError, ValueError, RuntimeError) as error:
             raise FormatError(
-                f"{path} cannot be read ({error}); delete it and run `soundnet-kd teach` again"
+                f"{path} cannot be read ({error}); delete it and run the same `soundnet-kd teach` again"
             ) from error
         self._handles: tuple[h5py.File, dict[str, h5py.Dataset]] = (self._file, {})
 
@@ -258,6 +259,19 @@ class Part:
     @property
     def _file(self) -> h5py.File:
         return self._opened.file
+
+    def _require_whole(self) -> None:
+        clips = len(self._sound_end)
+        lengths = {name: len(self._file[name]) for name in ("step_end", "source", "start_seconds")}
+        steps = int(self._file["step_end"][-1])
+        rows = {name: len(rows) for name, rows in self._file["distributions"].items()}
+        rows |= {"frame_seconds": len(self._file["frame_seconds"])}
+        samples = len(self._file["sound"])
+        if {*lengths.values()} != {clips} or {*rows.values()} != {steps} or samples != self._sound_end[-1]:
+            raise ValueError("its arrays do not fit each other")
+        if self._file["class_names"].keys() != self._file["distributions"].keys():
+            raise ValueError("classes are missing")
+        _ = self._file.attrs["sample_rate"]
 
     def _dataset(self, name: str) -> h5py.Dataset:
         # Finding a dataset in its file costs as much as reading from it.

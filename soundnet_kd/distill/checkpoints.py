@@ -1,6 +1,8 @@
-"""A training's checkpoints: whole files, the last ones by the clock and the best one."""
+"""A training's checkpoints: whole files, the last ones by the clock and the best one; damaged ones are set aside."""
 
+import pickle
 import signal
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -12,7 +14,9 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from soundnet_kd.storage import whole
+from soundnet_kd.launch import is_first_process
+from soundnet_kd.machine import machine_blamed
+from soundnet_kd.storage import set_aside, whole
 
 FOLDER = "checkpoints"
 BEST_FILE = "best.ckpt"
@@ -64,13 +68,18 @@ class LastCheckpoints(Checkpoint):
     def _pending(self) -> Path:
         return self.folder / ".pending.ckpt"
 
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Remove what a kill left, also where nothing is left to train."""
+        if trainer.is_global_zero:
+            for file in self.folder.glob(".*.ckpt"):
+                file.unlink()
+            self._remove_older()
+
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the clock, and listen for signals."""
         self._saved_seconds = monotonic()
         self._saved_step: int | None = None
         self._stops = False
-        if trainer.is_global_zero:
-            self._pending.unlink(missing_ok=True)
         if current_thread() is main_thread():
             for number in STOPPING_SIGNALS:
                 # What `nohup` has ignored stays so.
@@ -129,9 +138,12 @@ class LastCheckpoints(Checkpoint):
     def _publish(self, trainer: lightning.Trainer) -> None:
         if self._saved_step is not None and trainer.is_global_zero:
             self._pending.replace(self.folder / f"step={self._saved_step}.ckpt")
-            for _, old in sorted(_by_step(self.folder).items())[: -self.keep]:
-                old.unlink()
+            self._remove_older()
         self._saved_step = None
+
+    def _remove_older(self) -> None:
+        for _, old in sorted(_by_step(self.folder).items())[: -self.keep]:
+            old.unlink()
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -156,14 +168,58 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint, also where the run folder was moved since."""
-        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+        """Go on from a checkpoint, also where the run folder was moved since; without the best state, look for one."""
+        if best_checkpoint(Path(str(self.dirpath)), "the best from here on takes its place") is not None:
+            super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
-def last_checkpoint(out: Path) -> Path | None:
-    """Give the checkpoint of the latest step; None if the run has not saved one yet."""
-    found = _by_step(out / FOLDER)
-    return found[max(found)] if found else None
+def last_checkpoint(
+    out: Path, state: Mapping[str, torch.Tensor] | None = None, needs_best: bool = False
+) -> Path | None:
+    """Give the checkpoint of the latest step that can be gone on from; None if there is none.
+
+    Those that cannot are set aside, and told of.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+    state : mapping from name to tensor, optional
+        What it has to fit.
+    needs_best : bool
+        A checkpoint that knows of a best state is of no use without that.
+    """
+    flaws: dict[Path, str] = {}
+    found = None
+    for step, file in sorted(_by_step(out / FOLDER).items(), reverse=True):
+        flaws[file] = _flaw(file, step, state, needs_best)
+        if not flaws[file]:
+            found = file
+            break
+    then = f"the training goes on from {found.stem.replace('=', ' ')}" if found else "the training begins anew"
+    for file, flaw in flaws.items():
+        if flaw and is_first_process():
+            set_aside(file, then, flaw)
+    return found
+
+
+def best_checkpoint(folder: Path, then: str) -> Path | None:
+    """Give the checkpoint of the best state in a folder; None if there is none, or a damaged one, which is set aside.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the checkpoints.
+    then : str
+        What is done without it.
+    """
+    best = folder / BEST_FILE
+    if not best.is_file():
+        return None
+    flaw = _flaw(best)
+    if flaw and is_first_process():
+        set_aside(best, then, flaw)
+    return None if flaw else best
 
 
 def student_state(checkpoint: str | Path) -> tuple[dict[str, torch.Tensor], int]:
@@ -176,6 +232,40 @@ def student_state(checkpoint: str | Path) -> tuple[dict[str, torch.Tensor], int]
         if name.startswith("student.")
     }
     return state, int(content["global_step"])
+
+
+def _flaw(
+    file: Path,
+    step: int | None = None,
+    state: Mapping[str, torch.Tensor] | None = None,
+    needs_best: bool = False,
+) -> str:
+    """Say why a checkpoint cannot be gone on from; nothing if it can."""
+    try:
+        with machine_blamed(file):
+            with zipfile.ZipFile(file) as archive:
+                if archive.testzip() is not None:
+                    return "damaged"
+            content: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        return "gone"
+    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError):
+        return "damaged"
+    if not isinstance(content, dict) or not content.keys() >= {"state_dict", "global_step", "callbacks", "loops"}:
+        return "no checkpoint"
+    if step is not None and content["global_step"] != step:
+        return f"of step {content['global_step']}"
+    if state is not None and {name: each.shape for name, each in content["state_dict"].items()} != {
+        name: each.shape for name, each in state.items()
+    }:
+        return "of another network"
+    knows_best = any(
+        key.startswith(BestCheckpoint.__name__) and each["best_model_path"]
+        for key, each in content["callbacks"].items()
+    )
+    if needs_best and knows_best and ((flaw := _flaw(file.with_name(BEST_FILE))) != ""):
+        return f"of no use without {BEST_FILE}, which is {flaw},"
+    return ""
 
 
 def _by_step(folder: Path) -> dict[int, Path]:

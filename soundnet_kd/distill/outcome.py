@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.distill.checkpoints import BEST_FILE, FOLDER, last_checkpoint, student_state
-from soundnet_kd.distill.history import write_history
+from soundnet_kd.distill.checkpoints import FOLDER, best_checkpoint, last_checkpoint, student_state
+from soundnet_kd.distill.history import read_history, write_history
 from soundnet_kd.distill.pictures import draw_filters, draw_history
-from soundnet_kd.errors import SettingsError
-from soundnet_kd.models import STUDENT_FILE, SoundNet, write_student
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
+from soundnet_kd.models.student_file import read_training
 
 BEST_STUDENT_FILE = "best.safetensors"
 AGREEMENT = "validation/agreement_"
@@ -53,13 +54,14 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
     SettingsError
         If it diverged; the best student before that is kept.
     """
-    last, best = last_checkpoint(out), out / FOLDER / BEST_FILE
+    last = last_checkpoint(out)
+    best = best_checkpoint(out / FOLDER, f"there is no {BEST_STUDENT_FILE}")
     assert last is not None
     state, steps = student_state(last)
     history = write_history(out)
     result = _result(out, steps, history)
     draw_history(history, out / "history.png")
-    if best.exists():
+    if best is not None:
         best_state, best_step = student_state(best)
         student.load_state_dict(best_state)
         write_student(student, out / BEST_STUDENT_FILE, {**settings, "steps_done": best_step})
@@ -67,7 +69,7 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
         raise SettingsError(
             f"the training diverged (loss {result.last_loss} at step {steps}); try a lower --learning_rate, or "
             f"--gradient_clip 1, with another --out"
-            + (f" ({out / BEST_STUDENT_FILE} is the best student before that)" if best.exists() else "")
+            + (f" ({out / BEST_STUDENT_FILE} is the best student before that)" if best is not None else "")
         )
     student.load_state_dict(state)
     draw_filters(student, out / "conv1.png")
@@ -75,8 +77,18 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
     return result
 
 
+def found(out: Path, steps: int) -> DistillResult | None:
+    """Give what a training left that has come to its end, by its student alone; None if that is not there."""
+    try:
+        read_student(out / STUDENT_FILE)
+        done = read_training(out / STUDENT_FILE).get("steps_done")
+    except FormatError:
+        return None
+    return _result(out, steps, read_history(out)) if done == steps else None
+
+
 def _result(out: Path, steps: int, history: list[dict[str, float]]) -> DistillResult:
-    losses = [row["train/loss"] for row in history if "train/loss" in row]
+    losses = [row["train/loss"] for row in history if "train/loss" in row] or [math.nan]
     agreement: dict[str, float] = {}
     for row in history:
         for column, value in row.items():

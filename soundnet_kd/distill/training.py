@@ -18,12 +18,12 @@ from soundnet_kd.distill.fitting import fit, trainer_of
 from soundnet_kd.distill.history import Columns, Progress
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
-from soundnet_kd.distill.outcome import DistillResult, finish
+from soundnet_kd.distill.outcome import DistillResult, finish, found
 from soundnet_kd.distill.pace import Pace
 from soundnet_kd.distill.quiet import quiet_lightning
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.launch import is_first_process
-from soundnet_kd.models import ARCHITECTURES, choose_device, write_student
+from soundnet_kd.models import ARCHITECTURES, choose_device, read_student, write_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import check_claim, claim, locked, versions
 
@@ -170,8 +170,11 @@ def distill(
     with locked(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
         if is_first_process():
             claim(out / RUN_FILE, settings)
-            if not (out / UNTRAINED_FILE).exists():
+            if not _readable(out / UNTRAINED_FILE):
                 write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
+        start = last_checkpoint(out, module.state_dict())
+        if start is None and (done := found(out, steps)) is not None:
+            return done
         trainer = trainer_of(
             out,
             steps,
@@ -182,8 +185,16 @@ def distill(
             accumulate=accumulate,
             gradient_clip=gradient_clip,
         )
-        fit(trainer, module, data, last_checkpoint(out))
+        fit(trainer, module, data, start)
         if is_first_process():
             return finish(out, student, settings)
     # The first process still writes, so the others know no more than this.
     return DistillResult(out, steps, math.nan, math.nan, {})
+
+
+def _readable(student: Path) -> bool:
+    try:
+        read_student(student)
+    except FormatError:
+        return False
+    return True

@@ -1,8 +1,8 @@
 """Writing a feature cache: in parts, each whole, that are joined when the last one is there.
 
 A part holds `layers/NAME` and `failures` as the cache does, and `sequences/NUMBER/NAME`, (steps, channels) float32, for
-each sound of the part that could be read. Its attribute `sounds` says how many of the manifest it is about. Where parts
-end makes no difference to the cache.
+each sound of the part that could be read. Its attributes `first` and `sounds` say which of the manifest it is about.
+Where parts end makes no difference to the cache.
 """
 
 import json
@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
+from soundnet_kd.errors import FormatError
 from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
 from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.storage import text_of, whole
+from soundnet_kd.machine import machine_error
+from soundnet_kd.storage import set_aside, text_of, whole
 
 CHUNK_BYTES = 1 << 18
 """Sequences are compressed in pieces of about this size."""
@@ -40,7 +42,11 @@ class Part:
         _append(self._file, f"sequences/{number}/{layer}", steps, PART_COMPRESSION)
 
     def finish(
-        self, sounds: int, rows: Mapping[str, Sequence[NDArray[np.float32]]], failures: Mapping[str, str]
+        self,
+        sounds: int,
+        rows: Mapping[str, Sequence[NDArray[np.float32]]],
+        failures: Mapping[str, str],
+        first: int = 0,
     ) -> None:
         """Write what is not a sequence.
 
@@ -50,7 +56,10 @@ class Part:
             How many of the manifest this part is about.
         rows : mapping from layer to a (channels,) array for each sound that could be read
         failures : mapping from clip id to the reason why it could not
+        first : int
+            Place in the manifest of the first one.
         """
+        self._file.attrs["first"] = first
         self._file.attrs["sounds"] = sounds
         _write_failures(self._file, failures)
         for layer, arrays in rows.items():
@@ -65,16 +74,39 @@ def new_part(path: Path) -> Iterator[Part]:
         yield Part(file)
 
 
-def written_parts(folder: Path) -> tuple[list[Path], int]:
-    """Give the parts that an earlier run wrote, from the first on, and how many of the sounds they are about."""
-    parts: list[Path] = []
-    while (path := part_file(folder, len(parts))).is_file():
-        parts.append(path)
-    sounds = 0
-    for path in parts:
+def written_parts(folder: Path) -> dict[int, range]:
+    """Give which sounds of the manifest the parts are about that an earlier run wrote; damaged ones are set aside.
+
+    Returns
+    -------
+    dict from the number of a part to range
+        In order; without those that are missing, and those behind them of which it is not known where they begin.
+    """
+    found: dict[int, range] = {}
+    follows, end = 0, 0
+    numbers = sorted(int(path.stem.removeprefix("part-")) for path in folder.glob("part-*.h5"))
+    for number, path in ((number, part_file(folder, number)) for number in numbers):
+        about, follower = _sounds_of(path), number == follows
+        if about is not None and about.start < 0 and follower:
+            about = range(end, end + len(about))
+        if about is None or (about.start != end if follower else about.start <= end):
+            set_aside(path, "its sounds are heard again", "damaged, or behind a damaged one,")
+            continue
+        found[number], follows, end = about, number + 1, about.stop
+    return found
+
+
+def _sounds_of(path: Path) -> range | None:
+    """Give which sounds a part is about; None if it is damaged. Earlier versions did not write where a part begins."""
+    try:
         with open_hdf5(path) as part:
-            sounds += int(part.attrs["sounds"])
-    return parts, sounds
+            first, sounds = int(part.attrs.get("first", -part.attrs["sounds"])), int(part.attrs["sounds"])
+            arrays = [part[f"layers/{layer}"] for layer in part.get("layers", ())]
+            counts = [len(each) for each in (*arrays, *([part["sequences"]] if "sequences" in part else []))]
+            read = sounds - len(part["failures/id"])
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError):
+        return None
+    return range(first, first + sounds) if sounds > 0 and all(count == read for count in counts) else None
 
 
 def part_file(folder: Path, number: int) -> Path:
@@ -141,7 +173,7 @@ def join_parts(
 def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: int) -> None:
     row = 0
     for path in parts:
-        with open_hdf5(path) as part:
+        with _opened(path) as part:
             if "layers" not in part:
                 continue
             rows = part[f"layers/{layer}"][:]
@@ -153,7 +185,7 @@ def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: in
 def _join_sequences(cache: h5py.File, parts: Sequence[Path], layer: str) -> None:
     ends: list[int] = []
     for path in parts:
-        with open_hdf5(path) as part:
+        with _opened(path) as part:
             for number in sorted(part.get("sequences", ()), key=int):
                 sequence = part[f"sequences/{number}/{layer}"]
                 steps_at_once = max(1, COPIED_BYTES // (4 * sequence.shape[1]))
@@ -161,6 +193,28 @@ def _join_sequences(cache: h5py.File, parts: Sequence[Path], layer: str) -> None
                     _append(cache, f"sequences/{layer}", sequence[start : start + steps_at_once], CACHE_COMPRESSION)
                 ends.append(len(cache[f"sequences/{layer}"]))
     cache[f"step_end/{layer}"] = np.array(ends, dtype=np.int64)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open a part whose arrays are read.
+
+    Raises
+    ------
+    FormatError
+        If they cannot be; the part is set aside.
+    """
+    with open_hdf5(path) as part:
+        try:
+            yield part
+        except OSError as error:
+            if "Can't synchronously read data" not in str(error) or machine_error(error, path) is not None:
+                raise
+            reason = error
+        else:
+            return
+    set_aside(path, "the same command hears its sounds again")
+    raise FormatError(f"{path} is damaged ({reason}); run the same command again") from reason
 
 
 def _append(file: h5py.File, name: str, steps: NDArray[np.float32], compression: Mapping[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Write a cache part by part: the sounds that are missing are decoded, heard, and kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import joblib
@@ -18,7 +20,11 @@ from soundnet_kd.media import DEADLINE_MINUTES, SoundStore
 
 SOUNDS_PER_PART = 256
 SAMPLES_PER_PART = 30 * 60 * 22_050
-"""After so many sounds, or so much sound, a killed run can go on."""
+SECONDS_PER_PART = 10.0
+"""After so many sounds, so much sound, or so long a time, a killed run can go on."""
+BATCHES_PER_BLOCK = 8
+"""Batches are made of the sounds of a block of so many. Parts end where blocks do: the clock then decides what a kill
+costs, but not which sounds are heard together, to which the last digits of a layer are due."""
 SOUNDS_WORTH_A_WORKER = 64
 """A process takes a second or two to start, in which this one decodes more than that."""
 SPOOL = ".decoded"
@@ -59,8 +65,10 @@ def write_parts(
         All parts, in order.
     """
     folder = Path(folder)
-    parts, done = written_parts(folder)
-    waiting = manifest.clips[done:]
+    written = written_parts(folder)
+    gaps, number, end = _gaps(written)
+    waiting = [*(manifest.clips[place] for gap in gaps.values() for place in gap), *manifest.clips[end:]]
+    done = len(manifest) - len(waiting)
     if workers is None:
         workers = _suitable_workers(listener, len(waiting))
     paths = [clip.path for clip in waiting]
@@ -69,12 +77,34 @@ def write_parts(
         reading(paths, store, listener.longest, folder / SPOOL, workers, deadline_minutes) as sounds,
     ):
         clips = zip(waiting, sounds, strict=True)
-        while done < len(manifest):
-            path = part_file(folder, len(parts))
-            with new_part(path) as part:
-                done += _write_part(part, listener, sequences, clips, batch_size, progress)
-            parts.append(path)
-    return parts
+        for gap_number, gap in gaps.items():
+            with new_part(part_file(folder, gap_number)) as part:
+                _write_part(part, listener, sequences, clips, batch_size, progress, gap.start, len(gap))
+        while end < len(manifest):
+            with new_part(part_file(folder, number)) as part:
+                end += _write_part(part, listener, sequences, clips, batch_size, progress, end)
+            number += 1
+    return [path for path in map(partial(part_file, folder), range(number)) if path.is_file()]
+
+
+def _gaps(written: Mapping[int, range]) -> tuple[dict[int, range], int, int]:
+    """Find what is missing between parts.
+
+    Returns
+    -------
+    gaps : dict from the number that a missing part can have to the sounds that it has to be about
+    number : int
+        Of the part to follow the last one.
+    end : int
+        Where that begins.
+    """
+    gaps: dict[int, range] = {}
+    number = end = 0
+    for each, about in written.items():
+        if about.start > end:
+            gaps[number] = range(end, about.start)
+        number, end = each + 1, about.stop
+    return gaps, number, end
 
 
 def _suitable_workers(listener: Listener, sounds: int) -> int:
@@ -91,8 +121,13 @@ def _write_part(
     clips: Iterator[tuple[Clip, Sound | MediaError]],
     batch_size: int,
     progress: "tqdm[Any]",
+    first: int,
+    exactly: int | None = None,
 ) -> int:
-    """Write the features of the next sounds and give how many they are."""
+    """Write the features of the next sounds and give how many they are: so many, or as it is time for."""
+    started = monotonic()
+    block = min(BATCHES_PER_BLOCK * batch_size, SOUNDS_PER_PART)
+    samples = 0
     heard: list[Clip] = []
     rows: dict[int, dict[str, NDArray[np.float32]]] = {}
     failures: dict[int, str] = {}
@@ -103,8 +138,10 @@ def _write_part(
         progress.set_postfix(skipped=len(failures))
 
     def readable() -> Iterator[tuple[int, Sound]]:
-        samples = 0
-        while len(heard) < SOUNDS_PER_PART and samples < SAMPLES_PER_PART:
+        """Give the sounds of a block."""
+        nonlocal samples
+        begun, samples_before = len(heard), samples
+        while len(heard) - begun < block and samples - samples_before < SAMPLES_PER_PART and len(heard) != exactly:
             clip, sound = next(clips, (None, None))
             if clip is None or sound is None:
                 return
@@ -115,25 +152,35 @@ def _write_part(
                 samples += len(sound)
                 yield len(heard) - 1, sound
 
-    for batch in batches_of_equal_length(readable(), batch_size, listener.longest):
-        numbers = list(batch)
+    def hear_block() -> bool:
+        """Hear the sounds of a block, and say whether there were any."""
+        before = len(heard)
+        for batch in batches_of_equal_length(readable(), batch_size, listener.longest):
+            numbers = list(batch)
 
-        def keep(place: int, layer: str, steps: NDArray[np.float32], numbers: list[int] = numbers) -> None:
-            part.extend(numbers[place], layer, steps)
+            def keep(place: int, layer: str, steps: NDArray[np.float32], numbers: list[int] = numbers) -> None:
+                part.extend(numbers[place], layer, steps)
 
-        try:
-            pooled = listener.hear(list(batch.values()), keep if sequences else None)
-        except TooShortError as error:
-            for number in numbers:
-                fail(number, f"{heard[number].path.name}: {error}")
-            continue
-        for place, number in enumerate(numbers):
-            rows[number] = {layer: values[place] for layer, values in pooled.items()}
-        progress.update(len(batch))
+            try:
+                pooled = listener.hear(list(batch.values()), keep if sequences else None)
+            except TooShortError as error:
+                for number in numbers:
+                    fail(number, f"{heard[number].path.name}: {error}")
+                continue
+            for place, number in enumerate(numbers):
+                rows[number] = {layer: values[place] for layer, values in pooled.items()}
+            progress.update(len(batch))
+        return len(heard) > before
+
+    while hear_block():
+        full = len(heard) >= SOUNDS_PER_PART or samples >= SAMPLES_PER_PART
+        if exactly is None and (full or monotonic() - started >= SECONDS_PER_PART):
+            break
     layers = listener.layers if listener.pooling != "none" else ()
     part.finish(
         len(heard),
         {layer: [rows[number][layer] for number in sorted(rows)] for layer in layers},
         {heard[number].id: failures[number] for number in sorted(failures)},
+        first,
     )
     return len(heard)

@@ -21,10 +21,10 @@ from soundnet_kd.data.parts import (
     write_part,
 )
 from soundnet_kd.data.targets import SETTINGS_FILE, Targets
-from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.errors import FormatError, MediaError, SettingsError
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling, find_media
 from soundnet_kd.models import choose_device, state_sha256
-from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_json, text_of, versions
+from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_claim, set_aside, text_of, versions
 from soundnet_kd.teachers.clips import Tally
 from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decoding
 from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
@@ -221,7 +221,7 @@ def label_videos(
             raise SettingsError(f"{name} is {value}; it is at least {least}")
     files = find_media(videos)
     root = videos if videos.is_dir() else videos.parent
-    before = read_json(out / SETTINGS_FILE) if (out / SETTINGS_FILE).exists() else {}
+    before = read_claim(out / SETTINGS_FILE) or {}
     teachers = {
         name: _as_begun(teacher, before.get("teachers", {}).get(name, {})) for name, teacher in teachers.items()
     }
@@ -316,7 +316,11 @@ def _labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
     sources: set[str] = set()
     known: dict[str, LabelledVideo] = {}
     for file in part_files(out):
-        part = Part(file)
+        try:
+            part = Part(file)
+        except FormatError:
+            set_aside(file, "its videos are labelled again")
+            continue
         sources.update(part.sources())
         known.update({video.source: video for video in part.videos()})
         part.close()
