@@ -180,7 +180,7 @@ def _scalar(value: str, members: Sequence[Any]) -> Any:
         return guessed(value)
     text = value.strip()
     if Path in members and not text:
-        raise SettingsError("expected a path, not an empty text")
+        raise SettingsError(f"expected {_wanted(members)}, not an empty text")
     if {str, Path} & set(members):
         return str(value)
     if bool in members and text.lower() in TRUTH:
@@ -208,6 +208,8 @@ def _quoted(members: Sequence[Any]) -> str:
 
 
 def _wanted(members: Sequence[Any]) -> str:
+    if Path in members:
+        return "a path"
     names = []
     for member in members:
         if get_origin(member) is Literal:

@@ -173,8 +173,8 @@ def test_empty_paths_and_wrong_parts_are_refused(words: list[str], message: str)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("out: [a]", r"teach: --out: expected Path, not \[a\]; put it in quotes, if that is its name"),
-        ("out: null", "teach: --out: expected Path, not null; put it in quotes, if that is its name"),
+        ("out: [a]", r"teach: --out: expected a path, not \[a\]; put it in quotes, if that is its name"),
+        ("out: null", "teach: --out: expected a path, not null; put it in quotes, if that is its name"),
         ("clips_per_part: null", "teach: --clips_per_part: expected int, not null"),
     ],
 )
