@@ -105,7 +105,7 @@ def quickstart(
         Labelled sounds to try the student on in place of the world's: a folder in ESC-50's layout, a folder with a
         sub-folder for each class, or a CSV file with columns path, label and fold.
     seed : int
-        Of the world, the first weights and the shuffling.
+        Of the world, the first weights and the shuffling; the same seed gives the same run on the same machine.
     """
     out = Path(out)
     videos = None if videos is None else Path(videos)

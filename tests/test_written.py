@@ -151,6 +151,20 @@ def test_what_a_parameter_does_not_take_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["r", "--set", "a=1", "--set", "b=2"], ["a=1", "b=2"]),
+        (["--set", "a=1", "b=2", "--out", "o", "--set=c=3", "r"], ["a=1", "b=2", "c=3"]),
+        (["--set=a=--x", "r"], ["a=--x"]),
+        (["r", "--set", "a=[1, 2]"], ["a=[1, 2]"]),
+    ],
+)
+def test_a_list_may_be_given_in_several_places(words: list[str], wanted: list[str]) -> None:
+    values = parse("run", words)
+    assert (str(values["recipe"]), values["set"]) == ("r", wanted)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["teach", "", "--out", "o"], "teach: videos: expected a path, not an empty text"),

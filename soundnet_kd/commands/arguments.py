@@ -93,7 +93,27 @@ def _checked(command: str, words: Sequence[str], parser: ArgumentParser) -> list
             owner = "" if equals or isinstance(action, ActionYesNo) else name
         elif owner not in several:
             owner = ""
-    return flags
+    return _gathered(flags, [f"--{name}" for name in several])
+
+
+def _gathered(words: Sequence[str], several: Sequence[str]) -> list[str]:
+    """Join what a flag that takes several values is given in several places, such as --set a=1 --set b=2."""
+    given: dict[str, list[str]] = {}
+    rest: list[str] = []
+    place = rest
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in several:
+            place = given.setdefault(flag, [])
+            if equals:
+                place.append(value)
+                place = rest
+        else:
+            place = rest if word.startswith("--") else place
+            place.append(word)
+    if all(words.count(flag) + sum(word.startswith(f"{flag}=") for word in words) < 2 for flag in given):
+        return list(words)
+    return rest + [word for flag, values in given.items() for word in (flag, *values)]
 
 
 def _inner(kinds: Mapping[str, Any], name: str) -> Any:
