@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.neurons import NeuronStatistics
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.transfer.given import Column, labels_of
 
 FALSE_DISCOVERY_RATE = 0.05
 QUANTILE = 0.95
@@ -48,8 +49,8 @@ class ShuffledLabels:
 
     Parameters
     ----------
-    labels : (clips,) int
-        -1 where unlabeled; these are left out.
+    labels : (clips,) int or str
+        -1 or None where unlabeled; these are left out.
     shuffles : int
     seed : int
         The same seed gives the same draws.
@@ -60,10 +61,11 @@ class ShuffledLabels:
         If `shuffles` is less than 1.
     """
 
-    def __init__(self, labels: NDArray[np.integer], shuffles: int = 10_000, seed: int = 0) -> None:
+    def __init__(self, labels: Column, shuffles: int = 10_000, seed: int = 0) -> None:
         if shuffles < 1:
             raise SettingsError(f"shuffles is {shuffles}; expected at least 1, such as 10000")
-        self._class_sizes = np.bincount(labels[labels >= 0])
+        numbers = labels_of(labels)[0]
+        self._class_sizes = np.bincount(numbers[numbers >= 0])
         self._shuffles = shuffles
         self._seed = seed
         self._drawn: dict[int, NDArray[np.int64]] = {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.analysis.chance import Chance, ShuffledLabels
@@ -74,7 +75,7 @@ def neurons(
     percentile : float
         A neuron counts as activated by the sounds above this percentile of its own values.
     top_clips : int
-        How many of the strongest sounds to name for each neuron.
+        How many of the strongest sounds to name for each neuron; fewer where fewer lie above its least activation.
     neuron : int, optional
         Number, from 0, of the neuron whose activations are drawn for each layer. [default: the most selective one]
     shuffles : int
@@ -87,6 +88,7 @@ def neurons(
     out = Path(out)
     found: dict[str, NeuronStatistics] = {}
     chances: dict[str, Chance] = {}
+    answered: dict[str, NDArray[np.int64]] = {}
     with FeatureCache(features) as cache:
         labels, ids = cache.labels, cache.ids
         wanted = chosen_layers(cache, layers)
@@ -102,7 +104,11 @@ def neurons(
         check_claim(out / "neurons.json", made_by)
         shuffled = ShuffledLabels(labels, shuffles, seed)
         for layer in wanted:
-            found[layer] = neuron_statistics(cache[layer], labels, cache.class_names, percentile)
+            activations = cache[layer]
+            found[layer] = neuron_statistics(activations, labels, cache.class_names, percentile)
+            heard = activations[labels >= 0]
+            # Which of the sounds that a neuron does not answer to come first says nothing.
+            answered[layer] = np.minimum((heard > heard.min(axis=0)).sum(axis=0), top_clips)
             chances[layer] = shuffled.judge(found[layer])
             _require_neuron(neuron, layer, len(found[layer].counts))
         claim(out / "neurons.json", made_by)
@@ -113,8 +119,10 @@ def neurons(
             draw_best_classes(statistics, layer, out / f"best_classes_{layer}.png")
             draw_selective(statistics, chance, layer, out / f"selective_{layer}.png")
             shown = int(statistics.best_share.argmax()) if neuron is None else neuron
-            activations = cache[layer][:, shown]
-            draw_neuron(activations, statistics, chance, layer, shown, percentile, out / f"neuron_{layer}_{shown}.png")
+            shown_activations = cache[layer][:, shown]
+            draw_neuron(
+                shown_activations, statistics, chance, layer, shown, percentile, out / f"neuron_{layer}_{shown}.png"
+            )
     write_neurons(out / "neurons.h5", found, chances, ids, labels, made_by)
     write_csv(
         out / "neurons.csv",
@@ -123,7 +131,7 @@ def neurons(
             *("p value", "q value", "above chance"),
             *(f"top clip {rank + 1}" for rank in range(min(top_clips, int((labels >= 0).sum())))),
         ),
-        _rows(found, chances, ids, top_clips),
+        _rows(found, chances, ids, answered),
     )
     write_csv(
         out / "layers.csv",
@@ -153,7 +161,10 @@ def _require_neuron(neuron: int | None, layer: str, count: int) -> None:
 
 
 def _rows(
-    layers: Mapping[str, NeuronStatistics], chances: Mapping[str, Chance], ids: Sequence[str], top_clips: int
+    layers: Mapping[str, NeuronStatistics],
+    chances: Mapping[str, Chance],
+    ids: Sequence[str],
+    answered: Mapping[str, NDArray[np.int64]],
 ) -> Iterator[tuple[object, ...]]:
     for layer, found in layers.items():
         chance = chances[layer]
@@ -168,5 +179,5 @@ def _rows(
                 f"{chance.p_values[neuron]:.3g}",
                 f"{chance.q_values[neuron]:.3g}",
                 "yes" if chance.is_above[neuron] else "no",
-                *(ids[clip] for clip in found.order[neuron, :top_clips]),
+                *(ids[clip] for clip in found.order[neuron, : answered[layer][neuron]]),
             )

@@ -37,7 +37,9 @@ class PeelResult:
             # A logit below 0 is an answer like others.
             of_channels = np.moveaxis(layer.activations, 1, 0).reshape(len(pooled), -1)
             silent = "" if name == output else int((of_channels <= 0).all(axis=1).sum())
-            strongest = ", ".join(f"{index} ({pooled[index]:.3g})" for index in np.argsort(-pooled)[:3])
+            # A channel at 0, as all are where the sound is silence, does not answer.
+            answering = [index for index in np.argsort(-pooled)[:3] if name == output or pooled[index] != 0]
+            strongest = ", ".join(f"{index} ({pooled[index]:.3g})" for index in answering) or "-"
             lines.append(f"{name:<{width}} {len(pooled):>8} {len(layer.activations):>8} {silent:>12}   {strongest}")
         seconds = self.peeled.sound_samples / self.peeled.sample_rate
         return "\n".join([*lines, f"wrote {self.out}: {len(self.peeled.layers)} layers for {seconds:.4g} s of sound"])

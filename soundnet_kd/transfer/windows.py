@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.transfer.given import features_of
 
 WindowPooling = Literal["flatten", "mean", "max"]
 
@@ -45,12 +46,13 @@ class Windows:
                 f"windows.pooling is {self.pooling!r}; it is one of {', '.join(get_args(WindowPooling))}"
             )
 
-    def of(self, steps: NDArray[np.float32], step_seconds: float) -> NDArray[np.float32]:
+    def of(self, steps: ArrayLike, step_seconds: float) -> NDArray[np.floating]:
         """Cut a sequence.
 
         Parameters
         ----------
         steps : (steps, channels) float32
+            Or lists, a tensor, a table of them.
         step_seconds : float
             From one step to the next.
 
@@ -62,20 +64,25 @@ class Windows:
 
         Raises
         ------
+        FormatError
+            If `steps` have another shape, or are no numbers.
         SettingsError
             If a clip has fewer steps than a flattened window.
         """
+        heard = features_of(steps)
+        if heard.ndim != 2 or not len(heard):
+            raise FormatError(f"steps have shape {heard.shape}; expected (steps, channels), one step or more")
         length, hop = (max(1, round((time or 0) / step_seconds)) for time in (self.seconds, self.hop_seconds))
         if self.clip_seconds is not None:
-            steps = steps[: max(1, round(self.clip_seconds / step_seconds))]
-        if len(steps) < length:
+            heard = heard[: max(1, round(self.clip_seconds / step_seconds))]
+        if len(heard) < length:
             if self.pooling == "flatten":
                 raise SettingsError(
-                    f"a clip has {len(steps)} steps where a window has {length}; shorten windows.seconds, or take a "
+                    f"a clip has {len(heard)} steps where a window has {length}; shorten windows.seconds, or take a "
                     "shallower layer"
                 )
-            length = len(steps)
-        windows = np.lib.stride_tricks.sliding_window_view(steps, length, axis=0)[::hop]
+            length = len(heard)
+        windows = np.lib.stride_tricks.sliding_window_view(heard, length, axis=0)[::hop]
         if self.pooling == "flatten":
             return windows.transpose(0, 2, 1).reshape(len(windows), -1)
         return np.asarray(windows.mean(axis=-1) if self.pooling == "mean" else windows.max(axis=-1))

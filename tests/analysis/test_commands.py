@@ -140,6 +140,19 @@ def test_neurons_writes_a_row_for_each_neuron(cache: Path, tmp_path: Path) -> No
     assert str(result).splitlines()[-1] == f"wrote {out}: 8 neurons of 2 layers"
 
 
+def test_clips_that_a_neuron_does_not_answer_to_are_not_among_its_strongest(tmp_path: Path) -> None:
+    """Of four neurons one answers to no clip, one to clip 7 alone, one to all as to silence, one to all."""
+    features = np.zeros((20, 4), np.float32)
+    features[7, 1] = 2
+    features[:, 2] = 0.5
+    features[:, 3] = np.arange(20)
+    cache = write_cache(tmp_path / "f.h5", {"conv5": features}, [0, 1] * 10, [0] * 20, ("a", "b"))
+    neurons(cache, tmp_path / "neurons", top_clips=3, shuffles=10)
+    with (tmp_path / "neurons" / "neurons.csv").open(encoding="utf-8", newline="") as handle:
+        named = [row[9:] for row in csv.reader(handle)][1:]
+    assert named == [[], ["clip-7"], [], ["clip-19", "clip-18", "clip-17"]]
+
+
 def test_a_neuron_that_a_layer_lacks_is_refused(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no neuron 4 in conv1, which has 4 \(0 to 3\)"):
         neurons(cache, tmp_path / "neurons", neuron=4)

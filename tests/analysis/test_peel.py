@@ -139,3 +139,13 @@ def test_a_head_names_the_channel_that_decides(tmp_path: Path) -> None:
     drawn = (tmp_path / "head.svg").read_text(encoding="utf-8")
     assert "logit +1<" in drawn
     assert "logit -1<" in drawn
+
+
+def test_channels_that_do_not_answer_are_not_the_strongest(tmp_path: Path) -> None:
+    write_audio(tmp_path / "silence.wav", np.zeros(RATE, np.float32), RATE)
+    torch.manual_seed(0)
+    write_student(SoundNet5({"objects": 3}), tmp_path / "student.safetensors", {})
+    lines = str(peel(tmp_path / "silence.wav", tmp_path / "student.safetensors", tmp_path / "out")).splitlines()
+    assert lines[1].split()[-2:] == ["32", "-"]
+    assert all(line.endswith(" -") for line in lines[1:-2])
+    assert lines[-2].split()[0] == "conv5"

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, cross_validate, neuron_statistics
+from soundnet_kd.analysis.chance import ShuffledLabels
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import CrossValidation, stratified_folds
 from soundnet_kd.transfer.given import folds_of, groups_of, labels_of
 from soundnet_kd.transfer.significance import bootstrap_interval, mcnemar
+from soundnet_kd.transfer.windows import Windows
 from tests.analysis.caches import write_cache
 
 NAMES = ("bell", "dog", "rain")
@@ -172,3 +174,18 @@ def test_significance_takes_lists_and_tensors() -> None:
     assert bootstrap_interval(first, second, recordings) == by_array
     with pytest.raises(FormatError, match=r"shapes \(24,\) and \(23,\)"):
         mcnemar(first, second[1:])
+
+
+def test_windows_and_chance_take_lists_tensors_and_names() -> None:
+    steps = np.arange(24, dtype=np.float32).reshape(8, 3)
+    cut = Windows(seconds=0.2, pooling="flatten")
+    wanted = cut.of(steps, 0.1)
+    assert wanted.shape == (7, 6)
+    for given in (steps.tolist(), torch.tensor(steps), torch.tensor(steps).bfloat16()):
+        assert cut.of(given, 0.1).tolist() == wanted.tolist()
+    with pytest.raises(FormatError, match=r"steps have shape \(8,\)"):
+        cut.of(steps[:, 0], 0.1)
+    names: list[str | None] = [NAMES[label] for label in LABELS]
+    numbers = ShuffledLabels(LABELS, shuffles=50).largest_counts(5)
+    for labels in (names, [*names, None], torch.tensor(LABELS)):
+        assert ShuffledLabels(labels, shuffles=50).largest_counts(5).tolist() == numbers.tolist()
