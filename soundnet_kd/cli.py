@@ -33,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] == "--version":
         print(f"soundnet-kd {version('soundnet-kd')}")
         return 0
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("soundnet_kd").setLevel(logging.INFO)
+    _show_log()
     name, *rest = given
     if group(name):
         if not rest or rest[0] in ("-h", "--help"):
@@ -99,6 +98,21 @@ def _told(result: str) -> int:
         _complain(f"soundnet-kd: all is done, but what it gave could not be printed ({error.strerror})")
         return 1
     return 0
+
+
+class _OnStderr(logging.Handler):
+    """Shows a log on what is standard error at the moment, which whoever calls `main` may have exchanged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line."""
+        _complain(self.format(record))
+
+
+def _show_log() -> None:
+    root = logging.getLogger()
+    if not any(isinstance(handler, _OnStderr) for handler in root.handlers):
+        root.addHandler(_OnStderr())
+    logging.getLogger("soundnet_kd").setLevel(logging.INFO)
 
 
 def _failed(message: str, debug: bool) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tiled_to_clip
+from soundnet_kd.data.reading import files_told
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import SoundNet, choose_device
@@ -62,12 +63,15 @@ class Predictions:
         Where it was written.
     as_json : bool
         How it is printed.
+    reading : str
+        Which sounds there are, where nothing but this was asked for.
     """
 
     sounds: dict[str, list[Span]]
     failures: dict[str, str] = field(default_factory=dict)
     out: Path | None = None
     as_json: bool = False
+    reading: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Give it as lists and dictionaries that JSON can hold: `sounds`, and the reasons of `failures`."""
@@ -99,6 +103,8 @@ class Predictions:
                         yield file, span.start_seconds, span.end_seconds, head, rank, guess.name, guess.probability
 
     def __str__(self) -> str:
+        if self.reading:
+            return self.reading
         if self.as_json:
             return json.dumps(self.plain(), indent=2, ensure_ascii=False)
         lines = []
@@ -125,6 +131,7 @@ def predict(
     per_step: bool = False,
     json: bool = False,
     device: str = "auto",
+    dry_run: bool = False,
 ) -> Predictions:
     """Say which objects and scenes a student hears in sounds.
 
@@ -148,6 +155,8 @@ def predict(
         Print JSON in place of text.
     device : str
         Where the student runs: auto, cpu, cuda, cuda:1, mps.
+    dry_run : bool
+        Say how many sounds there are and which, and stop: nothing is decoded or written.
 
     Raises
     ------
@@ -161,6 +170,9 @@ def predict(
         raise SettingsError(f"top is {top}; at least one guess is shown")
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise SettingsError(f"{out} has to end in .csv or .json")
+    files = find_media(sounds)
+    if dry_run:
+        return Predictions({}, {}, reading=files_told(files))
     if out is not None:
         # Better now than when all sounds are heard.
         make_folder(out.parent)
@@ -169,7 +181,7 @@ def predict(
     network.eval().to(choose_device(device))
     heard: dict[str, list[Span]] = {}
     failures: dict[str, str] = {}
-    for file in tqdm(find_media(sounds), desc="predict", unit="sound", leave=False):
+    for file in tqdm(files, desc="predict", unit="sound", leave=False):
         try:
             heard[str(file)] = _spans(network, list(listen(network, file)), top, per_step)
         except MediaError as error:

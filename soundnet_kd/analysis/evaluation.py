@@ -1,5 +1,6 @@
 """The command `evaluate`: results, tables and figures of every layer."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 
 from soundnet_kd.analysis.accuracy import draw_accuracy
 from soundnet_kd.analysis.class_report import ClassReport, class_reports, draw_classes, write_class_tables
+from soundnet_kd.data.reading import reading_of
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.launch import is_first_process
 from soundnet_kd.storage import check_claim, claim, versions
 from soundnet_kd.transfer.heads import HeadName
 from soundnet_kd.transfer.inputs import Pooling
@@ -17,6 +20,8 @@ from soundnet_kd.transfer.layers import chosen_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
 from soundnet_kd.transfer.results import Evaluation, told, write_evaluation
 from soundnet_kd.transfer.windows import Windows
+
+log = logging.getLogger(__name__)
 
 _MOST_FOLDS_TOLD = 10
 
@@ -122,6 +127,8 @@ def evaluate(
         "seed": seed,
     }
     with FeatureCache(features) as cache:
+        if is_first_process():
+            log.info("%s: %s", features, reading_of(cache.manifest, heard=True))
         settings = {"layers": chosen_layers(cache, layers), **how, "windows": windows and asdict(windows)}
         made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
     check_claim(out / "evaluate.json", made_by)

@@ -18,7 +18,8 @@ from soundnet_kd.analysis.exploration_figures import (
 from soundnet_kd.analysis.interactive_map import write_interactive_space, write_plotly
 from soundnet_kd.analysis.sound_measures import CLIPPED_SHARE, WINDOW_SECONDS, Explored, measured
 from soundnet_kd.data import read_manifest
-from soundnet_kd.data.speech_commands import without_noise
+from soundnet_kd.data.reading import announce
+from soundnet_kd.data.sound_folders import BACKGROUND_NOISE
 from soundnet_kd.data.voice import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.storage import FAILURES_FILE, claim, make_folder, versions, write_csv, write_failures
@@ -29,12 +30,16 @@ class ExploreResult:
     """What was found, and where it is written."""
 
     out: Path
-    explored: Explored = field(repr=False)
-    found: Anomalies = field(repr=False)
+    explored: Explored | None = field(repr=False)
+    found: Anomalies | None = field(repr=False)
     skipped: int
     noise: int
+    reading: str = ""
+    """What the sounds are taken for, where nothing but this was asked for."""
 
     def __str__(self) -> str:
+        if self.explored is None or self.found is None:
+            return self.reading
         explored, strangest = self.explored, np.argsort(-self.found.distance)[:3]
         named = ", ".join(explored.clips[place].id for place in strangest)
         odd = int((explored.clipped > CLIPPED_SHARE).sum()), int((explored.peaks == 0).sum())
@@ -58,6 +63,7 @@ def explore(
     components: int = 3,
     voice_activity: VoiceActivity | None = None,
     seed: int = 0,
+    dry_run: bool = False,
 ) -> ExploreResult:
     """Look at a data set of short labelled sounds: counts, lengths, mean spectra and spectrograms, and what is strange.
 
@@ -84,6 +90,8 @@ def explore(
         margin_seconds, which are kept around it. voice.csv tells what is kept. [default: nothing is cut]
     seed : int
         Of the mixtures.
+    dry_run : bool
+        Say what the data set is taken for, and stop: nothing is decoded or written.
 
     Raises
     ------
@@ -99,9 +107,13 @@ def explore(
             f"frequency is {frequency:g} Hz, seconds {seconds:g} and components {components}; give a frequency below "
             f"{sample_rate / 2:g} Hz, at least {2 * WINDOW_SECONDS} s, and at least three components"
         )
-    manifest, noise = without_noise(read_manifest(sounds))
+    manifest = read_manifest(sounds)
+    reading = announce(sounds, manifest, dry_run=dry_run)
+    noise = manifest.left_out.get(BACKGROUND_NOISE, ())
     if not manifest.class_names:
         raise SettingsError(f"none of the sounds of {sounds} has a label; give a folder with a sub-folder per class")
+    if dry_run:
+        return ExploreResult(out, None, None, 0, len(noise), reading)
     settings: dict[str, object] = {
         "sample_rate": sample_rate,
         "seconds": seconds,

@@ -138,7 +138,11 @@ def silhouette(features: NDArray[np.floating], labels: NDArray[np.integer], metr
 
 
 def held_out_quality(
-    features: NDArray[np.floating], labels: NDArray[np.integer], folds: NDArray[np.integer], seed: int = 0
+    features: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    folds: NDArray[np.integer],
+    seed: int = 0,
+    no_fold: int = NO_FOLD,
 ) -> HeldOut | None:
     """Draw a supervised map without some of the clips, place these in it, and see whether they land in their class.
 
@@ -148,9 +152,10 @@ def held_out_quality(
     labels : (clips,) int
         -1 where unlabeled.
     folds : (clips,) int
-        From 1, 0 where there are none. The first one is held out, so that clips of one recording are not parted.
+        `no_fold` where there are none. The first one is held out, so that clips of one recording are not parted.
     seed : int
         Of the map, and of the choice where there are no folds.
+    no_fold : int
 
     Returns
     -------
@@ -164,7 +169,7 @@ def held_out_quality(
         return None
     first = folds[labelled].min()
     tested = labelled & (folds == first)
-    if first == NO_FOLD:
+    if first == no_fold:
         tested = np.zeros(len(labels), dtype=bool)
         tested[np.random.default_rng(seed).permutation(np.flatnonzero(labelled))[: labelled.sum() // 5]] = True
     taught = labelled & ~tested

@@ -106,7 +106,9 @@ def project(
             shown = [ids[clip] for clip in mapped]
             points = umap_map(averages, labels, seed=seed, supervised=supervised)
             quality[layer] = map_quality(averages, points, labels, seed)
-            held_out[layer] = held_out_quality(averages, labels, cache.folds[mapped], seed) if supervised else None
+            held_out[layer] = (
+                held_out_quality(averages, labels, cache.folds[mapped], seed, cache.no_fold) if supervised else None
+            )
             claim(out / "project.json", claimed)
             write_csv(
                 out / f"map_{layer}.csv",

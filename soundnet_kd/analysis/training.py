@@ -41,8 +41,12 @@ class TrainResult:
     report: ClassReport | Sequence[TagScores] = field(repr=False)
     skipped: int
     voiceless: int | None = None
+    reading: str = ""
+    """What the data set is taken for, where nothing but this was asked for."""
 
     def __str__(self) -> str:
+        if self.reading:
+            return self.reading
         lines = [f"{'seed':>4} {'fold':>4} {'network':<20} {'epochs':>6} {'validation':>10} {'pieces':>8} {'clips':>8}"]
         for each in self.scores[:MOST_TOLD]:
             validation = "" if np.isnan(each.validation_accuracy) else f"{each.validation_accuracy:.1%}"
@@ -84,6 +88,7 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
+    dry_run: bool = False,
 ) -> TrainResult:
     """Train the networks of a recipe from scratch on labelled sounds, and test them.
 
@@ -109,6 +114,8 @@ def train(
         needs itself, else one for each core but one, at most 8]
     checkpoint_minutes : float
         Longest time between two checkpoints.
+    dry_run : bool
+        Say what the data set is taken for, and stop: nothing is decoded or written.
 
     Raises
     ------
@@ -123,7 +130,9 @@ def train(
     data = Path(data)
     out = Path(out)
     asked = read_bench_recipe(recipe, set or ())
-    run = run_bench(asked, data, out, device, workers, checkpoint_minutes)
+    run = run_bench(asked, data, out, device, workers, checkpoint_minutes, dry_run)
+    if dry_run:
+        return TrainResult(out, (), (), 0, reading=run.reading)
     scores = round_scores(run)
     write_rounds(scores, out)
     histories = (tested.history for tested in run.tested.values())

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soundnet_kd.classifiers.bench_round import Bench, Round, Tested, is_tested, read_tested
-from soundnet_kd.classifiers.bench_sounds import decoded_sounds, merged_identity
+from soundnet_kd.classifiers.bench_sounds import decoded_sounds, merged_identity, require_learnable
 from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, is_classifier
 from soundnet_kd.classifiers.network_training import FIGURES, MEASURES
 from soundnet_kd.classifiers.recipe import BenchRecipe
+from soundnet_kd.data.reading import announce
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice import VOICE_FILE, count_voiceless
 from soundnet_kd.distill.determinism import deterministic
@@ -48,6 +49,8 @@ class BenchRun:
         The sounds that could not be used.
     voiceless : int, optional
         How many sounds have no voice and stay whole, where others are cut to theirs.
+    reading : str
+        What the data set is taken for.
     """
 
     out: Path
@@ -56,6 +59,7 @@ class BenchRun:
     tested: Mapping[Round, Tested] = field(repr=False)
     failures: Mapping[str, str] = field(repr=False)
     voiceless: int | None = None
+    reading: str = ""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,6 +74,7 @@ def run_bench(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
+    dry_run: bool = False,
 ) -> BenchRun:
     """Train and test all networks of a recipe, from where an earlier run of it was.
 
@@ -86,6 +91,8 @@ def run_bench(
         Processes that read, as in `train_network`.
     checkpoint_minutes : float
         Longest time between two checkpoints.
+    dry_run : bool
+        Only say what the data set is taken for.
 
     Raises
     ------
@@ -101,6 +108,7 @@ def run_bench(
     choose_device(device)
     sets = {seed: recipe.data.read(place, seed) for seed in recipe.seeds}
     first = next(iter(sets.values()))
+    reading = announce(place, first.manifest, first, dry_run)
     tasks = [
         Round(seed, fold, outputs)
         for seed, data in sets.items()
@@ -108,6 +116,10 @@ def run_bench(
         for outputs in outputs_of(recipe, data)
     ]
     asked = recipe.build([first.manifest.class_names[output] for output in tasks[0].outputs]).preprocessing
+    for task in tasks:
+        require_learnable(sets[task.seed], task.fold)
+    if dry_run:
+        return BenchRun(out, recipe, sets, {}, {}, reading=reading)
     settings = {"sounds": merged_identity(sets), "splits_sha256": _splits_sha256(sets), **recipe.identity}
     with locked(out), quiet_lightning(), deterministic():
         claim(out / RUN_FILE, {**settings, "versions": versions()})
@@ -131,7 +143,7 @@ def run_bench(
         shutil.rmtree(out / SOUNDS, ignore_errors=True)
         _keep_networks(tasks, names, first, folder, out)
         voiceless = None if recipe.voice_activity is None else count_voiceless(out / VOICE_FILE)
-        run = BenchRun(out, recipe, sets, tested, failures, voiceless)
+        run = BenchRun(out, recipe, sets, tested, failures, voiceless, reading)
         _write_history(run, names)
     return run
 

@@ -1,6 +1,6 @@
 """The sounds of a recipe, decoded once for all of its seeds and folds."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,20 +56,42 @@ class BenchSounds:
         SettingsError
             If a class, or a tag, has no sound to learn from, or all sounds have a tag, or nothing is tested.
         """
-        targets = data.targets
-        learned, tested = (self.places(data, fold, split) for split in ("train", "test"))
-        for number, name in enumerate(data.manifest.class_names):
-            has = targets[learned, number]
-            what = f"of {int(targets[:, number].sum())} clips of {name!r}"
-            if not has.any():
-                raise SettingsError(
-                    f"{what} none is left to learn from; add sounds, leave {name!r} out, or, where no table says which "
-                    "sounds are for training, take other seeds"
-                )
-            if data.tags and has.all():
-                raise SettingsError(f"all tracks that are learned from have the tag {name!r}; leave it out")
-        if not len(tested):
-            raise SettingsError("no clip is left to be tested on; check the data set and the recipe's data")
+        require_learnable(data, fold, set(self.sounds))
+
+
+def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | None = None) -> None:
+    """Check that there is something to learn from and something to be tested on.
+
+    Parameters
+    ----------
+    data : SplitSounds
+    fold : int
+    readable : container of str, optional
+        Ids of the clips that could be read. [default: all, for before any is]
+
+    Raises
+    ------
+    SettingsError
+        If a class, or a tag, has no sound to learn from, or all sounds have a tag, or nothing is tested.
+    """
+    targets = data.targets
+    splits = [
+        split if readable is None or clip.id in readable else None
+        for clip, split in zip(data.manifest.clips, data.splits[fold], strict=True)
+    ]
+    learned, tested = (np.array([each == split for each in splits], dtype=np.bool_) for split in ("train", "test"))
+    for number, name in enumerate(data.manifest.class_names):
+        has = targets[learned, number]
+        what = f"of {int(targets[:, number].sum())} clips of {name!r}"
+        if not has.any():
+            raise SettingsError(
+                f"{what} none is left to learn from; add sounds, leave {name!r} out, or, where no table says which "
+                "sounds are for training, take other seeds"
+            )
+        if data.tags and has.all():
+            raise SettingsError(f"all tracks that are learned from have the tag {name!r}; leave it out")
+    if not tested.any():
+        raise SettingsError("no clip is left to be tested on; check the data set and the recipe's data")
 
 
 def decoded_sounds(

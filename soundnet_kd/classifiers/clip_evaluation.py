@@ -13,7 +13,7 @@ from soundnet_kd.media import StoredSound
 from soundnet_kd.storage import text_of
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.fitting import UNTESTED
-from soundnet_kd.transfer.folds import SOURCE_COLUMN, recordings, usable_folds
+from soundnet_kd.transfer.folds import SOURCE_COLUMN, planned_folds, recordings
 from soundnet_kd.transfer.heads import Setting
 from soundnet_kd.transfer.results import Evaluation
 
@@ -55,12 +55,12 @@ class ClipTable:
     sounds : mapping from id to StoredSound
         Of the clips that could be read.
     seed : int
-        Draws folds where there are none, by source recording where it is known.
+        Draws folds where there is neither fold nor split, by source recording where it is known.
 
     Raises
     ------
     FormatError
-        If some labelled clips have a fold and others do not.
+        If some labelled clips have a fold, or a part of the split, and others do not.
     SettingsError
         If folds cannot be made, or there is too little to learn without one of them.
     """
@@ -76,12 +76,16 @@ class ClipTable:
             column = manifest.columns.index(SOURCE_COLUMN)
             self.groups = recordings(self.ids, [clip.carried[column] for clip in clips])
         own = np.array([clip.fold for clip in clips], dtype=np.int64)
-        self.folds, self.origin = usable_folds(own, self.labels, seed, groups=self.groups)
+        split_of = dict(zip((clip.id for clip in manifest.clips), manifest.splits, strict=False))
+        splits = [split_of[name] for name in self.ids] if split_of else ()
+        self._plan = plan = planned_folds(own, self.labels, seed, None, self.groups, manifest.no_fold, splits)
+        self.folds, self.origin = plan.folds, plan.origin
         self._labelled = np.flatnonzero(self.labels >= 0)
         self.labelled = LabelledSounds(
             [sounds[self.ids[place]] for place in self._labelled],
             self.labels[self._labelled],
             self.folds[self._labelled],
+            plan.tested,
         )
         self.labelled.require_usable_folds()
 
@@ -101,10 +105,11 @@ class ClipTable:
         predicted = np.full(len(clips.labels), UNTESTED, dtype=np.int64)
         for fold in names:
             predicted[clips.folds == fold] = answers[fold]
+        tested = np.isin(clips.folds, names)
         right = predicted == clips.labels
         fold_accuracy = tuple(float(right[clips.folds == fold].mean()) for fold in names)
         confusion = np.zeros((len(self.class_names), len(self.class_names)), dtype=np.int64)
-        np.add.at(confusion, (clips.labels, predicted), 1)
+        np.add.at(confusion, (clips.labels[tested], predicted[tested]), 1)
         predictions = np.full(len(self.ids), UNTESTED, dtype=np.int64)
         predictions[self._labelled] = predicted
         result = CrossValidation(
@@ -128,7 +133,7 @@ class ClipTable:
             channels={experiment.layer: experiment.channels},
             classes=self.class_names,
             ids=self.ids,
-            labels=self.labels,
+            labels=self._plan.tested_of(self.labels),
             folds=self.folds,
             groups=self.groups,
             paths=self.paths,

@@ -51,16 +51,19 @@ class LabelledSounds:
         From 0.
     folds : (clips,) int64
         Clips with the same number are tested together.
+    tested : tuple of int, optional
+        The folds that are tested; all others are only learned from. [default: all]
     """
 
     sounds: Sequence[StoredSound]
     labels: NDArray[np.int64]
     folds: NDArray[np.int64]
+    tested: tuple[int, ...] | None = None
 
     @property
     def fold_names(self) -> tuple[int, ...]:
-        """The folds, in order."""
-        return tuple(int(fold) for fold in np.unique(self.folds))
+        """The folds that are tested, in order."""
+        return self.tested or tuple(int(fold) for fold in np.unique(self.folds))
 
     def without(self, fold: int) -> tuple[list[StoredSound], NDArray[np.int64]]:
         """Give sounds and labels of all other folds."""

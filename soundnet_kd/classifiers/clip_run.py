@@ -39,6 +39,8 @@ class ClipRunResult:
     fold_accuracy: Mapping[int, float]
     chance: float
     skipped: int
+    reading: str = ""
+    """What the sounds are taken for, where nothing but this was asked for."""
 
     @property
     def accuracy(self) -> float:
@@ -46,6 +48,8 @@ class ClipRunResult:
         return float(np.mean(list(self.fold_accuracy.values())))
 
     def __str__(self) -> str:
+        if self.reading:
+            return self.reading
         folds = ", ".join(f"fold {fold} {accuracy:.1%}" for fold, accuracy in self.fold_accuracy.items())
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
         return (

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
-from soundnet_kd.classifiers.clip_evaluation import Experiment
+from soundnet_kd.classifiers.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.classifiers.clip_run import ClipRunResult, run_folds
 from soundnet_kd.classifiers.clip_training import TrainingRecipe, train
 from soundnet_kd.classifiers.network_training import Trained
 from soundnet_kd.data import Manifest, read_manifest
+from soundnet_kd.data.reading import announce, require_classes, require_whole_folds
 from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import SoundStore, StoredSound
@@ -45,6 +46,7 @@ def finetune(
     workers: int | None = None,
     device: str = "auto",
     checkpoint_minutes: float = 10.0,
+    dry_run: bool = False,
 ) -> ClipRunResult:
     """Give a student a new head for the classes of a data set, train both, and test them fold by fold.
 
@@ -56,8 +58,9 @@ def finetune(
     Parameters
     ----------
     sounds : str or Path or Manifest
-        Folder in ESC-50's layout, CSV file with columns "path", "label" and optionally "fold", or a folder with a
-        sub-folder for each class. Where there are no folds, some are drawn, class by class.
+        Folder in the layout of ESC-50 or UrbanSound8K, CSV file with columns "path", "label" and optionally "fold" or
+        "split", or a folder with a sub-folder for each class. Where there is no fold and no split (train, validation,
+        test), folds are drawn, class by class; of a split the test is tested on, and all else learned from.
     student : str or Path or SoundNet
         A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
         with --scratch also SoundNet8 or SoundNet5.
@@ -95,6 +98,8 @@ def finetune(
         Where it trains: auto, cpu, cuda, cuda:1, mps.
     checkpoint_minutes : float
         Longest time between two checkpoints.
+    dry_run : bool
+        Say what the data set is taken for, and stop: nothing is decoded or written.
 
     Raises
     ------
@@ -108,10 +113,11 @@ def finetune(
     out = Path(out)
     choose_device(device)
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
-    if not manifest.class_names:
-        raise SettingsError(
-            "none of the sounds has a label; give a folder with a sub-folder per class, or a table with a column label"
-        )
+    reading = announce(sounds, manifest, dry_run=dry_run)
+    require_classes(manifest)
+    require_whole_folds(manifest)
+    # As if all sounds could be read: what cannot be learned from is to be said before they are decoded.
+    ClipTable(manifest, {clip.id: StoredSound(clip.path) for clip in manifest.clips}, seed)
     network = _network(student, scratch)
     layer = layer or default_layer(network)
     recipe = TrainingRecipe(
@@ -139,6 +145,8 @@ def finetune(
     if network.steps(samples, layer) * batch_size < 2:
         raise SettingsError(f"pieces of {crop_seconds} s are too short for {layer}; give a larger --crop_seconds")
     protocol = "scratch" if scratch else "finetune"
+    if dry_run:
+        return ClipRunResult(out, protocol, {}, float("nan"), 0, reading)
     identity = {
         "student": {
             "architecture": type(network).__name__,

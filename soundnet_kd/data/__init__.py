@@ -1,7 +1,8 @@
 """What a clip is: sounds with labels and folds, and the targets that the teachers leave for the student."""
 
+from soundnet_kd.data.data_sets import read_manifest
 from soundnet_kd.data.filling import CLIP_SECONDS, STEP_SECONDS, steps_of, tiled_to_clip
-from soundnet_kd.data.manifest import Clip, Manifest, read_manifest
+from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.parts import LabelledClip, write_part
 from soundnet_kd.data.targets import Targets
 

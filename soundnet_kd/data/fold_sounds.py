@@ -1,21 +1,22 @@
 """Any labelled sounds under folds: each is tested by a network that learned from the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.data.manifest import NO_FOLD, UNLABELED, Manifest, read_manifest
-from soundnet_kd.data.splits import Split, SplitSounds, drawn_split
+from soundnet_kd.data.data_sets import read_manifest
+from soundnet_kd.data.manifest import UNLABELED
+from soundnet_kd.data.sound_folders import SOURCE_COLUMN
+from soundnet_kd.data.splits import WITHOUT_FOLDS, Split, SplitSounds, drawn_split
 from soundnet_kd.errors import FormatError, SettingsError
-
-SOURCE_COLUMN = "src_file"
-"""ESC-50's name of the recording that a clip was cut from."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """A folder in ESC-50's layout, or a CSV file with columns path, label and fold.
+    """A folder in the layout of ESC-50 or UrbanSound8K, or a CSV file with columns path, label and fold.
+
+    A data set that is split into train, validation and test instead, in folders or by a column split, is taken so.
 
     Attributes
     ----------
@@ -38,16 +39,21 @@ class Folds:
         place = Path(place)
         found = read_manifest(place)
         clips = tuple(clip for clip in found.clips if clip.label != UNLABELED)
-        manifest = Manifest(clips, found.class_names, found.columns)
-        folds = np.array([clip.fold for clip in clips], dtype=np.int64)
+        manifest = replace(found, clips=clips)
+        unlabelled = {clip.id: "it has no label" for clip in found.clips if clip.label == UNLABELED}
+        named = [split for split in manifest.splits if split is not None]
+        if named and len(named) == len(clips):
+            return SplitSounds(manifest, {WITHOUT_FOLDS: named}, unusable=unlabelled)
+        folds = manifest.folds
         names = sorted({clip.fold for clip in clips})
         if len(names) < 2:
             raise SettingsError(
                 f"{place} has labelled sounds of {len(names)} fold; this recipe needs two, in a column fold"
             )
-        if NO_FOLD in names:
-            raise FormatError(f"{int((folds == NO_FOLD).sum())} labelled clips of {place} have no fold; give all one")
-        labels = np.array([clip.label for clip in clips])
+        without = int((folds == found.no_fold).sum())
+        if without:
+            raise FormatError(f"{without} labelled clips of {place} have no fold; give all one")
+        labels = manifest.labels
         groups = None
         if SOURCE_COLUMN in found.columns:
             groups = np.array([clip.carried[found.columns.index(SOURCE_COLUMN)] for clip in clips])
@@ -62,5 +68,4 @@ class Folds:
                 None if groups is None else groups[learned].tolist(),
             )
             splits[fold] = split.tolist()
-        unlabelled = {clip.id: "it has no label" for clip in found.clips if clip.label == UNLABELED}
         return SplitSounds(manifest, splits, unusable=unlabelled)

@@ -132,7 +132,7 @@ def _splits_of_speakers(place: Path, files: list[Path]) -> dict[str, Split]:
     if not lists:
         return {_speaker(file): split_by_hash(_speaker(file)) for file in files}
     for table, split in lists.items():
-        for line in table.read_text(encoding="utf-8").splitlines():
+        for line in table.read_text(encoding="utf-8-sig").splitlines():
             listed[line.strip()] = split
     sides: dict[str, set[Split]] = {}
     for file in files:

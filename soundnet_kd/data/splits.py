@@ -4,15 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data.manifest import Manifest
+from soundnet_kd.data.split_names import Split
 from soundnet_kd.errors import FormatError, SettingsError
 
-Split = Literal["train", "validation", "test"]
+__all__ = ["Split"]
 WITHOUT_FOLDS = 1
 """The name of the only test, where a data set has no folds."""
 

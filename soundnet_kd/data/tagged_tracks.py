@@ -1,13 +1,16 @@
 """Tracks with several tags each, such as the soundtracks of films with their genres: a table of paths and tags."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.data.manifest import Clip, Manifest, table_rows
+from soundnet_kd.data.manifest import Clip, Manifest
+from soundnet_kd.data.named_files import named_files, with_slashes
+from soundnet_kd.data.split_names import split_of
 from soundnet_kd.data.splits import WITHOUT_FOLDS, Split, SplitSounds, require_shares
+from soundnet_kd.data.tables import read_table
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 
 SEPARATOR = ";"
@@ -44,34 +47,32 @@ class TaggedTracks:
             If the table lacks a column, or a split is none of the three.
         """
         place = Path(place)
-        table = place / "tracks.csv" if place.is_dir() else place
-        rows = table_rows(table, ("path", "tags"))
-        tags_of = [{tag.strip() for tag in row["tags"].split(SEPARATOR)} - {""} for row in rows]
+        file = place / "tracks.csv" if place.is_dir() else place
+        table = read_table(file)
+        paths = [with_slashes(file, name) for name in table.paths()]
+        tags_of = [{tag.strip() for tag in tags.split(SEPARATOR)} - {""} for tags in table.required("tags")]
         found = sorted(set().union(*tags_of))
         for tag in self.tags:
             if tag not in found:
-                raise SettingsError(f"no track of {table} has the tag {tag!r}{nearest(tag, found)}")
+                raise SettingsError(f"no track of {file} has the tag {tag!r}{nearest(tag, found)}")
         names = self.tags or tuple(found)
         if len(names) < 2:
             raise SettingsError(
-                f"{table} has {len(names)} tags; at least two are needed, such as Drama{SEPARATOR}Thriller"
+                f"{file} has {len(names)} tags; at least two are needed, such as Drama{SEPARATOR}Thriller"
             )
-        kept = [row for row, tags in zip(rows, tags_of, strict=True) if tags & set(names)]
+        kept = [row for row, tags in enumerate(tags_of) if tags & set(names)]
         without = {
-            row["path"]: "it has none of the tags"
-            for row, tags in zip(rows, tags_of, strict=True)
-            if not tags & set(names)
+            path: "it has none of the tags" for path, tags in zip(paths, tags_of, strict=True) if not tags & set(names)
         }
         # A table that splits otherwise is another data set to a run.
-        columns = ("split",) if "split" in rows[0] else ()
-        clips = tuple(
-            Clip(row["path"], table.parent / row["path"], carried=tuple(row[column] for column in columns))
-            for row in kept
-        )
+        said = table.values("split")
+        files = named_files(file, paths, {})
+        clips = tuple(Clip(paths[row], files[row], carried=() if said is None else (said[row],)) for row in kept)
         tags = tuple(
             tuple(place for place, name in enumerate(names) if name in each) for each in tags_of if each & set(names)
         )
-        splits = self._named_splits(kept, table) if columns else self._drawn_splits(tags, seed)
+        splits = self._drawn_splits(tags, seed) if said is None else _named_splits(clips, file)
+        columns = () if said is None else ("split",)
         return SplitSounds(Manifest(clips, names, columns), {WITHOUT_FOLDS: splits}, tags, unusable=without)
 
     def _drawn_splits(self, tags: Sequence[Sequence[int]], seed: int) -> list[Split]:
@@ -91,11 +92,13 @@ class TaggedTracks:
                     wanted -= 1
         return splits
 
-    def _named_splits(self, rows: Sequence[Mapping[str, str]], table: Path) -> list[Split]:
-        known: dict[str, Split] = {"train": "train", "validation": "validation", "test": "test"}
-        for row in rows:
-            if row["split"] not in known:
-                raise FormatError(
-                    f"{table}: {row['path']} has the split {row['split']!r}{nearest(row['split'], known)}"
-                )
-        return [known[row["split"]] for row in rows]
+
+def _named_splits(clips: Sequence[Clip], file: Path) -> list[Split]:
+    splits: list[Split] = []
+    for clip in clips:
+        split = split_of(clip.carried[0])
+        if split is None:
+            hint = nearest(clip.carried[0], ("train", "validation", "test"))
+            raise FormatError(f"{file}: {clip.id} has the split {clip.carried[0]!r}{hint}")
+        splits.append(split)
+    return splits

@@ -7,14 +7,16 @@ Layout of `features.h5`, for n sounds in the order of their manifest
 `step_end/NAME`     (n,) int64, where each sound's steps end in `sequences/NAME`
 `id`, `path`        (n,) str
 `label`             (n,) int64, index into `class_names`; -1 where unlabeled
-`fold`              (n,) int64, from 1; 0 where there are no folds
+`fold`              (n,) int64, from 1; 0 where there are no folds (from 0 and -1 where an attribute says so)
 `class_names`       (classes,) str
 `columns/name`, `columns/value`   (columns,) and (n, columns) str, the other columns of the sounds' table, if it had any
 
 `failures/id`, `failures/reason`  the sounds that could not be read, and why
 
 Attributes: `format_version`, `identity` (JSON: the student's hash, the sounds' hash, the settings and the versions
-that made the file) and `step_samples` (JSON: from one step of each layer to the next, in samples of the sound).
+that made the file) and `step_samples` (JSON: from one step of each layer to the next, in samples of the sound); where
+the data set counts its folds from 0, `folds_from` (0); where it is split and has no folds, `split_column` (that of
+`columns` which says what each sound is for).
 """
 
 import difflib
@@ -28,7 +30,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.manifest import UNLABELED
+from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest
+from soundnet_kd.data.split_names import Split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.hdf5 import OpenHdf5
 
@@ -106,8 +109,18 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
 
     @property
     def folds(self) -> NDArray[np.int64]:
-        """(sounds,) fold of each sound, 0 where there are none."""
+        """(sounds,) fold of each sound, `no_fold` where there are none."""
         return np.asarray(self._file["fold"][:], dtype=np.int64)
+
+    @property
+    def no_fold(self) -> int:
+        """What stands for the fold of a sound that has none: 0, or -1 where the data set counts its folds from 0."""
+        return int(self._file.attrs.get("folds_from", 1)) - 1
+
+    @property
+    def splits(self) -> tuple[Split | None, ...]:
+        """What each sound is for: train, validation, test, or None; empty where the data set is not split."""
+        return self.manifest.splits
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -121,6 +134,20 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
             return {}
         names, values = self._file["columns/name"].asstr()[:], self._file["columns/value"].asstr()[:]
         return {name: tuple(values[:, number]) for number, name in enumerate(names)}
+
+    @property
+    def manifest(self) -> Manifest:
+        """The sounds that there are features of, as they were named."""
+        columns = self.columns
+        carried = list(zip(*columns.values(), strict=True)) if columns else [()] * len(self.ids)
+        rows = zip(self.ids, self.paths, self.labels.tolist(), self.folds.tolist(), carried, strict=True)
+        return Manifest(
+            tuple(Clip(*row) for row in rows),
+            self.class_names,
+            tuple(columns),
+            self.no_fold + 1,
+            self._file.attrs.get("split_column", ""),
+        )
 
     @property
     def failures(self) -> dict[str, str]:
@@ -175,8 +202,8 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         Returns
         -------
         DataFrame
-            Columns `id`, `label` (the class's name, missing where unlabeled), `fold` (0 where there are none), the
-            other columns of the table that named the sounds (as `NAME_table` where the name is taken), and the
+            Columns `id`, `label` (the class's name, missing where unlabeled), `fold` (`no_fold` where there are none),
+            the other columns of the table that named the sounds (as `NAME_table` where the name is taken), and the
             features `LAYER_0`, `LAYER_1` … as float32.
 
         Raises

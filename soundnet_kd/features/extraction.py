@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from soundnet_kd.data import Manifest, read_manifest
+from soundnet_kd.data.reading import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.cache import FeatureCache
 from soundnet_kd.features.listening import Listener
@@ -30,8 +31,12 @@ class ExtractResult:
     layers: tuple[str, ...]
     failures: Mapping[str, str]
     found: bool = False
+    reading: str = ""
+    """What the sounds are taken for, where nothing but this was asked for."""
 
     def __str__(self) -> str:
+        if self.reading:
+            return self.reading
         skipped = f", {len(self.failures)} skipped (see {failures_beside(self.out)})" if self.failures else ""
         if self.found and self.failures:
             skipped += "; remove it to try them again"
@@ -52,6 +57,7 @@ def extract(
     workers: int | None = None,
     deadline_minutes: float = DEADLINE_MINUTES,
     device: str = "auto",
+    dry_run: bool = False,
 ) -> ExtractResult:
     """Keep the layers of a network for every sound of a data set.
 
@@ -61,9 +67,10 @@ def extract(
     Parameters
     ----------
     sounds : str or Path or Manifest, or several paths
-        Folder in ESC-50's layout, CSV file with a column "path" and optionally "label", "fold" and others that are
-        carried along, text file (.txt) with a path on each line, any other folder (a sound's label is the sub-folder
-        that it lies in), or one or more files and folders.
+        Folder in the layout of ESC-50 or UrbanSound8K, CSV file with a column "path" and optionally "label", "fold" or
+        "split" and others that are carried along, text file (.txt) with a path on each line, any other folder (a
+        sound's label is the sub-folder that it lies in; train, validation and test are a split), or one or more files
+        and folders.
     student : str or Path or SoundNet or SoundClassifier
         A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
         also the folder of `soundnet-kd train`, or its classifier.safetensors.
@@ -91,6 +98,8 @@ def extract(
         is. Without processes nothing ends a sound that hangs.
     device : str
         Where the network runs: auto, cpu, cuda, cuda:1, mps.
+    dry_run : bool
+        Say what the data set is taken for, and stop: nothing is decoded or written.
 
     Raises
     ------
@@ -99,6 +108,8 @@ def extract(
         another run is writing to it.
     MediaError
         If not a single sound could be read.
+    FormatError
+        If some labelled sounds have a fold and others do not.
     """
     out = Path(out)
     if out.is_dir():
@@ -107,12 +118,16 @@ def extract(
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
     if not len(manifest):
         raise MediaError("there are no sounds to extract features of; give files or folders")
+    reading = announce(sounds, manifest, dry_run=dry_run)
+    require_whole_folds(manifest)
     # A network that is given stays as it is, wherever this one goes.
     network = deepcopy(student).eval() if isinstance(student, SoundNet | SoundClassifier) else _network(student)
     wanted = network.layers if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
     if not wanted:
         raise SettingsError(f"no layers are asked for; {type(network).__name__} has {', '.join(network.layers)}")
     wanted = tuple(sorted(set(wanted), key=network.depth))
+    if dry_run:
+        return ExtractResult(out, len(manifest), wanted, {}, reading=reading)
     preprocessing = network.preprocessing
     store = SoundStore(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
     sequences = sequences or pooling == "none"
@@ -143,7 +158,18 @@ def extract(
         if clips:
             fields = {layer: network.receptive_field(layer) for layer in wanted}
             steps = {layer: field.stride for layer, field in fields.items() if field is not None}
-            join_parts(out, parts, clips, manifest.class_names, failures, identity, manifest.columns, steps)
+            join_parts(
+                out,
+                parts,
+                clips,
+                manifest.class_names,
+                failures,
+                identity,
+                manifest.columns,
+                steps,
+                manifest.folds_from,
+                manifest.split_column,
+            )
         _remove(parts_folder)
     if not clips:
         raise MediaError(

@@ -129,6 +129,8 @@ def join_parts(
     identity: Mapping[str, Any],
     columns: Sequence[str] = (),
     step_samples: Mapping[str, int] | None = None,
+    folds_from: int = 1,
+    split_column: str = "",
 ) -> None:
     """Write the cache from its parts, whole or not at all; a small piece of them at a time is in memory.
 
@@ -145,6 +147,8 @@ def join_parts(
         Names of what the clips carry along.
     step_samples : mapping from layer to int, optional
         From one step to the next.
+    folds_from, split_column
+        As in the manifest.
     """
     layers = identity["settings"]["layers"]
     text = h5py.string_dtype()
@@ -152,6 +156,10 @@ def join_parts(
         cache.attrs["format_version"] = FORMAT_VERSION
         cache.attrs["identity"] = json.dumps(identity)
         cache.attrs["step_samples"] = json.dumps(step_samples or {})
+        if folds_from != 1:
+            cache.attrs["folds_from"] = folds_from
+        if split_column:
+            cache.attrs["split_column"] = split_column
         cache["id"] = np.array([clip.id for clip in clips], dtype=text)
         cache["path"] = np.array([text_of(clip.path.resolve()) for clip in clips], dtype=text)
         cache["label"] = np.array([clip.label for clip in clips], dtype=np.int64)

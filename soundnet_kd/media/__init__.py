@@ -4,7 +4,7 @@ from soundnet_kd.media.audio import read_audio, stream_audio
 from soundnet_kd.media.clock import Extent, duration_seconds, extent_of
 from soundnet_kd.media.container import blamed_on
 from soundnet_kd.media.encode import write_audio, write_video
-from soundnet_kd.media.files import FoundMedia, find_media, search_folder
+from soundnet_kd.media.files import FoundMedia, find_media, is_known_other, search_folder
 from soundnet_kd.media.full_scale import as_float
 from soundnet_kd.media.samples import Channel
 from soundnet_kd.media.spool import DEADLINE_MINUTES, spooled
@@ -26,6 +26,7 @@ __all__ = [
     "duration_seconds",
     "extent_of",
     "find_media",
+    "is_known_other",
     "read_audio",
     "read_frames",
     "search_folder",

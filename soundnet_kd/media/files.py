@@ -170,7 +170,7 @@ class _Search:
 
     def _sort(self, file: Path) -> None:
         # The functions of os.path never raise, whatever a link leads to.
-        if _is_known_other(file):
+        if is_known_other(file):
             self.others.append(file)
         elif os.path.isfile(file):  # noqa: PTH113
             self.files.append(file)
@@ -184,5 +184,7 @@ class _Search:
             self.unread[file] = f"leads nowhere ({os.readlink(file)} is not there)"  # noqa: PTH115
 
 
-def _is_known_other(file: Path) -> bool:
+def is_known_other(file: str | Path) -> bool:
+    """Say by a file's name whether it is known to be neither sound nor video."""
+    file = Path(file)
     return file.suffix.lower() in NOT_MEDIA_SUFFIXES or file.name.lower() in NOT_MEDIA_NAMES

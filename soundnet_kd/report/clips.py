@@ -24,10 +24,12 @@ class Clips:
     labels : (clips,) int64
         Index into `class_names`; -1 where unlabeled.
     folds : (clips,) int64
-        0 where there are none.
+        `no_fold` where there are none.
     class_names : tuple of str
     paths : tuple of Path or None
         None where nobody knows.
+    no_fold : int
+        0, or -1 where folds are counted from 0.
     """
 
     ids: tuple[str, ...] = field(repr=False)
@@ -35,6 +37,7 @@ class Clips:
     folds: NDArray[np.int64] = field(repr=False)
     class_names: tuple[str, ...]
     paths: tuple[Path | None, ...] = field(repr=False)
+    no_fold: int = NO_FOLD
 
     @classmethod
     def of_cache(cls, cache: FeatureCache, sounds: str | Path | None) -> Self:
@@ -49,7 +52,7 @@ class Clips:
         sounds = None if sounds is None else Path(sounds)
         moved = _places(sounds)
         paths = tuple(moved.get(clip, path) for clip, path in zip(cache.ids, cache.paths, strict=True))
-        return cls(cache.ids, cache.labels, cache.folds, cache.class_names, paths)
+        return cls(cache.ids, cache.labels, cache.folds, cache.class_names, paths, cache.no_fold)
 
     @classmethod
     def of_results(cls, results: StoredResults, sounds: str | Path | None) -> Self:
@@ -67,9 +70,11 @@ class Clips:
         return cls(
             ids=tuple(results.labels),
             labels=np.array([numbers[label] for label in results.labels.values()], dtype=np.int64),
-            folds=np.array([results.folds.get(clip, NO_FOLD) for clip in results.labels], dtype=np.int64),
+            folds=np.array(list(results.folds.values()), dtype=np.int64),
             class_names=results.classes,
             paths=tuple(places.get(clip) for clip in results.labels),
+            # What is tested has a fold, so that a 0 is the first.
+            no_fold=-1 if 0 in results.folds.values() else NO_FOLD,
         )
 
     @property

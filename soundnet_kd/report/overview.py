@@ -124,8 +124,9 @@ def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
             f"{len(cache.class_names)}"
             + (f" ({len(labels) - labelled} sounds have none)" if labelled < len(labels) else ""),
         )
-    if folds.any():
-        yield "Folds", f"{len(np.unique(folds[folds > 0]))}, those of the data set"
+    own = np.unique(folds[folds != cache.no_fold])
+    if len(own):
+        yield "Folds", f"{len(own)}, those of the data set"
     student = identity["student"]
     yield (
         "Student",

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.transfer.clips import labelled_clips, names_of
 from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
 from soundnet_kd.transfer.given import Column, features_of, folds_of, labels_of, numbers_of
@@ -44,7 +44,7 @@ class CrossValidation:
     confusion : (classes, classes) int64
         Clips of each true class (row) by predicted class (column), summed over the folds.
     predictions : (clips,) int64
-        The class that each clip was given while its fold was tested; -1 where it has no label.
+        The class that each clip was given while its fold was tested; -1 where it has no label, or is not tested.
     classes : tuple of str
     left_out : int
         Clips without a label.
@@ -79,6 +79,7 @@ def cross_validate(
     grid: Mapping[str, Sequence[float]] | None = None,
     clips: Column | None = None,
     class_names: Sequence[str] | None = None,
+    tested: Sequence[int | str] | None = None,
     seed: int = 0,
     workers: int | None = None,
 ) -> CrossValidation:
@@ -108,6 +109,9 @@ def cross_validate(
     class_names : sequence of str, optional
         Of every class, also of those without a clip, in the order of the numbers. [default: what the labels are called,
         in the order of the alphabet]
+    tested : sequence of int or str, optional
+        The folds to test, such as [test] of a data set that is split into train and test; the others are only learned
+        from, and chosen by in nested selection. [default: all]
     seed : int
         For classifiers that draw at random.
     workers : int, optional
@@ -147,8 +151,9 @@ def cross_validate(
             "makes some)"
         )
     classes = names_of(truths, named)
-    numbers = _usable_folds(truths[labelled], fold_of[labelled], classes, fold_names)
-    if way == "nested" and len(numbers) < 3:
+    numbers = _usable_folds(truths[labelled], fold_of[labelled], classes, fold_names, tested)
+    others = [fold for fold in np.unique(fold_of[labelled]).tolist() if fold not in numbers]
+    if way == "nested" and len(numbers) + len(others) < 3:
         raise SettingsError("nested selection needs at least three folds: one is tested, and two are left to choose by")
 
     run = FoldFits(
@@ -160,9 +165,13 @@ def cross_validate(
         seed,
         workers,
     )
-    predictions, chosen, grid_accuracy = (_nested if way == "nested" else _on_the_same_folds)(run, numbers, settings)
-    truth, answers = truths[labelled], predictions[labelled]
-    fold_accuracy = tuple(float((answers == truth)[fold_of[labelled] == fold].mean()) for fold in numbers)
+    if way == "nested":
+        predictions, chosen, grid_accuracy = _nested(run, numbers, settings, others)
+    else:
+        predictions, chosen, grid_accuracy = _on_the_same_folds(run, numbers, settings)
+    answered = labelled & np.isin(fold_of, numbers)
+    truth, answers = truths[answered], predictions[answered]
+    fold_accuracy = tuple(float((answers == truth)[fold_of[answered] == fold].mean()) for fold in numbers)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (truth, answers), 1)
     return CrossValidation(
@@ -197,14 +206,15 @@ def _on_the_same_folds(
 
 
 def _nested(
-    run: FoldFits, folds: Sequence[int], settings: Sequence[Setting]
+    run: FoldFits, folds: Sequence[int], settings: Sequence[Setting], only_learned: Sequence[int]
 ) -> tuple[NDArray[np.int64], tuple[Setting, ...], tuple[float, ...]]:
     # What is trained without two folds serves the choice of either, by its answers for the other.
-    pairs = list(itertools.combinations(folds, 2))
+    everyone = sorted([*folds, *only_learned])
+    pairs = [pair for pair in itertools.combinations(everyone, 2) if not set(pair).isdisjoint(folds)]
     inner = dict(zip(pairs, run.answers([(pair, settings) for pair in pairs]), strict=True))
     chosen = []
     for fold in folds:
-        others = {other: inner[min(fold, other), max(fold, other)] for other in folds if other != fold}
+        others = {other: inner[min(fold, other), max(fold, other)] for other in everyone if other != fold}
         means = [
             np.mean([run.accuracy(answers[place], other) for other, answers in others.items()])
             for place in range(len(settings))
@@ -239,8 +249,13 @@ def _labelled(
 
 
 def _usable_folds(
-    labels: NDArray[np.integer], folds: NDArray[np.integer], classes: Sequence[str], called: Mapping[int, int | str]
+    labels: NDArray[np.integer],
+    folds: NDArray[np.integer],
+    classes: Sequence[str],
+    called: Mapping[int, int | str],
+    tested: Sequence[int | str] | None,
 ) -> tuple[int, ...]:
+    """Give the folds that are to be tested, by their numbers."""
     numbers = tuple(int(fold) for fold in np.unique(folds))
     if len(np.unique(labels)) < 2:
         raise SettingsError(
@@ -251,6 +266,15 @@ def _usable_folds(
             f"all {len(labels)} labelled clips are in fold {called[numbers[0]]}; expected at least two folds "
             "(soundnet_kd.transfer.stratified_folds makes some)"
         )
+    if tested is not None:
+        wanted = {str(each) for each in tested}
+        names = [str(called[number]) for number in numbers]
+        for name in wanted:
+            if name not in names:
+                raise SettingsError(f"there is no labelled clip in a fold {name!r} to test{nearest(name, names)}")
+        numbers = tuple(number for number, name in zip(numbers, names, strict=True) if name in wanted)
+    if not numbers:
+        raise SettingsError("no fold is to be tested; name one, or leave tested out")
     for fold in numbers:
         trained = np.unique(labels[folds != fold])
         if len(trained) < 2:

@@ -1,14 +1,18 @@
 """Which clips are tested together."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.data.split_names import Split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.given import Column, groups_of, labels_of
 
 NO_FOLD = 0
+SPLIT_TEST = 1
+"""Stands for the fold of what is tested, where a data set is split and has no folds."""
 MOST_FOLDS = 5
 SOURCE_COLUMN = "src_file"
 """ESC-50's name for the recording that a clip was cut from."""
@@ -19,19 +23,87 @@ def recordings(ids: Sequence[str], sources: Sequence[str]) -> tuple[str, ...]:
     return tuple(source or clip for source, clip in zip(sources, ids, strict=True))
 
 
+@dataclass(frozen=True, eq=False)
+class FoldPlan:
+    """What is tested with what else being learned from.
+
+    Attributes
+    ----------
+    folds : (clips,) int
+    origin : str
+        In plain words, where the folds come from.
+    tested : tuple of int, optional
+        The folds that are tested; the others are only learned from. [default: all]
+    """
+
+    folds: NDArray[np.int64] = field(repr=False)
+    origin: str
+    tested: tuple[int, ...] | None = None
+
+    def tested_of(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give labels with -1 for what is only learned from, which has no answer and does not count."""
+        return labels if self.tested is None else np.where(np.isin(self.folds, self.tested), labels, -1)
+
+
+def planned_folds(
+    own: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    seed: int,
+    count: int | None = None,
+    groups: Sequence[str] | None = None,
+    no_fold: int = NO_FOLD,
+    splits: Sequence[Split | None] = (),
+) -> FoldPlan:
+    """Take a data set's own folds or split, or make folds where it has neither or others are wanted.
+
+    Parameters
+    ----------
+    own, labels, seed, count, groups, no_fold
+        As in `usable_folds`.
+    splits : (clips,) sequence
+        What each clip is for: train, validation, test, or None of a clip without a label; empty where there is no
+        split. Only the test is tested, and the rest learned from; it is dealt out to folds, too, to choose by.
+
+    Raises
+    ------
+    FormatError
+        If some labelled clips have a fold, or a part of the split, and others do not.
+    SettingsError
+        If folds cannot be made.
+    """
+    if not splits or count is not None:
+        return FoldPlan(*usable_folds(own, labels, seed, count, groups, no_fold))
+    labelled = labels >= 0
+    without = int(sum(split is None for split, counts in zip(splits, labelled, strict=True) if counts))
+    if without:
+        raise FormatError(f"{without} labelled clips are in no part of the split; give every clip one")
+    tested = np.array([split == "test" for split in splits]) & labelled
+    if not tested.any() or tested[labelled].all():
+        what = "test" if not tested.any() else "learn from"
+        raise SettingsError(f"the split leaves no labelled clip to {what}; put some there, or give folds in its place")
+    rest = np.where(tested, -1, labels)
+    sizes = np.bincount(rest[rest >= 0])
+    dealt = stratified_folds(rest, seed, MOST_FOLDS, groups) if sizes.max() > 1 else np.ones(len(labels), np.int64)
+    folds = np.where(tested, SPLIT_TEST, np.where(labelled, SPLIT_TEST + dealt, NO_FOLD))
+    learned = int((labelled & ~tested).sum())
+    origin = f"the split of the data set, {learned} clips learned from and {int(tested.sum())} tested"
+    return FoldPlan(folds, origin, (SPLIT_TEST,))
+
+
 def usable_folds(
     own: NDArray[np.int64],
     labels: NDArray[np.int64],
     seed: int,
     count: int | None = None,
     groups: Sequence[str] | None = None,
+    no_fold: int = NO_FOLD,
 ) -> tuple[NDArray[np.int64], str]:
     """Keep a data set's own folds, or make some where it has none or others are wanted.
 
     Parameters
     ----------
     own : (clips,) int
-        From 1; all 0 where there are none.
+        All `no_fold` where there are none.
     labels : (clips,) int
         -1 where unlabeled.
     seed : int
@@ -39,6 +111,8 @@ def usable_folds(
         Make so many folds, whether the data set has some or not.
     groups : sequence of str, optional
         Source recording of each clip; its clips stay in one fold.
+    no_fold : int
+        What stands for none: 0, or -1 where folds are counted from 0.
 
     Returns
     -------
@@ -53,11 +127,14 @@ def usable_folds(
     SettingsError
         If `count` is below 2, or folds cannot be made.
     """
-    without = int((own[labels >= 0] == NO_FOLD).sum())
+    without = int((own[labels >= 0] == no_fold).sum())
     if count is None and without == 0:
         return own, "the folds of the data set"
     if count is None and without < (labels >= 0).sum():
-        raise FormatError(f"{without} labelled clips have no fold but others do; give every clip a fold, or none")
+        raise FormatError(
+            f"{without} labelled clips have no fold but others do; give every clip a fold, or none (folds that are "
+            "counted from 0 are known as such once features are extracted anew)"
+        )
     if count is not None and count < 2:
         raise SettingsError(f"folds is {count}; at least two are needed, to test on one and train on the others")
     made = stratified_folds(labels, seed, count or MOST_FOLDS, groups)

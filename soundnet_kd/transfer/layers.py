@@ -11,7 +11,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import versions
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
-from soundnet_kd.transfer.folds import SOURCE_COLUMN, recordings, require_whole_groups, usable_folds
+from soundnet_kd.transfer.folds import SOURCE_COLUMN, planned_folds, recordings, require_whole_groups
 from soundnet_kd.transfer.heads import HeadName
 from soundnet_kd.transfer.inputs import Pooling, layer_inputs
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
@@ -66,9 +66,9 @@ def evaluate_layers(
         wanted = chosen_layers(cache, layers)
         labels = cache.labels
         sources = _sources(cache, groups)
-        fold_of, origin = usable_folds(cache.folds, labels, seed, folds, sources)
-        if groups is not None and sources is not None:
-            require_whole_groups(fold_of, labels, sources)
+        plan = planned_folds(cache.folds, labels, seed, folds, sources, cache.no_fold, cache.splits)
+        if groups is not None and sources is not None and plan.tested is None:
+            require_whole_groups(plan.folds, labels, sources)
         results: dict[str, CrossValidation] = {}
         channels: dict[str, int] = {}
         inputs = layer_inputs(cache, wanted, together, poolings, cut)
@@ -80,12 +80,13 @@ def evaluate_layers(
             results[name] = cross_validate(
                 each.rows,
                 labels,
-                fold_of,
+                plan.folds,
                 protocol,
                 head=head,
                 selection=selection,
                 clips=each.clips,
                 class_names=cache.class_names,
+                tested=plan.tested,
                 seed=seed,
             )
         return Evaluation(
@@ -93,13 +94,13 @@ def evaluate_layers(
             channels=channels,
             classes=next(iter(results.values())).classes,
             ids=cache.ids,
-            labels=labels,
-            folds=fold_of,
+            labels=plan.tested_of(labels),
+            folds=plan.folds,
             groups=sources,
             source={
                 "features": str(features.resolve()),
                 "identity": cache.identity,
-                "folds": origin,
+                "folds": plan.origin,
                 "windows": None if cut is None else asdict(cut),
                 "seed": seed,
                 "versions": versions(),

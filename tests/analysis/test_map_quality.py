@@ -39,11 +39,18 @@ def test_quality_of_a_map_that_is_the_features() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folds", [np.zeros(30, dtype=int), 1 + np.arange(30) % 5])
-def test_unseen_clips_of_two_bundles_land_in_their_bundle(folds: np.ndarray) -> None:
-    found = held_out_quality(BUNDLES, LABELS, folds)
+@pytest.mark.parametrize(
+    ("folds", "no_fold", "clips"),
+    [
+        (np.zeros(30, dtype=int), 0, 6),
+        (1 + np.arange(30) % 5, 0, 6),
+        (np.arange(30) % 4, -1, 8),  # Counted from 0: the first one is held out, and no fifth of all.
+    ],
+)
+def test_unseen_clips_of_two_bundles_land_in_their_bundle(folds: np.ndarray, no_fold: int, clips: int) -> None:
+    found = held_out_quality(BUNDLES, LABELS, folds, no_fold=no_fold)
     assert found is not None
-    assert (found.clips, found.knn_accuracy_features, found.knn_accuracy_map) == (6, 1.0, 1.0)
+    assert (found.clips, found.knn_accuracy_features, found.knn_accuracy_map) == (clips, 1.0, 1.0)
 
 
 @pytest.mark.slow

@@ -107,7 +107,9 @@ def test_several_files_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("Path,label\na.wav,x\n", FormatError, "has no column 'path'"),
+        ("paths,label\na.wav,x\n", FormatError, "has no column 'path' .*did you mean to call 'paths' so"),
+        ("a.wav,x\nb.wav,y\n", FormatError, "its first line has to name the columns"),
+        ("path,label\na.wav,big, dog\n", FormatError, "line 2: there are 3 values for 2 columns"),
         ("path,label\n", FormatError, "names no sounds"),
         ("path,fold\na.wav,one\n", FormatError, "fold is 'one' where a whole number is expected"),
         ("path\na.wav\na.wav\n", FormatError, "a.wav stands twice"),

@@ -44,7 +44,7 @@ function startClips(run) {
     large.classList.add("large");
     $("clip-player").replaceChildren(large);
     const facts = [["True class", className(trueClass(clip)), ""]];
-    if (page.folds[clip]) facts.push(["Fold", String(page.folds[clip]), ""]);
+    if (page.folds[clip]) facts.push(["Fold", String(page.folds[clip] + page.clips.folds_from - 1), ""]);
     facts.push([
       "Length",
       page.clips.seconds[clip] === null

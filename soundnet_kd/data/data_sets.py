@@ -1,0 +1,62 @@
+"""Which sounds there are, with their labels and folds: what each way of naming a data set is taken for."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from soundnet_kd.data.manifest import Clip, Manifest
+from soundnet_kd.data.sound_folders import read_folder
+from soundnet_kd.data.sound_tables import read_list, read_sound_table, table_in
+from soundnet_kd.data.tables import TABLE_SUFFIXES
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.media import find_media
+from soundnet_kd.storage import text_of
+
+LIST_SUFFIXES = frozenset({".txt", ".lst", ".mf"})
+OTHER_TABLES = frozenset({".parquet", ".arrow", ".xls", ".xlsx", ".ods", ".json", ".jsonl"})
+
+
+def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
+    """Find the sounds of a data set.
+
+    Parameters
+    ----------
+    sounds : str or Path, or several of them
+        A folder in the layout of ESC-50 (`meta/esc50.csv` and `audio/`) or UrbanSound8K, a table (CSV) with a column
+        `path` (relative to the file) and optionally `label`, `fold` or `split`, and others that are carried along, a
+        text file (`.txt`) with a path on each line (relative to the file), any other folder (see `read_folder`), or a
+        single media file. Several files and folders are one unlabeled data set.
+
+    Raises
+    ------
+    FormatError
+        If a table lacks a column or holds a value that is not what its column says.
+    MediaError
+        If there is nothing there.
+    """
+    several = [Path(sounds)] if isinstance(sounds, str | Path) else [Path(sound) for sound in sounds]
+    if len(several) != 1:
+        return _read_several(several)
+    [place] = several
+    if place.is_dir():
+        table = table_in(place)
+        return read_folder(place) if table is None else read_sound_table(table)
+    suffix = place.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return read_sound_table(place)
+    if suffix in LIST_SUFFIXES:
+        return read_list(place)
+    if suffix in OTHER_TABLES:
+        raise FormatError(f"{place} is no table that can be read here; save it as CSV, and its sounds as files")
+    [file] = find_media(place)
+    return Manifest((Clip(id=text_of(file.name), path=file),))
+
+
+def _read_several(places: Sequence[Path]) -> Manifest:
+    for place in places:
+        suffix = place.suffix.lower()
+        if (place.is_dir() and table_in(place) is not None) or suffix in TABLE_SUFFIXES | LIST_SUFFIXES:
+            raise SettingsError(f"{place} names a data set of its own; give it alone, or give files and folders only")
+    files = [file.absolute() for file in find_media(places)]
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    return Manifest(tuple(Clip(id=text_of(file.relative_to(root).as_posix()), path=file) for file in files))

@@ -1,0 +1,166 @@
+"""Data sets that are tables: ESC-50's, UrbanSound8K's, and anybody's with a column for the paths of the sounds."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest
+from soundnet_kd.data.named_files import named_files, with_slashes
+from soundnet_kd.data.split_names import resolved, split_of
+from soundnet_kd.data.tables import Table, in_order, read_table, read_text
+from soundnet_kd.errors import FormatError, SoundNetKDError
+from soundnet_kd.media import is_known_other
+
+log = logging.getLogger(__name__)
+
+KNOWN_TABLES = (
+    "meta/esc50.csv",
+    "esc50.csv",
+    "metadata/UrbanSound8K.csv",
+    "UrbanSound8K.csv",
+)
+HUGGING_FACE_TABLE = "metadata.csv"
+_FOLD = re.compile(r"(?:fold[ _-]*)?(\d{1,9})(?:[.,]0+)?", re.IGNORECASE)
+_NONE = frozenset({"", "nan", "none", "null", "na", "n/a"})
+
+
+def table_in(folder: Path) -> Path | None:
+    """Give the table of a folder in a layout that is known: ESC-50's, UrbanSound8K's or Hugging Face's.
+
+    It may lie in the only folder of this one, as archives leave it, or beside this one, if this is its folder audio.
+    """
+    places = [folder]
+    while (inner := _only_folder(places[-1])) is not None and len(places) < 4:
+        places.append(inner)
+    if folder.name.lower() == "audio":
+        places.append(folder.absolute().parent)
+    for place in places:
+        for name in KNOWN_TABLES:
+            if (place / name).is_file():
+                return place / name
+        if _is_hugging_faces(place / HUGGING_FACE_TABLE):
+            return place / HUGGING_FACE_TABLE
+    return None
+
+
+def _is_hugging_faces(file: Path) -> bool:
+    try:
+        table = read_table(file)
+    except SoundNetKDError:
+        return False
+    told = [table.place(meaning) for meaning in ("label", "number", "fold", "split")]
+    return table.place("file_name") is not None and any(place is not None for place in told)
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """Give the folder that is all that a folder holds, but for documents and the archive that it came in."""
+    try:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+    except OSError:
+        return None
+    inner = [entry for entry in entries if entry.is_dir()]
+    rest = [entry for entry in entries if entry not in inner]
+    return inner[0] if len(inner) == 1 and all(map(is_known_other, rest)) else None
+
+
+def read_sound_table(file: str | Path) -> Manifest:
+    """Read a table of sounds.
+
+    Raises
+    ------
+    FormatError
+        If it lacks the column of paths, or holds a value that is not what its column says.
+    """
+    file = Path(file)
+    table = read_table(file)
+    names = tuple(with_slashes(file, name) for name in table.paths())
+    labels, classes, of_labels = _classes(table)
+    folds, split_column = _folds_and_split(table, labels)
+    folds_from = _folds_from(folds, labels)
+    used = {table.place(meaning) for meaning in ("path", *of_labels, *([] if split_column else ["fold"]))}
+    carried = [place for place, column in enumerate(table.columns) if column and place not in used]
+    between: dict[str, Sequence[str]] = {"fold": [f"fold{fold}" for fold in folds]} if any(folds) else {}
+    between |= {column: values for column in ("label", "split") if (values := table.values(column)) is not None}
+    number_of = {name: place for place, name in enumerate(classes)}
+    clips = tuple(
+        Clip(
+            id=name,
+            path=path,
+            label=number_of.get(label, UNLABELED),
+            fold=folds_from - 1 if fold is None else fold,
+            carried=tuple(row[place] for place in carried),
+        )
+        for name, path, label, fold, row in zip(
+            names, named_files(file, names, between), labels, folds, table.rows, strict=True
+        )
+    )
+    return Manifest(clips, classes, tuple(table.columns[place] for place in carried), folds_from, split_column)
+
+
+def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, ...]]:
+    """Give the class of each row, the classes in order, and the meanings of the columns that say so."""
+    labels, numbers = table.values("label"), table.values("number")
+    if labels is None:
+        labels = numbers or ("",) * len(table.rows)
+        return labels, in_order(labels, labels) or in_order(labels), ("number",)
+    # A column that is called label is all that its table says of classes.
+    ordered = () if numbers is None or "label" in table.columns else in_order(labels, numbers)
+    return labels, ordered or in_order(labels), ("label", "number") if ordered else ("label",)
+
+
+def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | None], str]:
+    """Give the fold of each row, or else the name of the column that says what each is for."""
+    for meaning in ("fold", "split"):
+        values, place = table.values(meaning), table.place(meaning)
+        if values is None or place is None:
+            continue
+        splits = [split_of(value) for value in values]
+        named = zip(values, splits, labels, strict=True)
+        odd = [value for value, split, label in named if split is None and (value or label)]
+        if resolved(splits) and not odd:
+            return [None] * len(values), table.columns[place]
+        if meaning == "fold":
+            return [_fold(value, table) for value in values], ""
+        if resolved(splits):
+            log.warning(
+                "%s: column %s holds %r, which is none of train, validation and test, so that it is not taken for a "
+                "split", table.file, table.columns[place], odd[0],
+            )  # fmt: skip
+    return [None] * len(table.rows), ""
+
+
+def _fold(value: str, table: Table) -> int | None:
+    if value.casefold() in _NONE:
+        return None
+    match = _FOLD.fullmatch(value)
+    if match is None:
+        raise FormatError(f"{table.file}: fold is {value!r} where a whole number is expected")
+    return int(match[1])
+
+
+def _folds_from(folds: Sequence[int | None], labels: Sequence[str]) -> int:
+    """Say whether folds are counted from 0 or from 1; a 0 that no labelled sound has, or that all have, means none."""
+    counted = {fold for fold, label in zip(folds, labels, strict=True) if label or not any(labels)} - {None}
+    return 0 if 0 in counted and len(counted) > 1 else 1
+
+
+def read_list(file: str | Path) -> Manifest:
+    """Read a text file with a path on each line, and behind a tab, if there is one on each, its class."""
+    file = Path(file)
+    lines = [line.strip() for line in read_text(file).splitlines()]
+    rows = [line.split("\t") for line in lines if line]
+    if not rows:
+        raise FormatError(f"{file} names no sounds")
+    has_labels = all(len(row) == 2 for row in rows)
+    names = [with_slashes(file, row[0].strip() if has_labels else "\t".join(row)) for row in rows]
+    labels = [row[1].strip() if has_labels else "" for row in rows]
+    classes = in_order(labels)
+    paths = named_files(file, names, {"label": labels} if has_labels else {})
+    return Manifest(
+        tuple(
+            Clip(name, path, classes.index(label) if label else UNLABELED)
+            for name, path, label in zip(names, paths, labels, strict=True)
+        ),
+        classes,
+    )
