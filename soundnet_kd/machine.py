@@ -173,12 +173,22 @@ def _told(error: BaseException) -> tuple[str, str] | None:
     text = str(error)
     number = errno_of(error)
     if number is not None and number in _BY_NUMBER:
-        return _SHARED_MEMORY if "/dev/shm" in text or "/torch_" in text else _BY_NUMBER[number]
+        return _SHARED_MEMORY if _is_of_shared_memory(error) else _BY_NUMBER[number]
     # Only what libraries raise is read for words; what a file's content says is not.
     if isinstance(error, RuntimeError | OSError):
         told = next((told for words, told in _BY_WORDS if re.search(words, text)), None)
         return told if _is_possible(text) else None
     return None
+
+
+def _is_of_shared_memory(error: BaseException) -> bool:
+    frame = error.__traceback__
+    while frame is not None:
+        # Semaphores say nothing of where they lie.
+        if Path(frame.tb_frame.f_code.co_filename).parts[-2:] == ("multiprocessing", "synchronize.py"):
+            return True
+        frame = frame.tb_next
+    return "/dev/shm" in str(error) or "/torch_" in str(error)
 
 
 def _is_possible(text: str) -> bool:
@@ -211,5 +221,7 @@ def _reason(error: BaseException) -> str:
     """Give a library's own words, in one short line."""
     number = errno_of(error)
     words = os.strerror(number) if number in _BY_NUMBER and number is not None and number != 524 else str(error)
+    # A process that reads hands its whole traceback over, as text.
+    words = words.strip().splitlines()[-1] if "Traceback" in words else words
     line = " ".join(words.split()) or type(error).__name__
     return line if len(line) <= 160 else f"{line[:159]}…"

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from soundnet_kd.classifiers.crops import VariedStream
-from soundnet_kd.distill.data import reading
+from soundnet_kd.distill.loading import reading
 from soundnet_kd.distill.stream import StreamBatches
 
 
@@ -39,7 +39,8 @@ class Feed:
     def batches(self, first_step: int, workers: int, pinned: bool) -> DataLoader[tuple[Tensor, Tensor]]:
         """Give the batches from a step on."""
         batches = StreamBatches(self.batch_size, self.steps, first_step)
-        return DataLoader(self.stream, batch_sampler=batches, **reading(workers, pinned))
+        options = reading(workers, pinned, lambda: self.stream[0], self.batch_size)
+        return DataLoader(self.stream, batch_sampler=batches, **options)
 
     def measured(self, workers: int, pinned: bool) -> DataLoader[tuple[Tensor, Tensor]]:
         """Give the batches to measure by; the last one may be smaller."""
@@ -47,7 +48,7 @@ class Feed:
         return DataLoader(
             self.validation,
             batch_sampler=list(in_batches(self.validation_pieces, self.batch_size)),
-            **reading(workers, pinned),
+            **reading(workers, pinned, lambda: self.stream[0], self.batch_size),
         )
 
 

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tiled_to_clip
 from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.distill.loading import reading
 from soundnet_kd.distill.split import held_out_clips
 from soundnet_kd.distill.stream import StreamBatches, clip_at
-from soundnet_kd.processes import work_for_parent
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 Example = tuple[Tensor, dict[str, Tensor]]
@@ -163,7 +163,8 @@ class TargetsDataModule(lightning.LightningDataModule):
         if self.trainer is not None:
             rank, ranks, first_step = self.trainer.global_rank, self.trainer.world_size, self.trainer.global_step
         batches = StreamBatches(self.batch_size, self.steps, first_step, self.accumulate, rank, ranks)
-        return ClockedLoader(self.training, batch_sampler=batches, **self._reading(self.workers))
+        piece = self.batch_size // (self.accumulate * ranks)
+        return ClockedLoader(self.training, batch_sampler=batches, **self._reading(self.workers, piece, ranks))
 
     def val_dataloader(self) -> DataLoader[Example]:
         """Give this rank's share of the held-out clips, in order; all of them where there are fewer than ranks."""
@@ -171,24 +172,11 @@ class TargetsDataModule(lightning.LightningDataModule):
         count = len(self.validation)
         share = Subset(self.validation, range(rank, count, ranks)) if count >= ranks else self.validation
         piece = self.batch_size // (self.accumulate * ranks)
-        return DataLoader(share, piece, **self._reading(min(self.workers, 2)))
+        return DataLoader(share, piece, **self._reading(min(self.workers, 2), piece, ranks))
 
-    def _reading(self, workers: int) -> dict[str, Any]:
+    def _reading(self, workers: int, batch_size: int, ranks: int) -> dict[str, Any]:
         on_accelerator = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return reading(workers, on_accelerator)
-
-
-def reading(workers: int, pinned: bool) -> dict[str, Any]:
-    """Give how a loader's batches reach the device.
-
-    Parameters
-    ----------
-    workers : int
-        Processes that read ahead; they end with this one.
-    pinned : bool
-        Into memory from which an accelerator takes them at once.
-    """
-    return {"num_workers": workers, "pin_memory": pinned, "worker_init_fn": work_for_parent}
+        return reading(workers, on_accelerator, lambda: self.training[0], batch_size, ranks)
 
 
 def _in_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:
