@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.letters import make_readable
 from soundnet_kd.storage import whole
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def drawn(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
+        make_readable(figure)
         # Without the date the same figure is the same file.
         for file, metadata in ((path, {}), (path.with_suffix(".svg"), {"Date": None})):
             with whole(file) as partial:

@@ -5,10 +5,13 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 NUMBA_VARIABLE = "NUMBA_CACHE_DIR"
+CACHES_VARIABLE = "XDG_CACHE_HOME"
 
 
 def home_folder() -> Path | None:
@@ -19,30 +22,39 @@ def home_folder() -> Path | None:
         return None
 
 
-def let_numba_cache(package: str) -> None:
-    """Let a package that Numba compiles be imported, also where Numba finds no place to keep what it compiles.
+@contextmanager
+def importing(package: str) -> Iterator[None]:
+    """Let a package that Numba compiles be imported in the block, also where its caches have no place.
 
-    It would refuse, or make a folder named "~" where one stands; it gets a temporary folder for this process.
+    Numba would refuse, or make a folder named "~" where one stands; it gets a temporary folder for this process.
+    pooch, which librosa asks, refuses where there is no home folder; for the time of the block it is told of one.
 
     Parameters
     ----------
     package : str
-        To be imported, such as umap.
+        Such as umap.
     """
+    home = home_folder()
     spec = find_spec(package)
     places = [Path(place) / "__pycache__" for place in (spec and spec.submodule_search_locations) or ()]
-    home = home_folder()
     if home is not None:
         # On every system the user's caches lie in the home folder.
         places.append(home / ".cache")
-    if os.environ.get(NUMBA_VARIABLE) or any(map(_is_writable, places)):
-        return
-    folder = tempfile.mkdtemp(prefix="soundnet_kd-numba-")
-    atexit.register(_remove, folder, os.getpid())
-    os.environ[NUMBA_VARIABLE] = folder
-    if "numba" in sys.modules:
-        # It has read the variable already.
-        sys.modules["numba"].config.CACHE_DIR = folder
+    if not os.environ.get(NUMBA_VARIABLE) and not any(map(_is_writable, places)):
+        folder = tempfile.mkdtemp(prefix="soundnet_kd-numba-")
+        atexit.register(_remove, folder, os.getpid())
+        os.environ[NUMBA_VARIABLE] = folder
+        if "numba" in sys.modules:
+            # It has read the variable already.
+            sys.modules["numba"].config.CACHE_DIR = folder
+    told = home is None and CACHES_VARIABLE not in os.environ
+    if told:
+        os.environ[CACHES_VARIABLE] = tempfile.gettempdir()
+    try:
+        yield
+    finally:
+        if told:
+            os.environ.pop(CACHES_VARIABLE, None)
 
 
 def _is_writable(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import failures_beside, make_folder, write_csv, write_failures, write_json
+from soundnet_kd.storage import failures_beside, make_folder, text_of, write_csv, write_failures, write_json
 
 LEAST_SECONDS = 1.0
 """A shorter rest of a sound says too little."""
@@ -183,9 +183,9 @@ def predict(
     failures: dict[str, str] = {}
     for file in tqdm(files, desc="predict", unit="sound", leave=False):
         try:
-            heard[str(file)] = _spans(network, list(listen(network, file)), top, per_step)
+            heard[text_of(file)] = _spans(network, list(listen(network, file)), top, per_step)
         except MediaError as error:
-            failures[str(file)] = str(error)
+            failures[text_of(file)] = str(error)
     if out is not None:
         write_failures(failures_beside(out), failures)
     if not heard:

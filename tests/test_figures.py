@@ -1,12 +1,18 @@
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
 from PIL import Image
 
+from soundnet_kd import letters
 from soundnet_kd.analysis.map_figures import draw_map
-from soundnet_kd.figures import drawn, percents, readable
+from soundnet_kd.figures import drawn, heat_map, percents, readable
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -61,3 +67,76 @@ def test_names_are_cut_to_what_fits() -> None:
 def test_percents_are_exact() -> None:
     """Ticks of 2.5 % once read 2 %, 5 %, 8 %."""
     assert [percents()(share, 0) for share in (0.0, 0.025, 0.07, 0.3, 1.0)] == ["0%", "2.5%", "7%", "30%", "100%"]
+
+
+NAMES = ("犬", "ねこ", "собака", "كلب", "कुत्ता", "สุนัข", "한국어", "a\tb", "犬" * 30)
+
+
+def draw_names(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with drawn(path, 6.0, 5.0) as figure:
+            axes = figure.subplots()
+            heat_map(axes, np.eye(len(NAMES)), NAMES, NAMES, "犬")
+            axes.set_title("犬 has a title")
+            axes.plot([0, 1], [0, 1], label="ねこ")
+            axes.legend()
+
+
+@pytest.fixture
+def _fresh_letters() -> Iterator[None]:
+    letters._family_with.cache_clear()
+    yield
+    letters._family_with.cache_clear()
+
+
+@pytest.mark.usefixtures("_fresh_letters")
+def test_letters_without_a_font_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no other font than the one that comes with matplotlib, which has Cyrillic and Arabic letters."""
+    ours = [font for font in fontManager.ttflist if font.name == "DejaVu Sans"]
+    monkeypatch.setattr(fontManager, "ttflist", ours)
+    draw_names(tmp_path / "names.png")
+    found = texts(tmp_path / "names.svg")
+    assert found.count("собака") == found.count("كلب") == found.count("a b") == 2
+    assert found.count(r"\u72ac") == 3
+    assert found.count(r"\u306d\u3053") == 3
+    assert r"\u72ac has a title" in found
+    assert r"\u0e2a\u0e38\u0e19\u0e31\u0e02" in found
+    assert r"\ud55c\uad6d\uc5b4" in found
+    assert f"{(chr(92) + 'u72ac') * 4}{chr(92)}u72a…" in found
+
+
+def write_font(path: Path, family: str, letters_of_it: str) -> None:
+    """Write a font whose letters are all the same square."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for corner in ((100, 700), (800, 700), (800, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    names = [".notdef", *(f"letter{number}" for number in range(len(letters_of_it)))]
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap({ord(letter): f"letter{number}" for number, letter in enumerate(letters_of_it)})
+    font.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (900, 100)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": family, "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(path)
+
+
+@pytest.mark.usefixtures("_fresh_letters")
+def test_a_font_of_this_machine_that_has_the_letters_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_font(tmp_path / "font.ttf", "Squares Sans", "犬ねこ")
+    monkeypatch.setattr(fontManager, "ttflist", [font for font in fontManager.ttflist if font.name == "DejaVu Sans"])
+    fontManager.addfont(tmp_path / "font.ttf")
+    draw_names(tmp_path / "names.png")
+    svg = (tmp_path / "names.svg").read_text(encoding="utf-8")
+    found = texts(tmp_path / "names.svg")
+    assert found.count("犬") == 3
+    assert found.count("ねこ") == 3
+    assert "犬 has a title" in found
+    assert "Squares Sans" in svg
+    assert r"\u72ac" not in svg
+    assert r"\ud55c\uad6d\uc5b4" in found

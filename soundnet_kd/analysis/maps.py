@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.home import let_numba_cache
+from soundnet_kd.home import importing
 from soundnet_kd.transfer.clips import require_finite
 from soundnet_kd.transfer.given import Column, features_of, labels_of
 
@@ -132,8 +132,8 @@ def place_unseen(
 
 
 def _mapper(clips: int, neighbors: int, seed: int) -> Any:
-    let_numba_cache("umap")
-    from umap import UMAP
+    with importing("umap"):
+        from umap import UMAP
 
     return UMAP(
         n_neighbors=min(neighbors, clips - 1),

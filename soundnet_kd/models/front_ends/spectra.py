@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.signal import get_window
 from torch import Tensor
 
-from soundnet_kd.home import let_numba_cache
+from soundnet_kd.home import importing
 from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, require_positive
 
@@ -126,8 +126,8 @@ class MelSpectrogram(WindowedPower):
         require_positive(bands=bands)
         settings = {"bands": bands, "window_samples": window_samples, "step_samples": step_samples}
         super().__init__(bands, window_samples, step_samples, True, settings)
-        let_numba_cache("librosa")
-        from librosa.filters import mel
+        with importing("librosa"):
+            from librosa.filters import mel
 
         filters = mel(sr=sample_rate, n_fft=window_samples, n_mels=bands)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)

@@ -1,0 +1,131 @@
+"""Letters of any script in figures: in a font of this machine that has them, or else as escapes; never as boxes."""
+
+import logging
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+
+LONGEST_ESCAPED = 30
+"""A text of escapes is cut there, or it would push the figure off its page."""
+# Fonts for a formula's signs, and one with a box for every letter, are none to write with.
+_NO_FONTS = ("Last Resort", "LastResort", "STIX", "cmex", "cmmi", "cmsy", "cmr", "cmb", "cmtt", "cmss")
+
+
+def make_readable(figure: "Figure") -> None:
+    r"""Give every text of a figure a font for each of its letters.
+
+    A letter that no font of this machine has is written as Python writes it: 犬 as \u72ac.
+    """
+    from matplotlib.text import Text
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _make_labels_readable(axis)
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and not text.get_text().isascii():
+            letters = _Letters(text.get_fontproperties(), text.get_text())
+            text.set_fontfamily(letters.families)
+            text.set_text(letters.shown(text.get_text()))
+
+
+def _make_labels_readable(axis: "Axis") -> None:
+    """Do so for the labels of an axis, which are written anew by its formatter at each drawing."""
+    from matplotlib.ticker import Formatter
+
+    labels = axis.get_majorticklabels()
+    words = "".join(label.get_text() for label in labels)
+    if words.isascii():
+        return
+    letters = _Letters(labels[0].get_fontproperties(), words)
+    for label in labels:
+        label.set_fontfamily(letters.families)
+    if letters.shown(words) == words:
+        return
+    written = axis.get_major_formatter()
+
+    class Readable(Formatter):
+        def __call__(self, value: float, place: int | None = None) -> str:
+            return letters.shown(written(value, place))
+
+        def format_ticks(self, values: Any) -> list[str]:
+            return [letters.shown(text) for text in written.format_ticks(values)]
+
+    axis.set_major_formatter(Readable())
+
+
+class _Letters:
+    """The letters that texts can be drawn with.
+
+    Attributes
+    ----------
+    families : list of str
+        Of the fonts that it takes.
+    """
+
+    def __init__(self, properties: "FontProperties", texts: str) -> None:
+        family = properties.get_family()
+        self.families = [family] if isinstance(family, str) else list(family)
+        self._have = set(_letters_of(properties)) | {"\n"}
+        for letter in sorted(set(texts)):
+            if letter not in self._have:
+                found = _family_with(letter, properties.get_weight(), properties.get_style())
+                if found is not None:
+                    self.families.append(found[0])
+                    self._have |= found[1]
+
+    def shown(self, text: str) -> str:
+        """Give a text as it can be drawn."""
+        if self._have.issuperset(text):
+            return text
+        shown = "".join(letter if letter in self._have else _escape(letter) for letter in text)
+        return shown if len(shown) <= LONGEST_ESCAPED else f"{shown[: LONGEST_ESCAPED - 1]}…"
+
+
+def _escape(letter: str) -> str:
+    code = ord(letter)
+    return " " if letter.isspace() else f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
+
+
+@lru_cache(maxsize=1024)
+def _family_with(letter: str, weight: Any, style: Any) -> tuple[str, frozenset[str]] | None:
+    """Find the first family, in alphabetical order and those without serifs first, that has a letter."""
+    from matplotlib.font_manager import FontProperties, fontManager
+
+    names = {font.name for font in fontManager.ttflist if not font.name.startswith(_NO_FONTS)}
+    # Not every family has every weight, of which nobody needs to hear.
+    findings = logging.getLogger("matplotlib.font_manager")
+    level = findings.level
+    findings.setLevel(logging.ERROR)
+    try:
+        for name in sorted(names, key=lambda each: ("Sans" not in each, each)):
+            letters = _letters_of(FontProperties(family=[name], weight=weight, style=style))
+            if letter in letters:
+                return name, letters
+    finally:
+        findings.setLevel(level)
+    return None
+
+
+def _letters_of(properties: "FontProperties") -> frozenset[str]:
+    from matplotlib.font_manager import findfont
+
+    return _letters_in(findfont(properties))
+
+
+@lru_cache(maxsize=4096)
+def _letters_in(file: str) -> frozenset[str]:
+    """Give the letters of a font that can be drawn in any size."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        font = FT2Font(file)
+        codes: Iterable[int] = font.get_charmap() if font.scalable else ()
+    except (OSError, RuntimeError, ValueError):
+        # One that cannot be read has none.
+        codes = ()
+    return frozenset(map(chr, codes))
