@@ -1,0 +1,71 @@
+"""Commands that are killed at the files they write end well when they are started again, as if nothing had been.
+
+Some moments of each; all of them are gone through by `python -m tests.benchmarks.kill_matrix`.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kill_scenarios import SCENARIOS, changes_of, clear, inputs, kill_and_go_on, left
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and reads /proc")
+
+SHARES = {"extract": (0.3, 0.6, 0.99), "teach": (0.5, 0.99), "distill": (0.5, 0.99), "finetune": (0.4, 0.96)}
+"""Where in the changes that a command makes it is killed; others in the middle."""
+SLOW = ("project", "peel", "demo-world", "demo-teacher")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    base = tmp_path_factory.mktemp("kills")
+    with inputs(base):
+        yield base
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in SLOW])
+def test_a_command_that_was_killed_ends_as_if_it_had_not_been(name: str, folder: Path) -> None:
+    # Always in the same place, since some results name it.
+    scenario, trial = SCENARIOS[name], folder / name
+    changes = changes_of(scenario, trial)
+    wanted = left(trial)
+    assert wanted
+    clear(trial)
+    for share in SHARES.get(name, (0.5,)):
+        number = int(share * len(changes))
+        assert kill_and_go_on(scenario, trial, number) == "", changes[number]
+        assert left(trial) == wanted, changes[number]
+        clear(trial)
+
+
+def test_an_extraction_of_few_sounds_is_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twelve sounds in blocks of four, with no time to wait, each block is kept; and the cache is the same."""
+    from soundnet_kd.features import writing
+    from soundnet_kd.features.extraction import extract
+    from soundnet_kd.features.listening import Listener
+
+    sounds, student = folder / "inputs" / "sounds", folder / "inputs" / "student.safetensors"
+    monkeypatch.setattr(writing, "BATCHES_PER_BLOCK", 2)
+    caches = []
+    for seconds in (1e9, 0.0):
+        monkeypatch.setattr(writing, "SECONDS_PER_PART", seconds)
+        extract(sounds, student, folder / f"{seconds}.h5", ["pool5"], batch_size=2, device="cpu")
+        caches.append((folder / f"{seconds}.h5").read_bytes())
+    assert caches[0] == caches[1]
+    heard, hear = [], Listener.hear
+
+    def stop(mine: Listener, waveforms: list[object], keep: object = None) -> object:
+        heard.append(len(waveforms))
+        if sum(heard) > 8:
+            raise KeyboardInterrupt
+        return hear(mine, waveforms, keep)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Listener, "hear", stop)
+    with pytest.raises(KeyboardInterrupt):
+        extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
+    monkeypatch.setattr(Listener, "hear", hear)
+    assert len(list((folder / "stopped.h5.parts").glob("part-*.h5"))) == 2
+    extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
+    assert (folder / "stopped.h5").read_bytes() == caches[0]
