@@ -11,13 +11,10 @@ from av.stream import Discard, Disposition
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import EmptyAudioError
-from soundnet_kd.media.container import audio_track, clock_start, decode_audio, fraction, open_media
+from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, fraction, open_media
 from soundnet_kd.media.misread import blocks_by_libsndfile, is_misread
 from soundnet_kd.media.samples import Channel, Mono
 from soundnet_kd.media.tape import Tape
-
-# The family of MP4 states the length of its sound to the sample. FFmpeg 8 leaves what a coder added behind it.
-_STATES_LENGTH = "mov,mp4,m4a,3gp,3g2,mj2"
 
 Piece = tuple[NDArray[np.float32], int]
 
@@ -136,9 +133,7 @@ def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[
 
 def _by_ffmpeg(container: InputContainer, stream: AudioStream, mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
     start = clock_start(container)
-    end_seconds = None
-    if container.format.name == _STATES_LENGTH and stream.duration:
-        end_seconds = float(((stream.start_time or 0) + stream.duration) * fraction(stream.time_base) - start)
+    end_seconds = _stated_end_seconds(container, stream)
     pictures = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
     tape = Tape(sample_rate, end_seconds=end_seconds, starts_late=bool(pictures))
     for other in container.streams:
@@ -153,6 +148,14 @@ def _by_ffmpeg(container: InputContainer, stream: AudioStream, mono: Mono, sampl
             yield piece, tape.sample_rate or frame.sample_rate
     for piece in tape.finish():
         yield piece, tape.sample_rate or 0
+
+
+def _stated_end_seconds(container: InputContainer, stream: AudioStream) -> float | None:
+    """Give where the sound ends if its container tells to the sample: what a coder added behind it is no sound."""
+    if container.format.name == MP4_FAMILY and stream.duration:
+        ticks = (stream.start_time or 0) + stream.duration
+        return float(ticks * fraction(stream.time_base) - clock_start(container))
+    return None
 
 
 def _by_libsndfile(path: Path, mono: Mono, sample_rate: int | None) -> Iterator[Piece]:

@@ -10,13 +10,11 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Discard
 
-from soundnet_kd.media.container import clock_start, fraction, open_media, packets_of, picture_track
+from soundnet_kd.media.container import MP4_FAMILY, clock_start, fraction, open_media, packets_of, picture_track
 
 # MPEG transport and program streams: what FFmpeg says of their length is the time between the first and the last stamp
 # that it meets there, and a file may be several recordings one behind the other, each with a clock of its own.
 WITHOUT_INDEX = frozenset({"mpegts", "mpeg"})
-# The index of this family names every picture, so that its length is no guess.
-INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
 # Where pictures are looked for that begin before the end that a header states.
 MARGIN_SECONDS = 1.0
 # Raw streams without times and without a rate: the rate that FFmpeg assumes too.
@@ -62,7 +60,7 @@ def extent_of(path: str | Path) -> Extent:
     path = Path(path)
     with open_media(path) as container:
         stated_seconds = _stated_seconds(container, path)
-        if stated_seconds and container.format.name in INDEXED:
+        if stated_seconds and container.format.name == MP4_FAMILY:
             return Extent(stated_seconds)
         if stated_seconds and not has_no_index(container) and _sought(container, path, stated_seconds):
             return _extent_by_packets(container, path, stated_seconds)

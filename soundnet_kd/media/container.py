@@ -25,6 +25,10 @@ from soundnet_kd.machine import machine_error
 _ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 
 
+# FFmpeg's name for the family, whose files have an index of all that is in them.
+MP4_FAMILY = "mov,mp4,m4a,3gp,3g2,mj2"
+
+
 @contextmanager
 def open_media(path: Path) -> Iterator[InputContainer]:
     """Open a file for reading; what FFmpeg cannot do within the block becomes a MediaError.

@@ -178,6 +178,8 @@ TABLE = [
     ("wav", "pcm_s16le", "s16", True),
     ("wav", "pcm_f32le", "flt", True),
     ("w64", "pcm_s16le", "s16", True),
+    ("wav", "adpcm_ima_wav", "s16p", False),
+    ("wav", "adpcm_ms", "s16", False),
     ("aiff", "pcm_s24be", "s32", True),
     ("caf", "pcm_f64le", "dbl", True),
     ("flac", "flac", "s16", True),
