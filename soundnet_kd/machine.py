@@ -118,10 +118,11 @@ def machine_error(error: BaseException, path: Path | None = None) -> MachineErro
     path : Path, optional
         What was in hand, if the error does not say it itself.
     """
-    for cause in _chain(error):
-        told = cause if isinstance(cause, MachineError) else None
-        if told is not None:
-            return told
+    causes = list(_chain(error))
+    # What the system itself says, by its numbers, comes before what a library makes of it.
+    for cause in sorted(causes, key=lambda each: errno_of(each) not in _BY_NUMBER):
+        if isinstance(cause, MachineError):
+            return cause
         found = _told(cause)
         if found is not None:
             where = _path_of(cause) or (path if found not in _NOT_OF_A_PATH else None)
@@ -150,6 +151,9 @@ def last_words(error: BaseException) -> str:
     told = machine_error(error)
     if told is not None:
         return str(told)
+    if "failed to map segment" in str(error):
+        # A library does not fit into memory, or into what `ulimit -v` leaves.
+        return f"{_BY_NAME['ENOMEM'][0]} ({' '.join(str(error).split())}); {_BY_NAME['ENOMEM'][1]}"
     if isinstance(error, ImportError) or _LIBRARIES.search(str(error)):
         return f"{_LIBRARY[0]} ({' '.join(str(error).split())}); {_LIBRARY[1]}"
     name = errno.errorcode.get(errno_of(error) or 0, "")
@@ -211,10 +215,14 @@ def errno_of(error: BaseException) -> int | None:
 
 def _path_of(error: BaseException) -> str | None:
     named = getattr(error, "filename", None)
-    if isinstance(named, str | bytes | os.PathLike) and named:
-        return os.fsdecode(named)
-    found = _PATHS.search(str(error))
-    return found[1] if found else None
+    if not isinstance(named, str | bytes | os.PathLike) or not named:
+        found = _PATHS.search(str(error))
+        if found is None:
+            return None
+        named = found[1]
+    path = Path(os.fsdecode(named))
+    # Files are written beside their place, which is what a user knows.
+    return str(path.with_name(path.name.removeprefix(".partial-"))) if path.name else str(path)
 
 
 def _reason(error: BaseException) -> str:

@@ -87,6 +87,14 @@ def test_what_nobody_foresaw_is_not_called_a_full_disk() -> None:
     )
     assert "pip install" in last_words(OSError("libsndfile.so.1: cannot open shared object file"))
     assert "pip install" in last_words(ModuleNotFoundError("No module named 'umap'"))
+    assert last_words(ImportError("libtorch.so: failed to map segment from shared object")).startswith("memory is used")
+
+
+def test_the_systems_own_number_and_the_place_that_a_user_knows_are_told() -> None:
+    """A library's words come later, and files are written beside their place."""
+    library = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+    library.__context__ = OSError(errno.ENOSPC, "No space left on device", "run/.partial-best.ckpt")
+    assert str(machine_error(library)).startswith("run/best.ckpt: the disk is full (No space left on device); ")
 
 
 def test_semaphores_lie_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
