@@ -117,6 +117,24 @@ def test_one_class_is_none_to_learn(
     assert len(files(tmp_path)) == len(before)
 
 
+def test_a_class_that_only_the_test_has_is_told_before_sounds_are_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of files that hold nothing: whoever opened them would complain of that."""
+    for number in range(70):
+        label, split = ("cat", "train") if number < 60 else ("dog", "test")
+        file = tmp_path / "sounds" / split / label / f"{number}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    for options in ((), ("--dry_run",)):
+        said = told(
+            capsys, "train", "esc50_cats_dogs", "--data", tmp_path / "sounds", "--out", tmp_path / "out", *options,
+            "--set", "network=CatsDogs", status=1,
+        )  # fmt: skip
+        assert "of 10 clips of 'dog' none is left to learn from" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_folds_from_0_are_the_folds(
     sounds: Path, student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
