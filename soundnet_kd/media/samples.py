@@ -14,6 +14,8 @@ Block = NDArray[np.float32]
 
 FAR_OUTSIDE = 8.0
 """Lossy codecs overshoot full scale (AMR by half), mixes too by some dB; so far outside lies another scale."""
+TRUSTED_PLANES = 8
+"""PyAV's list of planes is not to be trusted from so many channels on."""
 CERTAIN_SAMPLES = 1000
 """So many samples far outside are no clicks."""
 
@@ -49,10 +51,15 @@ class Mono:
         """
         kind = frame.format.packed.name
         channels = frame.layout.nb_channels
-        if frame.format.is_planar and channels > 1:
-            frame = self._packed(frame)
-        samples = np.frombuffer(bytes(frame.planes[0]), _TYPES[kind], frame.samples * channels)
-        scaled = self._heard(samples.reshape(-1, channels)).astype(np.float32) / np.float32(_FULL_SCALE[kind])
+        if frame.format.is_planar and channels < TRUSTED_PLANES:
+            planes = frame.planes[:1] if self._channel == "first" else frame.planes
+            samples = np.stack([np.frombuffer(bytes(plane), _TYPES[kind], frame.samples) for plane in planes], axis=1)
+        else:
+            packed = self._packed(frame) if frame.format.is_planar else frame
+            samples = np.frombuffer(bytes(packed.planes[0]), _TYPES[kind], frame.samples * channels).reshape(
+                -1, channels
+            )
+        scaled = self._heard(samples).astype(np.float32) / np.float32(_FULL_SCALE[kind])
         if kind == "u8":
             scaled -= 1
         mono = _mean(scaled)
@@ -75,13 +82,12 @@ class Mono:
         # Resampling would spread one broken float over its neighbours.
         if not np.isfinite(block).all():
             block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
-        level = np.abs(block)
-        peak = float(level.max(initial=0.0))
+        peak = float(max(block.max(initial=0.0), -block.min(initial=0.0)))
         self._peak = max(self._peak, peak)
-        outside = int(np.count_nonzero(level > FAR_OUTSIDE)) if peak > FAR_OUTSIDE else 0
+        outside = int(np.count_nonzero(np.abs(block) > FAR_OUTSIDE)) if peak > FAR_OUTSIDE else 0
         self._outside += outside
-        self._inside += int(np.count_nonzero(block)) - outside
-        if self._outside >= CERTAIN_SAMPLES:
+        self._inside += (int(np.count_nonzero(block)) if outside else len(block) if peak else 0) - outside
+        if outside and self._outside >= CERTAIN_SAMPLES:
             self.require_scale()
         return block
 
@@ -99,7 +105,7 @@ class Mono:
             raise MediaError(f"{self._name} has floats up to {self._peak:g}, and 1 is full scale{likely}")
 
     def _packed(self, frame: AudioFrame) -> AudioFrame:
-        """Interleave the channels: PyAV's list of planes is not to be trusted from eight channels on."""
+        """Interleave the channels."""
         key = (frame.format.name, frame.layout.name, frame.sample_rate)
         if key not in self._packers:
             self._packers[key] = AudioResampler(frame.format.packed.name)
