@@ -13,7 +13,13 @@ from tests.kill_scenarios import SCENARIOS, changes_of, clear, inputs, kill_and_
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and reads /proc")
 
-SHARES = {"extract": (0.3, 0.6, 0.99), "teach": (0.5, 0.99), "distill": (0.5, 0.99), "finetune": (0.4, 0.96)}
+SHARES = {
+    "extract": (0.3, 0.6, 0.99),
+    "teach": (0.5, 0.99),
+    "distill": (0.5, 0.99),
+    "finetune": (0.4, 0.96),
+    "weights fetch": (0.6,),
+}
 """Where in the changes that a command makes it is killed; others in the middle."""
 SLOW = ("project", "peel", "demo-world", "demo-teacher")
 

@@ -64,6 +64,11 @@ def download(url: str, part: Path) -> None:
             os.fsync(handle.fileno())
 
 
+def part_of(path: Path) -> Path:
+    """Give where a file lies while it comes."""
+    return path.with_name(f"{path.name}.part")
+
+
 def discard(part: Path) -> None:
     """Forget what has come of a file."""
     part.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.home import home_folder
 from soundnet_kd.pretrained.checkpoints import load_weights
 from soundnet_kd.pretrained.conversion import convert
+from soundnet_kd.pretrained.downloading import discard, part_of
 from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
 from soundnet_kd.pretrained.sources import bring
 from soundnet_kd.storage import lock_on, whole
@@ -50,6 +52,10 @@ def fetch(weights: str | PublishedFile) -> Path:
     if isinstance(weights, str):
         weights = entry_named(weights)
     path = cached(weights)
+    if path.is_file():
+        # A kill may have left what told of its download; a cache that is read-only keeps it.
+        with suppress(OSError):
+            discard(part_of(path))
     if not path.is_file() or _is_unknown(weights, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

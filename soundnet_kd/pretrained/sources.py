@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.pretrained.downloading import discard, download, keep
+from soundnet_kd.pretrained.downloading import discard, download, keep, part_of
 
 MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
 """Environment variable: a base URL that has the files under their names; asked before those of the registry."""
@@ -34,7 +34,7 @@ def bring(name: str, path: Path, urls: Sequence[str], check: Callable[[Path], No
         If no source gave the right file; the message has the reason of each, and the cure.
     """
     mirror = os.environ.get(MIRROR_VARIABLE)
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     reasons = []
     for url in (*([f"{mirror.rstrip('/')}/{path.name}"] if mirror else []), *urls):
         log.info("fetching %s from %s into %s", name, url, path.parent)
