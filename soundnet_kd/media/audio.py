@@ -1,7 +1,7 @@
 """Sound tracks of any media file as mono waveforms."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,9 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from numpy.typing import NDArray
 
-from soundnet_kd.errors import EmptyAudioError
+from soundnet_kd.errors import EmptyAudioError, MediaError
 from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, fraction, open_media
-from soundnet_kd.media.misread import blocks_by_libsndfile, is_misread
+from soundnet_kd.media.misread import blocks_by_libsndfile, is_known, is_misread
 from soundnet_kd.media.samples import Channel, Mono
 from soundnet_kd.media.tape import Tape
 
@@ -116,12 +116,19 @@ def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[
     """Run a sound track over a tape and give what comes off it, in pieces of any length, with their rate in Hz."""
     mono = Mono(channel, path.name)
     samples = 0
-    with open_media(path) as container:
-        stream = audio_track(container, path)
-        if is_misread(path, container.format.name, stream.codec_context.name):
+    with ExitStack() as open_files:
+        try:
+            container = open_files.enter_context(open_media(path))
+        except MediaError:
+            if not is_known(path):
+                raise
             recorded = _by_libsndfile(path, mono, sample_rate)
         else:
-            recorded = _by_ffmpeg(container, stream, mono, sample_rate)
+            stream = audio_track(container, path)
+            if is_misread(path, container.format.name, stream.codec_context.name):
+                recorded = _by_libsndfile(path, mono, sample_rate)
+            else:
+                recorded = _by_ffmpeg(container, stream, mono, sample_rate)
         for piece, rate in recorded:
             samples += len(piece)
             # Lossy codecs and resampling overshoot full scale (AMR by half); whatever plays the sound clips it too.

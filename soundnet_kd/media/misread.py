@@ -1,4 +1,4 @@
-"""Sound files that FFmpeg takes for something else; libsndfile reads them as they are."""
+"""Sound files that FFmpeg takes for something else, or does not know; libsndfile reads them as they are."""
 
 import os
 from collections.abc import Iterator
@@ -28,12 +28,17 @@ _MISTAKEN = frozenset({"g726", "g726le", "amrnb", "pcm_u32le"})
 _BLOCK_SAMPLES = 1 << 16
 
 
+def is_known(path: Path) -> bool:
+    """Whether libsndfile knows a file; it knows some that FFmpeg does not."""
+    return _found(path) is not None
+
+
 def is_misread(path: Path, container: str, codec: str) -> bool:
     """Whether a file that FFmpeg takes for this container and codec is one that only libsndfile reads rightly."""
     if container in _DOUBTFUL:
         return _reads_otherwise(path, container, codec)
     if (container, codec) == ("ogg", "vorbis"):
-        return _begins_late(path) and _found(path) is not None
+        return _begins_late(path) and is_known(path)
     if (container, codec) == ("caf", "alac"):
         # FFmpeg cuts off twice what the last packet lacks. More channels than two it puts in order, unlike libsndfile.
         found = _found(path)

@@ -93,12 +93,29 @@ def test_a_recorder_that_could_not_finish_its_header(tmp_path: Path, cut_bytes: 
 LOSSY = frozenset(
     {"IMA_ADPCM", "MS_ADPCM", "GSM610", "VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 )
-KINDS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "VOC", "NIST", "SVX", "IRCAM", "SDS")
+KINDS = (
+    "WAV",
+    "WAVEX",
+    "RF64",
+    "W64",
+    "AIFF",
+    "AU",
+    "CAF",
+    "FLAC",
+    "OGG",
+    "VOC",
+    "NIST",
+    "SVX",
+    "IRCAM",
+    "SDS",
+    "PAF",
+    "MAT5",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("order", ["FILE", "BIG", "LITTLE"])
-def test_whatever_libsndfile_writes_is_read_as_it_reads_it_or_refused(tmp_path: Path, kind: str, order: str) -> None:
+def test_whatever_libsndfile_writes_is_read_as_it_reads_it(tmp_path: Path, kind: str, order: str) -> None:
     sound = np.stack([chirp(0.3), sine(600, 0.3, RATE)], axis=1)
     read = []
     for subtype in soundfile.available_subtypes(kind):
@@ -111,10 +128,7 @@ def test_whatever_libsndfile_writes_is_read_as_it_reads_it_or_refused(tmp_path: 
             except (soundfile.LibsndfileError, ValueError):
                 # No such combination, or one that is written without a header.
                 continue
-            try:
-                waveform, sample_rate = read_audio(path)
-            except MediaError:
-                continue
+            waveform, sample_rate = read_audio(path)
             read.append(subtype)
             if kind != "VOC":
                 assert sample_rate == RATE
