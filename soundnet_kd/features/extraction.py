@@ -94,8 +94,8 @@ def extract(
         Processes that decode beside the network; 0 decodes in turn. [default: one for each core beside a GPU, one
         beside a CPU, none for a handful of sounds]
     deadline_minutes : float
-        Longest time for one sound in these processes; it is left out then, as one that gives nothing for ten minutes
-        is. Without processes nothing ends a sound that hangs.
+        Longest time for decoding one sound; it is left out then, as one that gives nothing for ten minutes is. Without
+        processes a sound at a single packet of which the decoder hangs is not ended.
     device : str
         Where the network runs: auto, cpu, cuda, cuda:1, mps.
     dry_run : bool

@@ -3,8 +3,10 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import av
@@ -17,7 +19,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from soundnet_kd.errors import MediaError, SoundNetKDError
+from soundnet_kd.errors import GivenUpError, MediaError, SoundNetKDError
 from soundnet_kd.machine import machine_error
 
 # PyAV 18, the last for Python 3.11, fails at tags in odd encodings unless it is told not to. PyAV 19 never does, and
@@ -27,6 +29,27 @@ _ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputConta
 
 # FFmpeg's name for the family, whose files have an index of all that is in them.
 MP4_FAMILY = "mov,mp4,m4a,3gp,3g2,mj2"
+
+
+# When decoding is given up, by the clock of `monotonic`, and after how many minutes that is.
+_LIMIT: ContextVar[tuple[float, float] | None] = ContextVar("_LIMIT", default=None)
+
+
+@contextmanager
+def time_limit(minutes: float) -> Iterator[None]:
+    """Give a file up whose packets do not end within some minutes; nothing ends a decoder that hangs at one of them."""
+    token = _LIMIT.set((monotonic() + 60 * minutes, minutes))
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
+def given_up(name: str, minutes: float) -> GivenUpError:
+    """Say that a file was not decoded in time."""
+    return GivenUpError(
+        f"{name} was not decoded within {minutes:g} minutes; convert it, or give a longer --deadline_minutes"
+    )
 
 
 @contextmanager
@@ -160,6 +183,9 @@ def packets_of(container: InputContainer, *streams: AudioStream | VideoStream) -
         # PyAV raises IndexError at the end of a file in which FFmpeg found one more track on the way.
         except (StopIteration, FFmpegError, IndexError):
             return
+        limit = _LIMIT.get()
+        if limit is not None and monotonic() > limit[0]:
+            raise given_up(Path(container.name.removeprefix("file:")).name, limit[1])
         yield packet
 
 

@@ -16,6 +16,7 @@ from loky.backend import get_context
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
+from soundnet_kd.media.container import given_up, time_limit
 from soundnet_kd.processes import work_for_parent
 
 AHEAD = 4
@@ -59,8 +60,8 @@ def spooled(
     workers : int
         Processes; 0 decodes in this one, when a file is asked for.
     deadline_minutes : float
-        How long a process may be at one file before it is ended. This process cannot end itself, so that nothing limits
-        it where `workers` is 0.
+        How long a process may be at one file before it is ended. Where `workers` is 0 a file is given up after that
+        time too, unless a decoder hangs at a single packet: this process cannot end itself.
 
     Yields
     ------
@@ -80,12 +81,18 @@ def spooled(
     jobs = ((Path(source), folder / f"{number}") for number, source in enumerate(sources))
     try:
         if workers == 0:
-            yield _results((source, file, partial(decode, source, file, 0)) for source, file in jobs)
+            decode_here = partial(_decode_here, decode, deadline_minutes)
+            yield _results((source, file, partial(decode_here, source, file)) for source, file in jobs)
         else:
             with _Workers(decode, workers, deadline_minutes).started() as decoders:
                 yield _results(_ahead(decoders, jobs, workers))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _decode_here(decode: Decode, deadline_minutes: float, source: Path, file: Path) -> None:
+    with time_limit(deadline_minutes):
+        decode(source, file, 0)
 
 
 def _results(jobs: Iterable[tuple[Path, Path, Callable[[], None]]]) -> Iterator[tuple[Path, Path | MediaError]]:
@@ -220,10 +227,7 @@ def _wait(job: _Job, deadline_minutes: float) -> None:
             if job.future.done():
                 if error.args[:1] != ("Task timeout",):
                     raise
-                raise GivenUpError(
-                    f"{job.source.name} was not decoded within {deadline_minutes:g} minutes; convert it, or give a "
-                    "longer --deadline_minutes"
-                ) from None
+                raise given_up(job.source.name, deadline_minutes) from None
             before, size_bytes = size_bytes, job.file.stat().st_size if job.file.exists() else -1
             looks = looks + 1 if size_bytes == before >= 0 else 0
             if looks * LOOK_SECONDS > STALLED_SECONDS:

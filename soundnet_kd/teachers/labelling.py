@@ -139,8 +139,8 @@ def teach(
         Processes that decode beside the networks; 0 decodes and labels in turn. [default: one for each core, none for
         a handful of videos]
     deadline_minutes : float
-        Longest time for one video in these processes; it is refused then, as one that gives nothing for ten minutes
-        is. Without processes nothing ends a video that hangs.
+        Longest time for decoding one video; it is refused then, as one that gives nothing for ten minutes is. Without
+        processes a video at a single packet of which the decoder hangs is not ended.
     device : str
         Where the networks run: auto, cpu, cuda, cuda:1, mps.
     """

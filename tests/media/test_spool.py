@@ -77,11 +77,24 @@ def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch:
     sources = [tmp_path / f"{number}.txt" for number in range(4)]
     for source, text in zip(sources, ["a", "write for ever", "b", "c"], strict=True):
         source.write_text(text)
-    with spooled(upper, sources, tmp_path / "spool", workers=1, deadline_minutes=0.2) as files:
+    with spooled(upper, sources, tmp_path / "spool", workers=1, deadline_minutes=0.1) as files:
         found = [file if isinstance(file, MediaError) else file.read_text() for _, file in files]
     assert [found[0], *found[2:]] == ["A", "B", "C"]
     assert isinstance(found[1], GivenUpError)
-    assert "1.txt was not decoded within 0.2 minutes" in str(found[1])
+    assert "1.txt was not decoded within 0.1 minutes" in str(found[1])
+
+
+def test_without_processes_a_file_that_does_not_end_is_given_up_too(tmp_path: Path) -> None:
+    write_audio(tmp_path / "long.wav", np.full(80_000, 0.1, np.float32), 8000)
+    store = SoundStore(8000, "first")
+    with spooled(store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0, deadline_minutes=1e-9) as files:
+        ((_, given_up),) = files
+    assert isinstance(given_up, GivenUpError)
+    assert str(given_up).startswith("long.wav was not decoded within 1e-09 minutes; convert it, or give a longer")
+    # The limit was that of the file.
+    with spooled(store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0) as files:
+        ((_, file),) = files
+    assert isinstance(file, Path)
 
 
 def test_a_disk_that_times_out_is_no_deadline(tmp_path: Path) -> None:
