@@ -4,7 +4,7 @@ Some moments of each; all of them are gone through by `python -m tests.benchmark
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,15 @@ from tests.kill_scenarios import SCENARIOS, changes_of, clear, inputs, kill_and_
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and reads /proc")
 
-SHARES = {
+MOMENTS: Mapping[str, tuple[float | str, ...]] = {
     "extract": (0.3, 0.6, 0.99),
     "teach": (0.5, 0.99),
     "distill": (0.5, 0.99),
     "finetune": (0.4, 0.96),
     "weights fetch": (0.6,),
+    "report": ("rename report/.partial-report.json", "open report/figures/e/.partial-confusion_conv3.svg"),
 }
-"""Where in the changes that a command makes it is killed; others in the middle."""
+"""Where in the changes that a command makes it is killed, or before which; others in the middle."""
 SLOW = ("project", "peel", "demo-world", "demo-teacher")
 
 
@@ -39,8 +40,8 @@ def test_a_command_that_was_killed_ends_as_if_it_had_not_been(name: str, folder:
     wanted = left(trial)
     assert wanted
     clear(trial)
-    for share in SHARES.get(name, (0.5,)):
-        number = int(share * len(changes))
+    for moment in MOMENTS.get(name, (0.5,)):
+        number = changes.index(moment) if isinstance(moment, str) else int(moment * len(changes))
         assert kill_and_go_on(scenario, trial, number) == "", changes[number]
         assert left(trial) == wanted, changes[number]
         clear(trial)

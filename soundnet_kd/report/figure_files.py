@@ -75,8 +75,9 @@ class FigureFolder:
         for layer in results.layers:
             path = self._place(label) / f"confusion_{layer}.png"
             if path not in self._kept:
-                self._kept.update((path, path.with_suffix(".svg")))
-                if not path.is_file() or path.stat().st_mtime < made:
+                both = (path, path.with_suffix(".svg"))
+                self._kept.update(both)
+                if not all(file.is_file() and file.stat().st_mtime >= made for file in both):
                     confusion = confusion_of(predictions_of(results, layer, clips), clips)
                     right = confusion.trace() / max(int(confusion.sum()), 1)
                     draw_confusion(

@@ -14,6 +14,9 @@ from soundnet_kd.storage import locked, make_folder, versions, write_json
 
 PAGE_FILE = "index.html"
 
+_BEGUN = {".lock", f".partial-{MARK}"}
+"""What a report leaves that was killed before its folder was marked as one."""
+
 _CURES = {
     "classes": "soundnet-kd evaluate FEATURES",
     "neurons": "soundnet-kd neurons FEATURES",
@@ -80,7 +83,7 @@ def report(
     files = RunFiles.find(folder)
     target = folder / "report" if out is None else Path(out)
     # What a report has no use for is removed from its folder, so this must be nobody else's.
-    if target.is_dir() and not (target / MARK).is_file() and any(file.name != ".lock" for file in target.iterdir()):
+    if target.is_dir() and not (target / MARK).is_file() and {file.name for file in target.iterdir()} - _BEGUN:
         raise SettingsError(f"{target} is not empty and holds no report; choose another --out, or an empty folder")
     chosen = files.choose_cache(None if features is None else Path(features))
     make_folder(target)
