@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.errors import EmptyAudioError, MediaError
 from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, fraction, open_media
-from soundnet_kd.media.misread import blocks_by_libsndfile, is_known, is_misread
+from soundnet_kd.media.misread import Block, by_libsndfile, is_known, rightly_read
 from soundnet_kd.media.samples import Channel, Mono
 from soundnet_kd.media.tape import Tape
 
@@ -119,16 +119,17 @@ def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[
     with ExitStack() as open_files:
         try:
             container = open_files.enter_context(open_media(path))
+            stream = audio_track(container, path)
         except MediaError:
             if not is_known(path):
                 raise
-            recorded = _by_libsndfile(path, mono, sample_rate)
+            recorded = _in_order(by_libsndfile(path), mono, sample_rate)
         else:
-            stream = audio_track(container, path)
-            if is_misread(path, container.format.name, stream.codec_context.name):
-                recorded = _by_libsndfile(path, mono, sample_rate)
-            else:
+            blocks = rightly_read(path, container, stream)
+            if blocks is None:
                 recorded = _by_ffmpeg(container, stream, mono, sample_rate)
+            else:
+                recorded = _in_order(blocks, mono, sample_rate)
         for piece, rate in recorded:
             samples += len(piece)
             # Lossy codecs and resampling overshoot full scale (AMR by half); whatever plays the sound clips it too.
@@ -165,9 +166,9 @@ def _stated_end_seconds(container: InputContainer, stream: AudioStream) -> float
     return None
 
 
-def _by_libsndfile(path: Path, mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
+def _in_order(blocks: Iterator[Block], mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
     tape = Tape(sample_rate)
-    for block, rate in blocks_by_libsndfile(path):
+    for block, rate in blocks:
         for piece in tape.add(mono.of_floats(block), rate, None):
             yield piece, tape.sample_rate or rate
     for piece in tape.finish():

@@ -1,6 +1,7 @@
 """Decoded samples of any type as one signal within full scale."""
 
-from typing import Any, Literal
+import warnings
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -8,16 +9,15 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
+from soundnet_kd.media.full_scale import FAR, OVERSHOOT
 
 Channel = Literal["first", "mean"]
 Block = NDArray[np.float32]
 
-FAR_OUTSIDE = 8.0
-"""Lossy codecs overshoot full scale (AMR by half), mixes too by some dB; so far outside lies another scale."""
 TRUSTED_PLANES = 8
 """PyAV's list of planes is not to be trusted from so many channels on."""
 CERTAIN_SAMPLES = 1000
-"""So many samples far outside are no clicks."""
+"""So many samples far outside full scale are no clicks."""
 
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
@@ -38,7 +38,7 @@ class Mono:
         self._channel = channel
         self._name = name
         self._packers: dict[tuple[str, str, int], AudioResampler] = {}
-        self._inside = self._outside = 0
+        self._heard_samples = self._loud_samples = self._far_samples = 0
         self._peak = 0.0
 
     def of(self, frame: AudioFrame) -> Block:
@@ -84,25 +84,38 @@ class Mono:
             block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
         peak = float(max(block.max(initial=0.0), -block.min(initial=0.0)))
         self._peak = max(self._peak, peak)
-        outside = int(np.count_nonzero(np.abs(block) > FAR_OUTSIDE)) if peak > FAR_OUTSIDE else 0
-        self._outside += outside
-        self._inside += (int(np.count_nonzero(block)) if outside else len(block) if peak else 0) - outside
-        if outside and self._outside >= CERTAIN_SAMPLES:
-            self.require_scale()
+        self._heard_samples += int(np.count_nonzero(block)) if peak else 0
+        if peak > OVERSHOOT:
+            level = np.abs(block)
+            self._loud_samples += int(np.count_nonzero(level > OVERSHOOT))
+            self._far_samples += int(np.count_nonzero(level > FAR))
+            if self._far_samples >= CERTAIN_SAMPLES:
+                self._refuse()
         return block
 
     def require_scale(self) -> None:
-        """Make sure, behind the last block too, that most floats so far lay near full scale or below.
+        """Make sure, behind the last block, that no more than half of what was heard lies outside full scale.
+
+        Warns if much does, which is cut off.
 
         Raises
         ------
         MediaError
-            If they did not.
+            If more than half does.
         """
-        if self._outside > self._inside:
-            bits = next((bits for bits in (8, 16, 24, 32) if self._peak <= 2.0 ** (bits - 1)), None)
-            likely = f"; if they are {bits}-bit values, divide them by {2 ** (bits - 1)}" if bits else ""
-            raise MediaError(f"{self._name} has floats up to {self._peak:g}, and 1 is full scale{likely}")
+        if self._loud_samples > self._heard_samples / 2:
+            self._refuse()
+        if self._loud_samples >= CERTAIN_SAMPLES:
+            warnings.warn(
+                f"{self._name} has floats up to {self._peak:.3g}, and 1 is full scale; what is louder is cut off, so "
+                "divide it first, if that is not meant",
+                stacklevel=3,
+            )
+
+    def _refuse(self) -> NoReturn:
+        bits = next((bits for bits in (8, 16, 24, 32) if self._peak <= 2.0 ** (bits - 1)), None)
+        likely = f"; if they are {bits}-bit values, divide them by {2 ** (bits - 1)}" if bits else ""
+        raise MediaError(f"{self._name} has floats up to {self._peak:g}, and 1 is full scale{likely}")
 
     def _packed(self, frame: AudioFrame) -> AudioFrame:
         """Interleave the channels."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from soundnet_kd.media.clock import BACK_SECONDS, DEFAULT_FRAME_RATE, extent_of, has_no_index
-from soundnet_kd.media.container import clock_start, decode_video, fraction, packets_of, picture_track
+from soundnet_kd.media.clock import BACK_SECONDS, DEFAULT_FRAME_RATE, extent_of
+from soundnet_kd.media.container import MP4_FAMILY, clock_start, decode_video, fraction, packets_of, picture_track
 
 # Asked times are floats and a container's start is rounded to 1 µs: a frame due this much later counts as shown.
 TIME_TOLERANCE_SECONDS = 1e-5
@@ -74,6 +75,7 @@ class PictureTrack:
         self._aspect_changes = self._stated_aspect == fraction(self.stream.codec_context.sample_aspect_ratio)
         self._matrix: NDArray[np.int32] | None = None
         self._time_base = fraction(self.stream.time_base)
+        self._tolerated_ticks = int(BACK_SECONDS / self._time_base)
         self._start = clock_start(container)
         self._start_seconds = float(self._start)
         for other in container.streams:
@@ -105,14 +107,18 @@ class PictureTrack:
         if self.container.format.name in CLOCKLESS_AFTER_SEEKING or self._clock_jumps:
             # With two clocks in a file the same time lies at two places.
             raise SeekError
+        index = self.stream.index_entries
+        if self.container.format.name == "avi" and len(index) and ticks > index[-1].timestamp + self._tolerated_ticks:
+            # Of files that were joined it is the index of the first.
+            raise SeekError
         try:
             self.container.seek(ticks, stream=self.stream)
         except FFmpegError as error:
             raise SeekError from error
 
-    @property
+    @cached_property
     def _clock_jumps(self) -> bool:
-        return has_no_index(self.container) and extent_of(self.path).behind_seconds > 0
+        return self.container.format.name != MP4_FAMILY and extent_of(self.path).behind_seconds > 0
 
     def timed(self, seconds: float, picture: VideoFrame) -> TimedFrame:
         """Put a picture that was just decoded beside its time, and how it is shown."""

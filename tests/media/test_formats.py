@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media import read_audio, stream_audio
-from tests.media_files import Waveform, sine, write_sound
+from tests.media_files import Waveform, loudest_frequency, sine, write_sound
 
 RATE = 48_000
 SUBFORMAT = bytes.fromhex("0000000010008000 00aa00389b71".replace(" ", ""))
@@ -291,3 +291,84 @@ def write_planar(path: Path, packed: NDArray[Any], codec: str, sample_format: st
             for planar in resampler.resample(frame):
                 container.mux(stream.encode(planar))
         container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("seconds", [(1.0, 1.5), (1.0, 1.0, 1.0), (5.0, 0.4), (0.3, 6.0)])
+def test_recordings_that_lie_in_an_ogg_file_one_behind_the_other(
+    tmp_path: Path, subtype: str, seconds: tuple[float, ...]
+) -> None:
+    parts = []
+    for number, length in enumerate(seconds):
+        # Others in rate and channels too, which FFmpeg does not follow.
+        sample_rate, channels = ((48_000, 1), (24_000, 2), (16_000, 1))[number]
+        path = tmp_path / f"{number}.ogg"
+        with soundfile.SoundFile(path, "w", sample_rate, channels, format="OGG", subtype=subtype) as file:
+            sound = np.repeat(sine(400 + 300 * number, length, sample_rate)[:, np.newaxis], channels, axis=1)
+            for start in range(0, len(sound), 4096):
+                file.write(sound[start : start + 4096])
+        parts.append(path.read_bytes())
+    (tmp_path / "all.ogg").write_bytes(b"".join(parts))
+    waveform, sample_rate = read_audio(tmp_path / "all.ogg")
+    assert sample_rate == RATE
+    assert len(waveform) == pytest.approx(sum(seconds) * RATE, abs=2)
+    start = 0
+    for number, length in enumerate(seconds):
+        end = start + round(length * RATE)
+        assert loudest_frequency(waveform[start:end], RATE) == pytest.approx(400 + 300 * number, abs=4)
+        start = end
+
+
+@pytest.mark.parametrize(
+    ("bits", "stored_bytes"), [(16, 2), (12, 2), (24, 3), (20, 3), (24, 4), (20, 4), (16, 4), (16, 3)]
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_core_audio_files_with_room_to_spare(
+    tmp_path: Path, bits: int, stored_bytes: int, order: str, channels: int
+) -> None:
+    """libsndfile refuses what is wider than it need be."""
+    values = np.round(sine(440, 0.3, RATE) * (2 ** (bits - 1) - 1)).astype(np.int64)
+    stored = np.repeat(values << (8 * stored_bytes - bits), channels).astype(f"{order}i8").view("u1").reshape(-1, 8)
+    data = (stored[:, :stored_bytes] if order == "<" else stored[:, 8 - stored_bytes :]).tobytes()
+    layout = struct.pack(
+        ">d4sIIIII", RATE, b"lpcm", 2 if order == "<" else 0, stored_bytes * channels, 1, channels, bits
+    )
+    chunks = b"desc" + struct.pack(">q", len(layout)) + layout + b"data" + struct.pack(">qI", len(data) + 4, 0) + data
+    (tmp_path / "x.caf").write_bytes(b"caff" + struct.pack(">HH", 1, 0) + chunks)
+    waveform, _ = read_audio(tmp_path / "x.caf")
+    np.testing.assert_allclose(waveform, values / 2 ** (bits - 1), atol=1e-7)
+
+
+@pytest.mark.parametrize("order", ["event first", "event last"])
+def test_an_event_on_another_scale_is_refused_wherever_it_lies(tmp_path: Path, order: str) -> None:
+    rng = np.random.default_rng(0)
+    parts: list[NDArray[Any]] = [rng.normal(0, 0.3, 4 * RATE), 20_000 * sine(440, 0.5, RATE)]
+    sound = np.concatenate(parts if order == "event last" else parts[::-1])
+    soundfile.write(tmp_path / "x.wav", sound, RATE, subtype="FLOAT")
+    with pytest.raises(MediaError, match="if they are 16-bit values, divide them by 32768"):
+        read_audio(tmp_path / "x.wav")
+
+
+def test_floats_somewhat_outside_full_scale_are_cut_off_with_a_warning_or_refused(tmp_path: Path) -> None:
+    sound = np.concatenate([sine(440, 1.0, RATE), 20 * sine(440, 0.3, RATE)])
+    soundfile.write(tmp_path / "some.wav", sound, RATE, subtype="FLOAT")
+    with pytest.warns(UserWarning, match=r"some\.wav has floats up to 10, and 1 is full scale; what is louder"):
+        waveform, _ = read_audio(tmp_path / "some.wav")
+    np.testing.assert_allclose(waveform, np.clip(sound, -1, 1), atol=1e-6)
+    soundfile.write(tmp_path / "most.wav", 20 * sine(440, 1.0, RATE), RATE, subtype="FLOAT")
+    with pytest.raises(MediaError, match=r"most\.wav has floats up to 10, and 1 is full scale; if they are 8-bit"):
+        read_audio(tmp_path / "most.wav")
+    # A mix without headroom, as studios keep it.
+    soundfile.write(tmp_path / "hot.wav", 3 * sine(440, 1.0, RATE), RATE, subtype="FLOAT")
+    read_audio(tmp_path / "hot.wav")
+
+
+def test_a_header_with_more_valid_bits_than_there_are(tmp_path: Path) -> None:
+    """FFmpeg knows no codec for it."""
+    values = np.round(sine(440, 0.2, RATE) * (2**31 - 256)).astype(np.int64)
+    write_extensible(tmp_path / "x.wav", values, 32, 32, 1)
+    raw = bytearray((tmp_path / "x.wav").read_bytes())
+    raw[38:40] = struct.pack("<H", 33)
+    (tmp_path / "x.wav").write_bytes(raw)
+    np.testing.assert_allclose(read_audio(tmp_path / "x.wav")[0], values / 2**31, atol=1e-7)
