@@ -21,7 +21,8 @@ from soundnet_kd.classifiers.network_training import parameter_count, train_netw
 from soundnet_kd.classifiers.optimisation import probabilities
 from soundnet_kd.classifiers.recipe import BenchRecipe
 from soundnet_kd.classifiers.sampling import HeardSounds
-from soundnet_kd.data.splits import Split, SplitSounds
+from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.storage import make_folder, read_json, read_own_json, write_json

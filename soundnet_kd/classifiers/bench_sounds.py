@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from soundnet_kd.classifiers.decoded import decoded
 from soundnet_kd.data import Clip, Manifest
-from soundnet_kd.data.splits import Split, SplitSounds
+from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import SoundStore, StoredSound

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from soundnet_kd.data.manifest import Clip, Manifest
@@ -9,7 +10,7 @@ from soundnet_kd.data.sound_folders import read_folder
 from soundnet_kd.data.sound_tables import read_list, read_sound_table, table_in
 from soundnet_kd.data.tables import TABLE_SUFFIXES
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.media import find_media
+from soundnet_kd.media import find_media, search_folder
 from soundnet_kd.storage import text_of
 
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".mf"})
@@ -40,7 +41,7 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
     [place] = several
     if place.is_dir():
         table = table_in(place)
-        return read_folder(place) if table is None else read_sound_table(table)
+        return read_folder(place) if table is None else _read_table_of_folder(place, table)
     suffix = place.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         return read_sound_table(place)
@@ -50,6 +51,15 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
         raise FormatError(f"{place} is no table that can be read here; save it as CSV, and its sounds as files")
     [file] = find_media(place)
     return Manifest((Clip(id=text_of(file.name), path=file),))
+
+
+def _read_table_of_folder(folder: Path, table: Path) -> Manifest:
+    """Read the table of a folder, and say which of its sounds it does not name."""
+    manifest = read_sound_table(table)
+    named = {os.path.realpath(clip.path) for clip in manifest.clips}
+    others = [file for file in search_folder(folder).files if os.path.realpath(file) not in named]
+    told = tuple(text_of(file.relative_to(folder).as_posix()) for file in others)
+    return replace(manifest, left_out={f"not in {table.name}": told} if told else {})
 
 
 def _read_several(places: Sequence[Path]) -> Manifest:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
+from soundnet_kd.errors import FormatError
 from soundnet_kd.media import is_known_other
 
 TRIED_ROWS = 20
@@ -32,7 +33,12 @@ class _Way:
         return self.base / name if self.between is None else self.base / self.between[row] / name
 
 
-def named_files(table: Path, names: Sequence[str], between: Mapping[str, Sequence[str]]) -> list[Path]:
+def named_files(
+    table: Path,
+    names: Sequence[str],
+    between: Mapping[str, Sequence[str]],
+    lines: Sequence[int],
+) -> list[Path]:
     """Find the sounds that a table names.
 
     Their paths are relative to the table, or to a folder audio beside it, or to another folder there; some tables leave
@@ -46,11 +52,18 @@ def named_files(table: Path, names: Sequence[str], between: Mapping[str, Sequenc
         Paths with `/`, one for each row.
     between : mapping to sequence of str
         Folders that may lie between, one for each row, such as fold1 or dog.
+    lines : sequence of int
+        In which line of the table each row stands.
 
     Returns
     -------
     list of Path
         Where each lies; of a sound that is not there, where it should.
+
+    Raises
+    ------
+    FormatError
+        If two rows lead to the same file.
     """
     folders = _Folders()
     rows = sorted({len(names) * number // TRIED_ROWS for number in range(TRIED_ROWS)})
@@ -63,15 +76,24 @@ def named_files(table: Path, names: Sequence[str], between: Mapping[str, Sequenc
             break
     best = best or _Way(_usual(table), None, 0)
     paths = [best.path(name, row) for row, name in enumerate(names)]
-    return [
+    files = [
         folders.found(path) or folders.found(table.parent / name) or path
         for path, name in zip(paths, names, strict=True)
     ]
+    first: dict[str, int] = {}
+    for row, file in enumerate(map(os.path.normpath, files)):
+        before = first.setdefault(file, row)
+        if before != row:
+            raise FormatError(
+                f"{names[before]} and {names[row]} in {table} (lines {lines[before]} and {lines[row]}) are the same "
+                f"file, {file}; each sound may be named once"
+            )
+    return files
 
 
 def with_slashes(table: Path, name: str) -> str:
     r"""Give a path as it is written here: a table from Windows writes a\b.wav."""
-    return name.replace("\\", "/") if "\\" in name and not (table.parent / name).exists() else name
+    return name.replace("\\", "/") if "\\" in name and not os.path.exists(table.parent / name) else name  # noqa: PTH110
 
 
 def _ways(table: Path, depth: int, between: Mapping[str, Sequence[str]]) -> Iterator[_Way]:

@@ -1,6 +1,7 @@
 """Data sets that are tables: ESC-50's, UrbanSound8K's, and anybody's with a column for the paths of the sounds."""
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ KNOWN_TABLES = (
 )
 HUGGING_FACE_TABLE = "metadata.csv"
 _FOLD = re.compile(r"(?:fold[ _-]*)?(\d{1,9})(?:[.,]0+)?", re.IGNORECASE)
+_NEWLINE = re.compile(r"\r\n|\r|\n")
+TELLING = ("label", "number", "fold", "split")
+"""Meanings of columns that say more of a sound than where it lies."""
 _NONE = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
@@ -49,7 +53,7 @@ def _is_hugging_faces(file: Path) -> bool:
         table = read_table(file)
     except SoundNetKDError:
         return False
-    told = [table.place(meaning) for meaning in ("label", "number", "fold", "split")]
+    told = [table.place(meaning) for meaning in TELLING]
     return table.place("file_name") is not None and any(place is not None for place in told)
 
 
@@ -78,8 +82,10 @@ def read_sound_table(file: str | Path) -> Manifest:
     labels, classes, of_labels = _classes(table)
     folds, split_column = _folds_and_split(table, labels)
     folds_from = _folds_from(folds, labels)
-    used = {table.place(meaning) for meaning in ("path", *of_labels, *([] if split_column else ["fold"]))}
-    carried = [place for place, column in enumerate(table.columns) if column and place not in used]
+    used = {table.place(meaning) for meaning in ("path", "fold", *of_labels)}
+    carried = [
+        place for place, column in enumerate(table.columns) if column and (place not in used or column == split_column)
+    ]
     between: dict[str, Sequence[str]] = {"fold": [f"fold{fold}" for fold in folds]} if any(folds) else {}
     between |= {column: values for column in ("label", "split") if (values := table.values(column)) is not None}
     number_of = {name: place for place, name in enumerate(classes)}
@@ -92,7 +98,7 @@ def read_sound_table(file: str | Path) -> Manifest:
             carried=tuple(row[place] for place in carried),
         )
         for name, path, label, fold, row in zip(
-            names, named_files(file, names, between), labels, folds, table.rows, strict=True
+            names, named_files(file, names, between, table.lines), labels, folds, table.rows, strict=True
         )
     )
     return Manifest(clips, classes, tuple(table.columns[place] for place in carried), folds_from, split_column)
@@ -101,7 +107,9 @@ def read_sound_table(file: str | Path) -> Manifest:
 def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, ...]]:
     """Give the class of each row, the classes in order, and the meanings of the columns that say so."""
     labels, numbers = table.values("label"), table.values("number")
-    if labels is None:
+    if labels is not None:
+        _warn_of_labels_that_are_none(table.file, labels)
+    else:
         labels = numbers or ("",) * len(table.rows)
         return labels, in_order(labels, labels) or in_order(labels), ("number",)
     # A column that is called label is all that its table says of classes.
@@ -111,6 +119,7 @@ def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, .
 
 def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | None], str]:
     """Give the fold of each row, or else the name of the column that says what each is for."""
+    folds: list[int | None] = [None] * len(table.rows)
     for meaning in ("fold", "split"):
         values, place = table.values(meaning), table.place(meaning)
         if values is None or place is None:
@@ -121,13 +130,15 @@ def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | No
         if resolved(splits) and not odd:
             return [None] * len(values), table.columns[place]
         if meaning == "fold":
-            return [_fold(value, table) for value in values], ""
-        if resolved(splits):
+            folds = [_fold(value, table) for value in values]
+            if set(folds) - {None, 0}:
+                return folds, ""
+        elif resolved(splits):
             log.warning(
                 "%s: column %s holds %r, which is none of train, validation and test, so that it is not taken for a "
                 "split", table.file, table.columns[place], odd[0],
             )  # fmt: skip
-    return [None] * len(table.rows), ""
+    return folds, ""
 
 
 def _fold(value: str, table: Table) -> int | None:
@@ -146,17 +157,31 @@ def _folds_from(folds: Sequence[int | None], labels: Sequence[str]) -> int:
 
 
 def read_list(file: str | Path) -> Manifest:
-    """Read a text file with a path on each line, and behind a tab, if there is one on each, its class."""
+    """Read a text file with a path on each line, and behind a tab, where there is one, its class.
+
+    A first line that names columns, such as path and label, makes it a table.
+    """
     file = Path(file)
-    lines = [line.strip() for line in read_text(file).splitlines()]
-    rows = [line.split("\t") for line in lines if line]
-    if not rows:
+    numbered = [(number, line) for number, line in enumerate(_NEWLINE.split(read_text(file)), 1) if line.strip()]
+    if not numbered:
         raise FormatError(f"{file} names no sounds")
-    has_labels = all(len(row) == 2 for row in rows)
-    names = [with_slashes(file, row[0].strip() if has_labels else "\t".join(row)) for row in rows]
-    labels = [row[1].strip() if has_labels else "" for row in rows]
+    rows = [[value.strip() for value in line.split("\t")] for _, line in numbered]
+    if len(rows[0]) > 1 and len(rows) > 1:
+        heading = Table(file, tuple(rows[0]), (), ())
+        if heading.place("path") is not None and any(heading.place(each) is not None for each in TELLING):
+            return read_sound_table(file)
+    has_labels = {len(row) for row in rows} in ({2}, {1, 2}) and not any(
+        len(row) == 2 and os.path.isfile(file.parent / line)  # noqa: PTH113  (never raises)
+        for row, (_, line) in zip(rows, numbered, strict=True)
+    )
+    names = [
+        with_slashes(file, row[0] if has_labels else line.strip())
+        for row, (_, line) in zip(rows, numbered, strict=True)
+    ]
+    labels = [row[1] if has_labels and len(row) == 2 else "" for row in rows]
+    _warn_of_labels_that_are_none(file, labels)
     classes = in_order(labels)
-    paths = named_files(file, names, {"label": labels} if has_labels else {})
+    paths = named_files(file, names, {"label": labels} if has_labels else {}, [number for number, _ in numbered])
     return Manifest(
         tuple(
             Clip(name, path, classes.index(label) if label else UNLABELED)
@@ -164,3 +189,14 @@ def read_list(file: str | Path) -> Manifest:
         ),
         classes,
     )
+
+
+def _warn_of_labels_that_are_none(file: Path, labels: Sequence[str]) -> None:
+    """Say that a word such as nan is taken for a class, as it may really be one."""
+    classes = {label for label in labels if label}
+    for word in sorted(label for label in classes if label.casefold() in _NONE):
+        if len(classes) > 1:
+            log.warning(
+                "%s: %r is taken for a class, that of %d sounds; leave the label empty where a sound has none",
+                file, word, labels.count(word),
+            )  # fmt: skip

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.data.manifest import Clip, Manifest
-from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, Split, SplitSounds
+from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
 from soundnet_kd.errors import MediaError, SettingsError, nearest
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.storage import text_of

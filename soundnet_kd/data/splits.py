@@ -13,7 +13,6 @@ from soundnet_kd.data.manifest import Manifest
 from soundnet_kd.data.split_names import Split
 from soundnet_kd.errors import FormatError, SettingsError
 
-__all__ = ["Split"]
 WITHOUT_FOLDS = 1
 """The name of the only test, where a data set has no folds."""
 

@@ -23,6 +23,7 @@ HEADINGS: Mapping[str, str] = {
 """What the columns that have a meaning may be called, the likeliest name first; capitals and blanks do not count."""
 
 _SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus", ".au", ".aif", ".aiff", ".mp4", ".webm", ".mkv")
+_FIRST_LINE = "its first line has to name the columns, such as path,label,fold"
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Table:
             return values
         near = difflib.get_close_matches(meaning, self.columns, n=1)
         hint = f"; did you mean to call {near[0]!r} so?" if near else ""
-        if any(Path(name).suffix.lower() in _SOUNDS for name in self.columns):
-            hint = "; its first line has to name the columns, such as path,label,fold"
+        if not _name_columns(self.columns):
+            hint = f"; {_FIRST_LINE}"
         raise FormatError(f"{self.file} has no column {meaning!r} (it has {', '.join(self.columns) or 'none'}){hint}")
 
     def paths(self) -> tuple[str, ...]:
@@ -125,10 +126,8 @@ def read_table(file: str | Path) -> Table:
     rows = []
     for number, row in lines[1:]:
         if len(row) > len(columns) and any(value.strip() for value in row[len(columns) :]):
-            raise FormatError(
-                f"{file}, line {number}: there are {len(row)} values for {len(columns)} columns; put quotes around "
-                "what holds a separator"
-            )
+            cure = "put quotes around what holds a separator" if _name_columns(columns) else _FIRST_LINE
+            raise FormatError(f"{file}, line {number}: there are {len(row)} values for {len(columns)} columns; {cure}")
         rows.append(tuple(value.strip() for value in (*row, *[""] * (len(columns) - len(row)))[: len(columns)]))
     if not rows:
         raise FormatError(f"{file} names no sounds")
@@ -182,6 +181,11 @@ def in_order(names: Sequence[str], numbers: Sequence[str] | None = None) -> tupl
     if len(pairs) != len(classes) or len(by_number) != len(classes) or not all(map(str.isdecimal, by_number)):
         return ()
     return tuple(by_number[number] for number in sorted(by_number, key=int))
+
+
+def _name_columns(first: Sequence[str]) -> bool:
+    """Say whether the values of a first line can be names of columns, not a remark or a sound."""
+    return not any(Path(name).suffix.lower() in _SOUNDS for name in first) and not "".join(first).startswith("#")
 
 
 def _plain(heading: str) -> str:

@@ -1,5 +1,6 @@
 """Tracks with several tags each, such as the soundtracks of films with their genres: a table of paths and tags."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,12 @@ import numpy as np
 
 from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.named_files import named_files, with_slashes
-from soundnet_kd.data.split_names import split_of
-from soundnet_kd.data.splits import WITHOUT_FOLDS, Split, SplitSounds, require_shares
-from soundnet_kd.data.tables import read_table
+from soundnet_kd.data.split_names import Split, split_of
+from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, require_shares
+from soundnet_kd.data.tables import Table, read_table
 from soundnet_kd.errors import FormatError, SettingsError, nearest
+
+log = logging.getLogger(__name__)
 
 SEPARATOR = ";"
 
@@ -65,8 +68,8 @@ class TaggedTracks:
             path: "it has none of the tags" for path, tags in zip(paths, tags_of, strict=True) if not tags & set(names)
         }
         # A table that splits otherwise is another data set to a run.
-        said = table.values("split")
-        files = named_files(file, paths, {})
+        said = _said_splits(table, kept)
+        files = named_files(file, paths, {}, table.lines)
         clips = tuple(Clip(paths[row], files[row], carried=() if said is None else (said[row],)) for row in kept)
         tags = tuple(
             tuple(place for place, name in enumerate(names) if name in each) for each in tags_of if each & set(names)
@@ -91,6 +94,21 @@ class TaggedTracks:
                     learned[mine] -= 1
                     wanted -= 1
         return splits
+
+
+def _said_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
+    """Give the column of splits; one that is called set or so may well say something else."""
+    values, place = table.values("split"), table.place("split")
+    if values is None or place is None or table.columns[place].casefold() == "split":
+        return values
+    splits = {values[row]: split_of(values[row]) for row in kept}
+    odd = [value for value, split in splits.items() if split is None]
+    if odd and any(splits.values()):
+        log.warning(
+            "%s: column %s holds %r, which is none of train, validation and test, so that it is not taken for a split",
+            table.file, table.columns[place], odd[0],
+        )  # fmt: skip
+    return None if odd else values
 
 
 def _named_splits(clips: Sequence[Clip], file: Path) -> list[Split]:

@@ -106,6 +106,22 @@ def test_tracks_with_their_tags(tmp_path: Path) -> None:
         TaggedTracks().read(table, seed=0)
 
 
+def test_a_column_set_may_say_something_else_of_tracks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = tmp_path / "tracks.csv"
+    rows = "a.ogg,x,{}\nb.ogg,y,{}\nc.ogg,x;y,{}\n"
+    for column in ("set", "subset", "partition"):
+        table.write_text(f"path,tags,{column}\n" + rows.format("train", "val", "test"))
+        assert list(split_of(TaggedTracks().read(table, seed=0)).values()) == ["train", "validation", "test"]
+        table.write_text(f"path,tags,{column}\n" + rows.format("mtat", "gtzan", "mtat"))
+        data = TaggedTracks(validation_share=0.0, test_share=0.3).read(table, seed=0)
+        assert sorted(split_of(data).values()) == ["test", "train", "train"]
+        assert data.manifest.columns == ()
+    assert not caplog.text
+    table.write_text("path,tags,set\n" + rows.format("train", "tset", "test"))
+    TaggedTracks().read(table, seed=0)
+    assert "column set holds 'tset', which is none of train, validation and test" in caplog.text
+
+
 def test_a_table_that_splits_otherwise_is_another_data_set(tmp_path: Path) -> None:
     """Else a run that is taken up would test a part of its networks on what the others learned from."""
     table = tmp_path / "tracks.csv"
