@@ -1,8 +1,9 @@
 """What the names of files say in ESC-50 and UrbanSound8K, for where their tables are not at hand."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 # The official order: class // 10 is the category.
 ESC50_CLASSES = (
@@ -84,29 +85,27 @@ class Said:
     label: str = ""
 
 
-def said_by_names(stems: Sequence[str], in_folds: bool) -> list[Said] | None:
-    """Read the names of all files of a data set as those of ESC-50, or, in folders of folds, of UrbanSound8K.
+def said_by_names(files: Collection[str], in_folds: bool) -> dict[str, Said]:
+    """Read the names of the files of a data set as those of ESC-50, or, in folders of folds, of UrbanSound8K.
 
     Parameters
     ----------
-    stems : sequence of str
-        Names without their ending.
+    files : collection of str
+        Their paths.
     in_folds : bool
         Whether they lie in a folder for each fold.
 
     Returns
     -------
-    list of Said, or None if one is another name
+    dict from path to Said
+        Without stray files that are called otherwise; empty if these are not the fewer.
     """
     pattern, classes = (_URBANSOUND8K, URBANSOUND8K_CLASSES) if in_folds else (_ESC, ESC50_CLASSES)
-    found = [pattern.fullmatch(stem) for stem in stems]
-    said = []
-    for match in found:
-        if match is None:
-            return None
-        parts = match.groupdict()
-        target = int(parts["target"] or -1)
-        if target >= len(classes):
-            return None
-        said.append(Said(parts.get("fold", ""), parts["source"], classes[target] if target >= 0 else ""))
-    return said
+    said = {}
+    for file in files:
+        match = pattern.fullmatch(PurePosixPath(file).stem)
+        parts = match.groupdict() if match else {}
+        target = int(parts.get("target") or -1)
+        if match and target < len(classes):
+            said[file] = Said(parts.get("fold", ""), parts["source"], classes[target] if target >= 0 else "")
+    return said if 2 * len(said) > len(files) else {}

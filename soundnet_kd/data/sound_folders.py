@@ -2,13 +2,12 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from soundnet_kd.data.known_names import ESC50_CLASSES, URBANSOUND8K_CLASSES, said_by_names
 from soundnet_kd.data.manifest import NO_FOLD, SPLIT, UNLABELED, Clip, Manifest
-from soundnet_kd.data.speech_commands import LISTS, NOISE_FOLDER, without_noise
+from soundnet_kd.data.speech_commands import LISTS, NOISE_FOLDER, listed_splits
 from soundnet_kd.data.split_names import split_of
 from soundnet_kd.errors import FormatError
 from soundnet_kd.media import FoundMedia, search_folder
@@ -18,10 +17,11 @@ log = logging.getLogger(__name__)
 
 SOURCE_COLUMN = "src_file"
 """ESC-50's name of the recording that a clip was cut from."""
-GTZAN_FOLDERS = ("genres", "genres_original")
-"""In which GTZAN's classes lie; they are no part of their names."""
 BACKGROUND_NOISE = "background noise, which is no class"
 """Why such recordings are left out."""
+BESIDE = "beside the folders of a split or of folds"
+"""Why such sounds are left out."""
+_WORDS = re.compile(r"[\W_]+")
 _FOLD = re.compile(r"fold[ _-]?(\d{1,9})", re.IGNORECASE)
 
 Places = dict[str, tuple[str, ...]]
@@ -31,132 +31,169 @@ Places = dict[str, tuple[str, ...]]
 def read_folder(folder: str | Path) -> Manifest:
     """Find the sounds of a folder.
 
-    A sound's class is the sub-folder that it lies in; what lies in none has none. Folders that are called train,
-    validation and test (or otherwise, see `split_of`), above those of the classes or in them, are a split, and fold1,
-    fold2 … are folds. Names of files that are all ESC-50's, or in folds UrbanSound8K's, say what these data sets say by
-    them.
+    A sound's class is the sub-folder that it lies in, without the folders that all lie in; what lies in none has none.
+    Folders that are called train, validation and test (or otherwise, see `split_of`), above those of the classes or in
+    them, are a split, and fold1, fold2 … are folds; a file beside these is left out. Names of files that are mostly
+    ESC-50's, or in folds UrbanSound8K's, say what these data sets say by them.
 
     Raises
     ------
     MediaError
         If there are no sounds.
     FormatError
-        If a split lies among other folders, or two classes are the same folder.
+        If sounds lie in other folders beside those of a split or of folds, or two classes are the same folder.
     """
     folder = Path(folder)
     found = search_folder(folder)
     found.require_media(folder)
-    ids = [text_of(file.relative_to(folder).as_posix()) for file in found.files]
-    parents: Places = {name: PurePosixPath(name).parts[:-1] for name in ids}
-    noise = [name for name in ids if NOISE_FOLDER in parents[name]]
-    inside = {name: parts for name, parts in parents.items() if parts and name not in noise}
-    splits, inside = _level(inside, _splits_named)
-    if not splits:
-        _refuse_a_part_of_a_split(folder, inside)
-    folds, inside = _level(inside, _folds_named)
-    if splits or folds or {parts[0] for parts in inside.values()} in ({name} for name in GTZAN_FOLDERS):
-        inside = _without_shared(inside)
-    labels = {name: "/".join(parts) for name, parts in inside.items()}
-    loose = [name for name in ids if not parents[name]]
-    if loose and len(set(labels.values())) == 1 and not splits:
-        log.warning(
-            "%s: %d sounds lie in no sub-folder, such as %s, and the others in a single one, which makes no classes; "
-            "none is given a label", folder, len(loose), loose[0],
-        )  # fmt: skip
-        labels = {}
-    _refuse_classes_of_one_folder(folder, found, labels)
-    labels |= dict.fromkeys(noise, NOISE_FOLDER)
+    files = {text_of(file.relative_to(folder).as_posix()): file for file in found.files}
+    parents: Places = {name: PurePosixPath(name).parts[:-1] for name in files}
+    noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]
+    places = {name: parts for name, parts in parents.items() if NOISE_FOLDER not in parts}
+    splits, places = _level(folder, places, "is split into", _splits_named)
+    folds, places = _level(folder, places, "has the folds", _folds_named)
+    beside = [name for name, parts in parents.items() if name not in places and NOISE_FOLDER not in parts]
+    labels: Mapping[str, str] = {
+        name: "/".join(parts) for name, parts in _without_shared(places, bool(splits or folds)).items()
+    }
     sources: dict[str, str] = {}
     order: Sequence[str] = ()
-    said = said_by_names([PurePosixPath(name).stem for name in ids], bool(folds)) if not splits else None
-    if said is not None:
-        sources = {name: each.source for name, each in zip(ids, said, strict=True)}
-        folds = folds or {name: each.fold for name, each in zip(ids, said, strict=True)}
-        if not any(labels.values()):
-            labels = {name: each.label for name, each in zip(ids, said, strict=True)}
-            order = URBANSOUND8K_CLASSES if all(not each.fold for each in said) else ESC50_CLASSES
+    said = {} if splits else said_by_names(places, bool(folds))
+    in_classes = len({labels[name] for name in said} - {""}) > 1
+    if said and not (in_classes and len(said) < len(places)):
+        sources = {name: each.source for name, each in said.items()}
+        folds = folds or {name: each.fold for name, each in said.items()}
+    if not in_classes and any(each.label for each in said.values()):
+        labels = {name: each.label for name, each in said.items()}
+        order = ESC50_CLASSES if any(each.fold for each in said.values()) else URBANSOUND8K_CLASSES
+    else:
+        labels = _without_a_single_class(folder, labels, [name for name in places if not parents[name]])
+        _refuse_classes_of_one_folder(folder, found, {"/".join(parts) for parts in places.values()})
+        if not splits and not folds:
+            _warn_of_parts(folder, places)
     if not splits and any(labels.values()):
-        splits = _listed_splits(folder, [name for name in ids if labels.get(name)])
+        splits = _listed_splits(folder, found, [name for name in places if labels.get(name)])
     names = sorted(set(labels.values()) - {""}, key=lambda name: (order.index(name) if name in order else -1, name))
     carried = {column: values for column, values in ((SPLIT, splits), (SOURCE_COLUMN, sources)) if values}
-    numbers = {name: int(fold) for name, fold in folds.items()}
+    numbers = {name: int(fold) for name, fold in folds.items() if fold and name in places}
     folds_from = 0 if 0 in numbers.values() else 1
     clips = tuple(
         Clip(
             id=name,
-            path=file,
+            path=files[name],
             label=names.index(labels[name]) if labels.get(name) else UNLABELED,
             fold=numbers.get(name, NO_FOLD if folds_from else -1),
             carried=tuple(values.get(name, "") for values in carried.values()),
         )
-        for name, file in zip(ids, found.files, strict=True)
+        for name in places
     )
     split_column = SPLIT if splits and not numbers else ""
-    words, left_out = without_noise(Manifest(clips, tuple(names), tuple(carried), folds_from, split_column))
-    return replace(words, left_out=_left_out(folder, found, left_out))
+    left_out = _left_out(folder, found, {BACKGROUND_NOISE: noise, BESIDE: beside})
+    return Manifest(clips, tuple(names), tuple(carried), folds_from, split_column, left_out)
 
 
-def _level(places: Places, meanings: Callable[[Sequence[str]], Mapping[str, str]]) -> tuple[dict[str, str], Places]:
-    """Find the level of folders whose names all have a meaning, and at least two have another one.
+def _level(
+    folder: Path,
+    places: Places,
+    verb: str,
+    meanings: Callable[[Sequence[str]], Mapping[str, str]],
+) -> tuple[dict[str, str], Places]:
+    """Find the level of folders that are the parts of a split, or folds.
 
     Returns
     -------
     dict from sound to meaning
-        Empty if there is no such level.
+        Of those in one of these folders, not of a file that lies beside them; empty if there is no such level.
     Places
-        Without the level.
+        Of the same sounds, without the level; of all if there is none.
+
+    Raises
+    ------
+    FormatError
+        If sounds lie in other folders beside.
     """
-    for level in range(min(map(len, places.values()), default=0)):
-        meaning = meanings(sorted({parts[level] for parts in places.values()}))
-        if len(set(meaning.values())) > 1:
-            return (
-                {name: meaning[parts[level]] for name, parts in places.items()},
-                {name: (*parts[:level], *parts[level + 1 :]) for name, parts in places.items()},
+    for level in range(max(map(len, places.values()), default=0)):
+        names = {parts[level] for parts in places.values() if len(parts) > level}
+        meaning = meanings(sorted(names))
+        if len(set(meaning.values())) < 2:
+            continue
+        others_split = sorted(name for name in names - meaning.keys() if _words_of_splits(name))
+        if others_split and meanings is _splits_named and not any(map(split_of, meaning)):
+            log.warning(
+                "%s: %s and %s are taken for no parts of a split, as the rest of their names differs; call them train, "
+                "validation and test if they are", folder, ", ".join(sorted(meaning)), others_split[0],
+            )  # fmt: skip
+            continue
+        inside = {name: parts for name, parts in places.items() if len(parts) > level and parts[level] in meaning}
+        above = {parts[:depth] for parts in inside.values() for depth in range(level + 1)}
+        others = sorted({parts[: level + 1] for name, parts in places.items() if name not in inside} - above)
+        if others:
+            raise FormatError(
+                f"{folder} {verb} {' and '.join(sorted(meaning))}, but holds sounds in "
+                f"{', '.join(map('/'.join, others[:3]))}, too; put these into one of the parts, or elsewhere"
             )
+        return (
+            {name: meaning[parts[level]] for name, parts in inside.items()},
+            {name: (*parts[:level], *parts[level + 1 :]) for name, parts in inside.items()},
+        )
     return {}, places
 
 
+def _words_of_splits(name: str) -> list[str]:
+    return [split for word in _WORDS.split(name) if (split := split_of(word)) is not None]
+
+
 def _splits_named(names: Sequence[str]) -> Mapping[str, str]:
-    """Give what folders are for, if all are called after a split, such as train and test, or nsynth-train and -test."""
-    found: dict[str, str] = {}
-    others = set()
+    """Give what folders are for that are called after a split, such as train and test, or nsynth-train and -test."""
+    alike: dict[str, dict[str, str]] = {}
     for name in names:
-        words = re.split(r"[\W_]+", name)
-        splits = [split for word in words if (split := split_of(word)) is not None]
-        whole = split_of(name)
-        others.add("" if whole else " ".join(word for word in words if split_of(word) is None))
-        if whole is None and len(splits) != 1:
-            return {}
-        found[name] = whole or splits[0]
-    return found if len(others) == 1 else {}
+        whole, splits = split_of(name), _words_of_splits(name)
+        rest = "" if whole else " ".join(word for word in _WORDS.split(name) if split_of(word) is None)
+        if whole or len(splits) == 1:
+            alike.setdefault(rest, {})[name] = whole or splits[0]
+    return max(alike.values(), key=lambda named: len(set(named.values())), default={})
 
 
 def _folds_named(names: Sequence[str]) -> Mapping[str, str]:
-    matches = {name: _FOLD.fullmatch(name) for name in names}
-    return {name: match[1] for name, match in matches.items() if match} if all(matches.values()) else {}
+    return {name: match[1] for name in names if (match := _FOLD.fullmatch(name))}
 
 
-def _without_shared(places: Places) -> Places:
-    """Leave out the folders that all sounds lie in, such as audio."""
-    while places and all(places.values()) and len({parts[0] for parts in places.values()}) == 1:
-        places = {name: parts[1:] for name, parts in places.items()}
-    return places
+def _without_shared(places: Places, to_the_end: bool) -> Places:
+    """Leave out the folders that all sounds lie in, such as audio; a single class only if asked to."""
+    shared = 0
+    while len(names := {parts[shared] for parts in places.values() if len(parts) > shared}) == 1:
+        shared += 1
+    if not names:
+        shared = min(map(len, places.values()), default=0) if to_the_end else 0
+    return {name: parts[shared:] for name, parts in places.items()}
 
 
-def _refuse_a_part_of_a_split(folder: Path, places: Places) -> None:
-    deep = {parts[0] for parts in places.values() if len(parts) > 1}
-    parts_of_split = {name: split for name in sorted(deep) if (split := split_of(name)) is not None}
-    others = sorted({parts[0] for parts in places.values()} - parts_of_split.keys())
-    if len(set(parts_of_split.values())) > 1 and others:
-        raise FormatError(
-            f"{folder} is split into {' and '.join(parts_of_split)}, each with folders of its own, but holds sounds in "
-            f"{', '.join(others[:3])}, too; put these into one of the parts, or elsewhere"
-        )
+def _without_a_single_class(folder: Path, labels: Mapping[str, str], loose: Sequence[str]) -> Mapping[str, str]:
+    if loose and len(set(labels.values()) - {""}) == 1:
+        log.warning(
+            "%s: %d sounds lie in no sub-folder, such as %s, and the others in a single one, which makes no classes; "
+            "none is given a label", folder, len(loose), loose[0],
+        )  # fmt: skip
+        return {}
+    return labels
 
 
-def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, labels: Mapping[str, str]) -> None:
+def _warn_of_parts(folder: Path, places: Places) -> None:
+    """Say it where all folders hold the same ones, as the parts of a split do that have names of their own."""
+    below: dict[str, set[str]] = {}
+    for first, *rest in filter(None, _without_shared(places, to_the_end=False).values()):
+        below.setdefault(first, set()).add(rest[0] if rest else "")
+    each = next(iter(below.values()), set())
+    if len(below) > 1 and len(each - {""}) > 1 and all(names == each for names in below.values()):
+        log.warning(
+            "%s: each of %s holds the folders %s, and each of these is taken for a class of its own; if the former are "
+            "the parts of a split or folds, call them train, validation and test, or fold1, fold2 and so on",
+            folder, ", ".join(sorted(below)[:3]), ", ".join(sorted(each)[:3]),
+        )  # fmt: skip
+
+
+def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, classes: Set[str]) -> None:
     """Refuse classes that are links to the same folder outside: nobody can say which one its sounds are of."""
-    classes = set(labels.values())
     for path, first in found.twice.items():
         second, name = (text_of(each.relative_to(folder).as_posix()) for each in (path, first))
         if path.is_symlink() and first.is_symlink() and name in classes and name != second:
@@ -166,23 +203,22 @@ def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, labels: Mappi
             )
 
 
-def _listed_splits(folder: Path, ids: Sequence[str]) -> dict[str, str]:
+def _listed_splits(folder: Path, found: FoundMedia, ids: Sequence[str]) -> dict[str, str]:
     """Give what Speech Commands's lists say that sounds are for; nothing where there are none."""
     listed: dict[str, str] = {}
-    for file, split in LISTS.items():
-        if (folder / file).is_file():
-            lines = (folder / file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            listed |= dict.fromkeys((line.strip() for line in lines), split)
+    for place in {file.parent for file in found.others if file.name in LISTS}:
+        above = text_of(place.relative_to(folder).as_posix())
+        listed |= {str(PurePosixPath(above, name)): split for name, split in listed_splits(place).items()}
     named = [name for name in ids if name in listed]
     return {name: listed.get(name, "train") for name in ids} if named else {}
 
 
-def _left_out(folder: Path, found: FoundMedia, noise: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _left_out(folder: Path, found: FoundMedia, sounds: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     def told(path: Path) -> str:
         return text_of(path.relative_to(folder).as_posix())
 
     reasons = {
-        BACKGROUND_NOISE: tuple(noise),
+        **{reason: tuple(names) for reason, names in sounds.items()},
         "the same folder as another": tuple(
             f"{told(path)}, which is {told(first)}" for path, first in found.twice.items()
         ),

@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.split_names import Split
 from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
+from soundnet_kd.data.tables import read_text
 from soundnet_kd.errors import MediaError, SettingsError, nearest
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.storage import text_of
@@ -127,14 +128,22 @@ def split_by_hash(speaker: str) -> Split:
     return "test" if percent < 2 * HELD_OUT_PERCENT else "train"
 
 
+def listed_splits(folder: Path) -> dict[str, Split]:
+    """Give what the lists of a folder say that its sounds are for, by their paths in it; empty where there are none.
+
+    Raises
+    ------
+    FormatError
+        If a list is no text.
+    """
+    lists = {folder / name: split for name, split in LISTS.items() if (folder / name).is_file()}
+    return {line.strip(): split for file, split in lists.items() for line in read_text(file).splitlines()}
+
+
 def _splits_of_speakers(place: Path, files: list[Path]) -> dict[str, Split]:
-    listed: dict[str, Split] = {}
-    lists = {place / name: split for name, split in LISTS.items() if (place / name).is_file()}
-    if not lists:
+    listed = listed_splits(place)
+    if not listed:
         return {_speaker(file): split_by_hash(_speaker(file)) for file in files}
-    for table, split in lists.items():
-        for line in table.read_text(encoding="utf-8-sig").splitlines():
-            listed[line.strip()] = split
     sides: dict[str, set[Split]] = {}
     for file in files:
         sides.setdefault(_speaker(file), set()).add(listed.get(f"{file.parent.name}/{file.name}", "train"))
@@ -181,16 +190,3 @@ def _second(
     name = f"{text_of(file.relative_to(place).as_posix())}#{split}-{number}@{start}"
     clip = Clip(name, file, label, carried=("", split))
     return clip, FilePart(start, 1.0)
-
-
-def without_noise(manifest: Manifest) -> tuple[Manifest, list[str]]:
-    """Give the words of a folder alone, and the ids of the noise recordings, which are no word."""
-    if NOISE_FOLDER not in manifest.class_names:
-        return manifest, []
-    noise = manifest.class_names.index(NOISE_FOLDER)
-    clips = tuple(
-        replace(clip, label=clip.label - (clip.label > noise)) for clip in manifest.clips if clip.label != noise
-    )
-    words = tuple(name for name in manifest.class_names if name != NOISE_FOLDER)
-    left_out = [clip.id for clip in manifest.clips if clip.label == noise]
-    return replace(manifest, clips=clips, class_names=words), left_out

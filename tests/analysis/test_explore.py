@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ from scipy.signal import get_window
 from soundnet_kd.analysis.anomalies import anomalies
 from soundnet_kd.analysis.sound_measures import log_spectrogram, measured
 from soundnet_kd.cli import main
-from soundnet_kd.data import Clip, Manifest, read_manifest
-from soundnet_kd.data.speech_commands import without_noise
+from soundnet_kd.data import read_manifest
 from soundnet_kd.media import write_audio
 from tests.data.test_voice import background, spoken_at
 from tests.media_files import sine
@@ -32,15 +30,6 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_audio(folder / "high" / "silent.wav", np.zeros(RATE, np.float32), RATE)
     (folder / "high" / "broken.wav").write_bytes(b"RIFF, but no more")
     return folder
-
-
-def test_background_noise_is_no_word(words: Path) -> None:
-    manifest = read_manifest(words)
-    noise = Clip("_background_noise_/rain.wav", words / "rain.wav", 0)
-    shifted = tuple(replace(clip, label=clip.label + 1) for clip in manifest.clips)
-    with_noise = Manifest((noise, *shifted), ("_background_noise_", *manifest.class_names))
-    assert without_noise(with_noise) == (manifest, [noise.id])
-    assert without_noise(manifest) == (manifest, [])
 
 
 def test_measured_by_hand(words: Path) -> None:

@@ -165,6 +165,14 @@ def test_esc50_by_its_names(tmp_path: Path) -> None:
     assert manifest.class_names == ("dog", "rooster", "hand_saw")
     assert told(manifest) == {f"{name}.wav": (label, int(name[0])) for name, label in ESC50}
     assert manifest.columns == ("src_file",)
+    touch(tmp_path / "up", *(f"ESC-50/audio/{name}.wav" for name, _ in ESC50), "ESC-50/demo/x.wav", "y.wav")
+    manifest = read_manifest(tmp_path / "up")
+    assert manifest.class_names == ("dog", "rooster", "hand_saw")
+    assert told(manifest) == {
+        **{f"ESC-50/audio/{name}.wav": (label, int(name[0])) for name, label in ESC50},
+        "ESC-50/demo/x.wav": ("", 0), "y.wav": ("", 0),
+    }  # fmt: skip
+    require_whole_folds(manifest)
     touch(tmp_path / "ESC-10", "001 - Dog bark/1-30226-A.ogg", "002 - Rain/5-17367-A.ogg")
     manifest = read_manifest(tmp_path / "ESC-10")
     assert list(told(manifest).values()) == [("001 - Dog bark", 1), ("002 - Rain", 5)]
@@ -218,6 +226,16 @@ def test_gtzan_with_its_lists(genres: str, tmp_path: Path) -> None:
     assert "left out: 3 as no sound (" in reading_of(manifest)
 
 
+def test_folders_that_all_share_are_no_part_of_a_class(tmp_path: Path) -> None:
+    touch(tmp_path, "up/Data/genres_original/blues/1.wav", "up/Data/genres_original/jazz/1.wav", "up/Data/x.wav")
+    manifest = read_manifest(tmp_path)
+    assert sorted(label for label, _ in told(manifest).values()) == ["", "blues", "jazz"]
+    (tmp_path / "up" / "Data" / "genres_original" / "rock").symlink_to(
+        tmp_path / "up" / "Data" / "genres_original" / "jazz"
+    )
+    assert read_manifest(tmp_path).class_names == ("blues", "jazz")
+
+
 def test_a_stray_file_takes_no_labels_away_and_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "blues/1.wav", "jazz/1.wav", "list.xyz", "intro.wav")
     manifest = read_manifest(tmp_path)
@@ -229,18 +247,20 @@ def test_a_stray_file_takes_no_labels_away_and_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_background_noise_is_no_class_and_lists_are_a_split(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"{word}/{n}_nohash_0.wav" for word in ("no", "yes") for n in range(4)))
-    touch(tmp_path, "_background_noise_/pink.wav", "_background_noise_/README.md", "LICENSE")
-    manifest = read_manifest(tmp_path)
+@pytest.mark.parametrize("above", ["", "speech_commands/v0.02/"])
+def test_background_noise_is_no_class_and_lists_are_a_split(above: str, tmp_path: Path) -> None:
+    top, up = tmp_path, tmp_path / above
+    touch(up, *(f"{word}/{n}_nohash_0.wav" for word in ("no", "yes") for n in range(4)))
+    touch(up, "_background_noise_/pink.wav", "_background_noise_/README.md", "LICENSE")
+    manifest = read_manifest(top)
     assert manifest.class_names == ("no", "yes")
-    assert reading_of(manifest) == (
+    assert reading_of(manifest).replace(above, "") == (
         "8 sounds, 2 classes (no, yes), no folds; left out: 1 as background noise, which is no class "
         "(_background_noise_/pink.wav), 2 as no sound (LICENSE, _background_noise_/README.md)"
     )
-    (tmp_path / "validation_list.txt").write_text("no/1_nohash_0.wav\n")
-    (tmp_path / "testing_list.txt").write_text("no/2_nohash_0.wav\nyes/2_nohash_0.wav\n")
-    manifest = read_manifest(tmp_path)
+    (up / "validation_list.txt").write_text("no/1_nohash_0.wav\n")
+    (up / "testing_list.txt").write_text("no/2_nohash_0.wav\nyes/2_nohash_0.wav\n")
+    manifest = read_manifest(top)
     assert manifest.splits == ("train", "validation", "test", "train", "train", "train", "test", "train")
     assert "split: 5 train, 1 validation, 2 test" in reading_of(manifest)
 
@@ -283,10 +303,79 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert split_of("trainer") is None
 
 
-def test_folders_beside_a_split_cannot_be_meant(tmp_path: Path) -> None:
-    touch(tmp_path, "train/dog/1.wav", "test/dog/1.wav", "extra/cat/1.wav")
-    with pytest.raises(FormatError, match=r"split into test and train, each with folders .* sounds in extra, too; put"):
+PARTS = ("train/{}/1.wav", "test/{}/1.wav")
+FOLDS = ("fold1/{}/1.wav", "fold2/{}/1.wav", "fold3/{}/1.wav")
+
+
+@pytest.mark.parametrize(
+    ("layout", "extra"),
+    [
+        (PARTS, "extra/cat/1.wav"),
+        (PARTS, "extra/1.wav"),
+        (("{}/train/1.wav", "{}/test/1.wav"), "dog/other/1.wav"),
+        (("{}/train/1.wav", "{}/test/1.wav"), "cat/1.wav"),
+        (("data/train/{}/1.wav", "data/test/{}/1.wav"), "demo/x.wav"),
+        (("birds-train/{}/1.wav", "birds-test/{}/1.wav"), "extra/dog/1.wav"),
+        (FOLDS, "extra/x.wav"),
+        (FOLDS, "test/dog/x.wav"),
+        (("audio/fold1/{}.wav", "audio/fold2/{}.wav"), "audio/other/x.wav"),
+    ],
+)
+def test_folders_beside_a_split_or_folds_cannot_be_meant(layout: tuple[str, ...], extra: str, tmp_path: Path) -> None:
+    touch(tmp_path, *(place.format(label) for place in layout for label in ("dog", "rain")), extra)
+    place = extra.rpartition("/")[0]
+    with pytest.raises(
+        FormatError, match=rf"(split into .*test and |folds fold1 and ).*, but holds .* in {place.split('/')[0]}.*; put"
+    ):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layout", "stray"),
+    [
+        (("{}/train/1.wav", "{}/test/1.wav"), "dog/x.wav"),
+        (("data/train/{}/1.wav", "data/test/{}/1.wav"), "data/x.wav"),
+        (("data/train/{}/1.wav", "data/test/{}/1.wav"), "x.wav"),
+        (tuple(f"audio/{place}" for place in FOLDS), "audio/x.wav"),
+    ],
+)
+def test_a_file_beside_a_split_or_folds_is_left_out(layout: tuple[str, ...], stray: str, tmp_path: Path) -> None:
+    touch(tmp_path, *(place.format(label) for place in layout for label in ("dog", "rain")))
+    before = read_manifest(tmp_path)
+    assert before.class_names == ("dog", "rain")
+    assert before.splits or len(set(before.folds)) == 3
+    touch(tmp_path, stray)
+    manifest = read_manifest(tmp_path)
+    assert manifest == before
+    assert reading_of(manifest).endswith(f"left out: 1 as beside the folders of a split or of folds ({stray})")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ("train/{}/1.wav", "holdout/{}/1.wav"),
+        ("1/{}/1.wav", "2/{}/1.wav", "3/{}/1.wav"),
+        ("data/train-clean-100/{}/1.wav", "data/test-clean/{}/1.wav"),
+        ("train-clean-100/{}/1.wav", "dev-clean/{}/2.wav", "test-clean/{}/3.wav"),
+    ],
+)
+def test_what_may_be_a_split_under_other_names_is_told(
+    layout: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, *(place.format(label) for place in layout for label in ("dog", "rain")))
+    assert len(read_manifest(tmp_path).class_names) == 2 * len(layout)
+    assert "call them train, validation and test" in caplog.text
+    caplog.clear()
+    touch(tmp_path / "other", "dogs/big/1.wav", "dogs/small/1.wav", "birds/big/1.wav", "rain/1.wav")
+    read_manifest(tmp_path / "other")
+    assert not caplog.text
+
+
+def test_parts_whose_names_differ_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As LibriSpeech's, in which no speaker recurs; it can be read all the same, for its sounds."""
+    touch(tmp_path, "train-clean-100/19/198/1.flac", "dev-clean/84/12/1.flac", "test-clean/61/70/1.flac")
+    assert len(read_manifest(tmp_path)) == 3
+    assert "dev-clean, test-clean and train-clean-100 are taken for no parts of a split" in caplog.text
 
 
 def test_a_split_in_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -314,6 +403,69 @@ def test_hugging_faces_table(tmp_path: Path) -> None:
     (tmp_path / "sounds.parquet").touch()
     with pytest.raises(FormatError, match="no table that can be read here; save it as CSV"):
         read_manifest(tmp_path / "sounds.parquet")
+
+
+def test_sounds_that_the_table_of_a_folder_does_not_name_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "dog/1.wav", "dog/2.wav", "rain/1.wav")
+    (tmp_path / "metadata.csv").write_text("file_name,label\ndog/1.wav,dog\n")
+    said = "1 sound, 1 class (dog), no folds; left out: 2 as not in metadata.csv (dog/2.wav, rain/1.wav)"
+    assert reading_of(read_manifest(tmp_path)) == said
+    touch(tmp_path / "esc", "audio/1-1-A-0.wav", "audio/2-1-A-0.wav")
+    (tmp_path / "esc" / "esc50.csv").write_text("filename,fold,category\n1-1-A-0.wav,1,dog\n")
+    for place, name in (("esc", "audio/2-1-A-0.wav"), ("esc/audio", "2-1-A-0.wav")):
+        assert reading_of(read_manifest(tmp_path / place)).endswith(f"left out: 1 as not in esc50.csv ({name})")
+
+
+@pytest.mark.parametrize("other", ["./a.wav", "x/../a.wav", "a", "A.wav", "sounds/a.wav"])
+def test_two_rows_that_lead_to_the_same_file_are_refused(other: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    touch(folder, "a.wav", "b.wav", "x/c.wav")
+    (folder / "table.csv").write_text(f"path,label,fold\na.wav,x,1\nb.wav,y,1\n\n{other},y,2\n")
+    (folder / "list.txt").write_text(f"a.wav\nb.wav\n\n{other}\n")
+    for name, lines in (("table.csv", "2 and 5"), ("list.txt", "1 and 4")):
+        if other == "sounds/a.wav":
+            (folder / name).write_text((folder / name).read_text().replace("b.wav", "sounds/b.wav"))
+        message = rf"a\.wav and {other} in .*{name} \(lines {lines}\) are the same file, .*a\.wav; each sound may"
+        with pytest.raises(FormatError, match=message):
+            read_manifest(folder / name)
+
+
+def test_an_over_long_name_is_a_file_that_is_not_there(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    (tmp_path / "table.csv").write_text("path\na.wav\n" + "b\\" * 5000 + "b.wav\n")
+    assert "1 file not there" in reading_of(read_manifest(tmp_path / "table.csv"))
+
+
+@pytest.mark.parametrize("fold", ["", "nan", "0"])
+def test_folds_that_are_none_leave_the_split(fold: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(f"path,label,fold,split\na.wav,x,{fold},train\nb.wav,y,{fold},test\n")
+    manifest = read_manifest(tmp_path / "table.csv")
+    assert (manifest.splits, manifest.columns) == (("train", "test"), ("split",))
+
+
+def test_a_word_for_none_may_be_a_class_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, heading, tab in (("table.csv", "path,label\n", ","), ("list.txt", "", "\t")):
+        (tmp_path / name).write_text(heading + f"a.wav{tab}nan\nb.wav{tab}dog\nc.wav{tab}nan\n")
+        caplog.clear()
+        assert read_manifest(tmp_path / name).class_names == ("dog", "nan")
+        assert "'nan' is taken for a class, that of 2 sounds; leave the label empty" in caplog.text
+
+
+def test_a_remark_before_the_columns_is_told(tmp_path: Path) -> None:
+    for text in ("# made by hand\npath,label\na.wav,x\n", "# by hand\npath;label\na.wav;x\n", "#1, 2\npath\na.wav\n"):
+        (tmp_path / "table.csv").write_text(text)
+        with pytest.raises(FormatError, match="its first line has to name the columns, such as path,label,fold"):
+            read_manifest(tmp_path / "table.csv")
+
+
+def test_a_list_of_which_a_line_says_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "b.wav", "c.wav", "d\te.wav")
+    (tmp_path / "list.txt").write_text("a.wav\tdog\r\nb.wav\t\r\nc.wav\n", newline="")
+    assert told(read_manifest(tmp_path / "list.txt")) == {"a.wav": ("dog", 0), "b.wav": ("", 0), "c.wav": ("", 0)}
+    (tmp_path / "list.txt").write_text("path\tlabel\na.wav\tdog\nb.wav\train\n")
+    assert told(read_manifest(tmp_path / "list.txt")) == {"a.wav": ("dog", 0), "b.wav": ("rain", 0)}
+    (tmp_path / "list.txt").write_text("a.wav\nd\te.wav\n")
+    assert told(read_manifest(tmp_path / "list.txt")) == {"a.wav": ("", 0), "d\te.wav": ("", 0)}
 
 
 def test_a_list_may_say_classes(tmp_path: Path) -> None:
