@@ -127,15 +127,16 @@ class ClipSections:
         for number, layer in enumerate(tqdm(layers, desc="neurons", unit="layer")):
             data = file.data(layer, cache[layer])
             self._scripts.write(f"neurons-{number}", data)
+        first = preferred(layers)
         self.run["neurons"] = {
             "layers": layers,
-            "first": preferred(layers),
+            "first": first,
             "percentile": file.percentile,
             "floor": file.least_p,
             "shares": {layer: file.shares(layer) for layer in layers},
             "chance": file.chance(layers[0]),
         }
-        self.run["tellers"] = file.tellers(preferred(layers), TELLERS, CLIPS_OF_A_TELLER)
+        self.run["tellers"] = file.tellers(first, cache[first], TELLERS, CLIPS_OF_A_TELLER)
         self.context["tellers"] = bool(self.run["tellers"])
         self.context |= {"has_neurons": True, "percentile": f"{file.percentile:g}", "expected": data["expected"]}
         self.figures["neurons"] = self._folder.copied(place, label)

@@ -50,8 +50,9 @@ class NeuronFile:
         dict
             `ranks` (points,), the places in the falling order at which `curve` (neurons, points; packed, 16 bit from
             each neuron's `least` to its `most`) is known; `counts` (neurons, classes) and `top` (neurons, clips), rows
-            of its strongest clips, packed; for each neuron `threshold`, `activated`, `best` (-1 for none), `share`,
-            `p`, `q` and `above` (1 where its best share is above chance); `expected` and `chance` of the layer.
+            of its strongest clips, packed; for each neuron `answered` (to how many of these), `threshold`, `activated`,
+            `best` (-1 for none), `share`, `p`, `q` and `above` (1 where its best share is above chance); `expected` and
+            `chance` of the layer.
         """
         with open_hdf5(self._path) as file:
             group = {name: file[layer][name][:] for name in file[layer]}
@@ -70,6 +71,7 @@ class NeuronFile:
             "least": rounded(least),
             "counts": packed(group["counts"]),
             "top": packed(order[:, :TOP_CLIPS]),
+            "answered": _answered(order, activations, TOP_CLIPS).tolist(),
             "threshold": rounded(group["threshold"]),
             "activated": group["activated"].tolist(),
             "best": group["best_class"].tolist(),
@@ -79,16 +81,18 @@ class NeuronFile:
             "above": (group["q_value"] <= FALSE_DISCOVERY_RATE).astype(int).tolist(),
         }
 
-    def tellers(self, layer: str, count: int, clips: int) -> list[dict[str, Any]]:
+    def tellers(self, layer: str, activations: NDArray[np.floating], count: int, clips: int) -> list[dict[str, Any]]:
         """Find the neurons that tell a class best: one for each of some classes, those above chance only.
 
         Parameters
         ----------
         layer : str
+        activations : (clips, neurons) float
+            As `data` takes it.
         count : int
             Most classes.
         clips : int
-            How many of a neuron's strongest clips are named.
+            How many of a neuron's strongest clips are named; fewer where it answers to fewer.
 
         Returns
         -------
@@ -98,6 +102,7 @@ class NeuronFile:
         """
         with open_hdf5(self._path) as file:
             group = {name: file[layer][name][:] for name in ("best_class", "best_share", "q_value", "order")}
+        answered = _answered(group["order"], activations, clips)
         found: dict[int, dict[str, Any]] = {}
         for neuron in np.argsort(-group["best_share"], kind="stable").tolist():
             best = int(group["best_class"][neuron])
@@ -107,7 +112,7 @@ class NeuronFile:
                     "neuron": neuron,
                     "class": best,
                     "share": round(float(group["best_share"][neuron]), 4),
-                    "clips": group["order"][neuron, :clips].tolist(),
+                    "clips": group["order"][neuron, : answered[neuron]].tolist(),
                 }
         return list(found.values())[:count]
 
@@ -120,6 +125,19 @@ class NeuronFile:
         """Give the 95 % quantile of the best share under shuffled labels."""
         with open_hdf5(self._path) as file:
             return float(file[layer].attrs["shuffled_share"])
+
+
+def _answered(order: NDArray[np.integer], activations: NDArray[np.floating], most: int) -> NDArray[np.int64]:
+    """Count the first clips of each neuron's order that lie above its least; which of the others come first is chance.
+
+    Returns
+    -------
+    (neurons,) int64, up to `most`
+    """
+    strongest = np.take_along_axis(activations.T, order[:, :most], axis=1)
+    least = np.take_along_axis(activations.T, order[:, -1:], axis=1)
+    answered: NDArray[np.int64] = (strongest > least).sum(axis=1)
+    return answered
 
 
 def curve_ranks(clips: int, expected: int) -> NDArray[np.int64]:

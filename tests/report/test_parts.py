@@ -1,6 +1,7 @@
 """The parts of a page against numbers worked out by hand."""
 
 import base64
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from soundnet_kd.analysis import neurons
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.overview import Accuracies, LayerAccuracy, gains
@@ -15,8 +17,9 @@ from soundnet_kd.report.published import BY_LAYER, OTHERS
 from soundnet_kd.report.relatives import neuron_ranks, relatives_data
 from soundnet_kd.report.scripts import Scripts, levels, packed, rounded
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
-from soundnet_kd.report.units import curve_ranks
+from soundnet_kd.report.units import NeuronFile, curve_ranks
 from soundnet_kd.transfer.stored_comparison import ComparedLayer, StoredComparison
+from tests.analysis.caches import write_cache
 from tests.report.runs import make_sounds, pitch_heard, pitch_of
 
 
@@ -109,6 +112,23 @@ def test_where_one_clip_is_heard_or_none_nobody_has_neighbors() -> None:
         data = relatives_data(np.eye(3, 2)[:, ::-1] * (np.arange(3) < heard)[:, None], percentile=50)
         assert data["neighbors"]["shape"] == [3, 0]
         assert data["alone"] == [0, 1, 2]
+
+
+def test_clips_that_a_neuron_does_not_answer_to_are_not_its_strongest(tmp_path: Path) -> None:
+    """By the rule of `neurons.csv`: only those above the least activation; the last clip has no label."""
+    labels = [0, 0, 0, 1, 1, 1, -1]
+    pool5 = np.array([[0, 3, 0], [0, 2, 0], [0, 0, 0], [0, 0, -1], [0, 0, 0], [0, 0, 0], [9, -9, 9]], np.float32)
+    cache = write_cache(tmp_path / "features.h5", {"pool5": pool5}, labels, [0] * 7, ("a", "b"))
+    neurons(cache, tmp_path / "neurons", percentile=50, shuffles=10, top_clips=9)
+    file = NeuronFile(tmp_path / "neurons")
+    data = file.data("pool5", pool5)
+    assert data["answered"] == [0, 2, 5]
+    with (tmp_path / "neurons" / "neurons.csv").open(newline="") as handle:
+        named = [
+            sum(bool(text) for name, text in row.items() if name.startswith("top")) for row in csv.DictReader(handle)
+        ]
+    assert named == data["answered"]
+    assert unpacked(data["top"])[1, :2].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("clips", "expected"), [(2000, 100), (5, 1), (2, 0), (1, 0)])

@@ -161,7 +161,8 @@ function startNeurons(run) {
         ],
       },
     }));
-    $("neuron-clips").replaceChildren(...Array.from(unpack(found.top).row(number), (clip) => clipRow(clip)));
+    const strongest = unpack(found.top).row(number).subarray(0, found.answered[number]);
+    $("neuron-clips").replaceChildren(...Array.from(strongest, (clip) => clipRow(clip)));
   };
 
   page.showNeuron = async (layer, number) => {
