@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling, blamed_on, spooled
 from soundnet_kd.teachers.clips import Tally, UnlabelledClip, read_clips
-from soundnet_kd.teachers.teacher import Transform
+from soundnet_kd.teachers.teacher import Transform, prepared
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Decoder:
                 np.save(file, clip.sound)
                 np.save(file, np.array([frame.time_seconds for frame in clip.frames]))
                 for transform in self.transforms:
-                    np.save(file, torch.stack([transform(image) for image in images]).numpy())
+                    np.save(file, prepared(images, transform).numpy())
             # A number alone stands where a clip begins, several where there are no more.
             np.save(file, np.array(astuple(tally)))
 

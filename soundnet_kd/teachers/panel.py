@@ -9,7 +9,7 @@ import torch
 
 from soundnet_kd.data.parts import LabelledClip
 from soundnet_kd.teachers.decoding import DecodedClip
-from soundnet_kd.teachers.teacher import Teacher, Transform
+from soundnet_kd.teachers.teacher import Teacher, Transform, require_one_size
 
 FRAMES_PER_BATCH = 64
 """Frames that a network looks at together."""
@@ -41,7 +41,13 @@ class Panel:
         return cls(teachers, tuple(kinds.values()), {name: order.index(key) for name, key in keys.items()})
 
     def label(self, clips: Iterable[tuple[str, DecodedClip]]) -> Iterator[LabelledClip]:
-        """Label clips, given with their videos, in batches of about as many frames each."""
+        """Label clips, given with their videos, in batches of about as many frames each.
+
+        Raises
+        ------
+        SettingsError
+            If a transform brings frames to several sizes.
+        """
         batch: list[tuple[str, DecodedClip]] = []
         frames = 0
         for source, clip in clips:
@@ -54,6 +60,8 @@ class Panel:
             yield from self._label_batch(batch)
 
     def _label_batch(self, batch: list[tuple[str, DecodedClip]]) -> Iterator[LabelledClip]:
+        for index in range(len(self.transforms)):
+            require_one_size(clip.frames[index].shape for _, clip in batch)
         frames = [
             torch.from_numpy(np.concatenate([clip.frames[index] for _, clip in batch]))
             for index in range(len(self.transforms))

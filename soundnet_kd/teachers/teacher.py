@@ -1,7 +1,7 @@
 """A teacher: an image classification network, the transform that it was trained with, and the names of its classes."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
-from soundnet_kd.errors import FormatError
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models.network_file import write_tensors
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -78,8 +78,10 @@ class Teacher:
         ------
         FormatError
             If the network's answer does not fit its class names, or is not a number.
+        SettingsError
+            If `transform` brings them to several sizes.
         """
-        return self.look(torch.stack([self.transform(torch.from_numpy(image).permute(2, 0, 1)) for image in images]))
+        return self.look(prepared([torch.from_numpy(image).permute(2, 0, 1) for image in images], self.transform))
 
     @torch.inference_mode()
     def look(self, frames: Tensor) -> NDArray[np.float32]:
@@ -109,6 +111,49 @@ class Teacher:
         if not np.isfinite(distributions).all():
             raise FormatError("the teacher's answers are not finite numbers; its weights are broken")
         return np.asarray(distributions, dtype=np.float32)
+
+
+def prepared(images: Sequence[Tensor], transform: Transform) -> Tensor:
+    """Bring pictures to what a network sees.
+
+    Parameters
+    ----------
+    images : sequence of (3, height, width) uint8
+    transform : callable
+
+    Returns
+    -------
+    (images, 3, height', width') float32
+
+    Raises
+    ------
+    SettingsError
+        If they come out in several sizes.
+    """
+    frames = [transform(image) for image in images]
+    require_one_size(frame.shape for frame in frames)
+    return torch.stack(frames)
+
+
+def require_one_size(shapes: Iterable[tuple[int, ...]]) -> None:
+    """Make sure that a network can see frames together.
+
+    Parameters
+    ----------
+    shapes : iterable of (..., height, width)
+
+    Raises
+    ------
+    SettingsError
+        If their sizes differ.
+    """
+    sizes = sorted({tuple(shape[-2:]) for shape in shapes})
+    if len(sizes) > 1:
+        named = " and ".join(f"{width} x {height}" for height, width in sizes[:2])
+        raise SettingsError(
+            f"a teacher's transform gives frames of several sizes, such as {named}, which a network cannot see "
+            "together; let it bring all to one, such as by torchvision's Resize(256) and CenterCrop(224)"
+        )
 
 
 def write_teacher(

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torchvision import models, transforms
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.media import read_frames
-from soundnet_kd.teachers import Teacher, load_teacher, write_teacher
+from soundnet_kd.media import read_frames, write_video
+from soundnet_kd.teachers import Teacher, label_videos, load_teacher, write_teacher
 from soundnet_kd.teachers.teacher import frame_transform
-from tests.teachers.colours import NAMES, MeanColour, plain
+from tests.teachers.colours import NAMES, RATE, MeanColour, plain
 
 
 def test_any_module_can_teach() -> None:
@@ -25,6 +26,36 @@ def test_any_module_can_teach() -> None:
     # softmax of (0, 10, 0) and of (0, 0, 0)
     np.testing.assert_allclose(rows[0], np.exp([0, 10, 0]) / np.exp([0, 10, 0]).sum(), rtol=1e-5)
     np.testing.assert_allclose(rows[1], [1 / 3] * 3, rtol=1e-6)
+
+
+def shrinking(image: Tensor) -> Tensor:
+    """Bring a picture to 0..1, and what is dark to half its size."""
+    return plain(image)[:, :: 1 if image.max() > 128 else 2]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("within_a_video", [True, False])
+def test_frames_of_several_sizes_are_refused_with_the_cure(tmp_path: Path, within_a_video: bool, workers: int) -> None:
+    """Of a clip, whose picture goes dark, or of several videos."""
+    frames = [
+        np.full((48, 64, 3), level, np.uint8) for level in (200, 20 if within_a_video else 200) for _ in range(20)
+    ]
+    sound = (np.sin(np.arange(10 * RATE) / 9) / 3).astype(np.float32)
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", frames, 4, sound, RATE)
+    write_video(tmp_path / "videos" / "b.mp4", [frame[:32, :32] for frame in frames], 4, sound, RATE)
+    teacher = Teacher(MeanColour(), shrinking, NAMES)
+    sizes = "64 x 24 and 64 x 48" if within_a_video else "32 x 32 and 64 x 48"
+    reason = rf"frames of several sizes, such as {sizes}, .* Resize\(256\) and CenterCrop\(224\)"
+    with pytest.raises(SettingsError, match=reason):
+        label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "targets", workers=workers)
+
+
+def test_pictures_of_several_sizes_are_seen_together_where_the_transform_makes_them_one() -> None:
+    pictures = [np.zeros((48, 64, 3), np.uint8), np.zeros((32, 32, 3), np.uint8)]
+    assert Teacher(MeanColour(), frame_transform(16), NAMES).label(pictures).shape == (2, 3)
+    with pytest.raises(SettingsError, match="frames of several sizes, such as 32 x 32 and 64 x 48, which a network"):
+        Teacher(MeanColour(), plain, NAMES).label(pictures)
 
 
 def test_class_names_must_fit() -> None:
