@@ -53,7 +53,7 @@ class Listener:
         Parameters
         ----------
         sounds : sequence of Sound
-            Only one, if it is longer than `longest`.
+            Known to be in full scale. Only one, if it is longer than `longest`.
         keep : callable, optional
             Takes the steps themselves.
 
@@ -85,7 +85,7 @@ class Listener:
             asked = self.student.preprocessing
             length = asked.least_samples if asked.exact else self.longest
             for pieces in zip(*(_whole_pieces(sound, length, asked.least_samples) for sound in sounds), strict=True):
-                batch = torch.stack([asked(piece) for piece in pieces])
+                batch = torch.stack([asked.prepare(piece) for piece in pieces])
                 answers: dict[str, Tensor] = self.student(batch.to(device), self.layers)
                 yield {layer: steps.mean(dim=2) if steps.ndim == 4 else steps for layer, steps in answers.items()}
         elif len(sounds[0]) > self.longest:
@@ -95,7 +95,7 @@ class Listener:
             yield from stream_layers(self.student, scaled, self.layers)
         else:
             waveforms = [sound.read() if isinstance(sound, StoredSound) else sound for sound in sounds]
-            batch = torch.stack([preprocessing(waveform) for waveform in waveforms])
+            batch = torch.stack([preprocessing.prepare(waveform) for waveform in waveforms])
             yield self.student(batch.to(device), self.layers)
 
 

@@ -1,6 +1,7 @@
 """A student's layer as a step of a scikit-learn pipeline."""
 
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -129,9 +130,11 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if paths is None:
             waveforms = _waveforms(X)
             if waveforms is None:
-                waveforms = list(validate_data(self, _table(X), dtype="numeric", reset=False))
-            # All are looked at before the first is heard.
-            yield iter([_in_full_scale(waveform) for waveform in waveforms])
+                waveforms = list(_with_scale(validate_data(self, _table(X), dtype="numeric", reset=False)))
+            # All are looked at before the first is heard, but not kept as floats.
+            for waveform in waveforms:
+                as_float(_unless_silent(waveform))
+            yield (as_float(_unless_silent(waveform), level_matters=False) for waveform in waveforms)
             return
         preprocessing = self.student_.preprocessing
         store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
@@ -181,12 +184,25 @@ def _waveforms(X: Any) -> list[Any] | None:
     return list(rows) if len(rows) and all(hasattr(row, "__len__") and np.ndim(row) for row in rows) else None
 
 
-def _in_full_scale(waveform: Any) -> NDArray[np.float32]:
+def _with_scale(table: NDArray[Any]) -> NDArray[Any]:
+    """Take a table of whole numbers that do not say what full scale is as floats, if all could be in ±1."""
+    if table.dtype not in (np.int32, np.int64):
+        return table
+    peak = max(-int(table.min()), int(table.max()))
+    if not 0 < peak <= OVERSHOOT:
+        return table
+    warnings.warn(
+        f"a waveform reaches {peak} in {table.dtype}, whose full scale is unknown, so 1 is taken for it; give float "
+        "in ±1, or int16, if the values are of 16 bit",
+        stacklevel=4,
+    )
+    return table.astype(np.float32)
+
+
+def _unless_silent(waveform: Any) -> NDArray[Any]:
+    """Give samples, and zeros of any signed type as floats: they are silence on every scale."""
     samples = plain_array(waveform)
-    if samples.dtype.kind in "iu" and np.abs(samples).max(initial=0) <= OVERSHOOT:
-        # A table's whole numbers are numbers like others; as samples of 16 bit they would be silence.
-        samples = samples.astype(np.float32)
-    return as_float(samples)
+    return samples.astype(np.float32) if samples.dtype.kind == "i" and not samples.any() else samples
 
 
 def _readable(sound: Sound | MediaError) -> Sound:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from soundnet_kd.media import as_float
 from soundnet_kd.models.preprocessing import Preprocessing
 
 
@@ -43,27 +43,14 @@ class ClipPreprocessing(Preprocessing):
         """Whether a sound that is louder comes out louder."""
         return not self.standardise
 
-    def __call__(self, waveform: ArrayLike) -> torch.Tensor:
+    def prepare(self, waveform: NDArray[np.float32]) -> torch.Tensor:
         """Scale a sound and bring it to length.
-
-        Parameters
-        ----------
-        waveform : (samples_in,)
-            At `sample_rate`, as `as_float` takes it: float in ±1, or int16.
 
         Returns
         -------
         (1, samples) float32; samples is `least_samples` where `exact`, else at least that.
-
-        Raises
-        ------
-        EmptyAudioError
-            If `waveform` has no samples.
-        SettingsError
-            If its full scale is not known, or it has several channels.
         """
-        kept = as_float(waveform, self.keeps_level)[: self.least_samples if self.exact else None]
-        scaled = self.amplify(torch.from_numpy(kept))
+        scaled = self.amplify(torch.from_numpy(waveform[: self.least_samples if self.exact else None]))
         return torch.nn.functional.pad(scaled, (0, max(0, self.least_samples - len(scaled))))[None]
 
     def amplify(self, sound: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """What must happen to a sound before a network may hear it; part of the network's weights."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import EmptyAudioError, SettingsError
 from soundnet_kd.media import read_audio
-from soundnet_kd.media.full_scale import as_float, check_level, full_scale_of, plain_array
+from soundnet_kd.media.full_scale import as_float, full_scale_of, plain_array
 
 MOST = 10**9
 """Beyond this a rate, an amplitude or a length is a mistake, or an attack."""
@@ -118,7 +117,21 @@ class Preprocessing:
         SettingsError
             If its full scale is not known, or it has several channels.
         """
-        return self.amplify(torch.from_numpy(tile_to(as_float(waveform), self.least_samples)))[None]
+        return self.prepare(as_float(waveform, self.keeps_level))
+
+    def prepare(self, waveform: NDArray[np.float32]) -> torch.Tensor:
+        """Do as a call, without a look at the values.
+
+        Parameters
+        ----------
+        waveform : (samples_in,) float32
+            At `sample_rate`, known to be in full scale, as `as_float` and `read` give it.
+
+        Returns
+        -------
+        (1, samples) float32, as a call gives it.
+        """
+        return self.amplify(torch.from_numpy(tile_to(waveform, self.least_samples)))[None]
 
     def scale(self, sound: torch.Tensor | ArrayLike) -> torch.Tensor:
         """Bring sound that is long enough to the network's range, on the device where it is.
@@ -136,18 +149,15 @@ class Preprocessing:
         ------
         SettingsError
             If its full scale is not known.
+        EmptyAudioError
+            If it has no samples.
         MediaError
             If a value is NaN or infinite.
         """
-        if not isinstance(sound, torch.Tensor):
-            array = plain_array(sound)
-            full_scale_of(array.dtype.name)
-            sound = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
-        if sound.is_floating_point() and sound.numel():
-            peak = float(sound.detach().abs().max())
-            if self.keeps_level or not math.isfinite(peak):
-                check_level(peak)
-        return self.amplify(sound)
+        given = plain_array(sound)
+        samples = as_float(given.reshape(-1), self.keeps_level).reshape(given.shape)
+        # A tensor stays where it is, and learns.
+        return self.amplify(sound if isinstance(sound, torch.Tensor) else torch.from_numpy(samples))
 
     def amplify(self, sound: torch.Tensor) -> torch.Tensor:
         """Do as `scale`, without a look at the values, for which a GPU would have to be waited for.

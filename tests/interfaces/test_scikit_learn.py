@@ -1,12 +1,15 @@
 """The transformer in scikit-learn's hands."""
 
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -102,6 +105,33 @@ def test_a_long_sound_is_heard_in_pieces(sounds: list[str], monkeypatch: pytest.
     np.testing.assert_allclose(transformer.fit_transform(sounds), at_once, rtol=1e-5)
     waveforms = [small_student().preprocessing.read(Path(path)) for path in sounds]
     np.testing.assert_allclose(transformer.fit_transform(waveforms), at_once, rtol=1e-5)
+
+
+def test_all_waveforms_are_looked_at_before_the_first_is_heard_and_only_some_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """16 waveforms of 4 MB as floats, heard one at a time; what NumPy holds is measured where the network hears."""
+    rng = np.random.default_rng(0)
+    waveforms: list[Any] = [rng.integers(-9000, 9000, 2**20).astype(np.int16) for _ in range(16)]
+    held: list[int] = []
+    hear = listening.Listener.hear
+
+    def watched(*given: Any) -> dict[str, NDArray[np.float32]]:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return hear(*given)
+
+    monkeypatch.setattr(listening.Listener, "hear", watched)
+    transformer = SoundNetFeatures(small_student(), layer="conv1", batch_size=1, device="cpu").fit(waveforms)
+    with pytest.raises(SettingsError, match="int32, whose full scale is unknown"):
+        transformer.transform([*waveforms, waveforms[0].astype(np.int32)])
+    assert not held
+    tracemalloc.start()
+    try:
+        transformer.transform(waveforms)
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 16
+    assert max(held) < 4 * 2**22
 
 
 def test_it_works_in_a_pipeline(sounds: list[str]) -> None:

@@ -37,6 +37,9 @@ DOORS: dict[str, Callable[[Any], NDArray[Any]]] = {
     "HEAR's timestamps": lambda sound: get_timestamp_embeddings(batch_of(sound), HEAR)[0].detach().numpy(),
 }
 
+DITHER = np.random.default_rng(0).integers(-2, 3, 4000).astype(np.int16)
+"""Digital silence: a recording of nothing, in the smallest steps of a type."""
+
 SAME: dict[str, tuple[Any, float]] = {
     "float64": (SOUND.astype(np.float64), 0),
     "big-endian float": (SOUND.astype(">f4"), 0),
@@ -59,7 +62,22 @@ SAME: dict[str, tuple[Any, float]] = {
     "tensor that learns": (torch.tensor(SOUND, requires_grad=True), 0),
 }
 
+QUIET: dict[str, tuple[Any, NDArray[Any]]] = {
+    "int16": (DITHER, DITHER / 2**15),
+    "int8": (DITHER.astype(np.int8), DITHER / 2**7),
+    "uint8": ((DITHER + 2**7).astype(np.uint8), DITHER / 2**7),
+    "uint8 at its least": ((DITHER // 2 + 1).astype(np.uint8), (DITHER // 2 + 1 - 2**7) / 2**7),
+    "int16 at its least": (
+        np.array([-(2**15), 1, 0, 1] * 1000, np.int16),
+        np.array([-(2**15), 1, 0, 1] * 1000) / 2**15,
+    ),
+    "tensor": (torch.tensor(DITHER), DITHER / 2**15),
+}
+
 REFUSED: dict[str, tuple[Any, str]] = {
+    **{
+        f"{kind} dither": (DITHER.astype(kind), f"the waveform is {kind}; give float in") for kind in ("int32", "int64")
+    },
     **{
         kind: (LEVELS.astype(kind), f"the waveform is {kind}; give float in ±1, or int16")
         for kind in ("int32", "int64", "uint16", "uint32", "uint64", "complex64")
@@ -97,11 +115,16 @@ def test_a_sound_is_the_same_in_every_type(kind: str, door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("kind", QUIET)
+def test_what_is_hardly_heard_in_a_type_is_hardly_heard(kind: str, door: str) -> None:
+    given, wanted = QUIET[kind]
+    np.testing.assert_allclose(DOORS[door](given), DOORS[door](wanted.astype(np.float32)), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_known_is_refused_with_a_cure(kind: str, door: str) -> None:
     given, reason = REFUSED[kind]
-    if (kind, door) == ("empty", "scale"):
-        return  # It hears pieces; one of nothing is nothing.
     with pytest.raises((SettingsError, MediaError), match=reason):
         DOORS[door](given)
 
@@ -118,8 +141,10 @@ def test_what_is_a_little_too_loud_is_heard_and_what_is_much_too_loud_is_told(do
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         DOORS[door](SOUND * 5)
-    with pytest.warns(UserWarning, match="a waveform reaches 30 where full scale is 1, so it is 30 times as loud"):
+    loud = "a waveform reaches 30 where full scale is 1, so it is 30 times as loud"
+    with pytest.warns(UserWarning, match=loud) as told:
         DOORS[door](SOUND * np.float32(30 / SOUND.max()))
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("shape", [(2, 2000), (2000, 2), (1, 4000), (4000, 1), (1, 1, 4000)])
@@ -162,6 +187,14 @@ def test_tables_and_mixed_lists_are_looked_at_row_by_row() -> None:
         transformer.fit_transform(np.stack([LEVELS, LEVELS]).astype(np.int32))
     with pytest.raises(SettingsError, match="reaches 9830"):
         transformer.fit_transform([SOUND, LEVELS.astype(np.float32)])
+    # A row of digital silence among others is one of 16 bit as they are.
+    table = transformer.fit_transform(np.stack([LEVELS, DITHER]))
+    np.testing.assert_allclose(table, transformer.fit_transform([SOUND, DITHER / np.float32(2**15)]), rtol=1e-5)
+    with pytest.warns(UserWarning, match="reaches 2 in int64, whose full scale is unknown, so 1 is taken for it"):
+        found = transformer.fit_transform(np.stack([DITHER, DITHER]).astype(np.int64))
+    np.testing.assert_array_equal(found, transformer.fit_transform(np.stack([DITHER, DITHER]).astype(np.float32)))
+    with pytest.raises(SettingsError, match="int64, whose full scale is unknown"):
+        transformer.fit_transform(np.stack([LEVELS, DITHER]).astype(np.int64))
     silence = transformer.fit_transform(np.zeros((1, 4000)))
     np.testing.assert_array_equal(transformer.fit_transform([[0] * 4000]), silence)
 
