@@ -50,8 +50,18 @@ def read_folder(folder: str | Path) -> Manifest:
     parents: Places = {name: PurePosixPath(name).parts[:-1] for name in files}
     noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]
     places = {name: parts for name, parts in parents.items() if NOISE_FOLDER not in parts}
-    splits, places = _level(folder, places, "is split into", _splits_named)
-    folds, places = _level(folder, places, "has the folds", _folds_named)
+    levels: set[int] = set()
+    said_there: list[dict[str, str]] = []
+    for verb, meanings in (("is split into", _splits_named), ("has the folds", _folds_named)):
+        level, meaning = _level(folder, places, verb, meanings)
+        if meaning:
+            levels.add(level)
+            places = {name: places[name] for name in meaning}
+        said_there.append(meaning)
+    splits, folds = said_there
+    places = {
+        name: tuple(part for level, part in enumerate(parts) if level not in levels) for name, parts in places.items()
+    }
     beside = [name for name, parts in parents.items() if name not in places and NOISE_FOLDER not in parts]
     labels: Mapping[str, str] = {
         name: "/".join(parts) for name, parts in _without_shared(places, bool(splits or folds)).items()
@@ -97,15 +107,15 @@ def _level(
     places: Places,
     verb: str,
     meanings: Callable[[Sequence[str]], Mapping[str, str]],
-) -> tuple[dict[str, str], Places]:
+) -> tuple[int, dict[str, str]]:
     """Find the level of folders that are the parts of a split, or folds.
 
     Returns
     -------
+    int
+        The level.
     dict from sound to meaning
         Of those in one of these folders, not of a file that lies beside them; empty if there is no such level.
-    Places
-        Of the same sounds, without the level; of all if there is none.
 
     Raises
     ------
@@ -132,11 +142,8 @@ def _level(
                 f"{folder} {verb} {' and '.join(sorted(meaning))}, but holds sounds in "
                 f"{', '.join(map('/'.join, others[:3]))}, too; put these into one of the parts, or elsewhere"
             )
-        return (
-            {name: meaning[parts[level]] for name, parts in inside.items()},
-            {name: (*parts[:level], *parts[level + 1 :]) for name, parts in inside.items()},
-        )
-    return {}, places
+        return level, {name: meaning[parts[level]] for name, parts in inside.items()}
+    return 0, {}
 
 
 def _words_of_splits(name: str) -> list[str]:

@@ -318,6 +318,7 @@ FOLDS = ("fold1/{}/1.wav", "fold2/{}/1.wav", "fold3/{}/1.wav")
         (("birds-train/{}/1.wav", "birds-test/{}/1.wav"), "extra/dog/1.wav"),
         (FOLDS, "extra/x.wav"),
         (FOLDS, "test/dog/x.wav"),
+        (("train/fold1/{}.wav", "train/fold2/{}.wav"), "test/x.wav"),
         (("audio/fold1/{}.wav", "audio/fold2/{}.wav"), "audio/other/x.wav"),
     ],
 )
