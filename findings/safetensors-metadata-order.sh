@@ -10,7 +10,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "safetensors==0.8.0" "numpy<3"
+"$folder/venv/bin/pip" install --quiet "safetensors==0.8.0" "numpy==2.3.5"
 "$folder/venv/bin/python" - > "$folder/seen" <<'PYTHON'
 import hashlib
 

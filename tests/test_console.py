@@ -47,8 +47,6 @@ def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
     "environment",
     [
         {"PYTHONIOENCODING": "cp1252"},
-        {"PYTHONIOENCODING": "cp437:strict"},
-        {"PYTHONIOENCODING": "ascii"},
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     ],
     ids=str,
