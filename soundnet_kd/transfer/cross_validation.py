@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.transfer.clips import labelled_clips, names_of
 from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
-from soundnet_kd.transfer.given import Column, features_of, folds_of, labels_of, numbers_of
+from soundnet_kd.transfer.given import Column, features_of, fold_names_of, folds_of, labels_of, numbers_of
 from soundnet_kd.transfer.heads import HeadName, Setting
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
 
@@ -79,7 +79,7 @@ def cross_validate(
     grid: Mapping[str, Sequence[float]] | None = None,
     clips: Column | None = None,
     class_names: Sequence[str] | None = None,
-    tested: Sequence[int | str] | None = None,
+    tested: Column | int | str | None = None,
     seed: int = 0,
     workers: int | None = None,
 ) -> CrossValidation:
@@ -109,7 +109,7 @@ def cross_validate(
     class_names : sequence of str, optional
         Of every class, also of those without a clip, in the order of the numbers. [default: what the labels are called,
         in the order of the alphabet]
-    tested : sequence of int or str, optional
+    tested : int or str, or several of them, optional
         The folds to test, such as [test] of a data set that is split into train and test; the others are only learned
         from, and chosen by in nested selection. [default: all]
     seed : int
@@ -253,7 +253,7 @@ def _usable_folds(
     folds: NDArray[np.integer],
     classes: Sequence[str],
     called: Mapping[int, int | str],
-    tested: Sequence[int | str] | None,
+    tested: Column | int | str | None,
 ) -> tuple[int, ...]:
     """Give the folds that are to be tested, by their numbers."""
     numbers = tuple(int(fold) for fold in np.unique(folds))
@@ -267,7 +267,7 @@ def _usable_folds(
             "(soundnet_kd.transfer.stratified_folds makes some)"
         )
     if tested is not None:
-        wanted = {str(each) for each in tested}
+        wanted = fold_names_of(tested)
         names = [str(called[number]) for number in numbers]
         for name in wanted:
             if name not in names:

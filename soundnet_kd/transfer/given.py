@@ -126,6 +126,13 @@ def folds_of(folds: Column) -> tuple[NDArray[np.int64], dict[int, int | str], ND
     )
 
 
+def fold_names_of(folds: Column | int | str) -> set[str]:
+    """Give what `folds_of` would call some folds; a single one may stand for itself."""
+    values = _column([folds] if isinstance(folds, int | float | str) else folds, "folds")
+    numbers = _whole_numbers([_as_number(each) for each in values])
+    return {str(each) for each in (values if numbers is None else numbers.tolist())}
+
+
 def groups_of(groups: Column) -> NDArray[np.int64]:
     """Give the groups of clips, such as the recordings that they were cut from, as numbers from 0.
 

@@ -189,3 +189,12 @@ def test_windows_and_chance_take_lists_tensors_and_names() -> None:
     numbers = ShuffledLabels(LABELS, shuffles=50).largest_counts(5)
     for labels in (names, [*names, None], torch.tensor(LABELS)):
         assert ShuffledLabels(labels, shuffles=50).largest_counts(5).tolist() == numbers.tolist()
+
+
+@pytest.mark.parametrize("tested", [2, 2.0, "2", "2.0", [2], ["2"], np.array([2.0]), torch.tensor([2])])
+@pytest.mark.parametrize("folds", [FOLDS, FOLDS.astype(float), FOLDS.astype(str)])
+def test_what_is_tested_may_be_told_as_the_folds_are(tested: Any, folds: Any) -> None:
+    found = validated(FEATURES, LABELS, folds, tested=tested)
+    assert found.fold_accuracy == (WANTED.fold_accuracy[1],)
+    named = np.where(FOLDS == 2, "test", "train")
+    assert validated(FEATURES, LABELS, named, tested="test").fold_accuracy == found.fold_accuracy
