@@ -82,6 +82,11 @@ _KILLED = (
     "a process that worked for this one was killed, most likely for want of memory",
     "use fewer --workers or a smaller --batch_size, and run the same command again",
 )
+_ENDED = (
+    "a process that worked for this one ended unexpectedly",
+    "run the same command again, or with --workers 0; a script of yours has to start its work under "
+    '`if __name__ == "__main__":`',
+)
 _OLD_DRIVER = (
     "the GPU and its driver do not go with this PyTorch",
     "install one that does (pytorch.org/get-started/locally), or use --device cpu",
@@ -94,7 +99,9 @@ _BY_WORDS: tuple[tuple[str, tuple[str, str]], ...] = (
     (r"(CUDA|MPS|XPU|HIP).*out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED", _GPU_MEMORY),
     (r"can't allocate memory|not enough memory|bad_alloc|[Uu]nable to allocate|[Cc]annot allocate memory",
      _BY_NAME["ENOMEM"]),
-    (r"DataLoader worker .*(exited unexpectedly|killed by signal)|process pool was terminated abruptly", _KILLED),
+    (r"killed by signal: (Killed|9\b)|SIGKILL|exit ?codes?\b.{0,20}-9\b", _KILLED),
+    (r"DataLoader worker .*(exited unexpectedly|killed by signal)|process pool was terminated abruptly|"
+     r"managed by the executor was unexpectedly terminated", _ENDED),
     (r"Too many open files", _BY_NAME["EMFILE"]),
     (r"can't start new thread|Resource temporarily unavailable", _BY_NAME["EAGAIN"]),
     (r"inline_container.*unexpected pos|PytorchStreamWriter failed|\d+ requested and \d+ written", _CUT),
@@ -103,7 +110,7 @@ _BY_WORDS: tuple[tuple[str, tuple[str, str]], ...] = (
 _LIBRARIES = re.compile(r"cannot open shared object file|undefined symbol|version `\S+' not found|DLL load failed")
 _MOST_BYTES = 2**46
 """No machine has so much memory; who asks for it was told so by a broken file."""
-_NOT_OF_A_PATH = (_SHARED_MEMORY, _GPU_MEMORY, _KILLED, _OLD_DRIVER, _BY_NAME["ENOMEM"])
+_NOT_OF_A_PATH = (_SHARED_MEMORY, _GPU_MEMORY, _KILLED, _ENDED, _OLD_DRIVER, _BY_NAME["ENOMEM"])
 _NUMBERS = re.compile(r"errno = (\d+)|os error (\d+)|\[Errno (\d+)\]")
 _PATHS = re.compile(r"(?:file)?name = '([^']+)'")
 

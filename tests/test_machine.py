@@ -7,6 +7,7 @@ import pickle
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from soundnet_kd.machine import MachineError, last_words, machine_blamed, machin
 from soundnet_kd.media import write_audio
 from soundnet_kd.media.container import blamed_on
 from soundnet_kd.storage import read_json, whole
+
+POOL = "A process in the process pool was terminated abruptly while the future was running or pending."
+LOKY = "A worker process managed by the executor was unexpectedly terminated. The exit codes of the workers are {{{}}}"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,11 @@ from soundnet_kd.storage import read_json, whole
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error"), "^shared .*--shm-size.*--workers 0"),
         (RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2>"), "^shared memory .*--shm-size"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "^a process .*killed"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Segmentation fault."), "ended unexpectedly"),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "ended unexpectedly .*__main__"),
+        (BrokenProcessPool(LOKY.format("SIGSEGV(-11)")), "ended unexpectedly"),
+        (BrokenProcessPool(LOKY.format("SIGKILL(-9)")), "^a process .* killed"),
+        (BrokenProcessPool(POOL), "^a process .* ended unexpectedly .*--workers 0"),
         (RuntimeError("CUDA error: no kernel image is available for execution"), "driver do not go with"),
         (RuntimeError("can't start new thread"), "too many processes"),
     ],
