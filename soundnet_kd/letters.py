@@ -1,8 +1,9 @@
 """Letters of any script in figures: in a font of this machine that has them, or else as escapes; never as boxes."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,17 +24,20 @@ def make_readable(figure: "Figure") -> None:
     """
     from matplotlib.text import Text
 
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            _make_labels_readable(axis)
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and not text.get_text().isascii():
-            letters = _Letters(text.get_fontproperties(), text.get_text())
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    names = {label.get_text() for axis in axes for label in axis.get_majorticklabels()}
+    names |= {text.get_text() for text in texts}
+    for axis in axes:
+        _make_labels_readable(axis, names)
+    for text in texts:
+        if not text.get_text().isascii():
+            letters = _Letters(text.get_fontproperties(), text.get_text(), names)
             text.set_fontfamily(letters.families)
             text.set_text(letters.shown(text.get_text()))
 
 
-def _make_labels_readable(axis: "Axis") -> None:
+def _make_labels_readable(axis: "Axis", names: Collection[str]) -> None:
     """Do so for the labels of an axis, which are written anew by its formatter at each drawing."""
     from matplotlib.ticker import Formatter
 
@@ -41,7 +45,7 @@ def _make_labels_readable(axis: "Axis") -> None:
     words = "".join(label.get_text() for label in labels)
     if words.isascii():
         return
-    letters = _Letters(labels[0].get_fontproperties(), words)
+    letters = _Letters(labels[0].get_fontproperties(), words, names)
     for label in labels:
         label.set_fontfamily(letters.families)
     if letters.shown(words) == words:
@@ -59,7 +63,7 @@ def _make_labels_readable(axis: "Axis") -> None:
 
 
 class _Letters:
-    """The letters that texts can be drawn with.
+    """The letters that texts can be drawn with, and the names of a figure, which have to stay apart.
 
     Attributes
     ----------
@@ -67,7 +71,8 @@ class _Letters:
         Of the fonts that it takes.
     """
 
-    def __init__(self, properties: "FontProperties", texts: str) -> None:
+    def __init__(self, properties: "FontProperties", texts: str, names: Collection[str]) -> None:
+        self._names = names
         family = properties.get_family()
         self.families = [family] if isinstance(family, str) else list(family)
         self._have = set(_letters_of(properties)) | {"\n"}
@@ -82,8 +87,19 @@ class _Letters:
         """Give a text as it can be drawn."""
         if self._have.issuperset(text):
             return text
-        shown = "".join(letter if letter in self._have else _escape(letter) for letter in text)
-        return shown if len(shown) <= LONGEST_ESCAPED else f"{shown[: LONGEST_ESCAPED - 1]}…"
+        shown = [letter if letter in self._have else _escape(letter) for letter in text]
+        if sum(map(len, shown)) <= LONGEST_ESCAPED:
+            return "".join(shown)
+        begin = _that_fit(shown, LONGEST_ESCAPED - 1)
+        if not any(name != text and name.startswith(text[:begin]) for name in self._names):
+            return f"{''.join(shown[:begin])}…"
+        begin, end = _that_fit(shown, LONGEST_ESCAPED // 2 - 1), _that_fit(shown[::-1], LONGEST_ESCAPED // 2)
+        return f"{''.join(shown[:begin])}…{''.join(shown[len(shown) - end :])}"
+
+
+def _that_fit(letters: Iterable[str], room: int) -> int:
+    """Count the first letters that have room."""
+    return sum(total <= room for total in accumulate(map(len, letters)))
 
 
 def _escape(letter: str) -> str:
