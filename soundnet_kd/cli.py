@@ -14,6 +14,8 @@ from soundnet_kd.launch import is_first_process
 from soundnet_kd.machine import last_words
 
 INTERRUPTED = 130
+NO_HELP = "the help could not be printed"
+NO_RESULT = "all is done, but what it gave could not be printed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,27 +30,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_any_letter()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        print(overview())
-        return 0
+        return _told(overview(), NO_HELP)
     if given[0] == "--version":
-        print(f"soundnet-kd {version('soundnet-kd')}")
-        return 0
+        return _told(f"soundnet-kd {version('soundnet-kd')}", "the version could not be printed")
     _show_log()
     name, *rest = given
     if group(name):
         if not rest or rest[0] in ("-h", "--help"):
-            print(overview_of(name))
-            return 0
+            return _told(overview_of(name), NO_HELP)
         name, rest = f"{name} {rest[0]}", rest[1:]
     debug = "--debug" in rest
     signals = Signals()
     try:
         with signals.listening():
             if "-h" in rest or "--help" in rest:
-                parser_for(name).print_help()
-                return 0
+                return _told(parser_for(name).format_help().rstrip(), NO_HELP)
             values = parse(name, rest)
-            result = find(name).function()(**values)
+            command = find(name)
+            result = command.function()(**values)
     except SoundNetKDError as error:
         return _failed(str(error), debug)
     except KeyboardInterrupt:
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         return _failed(last_words(error), debug)
-    return _told(str(result)) if is_first_process() else 0
+    return 0 if command.together and not is_first_process() else _told(str(result), NO_RESULT)
 
 
 def overview() -> str:
@@ -86,16 +85,16 @@ def _listed(commands: Mapping[str, Command]) -> str:
     return "\n".join(f"  {name:<{width}}  {command.about}" for name, command in commands.items())
 
 
-def _told(result: str) -> int:
-    """Print what a command did."""
+def _told(answer: str, otherwise: str) -> int:
+    """Print what was asked for; `otherwise` says what is amiss if there is no room for it."""
     try:
-        say(result, sys.stdout)
+        say(answer, sys.stdout)
     except BrokenPipeError:
         give_up(sys.stdout)
         return 1
     except OSError as error:
         give_up(sys.stdout)
-        _complain(f"soundnet-kd: all is done, but what it gave could not be printed ({error.strerror})")
+        _complain(f"soundnet-kd: {otherwise} ({error.strerror})")
         return 1
     return 0
 

@@ -28,10 +28,12 @@ _INTERACTIVE = ("bash", "interactive")
 """Names of SLURM's jobs that are a shell, in which a person starts single processes."""
 _LAUNCHERS = (
     ("torchrun", ("TORCHELASTIC_RUN_ID",), "RANK", ("WORLD_SIZE",)),
-    # A batch script has SLURM_NTASKS and SLURM_PROCID too; only what srun starts belongs to a step.
-    ("srun", ("SLURM_STEP_ID", "SLURM_STEPID"), "SLURM_PROCID", ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")),
+    # jsrun sets Open MPI's variables too, and Open MPI's mpirun may work within a step of srun or through one.
     ("jsrun", ("JSM_NAMESPACE_RANK",), "JSM_NAMESPACE_RANK", ("JSM_NAMESPACE_SIZE",)),
     ("mpirun", ("OMPI_COMM_WORLD_RANK",), "OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_SIZE",)),
+    # A batch script has SLURM_NTASKS and SLURM_PROCID too; only what srun starts belongs to a step.
+    ("srun", ("SLURM_STEP_ID", "SLURM_STEPID"), "SLURM_PROCID", ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")),
+    # srun sets these itself.
     ("mpirun", ("PMI_RANK",), "PMI_RANK", ("PMI_SIZE",)),
 )  # fmt: skip
 
@@ -44,12 +46,14 @@ def launched() -> Launch | None:
         shell = name == "srun" and os.environ.get("SLURM_JOB_NAME") in _INTERACTIVE
         if marked and number is not None and not shell:
             processes = next((count for size in sizes if (count := _number(size)) is not None), number + 1)
-            return Launch(name, number, processes) if processes > 1 else None
+            # A single process of one launcher may still be one of several that another started.
+            if processes > 1:
+                return Launch(name, number, processes)
     return None
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one to write and to speak."""
+    """Whether this process is the one to write and to speak, where several train together."""
     launch = launched()
     return launch is None or launch.rank == 0
 

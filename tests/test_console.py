@@ -144,15 +144,35 @@ def test_what_nohup_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_output_that_has_no_room_is_told(world: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["weights", "list"], "all is done, but what it gave"),
+        (["--help"], "the help"),
+        (["weights"], "the help"),
+        (["predict", "--help"], "the help"),
+        (["--version"], "the version"),
+    ],
+    ids=" ".join,
+)
+def test_output_that_has_no_room_is_told(arguments: list[str], what: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "soundnet_kd.cli", "weights", "list"],
+            [sys.executable, "-m", "soundnet_kd.cli", *arguments],
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr.decode() == (
-        "soundnet-kd: all is done, but what it gave could not be printed (No space left on device)\n"
+    assert done.stderr.decode() == f"soundnet-kd: {what} could not be printed (No space left on device)\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["weights"], ["--version"]], ids=" ".join)
+def test_a_reader_that_goes_away_gets_no_traceback(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "soundnet_kd.cli", *arguments], stdout=writing, stderr=subprocess.PIPE, check=False
     )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")

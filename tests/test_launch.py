@@ -3,14 +3,19 @@
 import os
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from soundnet_kd.cli import main
+from soundnet_kd.data import read_manifest
+from soundnet_kd.data.reading import announce
 from soundnet_kd.distill.devices import trainer_options
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.launch import Launch, is_first_process, launched
+from soundnet_kd.media import write_audio
 from tests.processes import finish, start_command
 from tests.targets import make_clip, make_targets
 
@@ -23,6 +28,7 @@ BATCH_SCRIPT = {
     "SLURM_NODEID": "0", "SLURM_NODELIST": "n1", "SLURM_JOB_NODELIST": "n1",
 }  # fmt: skip
 STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2", "SLURM_PROCID": "1"}
+ONE_TASK = {**STEP, "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
 LSF_BATCH = {"LSB_JOBID": "7", "LSB_DJOB_NUMPROC": "8", "LSB_DJOB_RANKFILE": "/tmp/ranks"}
 JSM = {"JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_SIZE": "4", "JSM_NAMESPACE_LOCAL_RANK": "1"}
 OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}
@@ -46,7 +52,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         (LSF_BATCH, None),
         (KUBERNETES, None),
         ({**STEP, "SLURM_JOB_NAME": "bash"}, None),
-        ({**STEP, "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, None),
+        (ONE_TASK, None),
         ({**TORCHRUN, "WORLD_SIZE": "1", "RANK": "0"}, None),
         ({"PMI_RANK": "0", "PMI_SIZE": "1"}, None),
         (STEP, Launch("srun", 1, 2)),
@@ -55,6 +61,16 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         (OPEN_MPI, Launch("mpirun", 2, 3)),
         ({"PMI_RANK": "0", "PMI_SIZE": "2"}, Launch("mpirun", 0, 2)),
         ({**BATCH_SCRIPT, **TORCHRUN}, Launch("torchrun", 1, 2)),
+        # jsrun's processes have Open MPI's variables too, srun's those of PMI.
+        ({**JSM, **OPEN_MPI}, Launch("jsrun", 1, 4)),
+        ({**STEP, "PMI_RANK": "1", "PMI_SIZE": "2"}, Launch("srun", 1, 2)),
+        # mpirun within a step of one task, and through a step of one task for each machine.
+        ({**ONE_TASK, **OPEN_MPI}, Launch("mpirun", 2, 3)),
+        ({**ONE_TASK, "PMI_RANK": "2", "PMI_SIZE": "4"}, Launch("mpirun", 2, 4)),
+        (
+            {**STEP, "SLURM_STEP_NUM_TASKS": "3", "OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "16"},
+            Launch("mpirun", 5, 16),
+        ),
     ],
 )
 def test_only_a_launchers_own_mark_counts(
@@ -82,6 +98,41 @@ def test_processes_that_do_not_fit_are_refused_at_once(
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=message):
         trainer_options(torch.device("cpu"), devices, 1)
+
+
+@pytest.mark.parametrize("variables", [STEP, OPEN_MPI, JSM, TORCHRUN])
+def test_a_training_that_is_not_shared_leaves_launchers_alone(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    options = trainer_options(torch.device("cpu"), 1, 1, together=False)
+    trainer = lightning.Trainer(**options, logger=False, enable_checkpointing=False, barebones=True)
+    assert (trainer.global_rank, trainer.world_size, trainer.is_global_zero) == (0, 1, True)
+    assert rank_zero_only.rank == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "speaks"), [("explore", True), ("distill", False)])
+def test_only_processes_that_train_together_leave_the_word_to_the_first(
+    name: str, speaks: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable, value in STEP.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("soundnet_kd.cli.parse", lambda *_: {})
+    monkeypatch.setattr("soundnet_kd.commands.Command.function", lambda _: lambda: "the answer")
+    assert main([name]) == 0
+    assert capsys.readouterr().out == ("the answer\n" if speaks else "")
+
+
+def test_each_task_says_what_it_takes_a_data_set_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in STEP.items():
+        monkeypatch.setenv(name, value)
+    write_audio(tmp_path / "dog" / "a.wav", np.zeros(2205, np.float32), 22_050)
+    caplog.set_level("INFO", "soundnet_kd")
+    announce(tmp_path, read_manifest(tmp_path))
+    assert "1 sound" in caplog.text
 
 
 @pytest.mark.slow

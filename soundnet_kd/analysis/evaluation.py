@@ -12,7 +12,6 @@ from soundnet_kd.analysis.accuracy import draw_accuracy
 from soundnet_kd.analysis.class_report import ClassReport, class_reports, draw_classes, write_class_tables
 from soundnet_kd.data.reading import reading_of
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.launch import is_first_process
 from soundnet_kd.storage import check_claim, claim, versions
 from soundnet_kd.transfer.heads import HeadName
 from soundnet_kd.transfer.inputs import Pooling
@@ -127,8 +126,7 @@ def evaluate(
         "seed": seed,
     }
     with FeatureCache(features) as cache:
-        if is_first_process():
-            log.info("%s: %s", features, reading_of(cache.manifest, heard=True))
+        log.info("%s: %s", features, reading_of(cache.manifest, heard=True))
         settings = {"layers": chosen_layers(cache, layers), **how, "windows": windows and asdict(windows)}
         made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
     check_claim(out / "evaluate.json", made_by)

@@ -196,7 +196,7 @@ def train_network(
         LastCheckpoints(folder / FOLDER, checkpoint_minutes, keep=2, validate_every=every),
     ]
     keep_freed_memory()
-    on_one_device = trainer_options(where, devices=1, nodes=1)
+    on_one_device = trainer_options(where, devices=1, nodes=1, together=False)
     trainer = trainer_of(
         folder,
         feed.steps,

@@ -14,13 +14,15 @@ from soundnet_kd.errors import SettingsError, nearest
 class Command:
     """Where a command's function lives, which of its parameters go without a flag, and what it does in a few words.
 
-    `more`, if given, is where a function lives that gives what else its help says.
+    `more`, if given, is where a function lives that gives what else its help says. `together`: several processes that
+    a launcher starts do one piece of work, of which the first one tells; those of other commands do one each.
     """
 
     home: str
     positional: tuple[str, ...]
     about: str
     more: str = ""
+    together: bool = False
 
     def function(self) -> Callable[..., object]:
         """Import the function."""
@@ -36,7 +38,7 @@ COMMANDS: Mapping[str, Command] = {
         "recipes:quickstart", (), "the whole route on a small demonstration world, or on your videos"
     ),
     "teach": Command("teachers:teach", ("videos",), "label the frames of videos with image networks"),
-    "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw"),
+    "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw", together=True),
     "extract": Command("features:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
     "predict": Command("prediction:predict", ("sounds",), "say which objects and scenes a student hears"),
     "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a classifier on every layer"),

@@ -12,7 +12,6 @@ import numpy as np
 from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
-from soundnet_kd.launch import is_first_process
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def announce(place: object, manifest: Manifest, split: SplitSounds | None = None
     """
     said = reading_of(manifest, split)
     name = f"{place}: " if isinstance(place, str | Path) else ""
-    if is_first_process() and not dry_run:
+    if not dry_run:
         log.info("%s%s", name, said)
     missing = _missing(manifest.clips)
     if name and len(missing) == len(manifest):

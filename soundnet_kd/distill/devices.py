@@ -29,7 +29,7 @@ from soundnet_kd.processes import end_with_parent
 MOST_WORKERS = 8
 
 
-def trainer_options(device: torch.device, devices: int, nodes: int) -> dict[str, Any]:
+def trainer_options(device: torch.device, devices: int, nodes: int, together: bool = True) -> dict[str, Any]:
     """Give the options of a `lightning.Trainer` that trains on so many devices.
 
     On one machine the processes are started here; on several, one process for each device has to be started by
@@ -43,6 +43,8 @@ def trainer_options(device: torch.device, devices: int, nodes: int) -> dict[str,
         On each machine.
     nodes : int
         Machines.
+    together : bool
+        Processes that a launcher started share the training; without it each has one of its own.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def trainer_options(device: torch.device, devices: int, nodes: int) -> dict[str,
     """
     if devices < 1 or nodes < 1:
         raise SettingsError(f"devices is {devices} and nodes is {nodes}; both are at least 1")
-    launch = launched()
+    launch = launched() if together else None
     if launch is not None and launch.processes != devices * nodes:
         raise SettingsError(
             f"{launch.name} started {launch.processes} processes, but this training takes {devices * nodes} "
