@@ -126,7 +126,10 @@ def test_a_training_without_a_checkpoint_begins_anew_and_a_student_is_kept(folde
     student = (out / "student.safetensors").read_bytes()
     for file in (out / "checkpoints").glob("step=*.ckpt"):
         file.write_bytes(file.read_bytes()[:1000])
-    assert "5 steps" in rerun("distill", trial).splitlines()[-1]
+    said = rerun("distill", trial)
+    assert "5 steps" in said.splitlines()[-1]
+    assert "step=5.ckpt is damaged and was set aside as step=5.ckpt.damaged; student.safetensors is whole" in said
+    assert "anew" not in said
     assert (out / "student.safetensors").read_bytes() == student
     (out / "student.safetensors").unlink()
     (out / "untrained.safetensors").write_bytes(b"")
@@ -134,6 +137,14 @@ def test_a_training_without_a_checkpoint_begins_anew_and_a_student_is_kept(folde
     said = rerun("distill", trial)
     assert "step=5.ckpt is damaged and was set aside as step=5.ckpt.damaged; the training begins anew" in said
     assert without_damaged(trial) == whole(folder, "distill")
+
+
+def test_the_best_of_a_run_without_steps_left_is_not_promised_again(folder: Path, trial: Path) -> None:
+    changes_of(SCENARIOS["distill"], trial)
+    (trial / "out" / "student.safetensors").unlink()
+    best = trial / "out" / "checkpoints" / "best.ckpt"
+    best.write_bytes(best.read_bytes()[:1000])
+    assert "best.ckpt is damaged and was set aside as best.ckpt.damaged; no step is left to" in rerun("distill", trial)
 
 
 @pytest.mark.parametrize("name", ["finetune", "train"])

@@ -13,8 +13,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
-from soundnet_kd.launch import is_first_process
 from soundnet_kd.machine import machine_blamed
 from soundnet_kd.storage import set_aside, whole
 
@@ -43,8 +43,9 @@ class LastCheckpoints(Checkpoint):
     """Save the state at least every so many minutes, when the run is told to stop, and at the end.
 
     A state that was saved counts only when all that belongs to its step is done, validation and logs too: until then it
-    has another name. A run that is taken up therefore lacks nothing, whenever it was killed. Ctrl-C and SIGTERM, by
-    which clusters announce that they want a machine back, wait for the end of the step; a second one does not.
+    has another name. A run that is taken up therefore lacks nothing, whenever it was killed. Ctrl-C, SIGHUP and
+    SIGTERM, by which clusters announce that they want a machine back, wait for the end of the step; a second one does
+    not.
 
     Parameters
     ----------
@@ -166,15 +167,26 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+        self._is_done = False
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Look whether steps are left from there on."""
+        self._is_done = checkpoint["global_step"] >= trainer.max_steps
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint, also where the run folder was moved since; without the best state, look for one."""
-        if best_checkpoint(Path(str(self.dirpath)), "the best from here on takes its place") is not None:
+        then = "no step is left to take its place" if self._is_done else "the best from here on takes its place"
+        if best_checkpoint(Path(str(self.dirpath)), then) is not None:
             super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
 def last_checkpoint(
-    out: Path, state: Mapping[str, torch.Tensor] | None = None, needs_best: bool = False
+    out: Path,
+    state: Mapping[str, torch.Tensor] | None = None,
+    needs_best: bool = False,
+    otherwise: str = "the training begins anew",
 ) -> Path | None:
     """Give the checkpoint of the latest step that can be gone on from; None if there is none.
 
@@ -188,6 +200,8 @@ def last_checkpoint(
         What it has to fit.
     needs_best : bool
         A checkpoint that knows of a best state is of no use without that.
+    otherwise : str
+        What is done where there is none.
     """
     flaws: dict[Path, str] = {}
     found = None
@@ -196,9 +210,9 @@ def last_checkpoint(
         if not flaws[file]:
             found = file
             break
-    then = f"the training goes on from {found.stem.replace('=', ' ')}" if found else "the training begins anew"
+    then = f"the training goes on from {found.stem.replace('=', ' ')}" if found else otherwise
     for file, flaw in flaws.items():
-        if flaw and is_first_process():
+        if flaw and _is_first():
             set_aside(file, then, flaw)
     return found
 
@@ -217,7 +231,7 @@ def best_checkpoint(folder: Path, then: str) -> Path | None:
     if not best.is_file():
         return None
     flaw = _flaw(best)
-    if flaw and is_first_process():
+    if flaw and _is_first():
         set_aside(best, then, flaw)
     return None if flaw else best
 
@@ -232,6 +246,11 @@ def student_state(checkpoint: str | Path) -> tuple[dict[str, torch.Tensor], int]
         if name.startswith("student.")
     }
     return state, int(content["global_step"])
+
+
+def _is_first() -> bool:
+    """Whether this process is the first of those that train together, as Lightning was told."""
+    return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
 
 
 def _flaw(

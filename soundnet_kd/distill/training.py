@@ -23,7 +23,7 @@ from soundnet_kd.distill.pace import Pace
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.launch import is_first_process
-from soundnet_kd.models import ARCHITECTURES, choose_device, read_student, write_student
+from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import check_claim, claim, locked, versions
 
@@ -57,9 +57,9 @@ def distill(
     """Train a student to hear what the teachers saw.
 
     The defaults are the paper's. Stopped and started again with the same settings, it goes on from its last checkpoint,
-    also on another number of devices, and ends as if it had never been stopped; Ctrl-C and SIGTERM save one more.
-    Beside student.safetensors, the network after the last step, lie untrained.safetensors, the same before its first
-    step, and best.safetensors, the one of the lowest loss on held-out videos.
+    also on another number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save one
+    more. Beside student.safetensors, the network after the last step, lie untrained.safetensors, the same before its
+    first step, and best.safetensors, the one of the lowest loss on held-out videos.
 
     Parameters
     ----------
@@ -172,8 +172,10 @@ def distill(
             claim(out / RUN_FILE, settings)
             if not _readable(out / UNTRAINED_FILE):
                 write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
-        start = last_checkpoint(out, module.state_dict())
-        if start is None and (done := found(out, steps)) is not None:
+        done = found(out, steps)
+        otherwise = "the training begins anew" if done is None else f"{STUDENT_FILE} is whole, and stays"
+        start = last_checkpoint(out, module.state_dict(), otherwise=otherwise)
+        if start is None and done is not None:
             return done
         trainer = trainer_of(
             out,
