@@ -21,11 +21,6 @@ from soundnet_kd.machine import NO_LOCKS, errno_of, machine_blamed
 log = logging.getLogger(__name__)
 
 FAILURES_FILE = "failures.csv"
-
-
-log = logging.getLogger(__name__)
-
-
 NAMES_OF_WEIGHTS = ("weights", "sha256", "url")
 """Where a network's weights came from: what it is, the hash of its state tells."""
 
