@@ -153,7 +153,7 @@ def test_what_nohup_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch, capsy
         (["predict", "--help"], "the help"),
         (["--version"], "the version"),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_output_that_has_no_room_is_told(arguments: list[str], what: str) -> None:
     with Path("/dev/full").open("w") as full:
