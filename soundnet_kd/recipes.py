@@ -70,7 +70,7 @@ def run(recipe: Path | str, out: Path | str | None = None, set: list[str] | None
         name, equals, value = assignment.partition("=")
         if not equals:
             raise SettingsError(f"--set takes name=value, not {assignment!r}")
-        values[name] = Written(value) if value else None
+        values[name] = Written(value)
     return run_steps(read_recipe(recipe), values)
 
 
@@ -143,23 +143,30 @@ def read_recipe(path: str | Path) -> Recipe:
     asked, path = path, recipe_file(path)
     try:
         content = read_yaml(path.read_text(encoding="utf-8"))
-        if isinstance(content, Mapping) and "network" in content:
-            raise SettingsError(f"{path} is a recipe of a network from scratch; use `soundnet-kd train {asked}`")
-        steps = tuple((command, settings or {}) for step in content["steps"] for command, settings in step.items())
-        unknown = content.keys() - {"about", "variables", "steps"}
-        recipe = Recipe(str(content.get("about", "")), content.get("variables") or {}, steps)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(
-            f"{path} is not a recipe (about, variables, and steps of command: settings): {error}"
-        ) from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is not a recipe: {error}") from error
+    if isinstance(content, Mapping) and "network" in content:
+        raise SettingsError(f"{path} is a recipe of a network from scratch; use `soundnet-kd train {asked}`")
+    if not isinstance(content, Mapping) or "steps" not in content:
+        raise SettingsError(f"{path} is not a recipe; write about, variables, and steps of command: settings")
+    unknown = content.keys() - {"about", "variables", "steps"}
     if unknown:
         raise SettingsError(f"{path}: a recipe has about, variables and steps, not {', '.join(sorted(unknown))}")
+    variables, listed = content.get("variables") or {}, content["steps"] or []
+    if not isinstance(variables, Mapping):
+        raise SettingsError(f"{path}: the variables are {as_text(variables)}; write them as name: value")
+    if not isinstance(listed, list):
+        raise SettingsError(f"{path}: the steps are {as_text(listed)}; write each as - command: settings")
+    for step in listed:
+        if not isinstance(step, Mapping):
+            raise SettingsError(f"{path}: a step is {as_text(step)}; write it as - command: settings")
+    steps = tuple((command, settings or {}) for step in listed for command, settings in step.items())
     if not steps:
         raise SettingsError(f"{path} has no steps")
     for command, settings in steps:
         if not isinstance(settings, Mapping):
             raise SettingsError(f"{path}: the settings of {command} are {settings!r}; write them as name: value")
-    return recipe
+    return Recipe(str(content.get("about", "")), dict(variables), steps)
 
 
 def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
@@ -232,6 +239,8 @@ def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
     if alone:
         return variables[alone[1]]
     for name in PLACEHOLDER.findall(value):
-        if variables[name] is None or isinstance(variables[name], _Missing):
-            return variables[name] or _Missing(name)
+        if isinstance(variables[name], _Missing):
+            return variables[name]
+        if variables[name] is None or (variables[name] == "" and isinstance(variables[name], Written)):
+            return _Missing(name)
     return type(value)(PLACEHOLDER.sub(lambda found: as_text(variables[found[1]]), value))

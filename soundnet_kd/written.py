@@ -49,12 +49,15 @@ def read_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _AsWritten)
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        message = " ".join(str(error).split())
+        raise ValueError(message.replace("found unconstructable recursive node", "what holds itself")) from error
+    except RecursionError as error:
+        raise ValueError("a list or a mapping holds itself, or too many others in one another") from error
 
 
 def opened(value: Any) -> Any:
-    """Give the list, mapping or None that a text such as [a, b], {a: 1} or null stands for, or the value itself."""
-    if isinstance(value, Written) and value.strip() in NOTHING:
+    """Give the list, mapping or None that a text such as [a, b], {a: 1}, null or "" stands for, or the value itself."""
+    if isinstance(value, Written) and value.strip() in (*NOTHING, ""):
         return None
     if isinstance(value, Written) and value.lstrip()[:1] in ("[", "{"):
         try:
@@ -125,8 +128,9 @@ def of_type(value: Any, kind: Any) -> Any:
             (item, *_) = get_args(member) or (Any,)
             found = opened(value)
             return [of_type(each, item) for each in (found if isinstance(found, list | tuple) else [value])]
+    takes_text = not {str, Path}.isdisjoint(members)
     for member in members:
-        if dataclasses.is_dataclass(member) or get_origin(member) in (dict, Mapping):
+        if not takes_text and (dataclasses.is_dataclass(member) or get_origin(member) in (dict, Mapping)):
             return _mapping(value, member)
     return _scalar(value, members) if isinstance(value, str) else _passed(value, members)
 
@@ -164,7 +168,11 @@ def _mapping(value: Any, member: Any) -> Any:
         except ValueError:
             found = value
     if not isinstance(found, Mapping):
-        return found
+        if isinstance(value, get_origin(member) or member):
+            return value
+        fields = dataclasses.fields(member) if dataclasses.is_dataclass(member) else ()
+        example = next((field.name for field in fields if field.type in (float, "float")), "a")
+        raise SettingsError(f"expected name: value, such as {{{example}: 2}}, not {as_text(value) or 'an empty text'}")
     if dataclasses.is_dataclass(member):
         return of_parameters(found, member, "")  # type: ignore[arg-type]
     return {str(key): of_type(item, get_args(member)[1]) for key, item in found.items()}
@@ -179,7 +187,7 @@ def _scalar(value: str, members: Sequence[Any]) -> Any:
     if Any in members:
         return guessed(value)
     text = value.strip()
-    if Path in members and not text:
+    if not text and (Path in members or isinstance(value, Written)):
         raise SettingsError(f"expected {_wanted(members)}, not an empty text")
     if {str, Path} & set(members):
         return str(value)
@@ -200,7 +208,12 @@ def _passed(value: Any, members: Sequence[Any]) -> Any:
     for choice in (choice for member in members if get_origin(member) is Literal for choice in get_args(member)):
         if str(choice) == str(value):
             return choice
-    return str(value) if {str, Path} & set(members) and isinstance(value, int | float) else value
+    if {str, Path} & set(members):
+        return str(value) if isinstance(value, int | float) else value
+    is_plain = all(member in (bool, int, float, NoneType) or get_origin(member) is Literal for member in members)
+    if is_plain and type(value) not in members and not (type(value) is int and float in members):
+        raise SettingsError(f"expected {_wanted(members)}, not {as_text(value)}")
+    return value
 
 
 def _quoted(members: Sequence[Any]) -> str:
@@ -234,6 +247,22 @@ class _AsWritten(yaml.SafeLoader):
         text = super().construct_scalar(node)
         return Written(text) if isinstance(node, yaml.ScalarNode) and node.style is None else text
 
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in names:
+                    raise yaml.composer.ComposerError(None, None, f"{key.value!r} is given twice", key.start_mark)
+                names.add(key.value)
+        return node
+
+    def construct_whole(self, node: yaml.MappingNode | yaml.SequenceNode) -> Any:
+        """Construct a list or a mapping with all that it holds, so that one that holds itself is refused."""
+        if isinstance(node, yaml.MappingNode):
+            return self.construct_mapping(node, deep=True)
+        return self.construct_sequence(node, deep=True)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         return {"null" if key is None else key: value for key, value in super().construct_mapping(node, deep).items()}
 
@@ -245,3 +274,5 @@ _AsWritten.yaml_implicit_resolvers = {
 }
 for _tag in ("tag:yaml.org,2002:str", _MERGE):
     _AsWritten.add_constructor(_tag, _AsWritten.construct_scalar)
+for _tag in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+    _AsWritten.add_constructor(_tag, _AsWritten.construct_whole)

@@ -77,10 +77,11 @@ def test_errors_are_one_line_and_debug_shows_where(tmp_path: Path, capsys: pytes
     assert "Traceback" in err
 
 
-def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["--config {}", "--config={}"])
+def test_the_command_line_overrides_the_file_wherever_it_stands(form: str, tmp_path: Path) -> None:
     config = tmp_path / "distill.yaml"
     config.write_text("targets: from the file\nout: o\nsteps: 7\nbatch_size: 8\n")
-    values = parse("distill", ["here", "--steps", "9", "--config", str(config)])
+    values = parse("distill", ["here", "--steps", "9", *form.format(config).split()])
     assert (values["targets"], values["steps"], values["batch_size"]) == (Path("here"), 9, 8)
     assert "config" not in values
 
@@ -179,12 +180,13 @@ def test_a_file_may_write_what_a_recipe_may(tmp_path: Path) -> None:
         ("layers: [", r"extract\.yaml is not YAML: .*expected"),
     ],
 )
-def test_files_that_hold_no_options(text: str | None, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["--config {}", "--config={}"])
+def test_files_that_hold_no_options(form: str, text: str | None, message: str, tmp_path: Path) -> None:
     config = tmp_path / "extract.yaml"
     if text is not None:
         config.write_text(text)
     with pytest.raises(SettingsError, match=message):
-        parse("extract", ["a.wav", "--config", str(config)])
+        parse("extract", ["a.wav", *form.format(config).split()])
 
 
 def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,15 @@ def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None
         ("stepps: []\n", [], "is not a recipe"),
         ("steps: [{teach: {}}]\nauthor: me\n", [], "not author"),
         ("steps: [", [], "is not a recipe"),
+        ("", [], "is not a recipe; write about, variables, and steps"),
+        ("- a", [], "is not a recipe; write about, variables, and steps"),
+        ("variables: 3\nsteps: [{teach: {}}]\n", [], "the variables are 3; write them as name: value"),
+        ("variables: [a]\nsteps: [{teach: {}}]\n", [], r"the variables are \[a\]; write them"),
+        ("steps: foo\n", [], "the steps are foo; write each as - command: settings"),
+        ("steps: {teach: {}}\n", [], "the steps are {teach: {}}; write each as - command: settings"),
+        ("steps: [teach]\n", [], "a step is teach; write it as - command: settings"),
+        ("variables: &v {a: *v}\nsteps: [{teach: {}}]\n", [], "is not a recipe: what holds itself"),
+        ("variables: {a: 1, a: 2}\nsteps: [{teach: {}}]\n", [], "'a' is given twice"),
     ],
 )
 def test_bad_recipes_are_refused(tmp_path: Path, text: str, assignments: list[str], message: str) -> None:

@@ -9,8 +9,9 @@ import pytest
 from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.cli import main
 from soundnet_kd.commands import parse
-from soundnet_kd.errors import SettingsError
-from soundnet_kd.recipes import read_recipe, run_steps
+from soundnet_kd.distill.augmentation import Augmentation
+from soundnet_kd.errors import SettingsError, SoundNetKDError
+from soundnet_kd.recipes import read_recipe, run, run_steps
 from soundnet_kd.written import Written, guessed, read_yaml
 
 LIKE_NUMBERS = ["007", "010", "1_000", "22:05", "1e3", "1e-3", "0x10", "0o17", ".5", "1.", "+5", ".inf", "2024-01-01"]
@@ -151,6 +152,95 @@ def test_what_a_parameter_does_not_take_is_refused(
             assert str(error.value) == f"{command}: --{name}: expected {wanted}, not {text}"
 
 
+CHOICES = "one of 'linear_svm', 'logistic_regression', 'rbf_svm', 'kernel_ridge', 'lda', 'mlp'"
+
+
+@pytest.mark.parametrize("from_recipe", [False, True])
+@pytest.mark.parametrize(
+    ("command", "name", "text", "message"),
+    [
+        ("evaluate", "head", "svm", f"expected {CHOICES}, not svm"),
+        ("evaluate", "selection", "none", "expected one of 'same folds', 'nested', not none"),
+        ("evaluate", "windows", "2", "expected name: value, such as {seconds: 2}, not 2"),
+        ("evaluate", "windows", "[2]", "expected name: value, such as {seconds: 2}, not [2]"),
+        ("explore", "voice_activity", "on", "expected name: value, such as {margin_seconds: 2}, not on"),
+        ("distill", "teacher_weights", "3", "expected name: value, such as {a: 2}, not 3"),
+        ("distill", "augmentation", "", "expected name: value, such as {mix: 2}, not an empty text"),
+        (
+            "distill",
+            "augmentation",
+            "none.yaml",
+            "none.yaml cannot be read (No such file or directory); check the path",
+        ),
+    ],
+)
+def test_what_is_no_choice_is_told_in_one_line(
+    command: str, name: str, text: str, message: str, from_recipe: bool
+) -> None:
+    place = {"evaluate": "features", "explore": "results", "distill": "targets"}[command]
+    with pytest.raises(SettingsError) as error:
+        parse(
+            command,
+            {place: "x", "out": "o", name: Written(text)} if from_recipe else ["x", "--out=o", f"--{name}={text}"],
+        )
+    assert str(error.value) == f"{command}: --{name}: {message}"
+
+
+@pytest.mark.parametrize(("name", "value", "wanted"), [("dry_run", 1, "bool"), ("workers", True, "int")])
+def test_values_of_another_type_are_told(name: str, value: Any, wanted: str) -> None:
+    with pytest.raises(SettingsError, match=f"^extract: --{name}: expected {wanted}, not {str(value).lower()}$"):
+        parse("extract", {"sounds": "a.wav", "student": "s", "out": "o", name: value})
+
+
+def test_parts_of_an_option_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "parts.yaml"
+    file.write_text("shift: on\nmix: 0.5\n")
+    needed = ["t", "--out", "o"]
+    for found in (
+        parse("distill", [*needed, "--augmentation", str(file)]),
+        parse("distill", [*needed, f"--augmentation={file}"]),
+        parse("distill", {"targets": "t", "out": "o", "augmentation": str(file)}),
+    ):
+        assert found["augmentation"] == Augmentation(shift=True, mix=0.5)
+    found = parse("distill", [*needed, "--augmentation", str(file), "--augmentation.shift", "off"])
+    assert found["augmentation"] == Augmentation(shift=False, mix=0.5)
+    file.write_text("shfit: on")
+    with pytest.raises(SettingsError, match=r"no option 'augmentation\.shfit'; did you mean 'augmentation\.shift'"):
+        parse("distill", [*needed, "--augmentation", str(file)])
+    file.write_text("objects: 1e1\n007: 2\n")
+    found = parse("distill", [*needed, "--teacher_weights", str(file)])
+    assert found["teacher_weights"] == {"objects": 10.0, "007": 2.0}
+
+
+def test_what_stands_without_a_flag_is_a_path() -> None:
+    for name in ("[a]", "[a, b]", "null"):
+        assert parse("rank", [name, "--out", "x", "--names", "[a, b]"]) == {
+            **parse("rank", ["y", "--out", "x"]),
+            "results": [name],
+            "names": ["a", "b"],
+        }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "'a' is given twice .*line 3"),
+        ("x: {a: 1, 'a': 2}", "'a' is given twice"),
+        ("x: &x [*x]", "what holds itself in .*line 1"),
+        ("x: &x {y: *x}", "what holds itself"),
+        ("[" * 5000, "holds itself, or too many"),
+    ],
+)
+def test_yaml_that_says_two_things_or_holds_itself_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_yaml(text)
+
+
+def test_merged_names_may_be_given_again() -> None:
+    text = "a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: [*a, *a], y: 4}"
+    assert read_yaml(text) == {"a": {"x": "1", "y": "2"}, "b": {"x": "3", "y": "2"}, "c": {"x": "1", "y": "4"}}
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
@@ -224,6 +314,24 @@ def test_an_unset_variable_of_the_shell_is_no_folder(tmp_path: Path) -> None:
     assert main(["run", str(tmp_path / "r.yaml"), "--set", "out="]) == 1
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("workers: '${d}', out: o", None),
+        ("clips_per_part: '${d}', out: o", "--clips_per_part: expected int, not an empty text"),
+        ("device: '${d}', out: o", "--device: expected str, not an empty text"),
+        ("out: '${d}'", "--out: expected a path, not an empty text"),
+        ("out: '${d}/y'", "needs a value for 'out'; give it with --set d="),
+    ],
+)
+def test_an_empty_value_is_told_as_one(setting: str, message: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(f"variables: {{d: 1}}\nsteps: [teach: {{videos: '{tmp_path}/none', {setting}}}]\n")
+    with pytest.raises(SoundNetKDError, match=message) as error:
+        run(file, set=["d="])
+    assert message or "workers" not in str(error.value)
+
+
 def test_what_was_printed_is_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in [*PLAIN, *QUOTED]:
         with pytest.raises(SystemExit):
@@ -267,6 +375,8 @@ def test_recipes_of_networks_read_values_likewise() -> None:
         ("network={NSynthBetter: {dropout: yes}}", r"network\.NSynthBetter\.dropout: expected float, not yes"),
         ("front_end=[{name: LogMel, bands: 1.5}]", "front_end, LogMel: bands: expected int, not 1.5"),
         ("training.loss=007", r"training\.loss: expected one of 'cross_entropy', .*, not 007"),
+        ("training.loss=", r"training\.loss: expected one of .*, not an empty text"),
+        ("training.epochs=", r"training\.epochs: expected int, not an empty text"),
         ("training.epochs.x=1", r"training\.epochs holds a value"),
     ],
 )

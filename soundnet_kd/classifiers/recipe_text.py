@@ -40,7 +40,7 @@ def assign(content: dict[str, Any], assignment: str) -> None:
     name, equals, text = assignment.partition("=")
     if not equals:
         raise SettingsError(f"--set takes name=value, not {assignment!r}")
-    _put(content, name.split("."), Written(text) if text else None)
+    _put(content, name.split("."), Written(text))
 
 
 def _put(content: dict[str, Any], keys: Sequence[str], value: Any) -> None:

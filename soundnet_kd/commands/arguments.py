@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
@@ -31,7 +31,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
             flags = {flag_of(key): value for key, value in values.items()}
             parsed = parser.parse_object(_as_wanted(name, flags, kinds_of(name)))
         else:
-            parsed = parser.parse_args(_config_first(name, _checked(name, values, parser), parser))
+            parsed = parser.parse_args(_config_first(name, _checked(name, values, parser)))
     except argparse.ArgumentError as error:
         raise SettingsError(_one_line(name, str(error), parser)) from error
     try:
@@ -44,7 +44,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
         match arguments.get(action.dest):
             case [one] if takes_one_bare(action):
                 arguments[action.dest] = one
-            case [str(one)] if not isinstance(values, Mapping) and (one in NOTHING or one.startswith("[")):
+            case [str(one)] if not isinstance(values, Mapping) and _is_list(action, one):
                 # On a command line too a list may be written as in a file.
                 arguments |= _as_wanted(name, {action.dest: Written(one)}, kinds_of(name))
     return {parameter_of(key): value for key, value in arguments.items() if key not in ("config", "debug")}
@@ -56,7 +56,8 @@ def _as_wanted(command: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
     positional = find(command).positional
     for name, value in values.items():
         try:
-            found[name] = of_type(value, kinds.get(name, Any))
+            kind = kinds.get(name, Any)
+            found[name] = of_type(_from_file(value) if _takes_mapping(kind) else value, kind)
         except SettingsError as error:
             raise SettingsError(f"{command}: {name if name in positional else f'--{name}'}: {error}") from error
     return found
@@ -67,7 +68,7 @@ def _checked(command: str, words: Sequence[str], parser: ArgumentParser) -> list
 
     Also refuses an empty text where a path belongs, such as "$UNSET".
     """
-    kinds = kinds_of(command)
+    kinds = kinds_of(command) | {"config": Path}
     options = {option: action for action in parser._actions for option in action.option_strings}
     several = {action.dest for action in parser._actions if action.nargs == "+"}
     places = find(command).positional
@@ -83,8 +84,8 @@ def _checked(command: str, words: Sequence[str], parser: ArgumentParser) -> list
                 word = yes if _as_wanted(command, {name: Written(value)}, {name: bool})[name] else no
         elif (equals or not flag) and kind is not None and not _takes_text(kind):
             typed = _as_wanted(command, {name: Written(value)}, {name: kind})[name]
-            if not isinstance(typed, Mapping):
-                word = f"{flag}={as_text(typed)}" if equals else as_text(typed)
+            text = json.dumps(typed) if isinstance(typed, Mapping) else as_text(typed)
+            word = f"{flag}={text}" if equals else text
         elif not value and (equals or not flag):
             place = name or (places[0] if places else "")
             _as_wanted(command, {place: ""}, {place: kind or kinds.get(place, Any)})
@@ -136,33 +137,58 @@ def _members(kind: Any) -> tuple[Any, ...]:
 
 
 def _takes_text(kind: Any) -> bool:
-    """Say whether an option takes a text, a path or one of several words, by itself or in a list."""
-    return bool(
-        {str, Path, Literal, list, Sequence, Iterable} & {get_origin(member) or member for member in _members(kind)}
-    )
+    """Say whether an option takes a text or a path, by itself or in a list."""
+    return bool({str, Path, list, Sequence, Iterable} & {get_origin(member) or member for member in _members(kind)})
 
 
-def _config_first(command: str, arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+def _takes_mapping(kind: Any) -> bool:
+    """Say whether an option takes names with values and nothing else."""
+    members = _members(kind)
+    return not _takes_text(kind) and any(is_dataclass(each) or get_origin(each) is dict for each in members)
+
+
+def _from_file(value: Any) -> Any:
+    """Give the names and values of a YAML file, for its path, or else the value itself."""
+    if not isinstance(value, str) or value.lstrip().startswith("{"):
+        return value
+    return _values_of(value) if value.endswith((".yaml", ".yml", ".json")) or Path(value).is_file() else value
+
+
+def _is_list(action: argparse.Action, text: str) -> bool:
+    """Say whether an option's one text is a list as in a file; an argument without a flag is a path as it stands."""
+    return bool(action.option_strings) and (text in NOTHING or text.startswith("["))
+
+
+def _config_first(command: str, arguments: Sequence[str]) -> list[str]:
     """Put what a --config file holds to the front: the command line overrides it, wherever --config stands."""
     rest, configs = list(arguments), []
-    while "--config" in rest[:-1]:
-        place = rest.index("--config")
-        configs.append(f"--config={_content(command, rest[place + 1], parser)}")
-        del rest[place : place + 2]
+    while place := next((at for at, word in enumerate(rest, 1) if re.match("--config(=|$)", word)), 0):
+        _, equals, file = rest.pop(place - 1).partition("=")
+        if not equals and place > len(rest):
+            raise SettingsError(f"{command}: --config takes a file")
+        configs.append(f"--config={_content(command, file if equals else rest.pop(place - 1))}")
     return configs + rest
 
 
-def _content(command: str, file: str, parser: ArgumentParser) -> str:
+def _content(command: str, file: str) -> str:
     """Give the values of a file, which may be written as in a recipe, in the way that jsonargparse takes them."""
+    try:
+        values = _values_of(file)
+    except SettingsError as error:
+        raise SettingsError(f"--config: {error}") from error
+    return json.dumps(_as_wanted(command, values, kinds_of(command)), default=str)
+
+
+def _values_of(file: str) -> dict[str, Any]:
     try:
         values = read_yaml(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"--config: {file} cannot be read ({error.strerror}); check the path") from error
+        raise SettingsError(f"{file} cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise SettingsError(f"--config: {file} is not YAML: {error}") from error
+        raise SettingsError(f"{file} is not YAML: {error}") from error
     if not isinstance(values, dict):
-        raise SettingsError(f"--config: {file} holds no options as name: value; --print_config writes such a file")
-    return json.dumps(_as_wanted(command, values, kinds_of(command)), default=str)
+        raise SettingsError(f"{file} holds no options as name: value")
+    return values
 
 
 def _one_line(command: str, message: str, parser: ArgumentParser) -> str:
@@ -177,6 +203,7 @@ def _one_line(command: str, message: str, parser: ArgumentParser) -> str:
                 f"name all {place.dest} in one place" if place.nargs == "+" else f"it takes one value for {place.dest}"
             )
         return f"{command} cannot place {loose[1]!r}; {cure}"
+    text = re.sub(r"Group '([^']+)' does not accept option '([^']+)'", r"Option '\1.\2' is not accepted", text)
     unknown = re.search(r"unrecognized arguments: (?:--)?([^\s=]+)|Option '([^']+)' is not accepted", text)
     if unknown:
         word = unknown[1] or unknown[2]
