@@ -28,9 +28,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="module")
 def small_soundnet8() -> Iterator[None]:
     """Give SoundNet8 an eighth of its filters for the tests of a module."""
-    from soundnet_kd.models import SoundNet8
-    from tests.small_student import BLOCKS
+    from tests import small_student
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SoundNet8, "blocks", BLOCKS)
+    with small_student.small_soundnet8():
         yield

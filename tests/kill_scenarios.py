@@ -21,7 +21,7 @@ from tests.analysis.caches import write_cache
 from tests.kills import killed_before_change, told_changes
 from tests.media_files import sine
 from tests.processes import run_command
-from tests.small_student import make_small
+from tests.small_student import make_small, small_soundnet8
 
 RATE = 22_050
 HERTZ = {"deep": 200.0, "high": 4000.0}
@@ -125,8 +125,6 @@ def inputs(folder: Path) -> Iterator[Path]:
     torch.save(squeezenet1_0(num_classes=2).state_dict(), made / "teacher.pth")
     (made / "classes.txt").write_text("one\ntwo\n")
     make_targets(made / "targets", [make_clip(f"{number}.mp4", 1 + number % 2, rng) for number in range(6)])
-    make_small()
-    write_student(SoundNet8({"objects": 3}, Preprocessing(least_samples=1)).eval(), made / "student.safetensors", {})
     write_student(SoundNet5({"objects": 2}).eval(), made / "five.safetensors", {})
     layers = {name: rng.normal(size=(12, 8)).astype(np.float32) for name in ("conv3", "pool5")}
     labels = [number % 2 for number in range(12)]
@@ -149,7 +147,10 @@ def inputs(folder: Path) -> Iterator[Path]:
         for number in range(6):
             (made / "frames" / name).mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (shade + number, shade, shade)).save(made / "frames" / name / f"{number}.png")
-    with serve(folder / "site") as site:
+    with small_soundnet8(), serve(folder / "site") as site:
+        write_student(
+            SoundNet8({"objects": 3}, Preprocessing(least_samples=1)).eval(), made / "student.safetensors", {}
+        )
         write_published(folder / "site" / "resnet18_places365.pth.tar", "resnet18", constants("resnet18"))
         (made / "site").write_text(site.url)
         yield made
