@@ -9,8 +9,8 @@
 # noise. No error, no warning. libsndfile 1.2.2 reads all of them. The same demuxer opens RIFX files, which are big-endian,
 # and reads their samples as little-endian.
 #
-# Seen on Linux x86-64, Python 3.12, on 2026-11-29 (in both versions of PyAV): the table at the end. `error` is the largest
-# difference to what was written, of full scale.
+# Seen on Linux x86-64, Python 3.12, on 2026-11-29 (in both versions of PyAV): the lines at the end. Right is what lies within
+# 0.01 of full scale of what was written.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
