@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.commands import find, parse
+from soundnet_kd.cli.arguments import parse
+from soundnet_kd.cli.table import find
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.storage import recipe_file
 from soundnet_kd.written import Written, as_text, read_yaml

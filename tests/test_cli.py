@@ -9,7 +9,9 @@ import pytest
 
 from soundnet_kd import FeatureCache, SoundNet5
 from soundnet_kd.cli import main
-from soundnet_kd.commands import COMMANDS, parse, parser_for
+from soundnet_kd.cli.arguments import parse
+from soundnet_kd.cli.parsers import parser_for
+from soundnet_kd.cli.table import COMMANDS
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_student

@@ -13,9 +13,9 @@ import pytest
 from tqdm import tqdm
 
 from soundnet_kd import SoundNet5
-from soundnet_kd.cli import main
-from soundnet_kd.commands import Command, table
-from soundnet_kd.console import end_bars, say, show_any_letter
+from soundnet_kd.cli import main, table
+from soundnet_kd.cli.console import end_bars, say, show_any_letter
+from soundnet_kd.cli.table import Command
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_student
 

@@ -118,7 +118,7 @@ def test_only_processes_that_train_together_leave_the_word_to_the_first(
 ) -> None:
     for variable, value in STEP.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr("soundnet_kd.cli.parse", lambda *_: {})
+    monkeypatch.setattr("soundnet_kd.cli.program.parse", lambda *_: {})
     monkeypatch.setattr("soundnet_kd.commands.Command.function", lambda _: lambda: "the answer")
     assert main([name]) == 0
     assert capsys.readouterr().out == ("the answer\n" if speaks else "")

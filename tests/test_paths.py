@@ -22,7 +22,7 @@ from soundnet_kd.analysis.peel_report import peel
 from soundnet_kd.analysis.ranking import rank
 from soundnet_kd.classifiers.classifier_file import read_classifier, write_classifier
 from soundnet_kd.classifiers.finetuning import finetune
-from soundnet_kd.commands import COMMANDS
+from soundnet_kd.cli.table import COMMANDS
 from soundnet_kd.data import Targets, read_manifest
 from soundnet_kd.data.fold_sounds import Folds
 from soundnet_kd.distill import distill

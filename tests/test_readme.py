@@ -19,7 +19,8 @@ import pytest
 from soundnet_kd import FeatureCache, SoundNet8
 from soundnet_kd.classifiers.classifier_file import read_classifier
 from soundnet_kd.cli import main
-from soundnet_kd.commands import COMMANDS, parse
+from soundnet_kd.cli.arguments import parse
+from soundnet_kd.cli.table import COMMANDS
 from soundnet_kd.demo import demo_teacher, demo_world
 from soundnet_kd.media import write_audio
 from soundnet_kd.recipes import read_recipe

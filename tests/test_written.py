@@ -8,7 +8,7 @@ import pytest
 
 from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.cli import main
-from soundnet_kd.commands import parse
+from soundnet_kd.cli.arguments import parse
 from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.recipes import read_recipe, run, run_steps

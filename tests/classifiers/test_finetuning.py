@@ -16,7 +16,7 @@ from soundnet_kd.classifiers.classifier_file import read_classifier, write_class
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
 from soundnet_kd.classifiers.finetuning import finetune
 from soundnet_kd.cli import main
-from soundnet_kd.commands import parse
+from soundnet_kd.cli.arguments import parse
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, read_student, write_student

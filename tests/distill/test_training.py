@@ -14,7 +14,7 @@ from PIL import Image
 
 from soundnet_kd import SoundNet8, load_student
 from soundnet_kd.cli import main
-from soundnet_kd.commands import parse
+from soundnet_kd.cli.arguments import parse
 from soundnet_kd.distill import distill
 from soundnet_kd.distill.checkpoints import last_checkpoint
 from soundnet_kd.distill.history import read_history

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from signal import Signals as Signal
 
-from soundnet_kd.commands import COMMANDS, Command, find, group, parse, parser_for
-from soundnet_kd.console import Signals, end_bars, give_up, say, show_any_letter
+from soundnet_kd.cli.arguments import parse
+from soundnet_kd.cli.console import Signals, end_bars, give_up, say, show_any_letter
+from soundnet_kd.cli.parsers import parser_for
+from soundnet_kd.cli.table import COMMANDS, Command, find, group
 from soundnet_kd.errors import SoundNetKDError
 from soundnet_kd.launch import is_first_process
 from soundnet_kd.machine import last_words
@@ -127,7 +129,3 @@ def _complain(text: str) -> None:
         say(text, sys.stderr)
     except OSError:
         give_up(sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,8 +11,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from soundnet_kd.commands.parsers import flag_of, kinds_of, parameter_of, parser_for, takes_one_bare
-from soundnet_kd.commands.table import find
+from soundnet_kd.cli.parsers import flag_of, kinds_of, parameter_of, parser_for, takes_one_bare
+from soundnet_kd.cli.table import find
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.written import NOTHING, Written, as_text, of_type, read_yaml
 

@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ActionYesNo, ArgumentParser, set_loader
 
-from soundnet_kd.commands.table import find
+from soundnet_kd.cli.table import find
 from soundnet_kd.written import TRUTH, Written, guessed
 
 AS_WRITTEN = "as written"
