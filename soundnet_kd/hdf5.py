@@ -6,7 +6,7 @@ from typing import Any
 
 import h5py
 
-from soundnet_kd.machine import NO_LOCKS, errno_of, machine_error
+from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, machine_error
 
 
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:

@@ -10,9 +10,9 @@ from typing import Any
 
 from soundnet_kd.cli.arguments import parse
 from soundnet_kd.cli.table import find
+from soundnet_kd.config.values import Written, as_text, read_yaml
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.storage import recipe_file
-from soundnet_kd.written import Written, as_text, read_yaml
 
 log = logging.getLogger(__name__)
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")

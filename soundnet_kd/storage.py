@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.machine import NO_LOCKS, errno_of, machine_blamed
+from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, machine_blamed
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
-from soundnet_kd import letters
 from soundnet_kd.analysis.map_figures import draw_map
-from soundnet_kd.figures import drawn, heat_map, percents, readable
+from soundnet_kd.figures import fonts as letters
+from soundnet_kd.figures.style import drawn, heat_map, percents, readable
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from soundnet_kd.filters import centre_frequencies, draw_filters, frequency_responses
+from soundnet_kd.figures.filters import centre_frequencies, draw_filters, frequency_responses
 
 
 def test_responses_are_those_of_scipy() -> None:

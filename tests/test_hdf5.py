@@ -19,9 +19,9 @@ from soundnet_kd.data.parts import Part, part_files
 from soundnet_kd.errors import FormatError, RunConflictError
 from soundnet_kd.features import extract
 from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
-from soundnet_kd.machine import MachineError
 from soundnet_kd.media import write_audio
 from soundnet_kd.storage import lock_on, locked
+from soundnet_kd.system.machine_errors import MachineError
 from tests.targets import make_clip, make_targets
 
 WITHOUT_LOCKS = [errno.ENOLCK, errno.EOPNOTSUPP, 524]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from soundnet_kd import home
 from soundnet_kd.cli import main
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.home import NUMBA_VARIABLE, home_folder, importing
 from soundnet_kd.pretrained import fetching
+from soundnet_kd.system import cache_folders as home
+from soundnet_kd.system.cache_folders import NUMBA_VARIABLE, home_folder, importing
 from soundnet_kd.teachers.weights import network_from_torchvision
 
 
@@ -79,7 +79,7 @@ import numpy as np
 from soundnet_kd.analysis.maps import umap_map
 from soundnet_kd.models.front_ends.spectra import MelSpectrogram
 MelSpectrogram(16_000)
-from soundnet_kd.home import importing
+from soundnet_kd.system.cache_folders import importing
 with importing("umap"):
     import umap
 # To compile it takes long; with a home folder that cannot be written to, Numba would refuse before that.

@@ -14,8 +14,8 @@ from soundnet_kd.data import read_manifest
 from soundnet_kd.data.reading import announce
 from soundnet_kd.distill.devices import trainer_options
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.launch import Launch, is_first_process, launched
 from soundnet_kd.media import write_audio
+from soundnet_kd.system.launch import Launch, is_first_process, launched
 from tests.processes import finish, start_command
 from tests.targets import make_clip, make_targets
 
@@ -119,7 +119,7 @@ def test_only_processes_that_train_together_leave_the_word_to_the_first(
     for variable, value in STEP.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr("soundnet_kd.cli.program.parse", lambda *_: {})
-    monkeypatch.setattr("soundnet_kd.commands.Command.function", lambda _: lambda: "the answer")
+    monkeypatch.setattr("soundnet_kd.cli.table.Command.function", lambda _: lambda: "the answer")
     assert main([name]) == 0
     assert capsys.readouterr().out == ("the answer\n" if speaks else "")
 

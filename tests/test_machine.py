@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import save_file
 
 from soundnet_kd.errors import FormatError, MediaError
-from soundnet_kd.machine import MachineError, last_words, machine_blamed, machine_error
 from soundnet_kd.media import write_audio
 from soundnet_kd.media.container import blamed_on
 from soundnet_kd.storage import read_json, whole
+from soundnet_kd.system.machine_errors import MachineError, last_words, machine_blamed, machine_error
 
 POOL = "A process in the process pool was terminated abruptly while the future was running or pending."
 LOKY = "A worker process managed by the executor was unexpectedly terminated. The exit codes of the workers are {{{}}}"

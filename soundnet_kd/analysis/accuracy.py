@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.figures import COLOURS, GREY, drawn, percents
+from soundnet_kd.figures.style import COLOURS, GREY, drawn, percents
 from soundnet_kd.transfer.results import Evaluation
 
 

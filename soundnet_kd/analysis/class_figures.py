@@ -8,7 +8,7 @@ import numpy as np
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
 from soundnet_kd.analysis.class_scores import ClassScores, ConfusedPair
-from soundnet_kd.figures import COLOURS, GREY, drawn, percents, readable
+from soundnet_kd.figures.style import COLOURS, GREY, drawn, percents, readable
 
 _INCHES_PER_ROW = 0.2
 _SMALL = 8

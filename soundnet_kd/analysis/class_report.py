@@ -11,7 +11,7 @@ from soundnet_kd.analysis.category_scores import CLASSES_EACH, CategoryScores, c
 from soundnet_kd.analysis.class_figures import draw_class_scores, draw_confused_pairs
 from soundnet_kd.analysis.class_scores import ClassScores, ConfusedPair, class_scores, confused_pairs
 from soundnet_kd.analysis.confusion import draw_confusion
-from soundnet_kd.figures import readable
+from soundnet_kd.figures.style import readable
 from soundnet_kd.storage import write_csv
 from soundnet_kd.transfer.results import Evaluation
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
-from soundnet_kd.figures import GREY, drawn, heat_map, readable
+from soundnet_kd.figures.style import GREY, drawn, heat_map, readable
 
 _FEW = 12
 """Classes up to which cells are so large that names fit in lines and numbers in the usual type."""

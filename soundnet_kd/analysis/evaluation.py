@@ -13,7 +13,7 @@ from soundnet_kd.analysis.class_report import ClassReport, class_reports, draw_c
 from soundnet_kd.data.reading import reading_of
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import check_claim, claim, versions
-from soundnet_kd.transfer.heads import HeadName
+from soundnet_kd.transfer.classifiers import HeadName
 from soundnet_kd.transfer.inputs import Pooling
 from soundnet_kd.transfer.layers import chosen_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName

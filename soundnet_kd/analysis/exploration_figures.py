@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures import COLOURS, GREY, drawn, readable
+from soundnet_kd.figures.style import COLOURS, GREY, drawn, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from soundnet_kd.classifiers.bench import BenchRun
 from soundnet_kd.classifiers.bench_evaluation import class_probabilities
 from soundnet_kd.data import Clip
-from soundnet_kd.figures import COLOURS, GREY, drawn, readable
+from soundnet_kd.figures.style import COLOURS, GREY, drawn, readable
 from soundnet_kd.media import read_audio
 from soundnet_kd.storage import file_stems, make_folder, write_csv
 

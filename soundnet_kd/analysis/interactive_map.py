@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
 from soundnet_kd.analysis.empty_strips import without_empty_strips
-from soundnet_kd.figures import COLOURS, MARKERS, colour_and_marker
+from soundnet_kd.figures.style import COLOURS, MARKERS, colour_and_marker
 from soundnet_kd.storage import whole
 
 if TYPE_CHECKING:

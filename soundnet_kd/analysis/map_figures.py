@@ -11,7 +11,7 @@ from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES, is_
 from soundnet_kd.analysis.category_scores import CLASSES_EACH
 from soundnet_kd.analysis.empty_strips import Shortened, without_empty_strips
 from soundnet_kd.analysis.extremes import Extremes
-from soundnet_kd.figures import COLOURS, MARKERS, colour_and_marker, drawn, readable
+from soundnet_kd.figures.style import COLOURS, MARKERS, colour_and_marker, drawn, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

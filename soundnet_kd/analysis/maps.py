@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.home import importing
-from soundnet_kd.transfer.clips import require_finite
-from soundnet_kd.transfer.given import Column, features_of, labels_of
+from soundnet_kd.system.cache_folders import importing
+from soundnet_kd.transfer.validation import Column, features_of, labels_of, require_finite
 
 LEAST_CLIPS = 5
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.chance import Chance
 from soundnet_kd.analysis.neurons import SELECTIVE, NeuronStatistics
-from soundnet_kd.figures import COLOURS, GREY, drawn, percents, readable
+from soundnet_kd.figures.style import COLOURS, GREY, drawn, percents, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

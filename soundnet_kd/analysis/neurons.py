@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.transfer.clips import labelled_clips, names_of
-from soundnet_kd.transfer.given import Column, features_of, labels_of
+from soundnet_kd.transfer.validation import Column, features_of, labelled_clips, labels_of, names_of
 
 NO_CLASS = -1
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.peel_pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
 from soundnet_kd.features.peel_file import Peeled, PeeledLayer
-from soundnet_kd.figures import AMOUNTS, COLOURS, GREY, drawn, readable
+from soundnet_kd.figures.style import AMOUNTS, COLOURS, GREY, drawn, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.features.peel_file import Peeled
-from soundnet_kd.figures import AMOUNTS, drawn
+from soundnet_kd.figures.style import AMOUNTS, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.classifiers.layered_classifier import LayeredClipClassifier
 from soundnet_kd.features.peel_file import Peeled, read_peel, write_peel
 from soundnet_kd.features.peeling import Peelable, peel_sound
-from soundnet_kd.filters import draw_filters
+from soundnet_kd.figures.filters import draw_filters
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import claim, versions
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from soundnet_kd.figures import GREY, colour_and_marker, drawn, percents
+from soundnet_kd.figures.style import GREY, colour_and_marker, drawn, percents
 from soundnet_kd.storage import make_folder, whole, write_csv
-from soundnet_kd.transfer.ranking import Ranked, notes, ranked
-from soundnet_kd.transfer.stored_ranking import COLUMNS, RANKING_FIGURE, RANKING_FILE, row_of
+from soundnet_kd.transfer.ranking import COLUMNS, RANKING_FIGURE, RANKING_FILE, Ranked, notes, ranked, row_of
 
 MARKDOWN = "ranking.md"
 HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")

@@ -8,7 +8,7 @@ import numpy as np
 
 from soundnet_kd.analysis.chance import QUANTILE, Chance
 from soundnet_kd.analysis.neurons import COMMON, SELECTIVE, NeuronStatistics
-from soundnet_kd.figures import COLOURS, GREY, depth_colours, drawn, heat_map, percents, readable
+from soundnet_kd.figures.style import COLOURS, GREY, depth_colours, drawn, heat_map, percents, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

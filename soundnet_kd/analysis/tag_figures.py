@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.classifiers.tag_evaluation import TrackScores
-from soundnet_kd.figures import COLOURS, GREY, drawn, heat_map, readable
+from soundnet_kd.figures.style import COLOURS, GREY, drawn, heat_map, readable
 
 MOST_TRACKS = 24
 COLUMNS = 4

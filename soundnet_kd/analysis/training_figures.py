@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from soundnet_kd.figures import COLOURS, drawn
+from soundnet_kd.figures.style import COLOURS, drawn
 
 MOST_NAMED = 8
 

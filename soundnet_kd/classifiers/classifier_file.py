@@ -14,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 
 from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.errors import FormatError
-from soundnet_kd.machine import machine_blamed
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.models import classifiers as from_scratch
 from soundnet_kd.models.classifiers.network_file import CLASSIFIER_FILE as CLASSIFIER_FILE
 from soundnet_kd.models.network_file import read_network, write_network
 from soundnet_kd.storage import set_aside
+from soundnet_kd.system.machine_errors import machine_blamed
 
 
 def write_classifier(

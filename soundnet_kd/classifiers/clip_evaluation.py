@@ -11,10 +11,10 @@ from soundnet_kd.classifiers.clip_folds import LabelledSounds
 from soundnet_kd.data import Manifest
 from soundnet_kd.media import StoredSound
 from soundnet_kd.storage import text_of
+from soundnet_kd.transfer.classifiers import Setting
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.fitting import UNTESTED
 from soundnet_kd.transfer.folds import SOURCE_COLUMN, planned_folds, recordings
-from soundnet_kd.transfer.heads import Setting
 from soundnet_kd.transfer.results import Evaluation
 
 

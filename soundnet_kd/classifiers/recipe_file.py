@@ -12,6 +12,7 @@ from soundnet_kd.classifiers.optimisation import Optimisation
 from soundnet_kd.classifiers.recipe import BenchRecipe, Evaluation
 from soundnet_kd.classifiers.recipe_text import assign, read_recipe_text
 from soundnet_kd.classifiers.sampling import SAMPLINGS
+from soundnet_kd.config.values import guessed, of_parameters, opened
 from soundnet_kd.data.layouts import LAYOUTS
 from soundnet_kd.data.voice import VoiceActivity
 from soundnet_kd.errors import SettingsError, nearest
@@ -19,7 +20,6 @@ from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.storage import recipe_file
-from soundnet_kd.written import guessed, of_parameters, opened
 
 KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
 KINDS: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "sampling": SAMPLINGS}

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from soundnet_kd.config.values import Written, opened, read_yaml
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.written import Written, opened, read_yaml
 
 
 def read_recipe_text(file: str | Path) -> Any:
-    """Read a recipe's file, as `soundnet_kd.written` reads YAML.
+    """Read a recipe's file, as `soundnet_kd.config.values` reads YAML.
 
     Raises
     ------

@@ -13,8 +13,8 @@ from jsonargparse import ActionYesNo, ArgumentParser
 
 from soundnet_kd.cli.parsers import flag_of, kinds_of, parameter_of, parser_for, takes_one_bare
 from soundnet_kd.cli.table import find
+from soundnet_kd.config.values import NOTHING, Written, as_text, of_type, read_yaml
 from soundnet_kd.errors import SettingsError, nearest
-from soundnet_kd.written import NOTHING, Written, as_text, of_type, read_yaml
 
 
 def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:

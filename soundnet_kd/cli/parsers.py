@@ -13,7 +13,7 @@ import docstring_parser
 from jsonargparse import ActionYesNo, ArgumentParser, set_loader
 
 from soundnet_kd.cli.table import find
-from soundnet_kd.written import TRUTH, Written, guessed
+from soundnet_kd.config.values import TRUTH, Written, guessed
 
 AS_WRITTEN = "as written"
 """Name under which jsonargparse knows how the texts of a command line are read."""

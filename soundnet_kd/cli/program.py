@@ -12,8 +12,8 @@ from soundnet_kd.cli.console import Signals, end_bars, give_up, say, show_any_le
 from soundnet_kd.cli.parsers import parser_for
 from soundnet_kd.cli.table import COMMANDS, Command, find, group
 from soundnet_kd.errors import SoundNetKDError
-from soundnet_kd.launch import is_first_process
-from soundnet_kd.machine import last_words
+from soundnet_kd.system.launch import is_first_process
+from soundnet_kd.system.machine_errors import last_words
 
 INTERRUPTED = 130
 NO_HELP = "the help could not be printed"

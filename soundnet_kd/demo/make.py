@@ -18,9 +18,9 @@ from soundnet_kd.demo.world import (
     plan_videos,
 )
 from soundnet_kd.media import write_audio, write_video
-from soundnet_kd.media.encode import VideoCodec
-from soundnet_kd.processes import work_for_parent
+from soundnet_kd.media.writing import VideoCodec
 from soundnet_kd.storage import claim, versions, whole, write_csv
+from soundnet_kd.system.child_processes import work_for_parent
 
 FOLDS = 5
 FRAME_SEEDS, SOUND_SEEDS = 1, 2

@@ -15,8 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
-from soundnet_kd.machine import machine_blamed
 from soundnet_kd.storage import set_aside, whole
+from soundnet_kd.system.machine_errors import machine_blamed
 
 FOLDER = "checkpoints"
 BEST_FILE = "best.ckpt"

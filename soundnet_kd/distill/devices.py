@@ -23,8 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from soundnet_kd.distill.quiet import silence_lightning
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.launch import Launch, launched
-from soundnet_kd.processes import end_with_parent
+from soundnet_kd.system.child_processes import end_with_parent
+from soundnet_kd.system.launch import Launch, launched
 
 MOST_WORKERS = 8
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from soundnet_kd.processes import work_for_parent
+from soundnet_kd.system.child_processes import work_for_parent
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Linux has it; docker gives a container 64 MB of it unless told otherwise."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundnet_kd import filters
-from soundnet_kd.figures import COLOURS, drawn
+from soundnet_kd.figures import filters
+from soundnet_kd.figures.style import COLOURS, drawn
 from soundnet_kd.models import SoundNet
 
 if TYPE_CHECKING:

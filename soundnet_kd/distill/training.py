@@ -22,10 +22,10 @@ from soundnet_kd.distill.outcome import DistillResult, finish, found
 from soundnet_kd.distill.pace import Pace
 from soundnet_kd.distill.quiet import quiet_lightning
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.launch import is_first_process
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import check_claim, claim, locked, versions
+from soundnet_kd.system.launch import is_first_process
 
 RUN_FILE = "run.json"
 

@@ -19,8 +19,8 @@ from soundnet_kd.data import Clip
 from soundnet_kd.errors import FormatError
 from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
 from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.machine import machine_error
 from soundnet_kd.storage import set_aside, text_of, whole
+from soundnet_kd.system.machine_errors import machine_error
 
 CHUNK_BYTES = 1 << 18
 """Sequences are compressed in pieces of about this size."""

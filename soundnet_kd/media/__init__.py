@@ -3,13 +3,13 @@
 from soundnet_kd.media.audio import read_audio, stream_audio
 from soundnet_kd.media.clock import Extent, duration_seconds, extent_of
 from soundnet_kd.media.container import blamed_on
-from soundnet_kd.media.encode import write_audio, write_video
-from soundnet_kd.media.files import FoundMedia, find_media, is_known_other, search_folder
+from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, spooled
+from soundnet_kd.media.finding import FoundMedia, find_media, is_known_other, search_folder
 from soundnet_kd.media.full_scale import as_float
+from soundnet_kd.media.raw_audio import SoundStore, StoredSound
 from soundnet_kd.media.samples import Channel
-from soundnet_kd.media.spool import DEADLINE_MINUTES, spooled
-from soundnet_kd.media.stored import SoundStore, StoredSound
 from soundnet_kd.media.video import Frame, Sampling, Video, read_frames
+from soundnet_kd.media.writing import write_audio, write_video
 
 __all__ = [
     "DEADLINE_MINUTES",

@@ -14,7 +14,7 @@ from soundnet_kd.errors import EmptyAudioError, MediaError
 from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, fraction, open_media
 from soundnet_kd.media.misread import Block, by_libsndfile, is_known, rightly_read
 from soundnet_kd.media.samples import Channel, Mono
-from soundnet_kd.media.tape import Tape
+from soundnet_kd.media.timeline import Tape
 
 Piece = tuple[NDArray[np.float32], int]
 

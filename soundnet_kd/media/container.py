@@ -20,7 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from soundnet_kd.errors import GivenUpError, MediaError, SoundNetKDError
-from soundnet_kd.machine import machine_error
+from soundnet_kd.system.machine_errors import machine_error
 
 # PyAV 18, the last for Python 3.11, fails at tags in odd encodings unless it is told not to. PyAV 19 never does, and
 # knows no such argument: this goes with Python 3.11.

@@ -8,7 +8,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media.track import TIME_TOLERANCE_SECONDS, PictureTrack, SeekError, TimedFrame
+from soundnet_kd.media.picture_track import TIME_TOLERANCE_SECONDS, PictureTrack, SeekError, TimedFrame
 
 # Some containers land after the time that was sought, and the key frame there may be broken: aim earlier then.
 SEEK_MARGINS_SECONDS = (0.0, 2.0, 10.0, 60.0)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media.container import open_media, told
 from soundnet_kd.media.keyframes import KeyFrameSeeker, KeyFrameWalker
-from soundnet_kd.media.player import Player
-from soundnet_kd.media.track import PictureTrack, SeekError, TimedFrame
+from soundnet_kd.media.picture_track import PictureTrack, SeekError, TimedFrame
+from soundnet_kd.media.seeking import Player
 
 Sampling = Literal["exact", "keyframe"]
 

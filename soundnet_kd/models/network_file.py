@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.machine import machine_blamed
 from soundnet_kd.storage import whole
+from soundnet_kd.system.machine_errors import machine_blamed
 
 FORMAT_VERSION = 1
 HEADER_SIZE_BYTES = 8

@@ -11,12 +11,12 @@ import torch
 from safetensors import safe_open
 
 from soundnet_kd.errors import FormatError, SoundNetKDError
-from soundnet_kd.machine import machine_error
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
-from soundnet_kd.pretrained.checkpoints import is_safetensors, one_line
 from soundnet_kd.pretrained.description import from_json, read_description
-from soundnet_kd.pretrained.layouts import MOST_BYTES, Layout, State, read_layout
+from soundnet_kd.pretrained.formats.detect import MOST_BYTES, Layout, State, read_layout
+from soundnet_kd.pretrained.formats.state_dict import is_safetensors, one_line
 from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
+from soundnet_kd.system.machine_errors import machine_error
 
 UNTRAINED_FILE = "untrained.safetensors"
 """In a run folder, the student before its first step."""
@@ -41,7 +41,7 @@ class Converted:
     student : SoundNet
         In evaluation mode.
     layout : str
-        One of `soundnet_kd.pretrained.layouts`, or `student` for this package's `student.safetensors`.
+        One of `soundnet_kd.pretrained.formats.detect`, or `student` for this package's `student.safetensors`.
     training : mapping
         How it was trained, if the file says so.
     """

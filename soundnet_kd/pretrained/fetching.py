@@ -15,13 +15,12 @@ from pathlib import Path
 import torch
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.home import home_folder
-from soundnet_kd.pretrained.checkpoints import load_weights
 from soundnet_kd.pretrained.conversion import convert
-from soundnet_kd.pretrained.downloading import discard, part_of
+from soundnet_kd.pretrained.downloading import bring, discard, part_of
+from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
-from soundnet_kd.pretrained.sources import bring
 from soundnet_kd.storage import lock_on, whole
+from soundnet_kd.system.cache_folders import home_folder
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
 """Environment variable: the folder that keeps fetched files, instead of the user's cache."""

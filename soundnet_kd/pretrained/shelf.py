@@ -6,7 +6,6 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.machine import machine_blamed
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import (
@@ -20,6 +19,7 @@ from soundnet_kd.pretrained.fetching import (
 )
 from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, published
 from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
+from soundnet_kd.system.machine_errors import machine_blamed
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from soundnet_kd.analysis.class_scores import class_scores, confused_pairs
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import packed, rounded
 from soundnet_kd.transfer.fitting import UNTESTED
-from soundnet_kd.transfer.stored_results import StoredResults
+from soundnet_kd.transfer.results import StoredResults
 
 MOST_PAIRS = 200
 """Confused pairs that the page lists; results/confused_pairs.csv has all."""

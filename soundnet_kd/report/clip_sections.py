@@ -19,7 +19,7 @@ from soundnet_kd.report.relatives import relatives_data
 from soundnet_kd.report.run_files import RunFiles
 from soundnet_kd.report.scripts import Scripts
 from soundnet_kd.report.units import NeuronFile
-from soundnet_kd.transfer.stored_results import StoredResults
+from soundnet_kd.transfer.results import StoredResults
 
 DEFAULT_PERCENTILE = 95.0
 TELLERS, CLIPS_OF_A_TELLER = 4, 2

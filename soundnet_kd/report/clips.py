@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.manifest import NO_FOLD, UNLABELED
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.transfer.stored_results import StoredResults
+from soundnet_kd.transfer.results import StoredResults
 
 
 @dataclass(frozen=True, eq=False)

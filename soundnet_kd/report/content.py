@@ -30,10 +30,9 @@ from soundnet_kd.report.run_files import RunFiles, made_from
 from soundnet_kd.report.scripts import FOLDER, Scripts, levels, packed
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
 from soundnet_kd.storage import read_json
-from soundnet_kd.transfer.ranking import notes
-from soundnet_kd.transfer.stored_comparison import StoredComparison
-from soundnet_kd.transfer.stored_ranking import RANKING_FIGURE, read_ranking
-from soundnet_kd.transfer.stored_results import StoredResults
+from soundnet_kd.transfer.comparison import StoredComparison
+from soundnet_kd.transfer.ranking import RANKING_FIGURE, notes, read_ranking
+from soundnet_kd.transfer.results import StoredResults
 
 FILTERS = ("conv1", "filters")
 """Figures of a training that show its first layer."""

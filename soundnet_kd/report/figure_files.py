@@ -10,11 +10,11 @@ from urllib.parse import quote
 from PIL import Image
 
 from soundnet_kd.analysis.confusion import draw_confusion
-from soundnet_kd.figures import readable
+from soundnet_kd.figures.style import readable
 from soundnet_kd.report.answers import confusion_of, predictions_of
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.storage import whole
-from soundnet_kd.transfer.stored_results import StoredResults
+from soundnet_kd.transfer.results import StoredResults
 
 FOLDER = "figures"
 

@@ -12,10 +12,9 @@ from soundnet_kd.analysis.categories import is_esc50
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.curves import training_settings
 from soundnet_kd.report.published import BY_LAYER
+from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
 from soundnet_kd.transfer.protocols import SELECTIONS
-from soundnet_kd.transfer.results import told
-from soundnet_kd.transfer.stored_comparison import ComparedLayer, StoredComparison
-from soundnet_kd.transfer.stored_results import StoredResults
+from soundnet_kd.transfer.results import StoredResults, told
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.empty_strips import without_empty_strips
 from soundnet_kd.errors import FormatError
-from soundnet_kd.machine import machine_blamed
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import levels, packed
 from soundnet_kd.storage import read_json
+from soundnet_kd.system.machine_errors import machine_blamed
 
 MAPS_FILE = "maps.json"
 

@@ -11,9 +11,9 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import read_json
+from soundnet_kd.transfer.comparison import is_comparison
+from soundnet_kd.transfer.ranking import RANKING_FILE, is_ranking
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE
-from soundnet_kd.transfer.stored_comparison import is_comparison
-from soundnet_kd.transfer.stored_ranking import RANKING_FILE, is_ranking
 
 MARK = "report.json"
 """File that says of a folder that it is a report, in which nothing of a run is looked for."""

@@ -10,10 +10,10 @@ from torch import nn
 from torchvision import models
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.home import home_folder
-from soundnet_kd.machine import machine_error
 from soundnet_kd.pretrained import registry
-from soundnet_kd.pretrained.checkpoints import load_weights
+from soundnet_kd.pretrained.formats.state_dict import load_weights
+from soundnet_kd.system.cache_folders import home_folder
+from soundnet_kd.system.machine_errors import machine_error
 
 
 def network_from_file(name: str, classes: int, path: str | Path) -> nn.Module:

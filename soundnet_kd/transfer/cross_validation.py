@@ -9,11 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
-from soundnet_kd.transfer.clips import labelled_clips, names_of
+from soundnet_kd.transfer.classifiers import HeadName, Setting
 from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
-from soundnet_kd.transfer.given import Column, features_of, fold_names_of, folds_of, labels_of, numbers_of
-from soundnet_kd.transfer.heads import HeadName, Setting
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
+from soundnet_kd.transfer.validation import (
+    Column,
+    features_of,
+    fold_names_of,
+    folds_of,
+    labelled_clips,
+    labels_of,
+    names_of,
+    numbers_of,
+)
 
 KERNEL_HEADS = ("kernel_ridge", "rbf_svm")
 MOST_KERNEL_ROWS = 20_000

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from soundnet_kd.transfer.heads import HEADS, Setting
+from soundnet_kd.transfer.classifiers import HEADS, Setting
 from soundnet_kd.transfer.protocols import Protocol
 
 UNTESTED = -1
@@ -58,7 +58,7 @@ class FoldFits:
         from joblib import Parallel, delayed
         from threadpoolctl import threadpool_limits
 
-        from soundnet_kd.transfer import linear_svm  # noqa: F401  (the limit holds for the libraries already loaded)
+        from soundnet_kd.transfer.svm import linear_svm  # noqa: F401  (the limit holds for the libraries already loaded)
 
         # BLAS's own threads slow the many small systems down, and their number would change the rounding.
         with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data.split_names import Split
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.transfer.given import Column, groups_of, labels_of
+from soundnet_kd.transfer.validation import Column, groups_of, labels_of
 
 NO_FOLD = 0
 SPLIT_TEST = 1

@@ -10,9 +10,9 @@ from tqdm import tqdm
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import versions
+from soundnet_kd.transfer.classifiers import HeadName
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
 from soundnet_kd.transfer.folds import SOURCE_COLUMN, planned_folds, recordings, require_whole_groups
-from soundnet_kd.transfer.heads import HeadName
 from soundnet_kd.transfer.inputs import Pooling, layer_inputs
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
 from soundnet_kd.transfer.results import Evaluation

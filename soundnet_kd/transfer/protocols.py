@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.transfer.heads import DECADES, HEADS, HeadName
+from soundnet_kd.transfer.classifiers import DECADES, HEADS, HeadName
 from soundnet_kd.transfer.windows import Windows
 
 ProtocolName = Literal["notebook", "paper", "power", "best"]
@@ -61,7 +61,7 @@ def _standardised() -> list[tuple[str, Any]]:
 
 
 def _rooted(exponent: float) -> list[tuple[str, Any]]:
-    from soundnet_kd.transfer.fronts import SignedPower
+    from soundnet_kd.transfer.transforms import SignedPower
 
     return [("root", SignedPower(exponent)), *_standardised()]
 
@@ -73,7 +73,7 @@ def _cube_root() -> list[tuple[str, Any]]:
 def _whitened() -> list[tuple[str, Any]]:
     from sklearn.preprocessing import Normalizer
 
-    from soundnet_kd.transfer.fronts import WithinClassWhitening
+    from soundnet_kd.transfer.transforms import WithinClassWhitening
 
     return [*_rooted(1 / 2), ("whiten", WithinClassWhitening()), ("norm", Normalizer())]
 

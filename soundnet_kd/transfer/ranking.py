@@ -1,15 +1,17 @@
 """Evaluations of the same sounds as a table: how large each network is, how long it learned, and how right it is."""
 
+import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.models.sizes import parameters_up_to
 from soundnet_kd.transfer.comparison import require_same_clips
-from soundnet_kd.transfer.stored_results import StoredResults
+from soundnet_kd.transfer.results import StoredResults
 
 NOT_TRAINED = "only a classifier on kept features was fitted"
 UNKNOWN_SIZE = "nothing tells how many parameters come before this layer"
@@ -135,3 +137,54 @@ def _require_same_folds(first: StoredResults, other: StoredResults) -> None:
 def _names(folders: Sequence[Path]) -> list[str]:
     short = [folder.resolve().name for folder in folders]
     return short if len(set(short)) == len(short) else [folder.as_posix() for folder in folders]
+
+
+RANKING_FILE = "ranking.csv"
+RANKING_FIGURE = "accuracy_by_parameters.png"
+"""Not there where no size is known."""
+COLUMNS = tuple(each.name for each in fields(Ranked))
+
+
+def row_of(ranked: Ranked) -> list[Any]:
+    """Give a row of the table, under `COLUMNS`; what is missing is empty."""
+    values = (getattr(ranked, name) for name in COLUMNS)
+    return ["" if value is None else f"{value:.4f}" if isinstance(value, float) else value for value in values]
+
+
+def read_ranking(path: str | Path) -> tuple[Ranked, ...]:
+    """Read the table that `soundnet-kd rank` wrote.
+
+    Raises
+    ------
+    FormatError
+        If it is none.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        return tuple(
+            Ranked(
+                name=row["name"],
+                protocol=row["protocol"],
+                network=row["network"],
+                layer=row["layer"],
+                parameters=int(row["parameters"]) if row["parameters"] else None,
+                training_seconds=float(row["training_seconds"]) if row["training_seconds"] else None,
+                accuracy=float(row["accuracy"]),
+                std=float(row["std"]) if row["std"] else None,
+                note=row["note"],
+            )
+            for row in rows
+        )
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise FormatError(f"{path} is no table that `soundnet-kd rank` wrote ({error}); write it again") from error
+
+
+def is_ranking(path: Path) -> bool:
+    """Tell a ranking from other tables by the names of its columns."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+            return tuple(next(csv.reader(handle), ())) == COLUMNS
+    except (OSError, csv.Error):
+        return False

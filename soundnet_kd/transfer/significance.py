@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.transfer.given import Column, both_right, groups_of
+from soundnet_kd.transfer.validation import Column, both_right, groups_of
 
 FEWEST_FOR_CHI2 = 25
 """Discordant clips from which chi-squared is close enough to the binomial distribution (the usual rule of thumb)."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.transfer.given import features_of
+from soundnet_kd.transfer.validation import features_of
 
 WindowPooling = Literal["flatten", "mean", "max"]
 

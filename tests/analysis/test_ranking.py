@@ -16,7 +16,7 @@ from soundnet_kd.cli import main
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import Preprocessing, write_student
 from soundnet_kd.models.sizes import parameters_up_to
-from soundnet_kd.transfer.stored_ranking import is_ranking, read_ranking
+from soundnet_kd.transfer.ranking import is_ranking, read_ranking
 from tests.classifiers.test_finetuning import CLIPS, write_tones
 
 FINETUNE = "--layer conv4 --crop_seconds 0.5 --batch_size 6 --epochs 2 --device cpu --folds_only"

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from soundnet_kd.transfer import cross_validate
-from soundnet_kd.transfer.heads import DECADES
+from soundnet_kd.transfer.classifiers import DECADES
 
 FOLDS = np.repeat(np.arange(1, 6), 400)
 

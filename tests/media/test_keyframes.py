@@ -17,7 +17,7 @@ from soundnet_kd.errors import MediaError
 from soundnet_kd.media import read_frames
 from soundnet_kd.media.container import open_media
 from soundnet_kd.media.keyframes import KeyFrameSeeker, KeyFrameWalker
-from soundnet_kd.media.track import PictureTrack, SeekError
+from soundnet_kd.media.picture_track import PictureTrack, SeekError
 from tests.media_files import Pixels, garbage_instead_of, number_of, write_numbered
 
 MILLISECOND = Fraction(1, 1000)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
-from soundnet_kd.media import SoundStore, StoredSound, read_audio, spool, spooled, write_audio
+from soundnet_kd.media import SoundStore, StoredSound, read_audio, spooled, write_audio
+from soundnet_kd.media import decode_pool as spool
 
 RATE = 22_050
 

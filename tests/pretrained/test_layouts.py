@@ -11,8 +11,8 @@ from torch import Tensor
 from soundnet_kd import load_student
 from soundnet_kd.models import Preprocessing
 from soundnet_kd.pretrained.conversion import convert
+from soundnet_kd.pretrained.formats.torch7 import read_torch7
 from soundnet_kd.pretrained.students import import_student
-from soundnet_kd.pretrained.torch7 import read_torch7
 from tests.pretrained.layouts import LAYOUTS, Write, write_torch7
 from tests.pretrained.soundnet import hear, soundnet
 from tests.pretrained.torch7_files import Torch7Writer

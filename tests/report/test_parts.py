@@ -18,7 +18,7 @@ from soundnet_kd.report.relatives import neuron_ranks, relatives_data
 from soundnet_kd.report.scripts import Scripts, levels, packed, rounded
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
 from soundnet_kd.report.units import NeuronFile, curve_ranks
-from soundnet_kd.transfer.stored_comparison import ComparedLayer, StoredComparison
+from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
 from tests.analysis.caches import write_cache
 from tests.report.runs import make_sounds, pitch_heard, pitch_of
 

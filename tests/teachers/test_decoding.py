@@ -15,7 +15,8 @@ from torchvision import models
 
 from soundnet_kd.data import Targets
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
-from soundnet_kd.media import Frame, Video, spool, write_video
+from soundnet_kd.media import Frame, Video, write_video
+from soundnet_kd.media import decode_pool as spool
 from soundnet_kd.storage import locked
 from soundnet_kd.teachers import Teacher, label_videos, labelling, write_teacher
 from soundnet_kd.teachers.teacher import frame_transform

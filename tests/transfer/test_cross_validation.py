@@ -13,9 +13,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.transfer import CrossValidation, cross_validate, linear_svm
-from soundnet_kd.transfer.heads import HEADS, HeadName
+from soundnet_kd.transfer import CrossValidation, cross_validate
+from soundnet_kd.transfer.classifiers import HEADS, HeadName
 from soundnet_kd.transfer.protocols import ProtocolName, Selection
+from soundnet_kd.transfer.svm import linear_svm
 
 FOLDS = np.tile([1, 2, 3], 20)
 LABELS = np.repeat([0, 1], 30)

@@ -7,8 +7,8 @@ import pytest
 from sklearn.covariance import ShrunkCovariance
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from soundnet_kd.transfer.fronts import SignedPower, WithinClassWhitening
 from soundnet_kd.transfer.kernel_ridge import KernelRidgeClassifier, mean_squared_distance
+from soundnet_kd.transfer.transforms import SignedPower, WithinClassWhitening
 
 
 @parametrize_with_checks([SignedPower(), WithinClassWhitening(), KernelRidgeClassifier()])

@@ -11,8 +11,8 @@ from soundnet_kd import FeatureCache, cross_validate, neuron_statistics
 from soundnet_kd.analysis.chance import ShuffledLabels
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import CrossValidation, stratified_folds
-from soundnet_kd.transfer.given import folds_of, groups_of, labels_of
 from soundnet_kd.transfer.significance import bootstrap_interval, mcnemar
+from soundnet_kd.transfer.validation import folds_of, groups_of, labels_of
 from soundnet_kd.transfer.windows import Windows
 from tests.analysis.caches import write_cache
 

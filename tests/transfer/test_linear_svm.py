@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from soundnet_kd.transfer import squared_hinge
-from soundnet_kd.transfer.linear_svm import SquaredHingeSVC, fit_path
+from soundnet_kd.transfer.svm import solver as squared_hinge
+from soundnet_kd.transfer.svm.linear_svm import SquaredHingeSVC, fit_path
 
 Floats = NDArray[np.float64]
 Problem = tuple[Floats, NDArray[np.int64]]

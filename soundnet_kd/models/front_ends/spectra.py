@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.signal import get_window
 from torch import Tensor
 
-from soundnet_kd.home import importing
 from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, require_positive
+from soundnet_kd.system.cache_folders import importing
 
 LEAST_POWER = 1e-10
 """Below this power is taken for silence (librosa's `amin`, and the constant of the log spectrogram)."""

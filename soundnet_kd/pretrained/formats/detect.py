@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.pretrained.checkpoints import Checkpoint, one_line, read_checkpoint
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
-from soundnet_kd.pretrained.numpy_dict import MAGIC, read_numpy_dict
-from soundnet_kd.pretrained.torch7 import STARTS, modules, read_torch7
+from soundnet_kd.pretrained.formats.numpy_dict import MAGIC, read_numpy_dict
+from soundnet_kd.pretrained.formats.state_dict import Checkpoint, one_line, read_checkpoint
+from soundnet_kd.pretrained.formats.torch7 import STARTS, modules, read_torch7
 
 MOST_BYTES = 1 << 29
 """No file of a student is larger, packed or unpacked."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from av.error import FFmpegError
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media.track import TIME_TOLERANCE_SECONDS, PictureTrack, SeekError, TimedFrame
+from soundnet_kd.media.picture_track import TIME_TOLERANCE_SECONDS, PictureTrack, SeekError, TimedFrame
 
 # Some containers land after the time that was sought, by a few reordered frames or a coarse index: aim earlier then.
 SEEK_MARGINS_SECONDS = (0.0, 2.0, 10.0)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.pretrained.checkpoints import one_line
+from soundnet_kd.pretrained.formats.state_dict import one_line
 
 MAGIC = b"\x93NUMPY"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.letters import make_readable
+from soundnet_kd.figures.fonts import make_readable
 from soundnet_kd.storage import whole
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures import COLOURS, GREY, drawn
+from soundnet_kd.figures.style import COLOURS, GREY, drawn
 
 RESPONSE_BINS = 512
 FLOOR_DB = -40.0

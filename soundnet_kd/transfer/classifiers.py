@@ -37,7 +37,7 @@ class Head:
 
 
 def _linear_svm(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int) -> list[Any]:
-    from soundnet_kd.transfer import linear_svm
+    from soundnet_kd.transfer.svm import linear_svm
 
     return list(linear_svm.fit_path(X, y, [setting["C"] for setting in settings]))
 

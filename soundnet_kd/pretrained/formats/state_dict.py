@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.machine import machine_error
+from soundnet_kd.system.machine_errors import machine_error
 
 
 @dataclass(frozen=True)

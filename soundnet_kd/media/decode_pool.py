@@ -17,7 +17,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
 from soundnet_kd.media.container import given_up, time_limit
-from soundnet_kd.processes import work_for_parent
+from soundnet_kd.system.child_processes import work_for_parent
 
 AHEAD = 4
 """Files for each process that are decoded before they are needed,"""

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from soundnet_kd.transfer.squared_hinge import Array, Rows, minimise
+from soundnet_kd.transfer.svm.solver import Array, Rows, minimise
 
 TOLERANCE = 1e-6
 MOST_STEPS = 1000
