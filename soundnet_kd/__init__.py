@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from soundnet_kd.analysis import neuron_statistics as neuron_statistics
+    from soundnet_kd.commands.extract import extract as extract
     from soundnet_kd.errors import SoundNetKDError as SoundNetKDError
     from soundnet_kd.features import FeatureCache as FeatureCache
-    from soundnet_kd.features import extract as extract
     from soundnet_kd.models import SoundNet5 as SoundNet5
     from soundnet_kd.models import SoundNet8 as SoundNet8
     from soundnet_kd.pretrained import load_student as load_student

@@ -96,7 +96,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 @contextmanager
 def inputs(folder: Path) -> Iterator[Path]:
     """Make what the scenarios read, in `inputs` of a folder, and serve what they fetch."""
-    from soundnet_kd.analysis import evaluate
+    from soundnet_kd.commands.evaluate import evaluate
     from soundnet_kd.media import write_audio
     from soundnet_kd.models import Preprocessing, SoundNet5, SoundNet8, write_student
     from tests.pretrained.places365 import constants, write_published

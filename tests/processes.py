@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = [
-    "soundnet_kd.analysis.training",
-    "soundnet_kd.classifiers.finetuning",
+    "soundnet_kd.commands.train",
+    "soundnet_kd.commands.finetune",
     "soundnet_kd.cli",
     "soundnet_kd.distill",
     "soundnet_kd.features",

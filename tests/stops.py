@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning
 import torch
 
-from soundnet_kd.distill.checkpoints import LastCheckpoints
+from soundnet_kd.training.checkpoints import LastCheckpoints
 from tests.processes import signal_itself_after
 from tests.small_student import make_small
 

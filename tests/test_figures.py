@@ -10,7 +10,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
-from soundnet_kd.analysis.map_figures import draw_map
+from soundnet_kd.analysis.maps.figures import draw_map
 from soundnet_kd.figures import fonts as letters
 from soundnet_kd.figures.style import drawn, heat_map, percents, readable
 

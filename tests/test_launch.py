@@ -12,10 +12,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from soundnet_kd.cli import main
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.reading import announce
-from soundnet_kd.distill.devices import trainer_options
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.system.launch import Launch, is_first_process, launched
+from soundnet_kd.training.devices import trainer_options
 from tests.processes import finish, start_command
 from tests.targets import make_clip, make_targets
 

@@ -16,17 +16,22 @@ import torch
 
 import soundnet_kd
 from soundnet_kd import FeatureCache, SoundNet5, SoundNet8, extract, load_student
-from soundnet_kd.analysis import evaluate, neurons, project
-from soundnet_kd.analysis.exploration import explore
-from soundnet_kd.analysis.peel_report import peel
-from soundnet_kd.analysis.ranking import rank
-from soundnet_kd.classifiers.classifier_file import read_classifier, write_classifier
-from soundnet_kd.classifiers.finetuning import finetune
 from soundnet_kd.cli.table import COMMANDS
+from soundnet_kd.commands.compare import compare
+from soundnet_kd.commands.distill import distill
+from soundnet_kd.commands.evaluate import evaluate
+from soundnet_kd.commands.explore import explore
+from soundnet_kd.commands.finetune import finetune
+from soundnet_kd.commands.neurons import neurons
+from soundnet_kd.commands.peel import peel
+from soundnet_kd.commands.predict import listen, predict
+from soundnet_kd.commands.project import project
+from soundnet_kd.commands.rank import rank
+from soundnet_kd.commands.report import report
+from soundnet_kd.commands.run import read_recipe, run
+from soundnet_kd.commands.weights import verify_weights
 from soundnet_kd.data import Targets, read_manifest
 from soundnet_kd.data.fold_sounds import Folds
-from soundnet_kd.distill import distill
-from soundnet_kd.distill.history import read_history
 from soundnet_kd.features.peel_file import read_peel, write_peel
 from soundnet_kd.features.peeling import peel_sound
 from soundnet_kd.media import (
@@ -40,13 +45,12 @@ from soundnet_kd.media import (
 )
 from soundnet_kd.models import Preprocessing, read_student, write_student
 from soundnet_kd.models.classifiers import CatsDogs, read_network, write_network
-from soundnet_kd.prediction import listen, predict
-from soundnet_kd.pretrained import registry, verify_weights
-from soundnet_kd.recipes import read_recipe, run
-from soundnet_kd.report import report
+from soundnet_kd.pretrained import registry
 from soundnet_kd.storage import read_json, write_csv, write_json
+from soundnet_kd.supervised.classifier_file import read_classifier, write_classifier
 from soundnet_kd.teachers import Teacher, label_videos
-from soundnet_kd.transfer import compare, evaluate_layers
+from soundnet_kd.training.callbacks import read_history
+from soundnet_kd.transfer import evaluate_layers
 from soundnet_kd.transfer.ranking import ranked
 from tests.media_files import sine
 from tests.small_student import BLOCKS

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet8
+from soundnet_kd.commands.predict import Guess, Predictions, Span, listen, predict
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_student
-from soundnet_kd.prediction import Guess, Predictions, Span, listen, predict
 
 RATE = 22_050
 HEADS = {"objects": ("cat", "dog", "car", "bird", "bell", "saw"), "scenes": ("street", "field", "hall")}

@@ -30,10 +30,10 @@ def loader_of_targets(folder: Path) -> DataLoader[Any]:
 
 def loader_of_pieces(folder: Path) -> DataLoader[Any]:
     """Give that of a network that learns from labelled sounds."""
-    from soundnet_kd.classifiers.crops import CropStream
-    from soundnet_kd.classifiers.feeding import Feed
-    from soundnet_kd.distill.augmentation import UNCHANGED
     from soundnet_kd.media import StoredSound
+    from soundnet_kd.training.augmentation import UNCHANGED
+    from soundnet_kd.training.classification import Feed
+    from soundnet_kd.training.segments import CropStream
 
     np.zeros(2000, np.float32).tofile(folder / "sound.f32")
     sounds = [StoredSound(folder / "sound.f32")]

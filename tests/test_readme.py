@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from soundnet_kd import FeatureCache, SoundNet8
-from soundnet_kd.classifiers.classifier_file import read_classifier
 from soundnet_kd.cli import main
 from soundnet_kd.cli.arguments import parse
 from soundnet_kd.cli.table import COMMANDS
-from soundnet_kd.demo import demo_teacher, demo_world
+from soundnet_kd.commands.demo_teacher import demo_teacher
+from soundnet_kd.commands.demo_world import demo_world
+from soundnet_kd.commands.run import read_recipe
 from soundnet_kd.media import write_audio
-from soundnet_kd.recipes import read_recipe
+from soundnet_kd.supervised.classifier_file import read_classifier
 from tests.media_files import sine
 from tests.small_student import BLOCKS
 from tests.teachers.colours import MeanColour, plain

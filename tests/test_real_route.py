@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from soundnet_kd.recipes import run
+from soundnet_kd.commands.run import run
 
 VIDEOS = ("learning-area__rabbit320.mp4", "dom-examples__video.mp4", "moviepy__chaplin.mp4", "ExoPlayer__sample.mkv")
 LAYERS = ["conv4", "pool5"]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import yaml
 
-from soundnet_kd.classifiers.recipe_file import read_bench_recipe
+from soundnet_kd.commands.run import read_recipe, run
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import LightCNN
-from soundnet_kd.recipes import read_recipe, run
 from soundnet_kd.storage import shipped
+from soundnet_kd.supervised.config_file import read_bench_recipe
 
 
 def write(path: Path, text: str) -> Path:

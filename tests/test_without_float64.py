@@ -9,13 +9,13 @@ import torch
 from torchvision import models
 
 from soundnet_kd import SoundNet5
-from soundnet_kd.classifiers.optimisation import probabilities
 from soundnet_kd.cli import main
 from soundnet_kd.interfaces import hear
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_student
 from soundnet_kd.models.classifiers import CLASSIFIERS, build_classifier
 from soundnet_kd.teachers import Teacher
+from soundnet_kd.training.optimization import probabilities
 from tests.media_files import sine
 from tests.targets import make_clip, make_targets
 from tests.without_float64 import WORDS, WithoutFloat64

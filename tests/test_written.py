@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.cli import main
 from soundnet_kd.cli.arguments import parse
+from soundnet_kd.commands.run import read_recipe, run, run_steps
 from soundnet_kd.config.values import Written, guessed, read_yaml
-from soundnet_kd.distill.augmentation import Augmentation
 from soundnet_kd.errors import SettingsError, SoundNetKDError
-from soundnet_kd.recipes import read_recipe, run, run_steps
+from soundnet_kd.supervised.config_file import read_bench_recipe
+from soundnet_kd.training.augmentation import Augmentation
 
 LIKE_NUMBERS = ["007", "010", "1_000", "22:05", "1e3", "1e-3", "0x10", "0o17", ".5", "1.", "+5", ".inf", "2024-01-01"]
 LIKE_WORDS = ["on", "off", "yes", "no", "true", "None", "nan", "=", "<<"]

@@ -12,9 +12,9 @@ from soundnet_kd.errors import SettingsError, nearest
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's function lives, which of its parameters go without a flag, and what it does in a few words.
+    """Where in `commands/` a function lives, which parameters go without a flag, and what it does in a few words.
 
-    `more`, if given, is where a function lives that gives what else its help says. `together`: several processes that
+    `more`, if given, is where a function lives that says what else the help tells. `together`: several processes that
     a launcher starts do one piece of work, of which the first one tells; those of other commands do one each.
     """
 
@@ -26,7 +26,7 @@ class Command:
 
     def function(self) -> Callable[..., object]:
         """Import the function."""
-        return _at(self.home)
+        return _at(f"commands.{self.home}")
 
     def more_help(self) -> str:
         """Give what else its help says."""
@@ -34,39 +34,33 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "quickstart": Command(
-        "recipes:quickstart", (), "the whole route on a small demonstration world, or on your videos"
-    ),
-    "teach": Command("teachers:teach", ("videos",), "label the frames of videos with image networks"),
+    "quickstart": Command("run:quickstart", (), "the whole route on a small demonstration world, or on your videos"),
+    "teach": Command("teach:teach", ("videos",), "label the frames of videos with image networks"),
     "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw", together=True),
-    "extract": Command("features:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
-    "predict": Command("prediction:predict", ("sounds",), "say which objects and scenes a student hears"),
-    "evaluate": Command("analysis:evaluate", ("features",), "cross-validate a classifier on every layer"),
-    "finetune": Command(
-        "classifiers.finetuning:finetune", ("sounds",), "train a student on labelled sounds, and test it"
-    ),
+    "extract": Command("extract:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
+    "predict": Command("predict:predict", ("sounds",), "say which objects and scenes a student hears"),
+    "evaluate": Command("evaluate:evaluate", ("features",), "cross-validate a classifier on every layer"),
+    "finetune": Command("finetune:finetune", ("sounds",), "train a student on labelled sounds, and test it"),
     "train": Command(
-        "analysis.training:train",
+        "train:train",
         ("recipe",),
         "train a recipe's networks from scratch on labelled sounds, and test them",
-        "classifiers.recipe_help:explained_keys",
+        "supervised.config_help:explained_keys",
     ),
-    "compare": Command("transfer:compare", ("results",), "set two evaluations side by side, layer by layer"),
-    "rank": Command(
-        "analysis.ranking:rank", ("results",), "set evaluations in a table: parameters, seconds of training, accuracy"
-    ),
-    "neurons": Command("analysis:neurons", ("features",), "find the classes that each neuron answers to"),
-    "project": Command("analysis:project", ("features",), "draw a UMAP map of every layer"),
-    "explore": Command("analysis.exploration:explore", ("sounds",), "look at a data set of short labelled sounds"),
-    "peel": Command("analysis.peel_report:peel", ("sound",), "show what every layer of a network makes of one sound"),
+    "compare": Command("compare:compare", ("results",), "set two evaluations side by side, layer by layer"),
+    "rank": Command("rank:rank", ("results",), "set evaluations in a table: parameters, seconds of training, accuracy"),
+    "neurons": Command("neurons:neurons", ("features",), "find the classes that each neuron answers to"),
+    "project": Command("project:project", ("features",), "draw a UMAP map of every layer"),
+    "explore": Command("explore:explore", ("sounds",), "look at a data set of short labelled sounds"),
+    "peel": Command("peel:peel", ("sound",), "show what every layer of a network makes of one sound"),
     "report": Command("report:report", ("run",), "make a page of a run, to look at and to listen to"),
-    "run": Command("recipes:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
-    "weights list": Command("pretrained:list_weights", (), "show the published and imported weights"),
-    "weights fetch": Command("pretrained:fetch_weights", ("name",), "fetch published weights into the cache"),
-    "weights verify": Command("pretrained:verify_weights", ("file",), "say which published weights a file is"),
-    "weights import": Command("pretrained:import_weights", ("file",), "make a student's file usable by a name"),
-    "demo-world": Command("demo:demo_world", (), "make the videos, frames and sounds of the demonstration world"),
-    "demo-teacher": Command("demo:demo_teacher", ("frames",), "train a small image network on labelled frames"),
+    "run": Command("run:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
+    "weights list": Command("weights:list_weights", (), "show the published and imported weights"),
+    "weights fetch": Command("weights:fetch_weights", ("name",), "fetch published weights into the cache"),
+    "weights verify": Command("weights:verify_weights", ("file",), "say which published weights a file is"),
+    "weights import": Command("weights:import_weights", ("file",), "make a student's file usable by a name"),
+    "demo-world": Command("demo_world:demo_world", (), "make the videos, frames and sounds of the demonstration world"),
+    "demo-teacher": Command("demo_teacher:demo_teacher", ("frames",), "train a small image network on labelled frames"),
 }
 """The table; a name of two words is a command of a group, which the first word names."""
 

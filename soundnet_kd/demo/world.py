@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundnet_kd.demo.ambience import SCENE_NAMES, loudness, recorded, rumble, scene_sound
-from soundnet_kd.demo.scenery import Picture
+from soundnet_kd.demo.backgrounds import Picture
+from soundnet_kd.demo.scene import Stage, cast, poses_of
 from soundnet_kd.demo.sounds import EVENT_SOUNDS, Generator, Waveform, event_sound
-from soundnet_kd.demo.stage import Stage, cast, poses_of
 from soundnet_kd.errors import SettingsError
 
 EVENTS: tuple[str, ...] = tuple(EVENT_SOUNDS)

@@ -1,5 +1,6 @@
 """Feed the targets to the student: clips of exactly 20 s and four label steps, in an order that the seed decides."""
 
+import hashlib
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
@@ -12,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tiled_to_clip
-from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.distill.loading import reading
-from soundnet_kd.distill.split import held_out_clips
-from soundnet_kd.distill.stream import StreamBatches, clip_at
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.loading import reading
+from soundnet_kd.training.streams import StreamBatches, clip_at
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 Example = tuple[Tensor, dict[str, Tensor]]
@@ -187,3 +188,110 @@ def _tensors(sound: NDArray[Any], distributions: dict[str, NDArray[np.float32]])
     return torch.from_numpy(sound)[None], {
         name: torch.from_numpy(np.ascontiguousarray(rows.T)) for name, rows in distributions.items()
     }
+
+
+MEASURED_CLIPS = 2048
+"""Held-out clips that the agreement is measured on; of a share of a huge collection, more would only cost time."""
+
+
+def held_out_clips(videos: NDArray[np.uint64], share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide clips into those to learn from and those to measure on.
+
+    A video is held out if a hash of its name and the seed lies below `share`, so that adding videos moves none of the
+    others. At least one video is held out of two or more, unless `share` is 0; at least one is left to learn from.
+
+    Parameters
+    ----------
+    videos : (clips,) uint64
+        The video of each clip, as `Targets.videos` gives it.
+    share : float
+        Of the videos to hold out, from 0 to below 1.
+    seed : int
+
+    Returns
+    -------
+    training : (clips_to_learn_from,) int
+    measured : (clips_to_measure_on,) int
+        Of the held-out clips at most 2048, evenly spread.
+
+    Raises
+    ------
+    SettingsError
+        If `share` is out of range.
+    """
+    if not 0 <= share < 1:
+        raise SettingsError(f"held_out is {share}; it is a share of the videos, from 0 to below 1")
+    names, video_of_clip = np.unique(videos, return_inverse=True)
+    places = np.fromiter((_place(int(name), seed) for name in names), np.float64, len(names))
+    count = 0
+    if share > 0:
+        count = min(max(int((places < share).sum()), 1), len(names) - 1)
+    held = np.zeros(len(names), dtype=bool)
+    held[np.argsort(places)[:count]] = True
+    held_clips = held[video_of_clip]
+    measured = np.flatnonzero(held_clips)
+    if len(measured) > MEASURED_CLIPS:
+        measured = measured[np.linspace(0, len(measured) - 1, MEASURED_CLIPS).round().astype(int)]
+    return np.flatnonzero(~held_clips), measured
+
+
+def _place(video: int, seed: int) -> float:
+    """Give a number from 0 to 1 that a video's name and the seed decide."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{video}".encode()).digest()[:8]) / 2**64
+
+
+class Pace(lightning.Callback):
+    """Log clips per second over all devices, and the share of the time in which the first device waited for a batch.
+
+    The time of validations does not count. On a GPU, which works while the processor waits, the share is an upper bound
+    of what is lost.
+
+    Parameters
+    ----------
+    batch_size : int
+        Clips of an optimizer step, over all devices.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Start the clock."""
+        self._restart(trainer)
+
+    def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Stop the clock."""
+        self._stopped = perf_counter()
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Let the clock go on."""
+        self._started += perf_counter() - self._stopped
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_index: int,
+    ) -> None:
+        """Log, at the steps at which the trainer logs."""
+        steps = trainer.global_step - self._first_step
+        if steps == 0 or trainer.global_step % getattr(trainer, "log_every_n_steps", 1):
+            return
+        seconds = perf_counter() - self._started
+        waited = self._loader(trainer).waited_seconds - self._waited
+        module.log("train/clips_per_second", steps * self.batch_size / seconds)
+        module.log("train/data_wait_share", waited / seconds)
+        self._restart(trainer)
+
+    def _restart(self, trainer: lightning.Trainer) -> None:
+        self._started = perf_counter()
+        self._first_step = trainer.global_step
+        self._waited = self._loader(trainer).waited_seconds
+
+    @staticmethod
+    def _loader(trainer: lightning.Trainer) -> ClockedLoader:
+        loader = trainer.train_dataloader
+        assert isinstance(loader, ClockedLoader)
+        return loader

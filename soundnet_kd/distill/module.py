@@ -1,6 +1,5 @@
 """The student in training, as Lightning wants it."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,14 +8,14 @@ import torch
 from torch import Tensor
 
 from soundnet_kd.distill.data import Example
-from soundnet_kd.distill.determinism import be_deterministic
 from soundnet_kd.distill.objective import DistillationLoss
 from soundnet_kd.models import SoundNet
-from soundnet_kd.models.memory import keep_freed_memory
+from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
+from soundnet_kd.training.optimization import cosine_factor
+from soundnet_kd.training.trainer import be_deterministic
 
 Schedule = Literal["constant", "cosine"]
-WARM_UP_SHARE = 0.1
 TOP = 5
 """Agreement is also measured over this many first guesses."""
 
@@ -120,18 +119,6 @@ def agreement(name: str, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         first = logits.topk(TOP, dim=1).indices
         figures[f"validation/agreement_top{TOP}_{name}"] = (first == guess).any(dim=1).float().mean()
     return figures
-
-
-def cosine_factor(step: int, steps: int) -> float:
-    """Give what the learning rate is multiplied by: a linear warm-up over a tenth of the steps, then half a cosine.
-
-    Besides training well it leaves the batch norm's running averages true: they are of the last ten steps or so, over
-    which the weights hardly move any more.
-    """
-    warm_up = max(1, round(WARM_UP_SHARE * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 def _named(stage: str, total: Tensor, per_head: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media import StoredSound
 from soundnet_kd.models import SoundNet
 from soundnet_kd.models.classifiers import SoundClassifier
-from soundnet_kd.models.memory import keep_freed_memory
+from soundnet_kd.models.device import keep_freed_memory
 
 HEARD_AT_ONCE = 60 * 22_050
 """The longest sound that goes through the network as a whole; conv1 of it takes 42 MB."""

@@ -8,7 +8,6 @@ from soundnet_kd.pretrained.registry import (
     registry,
     student_registry,
 )
-from soundnet_kd.pretrained.shelf import fetch_weights, import_weights, list_weights, verify_weights
 from soundnet_kd.pretrained.students import load_student
 
 __all__ = [
@@ -16,12 +15,8 @@ __all__ = [
     "PretrainedWeights",
     "check_file",
     "fetch",
-    "fetch_weights",
-    "import_weights",
-    "list_weights",
     "load_student",
     "published",
     "registry",
     "student_registry",
-    "verify_weights",
 ]

@@ -1,5 +1,1 @@
-"""The report: a folder with a page that shows what a run found, and plays the sounds."""
-
-from soundnet_kd.report.report import ReportResult, report
-
-__all__ = ["ReportResult", "report"]
+"""The page that shows what a run found, and plays its sounds: what it holds, and the files that it stands on."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.class_scores import class_scores, confused_pairs
+from soundnet_kd.analysis.classes.scores import class_scores, confused_pairs
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import packed, rounded
 from soundnet_kd.transfer.fitting import UNTESTED

@@ -6,8 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from soundnet_kd.analysis.map_quality import HeldOut, MapQuality
-from soundnet_kd.analysis.map_report import trust_caption
+from soundnet_kd.analysis.maps.quality import HeldOut, MapQuality, trust_caption
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.answers import answers_data
 from soundnet_kd.report.clips import Clips

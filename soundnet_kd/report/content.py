@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.analysis.category_scores import CLASSES_EACH
+from soundnet_kd.analysis.classes.scores import CLASSES_EACH
 from soundnet_kd.errors import MediaError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.clip_sections import ClipSections

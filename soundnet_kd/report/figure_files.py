@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from soundnet_kd.analysis.confusion import draw_confusion
+from soundnet_kd.analysis.classes.confusion import draw_confusion
 from soundnet_kd.figures.style import readable
 from soundnet_kd.report.answers import confusion_of, predictions_of
 from soundnet_kd.report.clips import Clips

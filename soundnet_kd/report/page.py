@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.analysis.interactive_map import write_plotly
+from soundnet_kd.analysis.maps.interactive import write_plotly
 from soundnet_kd.storage import whole
 
 STYLE = "report.css"

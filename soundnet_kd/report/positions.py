@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.empty_strips import without_empty_strips
+from soundnet_kd.analysis.maps.empty_strips import without_empty_strips
 from soundnet_kd.errors import FormatError
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import levels, packed

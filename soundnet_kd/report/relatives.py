@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.maps import has_direction, without_direction
+from soundnet_kd.analysis.maps.projection import has_direction, without_direction
 from soundnet_kd.report.scripts import levels, packed
 
 NEIGHBORS = 8

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.chance import FALSE_DISCOVERY_RATE
+from soundnet_kd.analysis.neurons.chance import FALSE_DISCOVERY_RATE
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.report.scripts import levels, packed, rounded
 from soundnet_kd.storage import read_json

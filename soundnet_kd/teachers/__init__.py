@@ -1,7 +1,7 @@
 """Image networks look at video frames and say what they see; their answers are the student's targets."""
 
-from soundnet_kd.teachers.labelling import TeachResult, label_videos, teach
+from soundnet_kd.teachers.labelling import TeachResult, label_videos
 from soundnet_kd.teachers.loading import load_teacher
 from soundnet_kd.teachers.teacher import Teacher, write_teacher
 
-__all__ = ["TeachResult", "Teacher", "label_videos", "load_teacher", "teach", "write_teacher"]
+__all__ = ["TeachResult", "Teacher", "label_videos", "load_teacher", "write_teacher"]

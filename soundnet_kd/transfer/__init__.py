@@ -1,6 +1,6 @@
 """What the features of a layer are good for: classifiers on top of them."""
 
-from soundnet_kd.transfer.comparison import Comparison, compare
+from soundnet_kd.transfer.comparison import Comparison
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
 from soundnet_kd.transfer.folds import stratified_folds
 from soundnet_kd.transfer.layers import evaluate_layers
@@ -12,7 +12,6 @@ __all__ = [
     "Comparison",
     "CrossValidation",
     "Evaluation",
-    "compare",
     "cross_validate",
     "evaluate_layers",
     "stratified_folds",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.analysis import neuron_statistics
-from soundnet_kd.analysis.chance import ShuffledLabels
+from soundnet_kd.analysis.neurons.chance import ShuffledLabels
 from soundnet_kd.errors import SettingsError
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, -1])

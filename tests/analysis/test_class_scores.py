@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.analysis.categories import ESC50_CATEGORIES
-from soundnet_kd.analysis.category_scores import category_scores
-from soundnet_kd.analysis.class_scores import ConfusedPair, class_scores, confused_pairs
+from soundnet_kd.analysis.classes.scores import ConfusedPair, category_scores, class_scores, confused_pairs
 
 #                   fold 1            fold 2       not tested
 LABELS = np.array([0, 0, 1, 1, 2, 0, 0, 1, 1, -1, 0])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundnet_kd.analysis.empty_strips import without_empty_strips
+from soundnet_kd.analysis.maps.empty_strips import without_empty_strips
 
 
 def test_a_few_clips_far_away_by_hand() -> None:

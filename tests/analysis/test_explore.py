@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.signal import get_window
 
-from soundnet_kd.analysis.anomalies import anomalies
-from soundnet_kd.analysis.sound_measures import log_spectrogram, measured
+from soundnet_kd.analysis.dataset.anomalies import anomalies
+from soundnet_kd.analysis.dataset.measures import log_spectrogram, measured
 from soundnet_kd.cli import main
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import write_audio

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from soundnet_kd.analysis.extremes import extremes_of
+from soundnet_kd.analysis.classes.scores import extremes_of
 from soundnet_kd.errors import FormatError
 
 NAMES = ("a", "b", "c", "d")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundnet_kd.analysis.map_quality import held_out_quality, knn_accuracy, map_quality, silhouette
+from soundnet_kd.analysis.maps.quality import held_out_quality, knn_accuracy, map_quality, silhouette
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat([0, 1], 15)

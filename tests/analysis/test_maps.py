@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from soundnet_kd.analysis import umap_map
-from soundnet_kd.analysis.map_quality import map_quality
+from soundnet_kd.analysis.maps.quality import map_quality
 from soundnet_kd.errors import FormatError, SettingsError
 
 LABELS = np.repeat([0, 1], 15)

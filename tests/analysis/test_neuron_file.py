@@ -4,7 +4,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from soundnet_kd.analysis import neurons
+from soundnet_kd.commands.neurons import neurons
 from tests.analysis.caches import write_cache
 
 

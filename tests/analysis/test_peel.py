@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8
-from soundnet_kd.analysis.peel_figures import draw_layers, draw_pooled
-from soundnet_kd.analysis.peel_head_figures import draw_head
-from soundnet_kd.analysis.peel_pictures import draw_filter_pictures, draw_pictures
-from soundnet_kd.analysis.peel_report import peel
-from soundnet_kd.classifiers.classifier_file import CLASSIFIER_FILE, write_classifier
-from soundnet_kd.classifiers.clip_classifier import ClipClassifier
+from soundnet_kd.analysis.layers.figures import draw_layers, draw_pooled
+from soundnet_kd.analysis.layers.head_figures import draw_head
+from soundnet_kd.analysis.layers.pictures import draw_filter_pictures, draw_pictures
+from soundnet_kd.commands.peel import peel
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.features.peel_file import Peeled, PeeledHead, PeeledLayer, read_peel
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import SoundNet, write_student
 from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.classifiers import build_classifier
+from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, write_classifier
+from soundnet_kd.supervised.clip_classifier import ClipClassifier
 
 RATE = 22_050
 PNG = b"\x89PNG\r\n"

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet8
-from soundnet_kd.analysis.ranking import rank
-from soundnet_kd.classifiers.clip_classifier import ClipClassifier
 from soundnet_kd.cli import main
+from soundnet_kd.commands.rank import rank
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import Preprocessing, write_student
 from soundnet_kd.models.sizes import parameters_up_to
+from soundnet_kd.supervised.clip_classifier import ClipClassifier
 from soundnet_kd.transfer.ranking import is_ranking, read_ranking
 from tests.classifiers.test_finetuning import CLIPS, write_tones
 

@@ -27,7 +27,7 @@ from soundnet_kd import SoundNet8, extract
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import read_audio, write_audio
 from soundnet_kd.models import write_student
-from soundnet_kd.models.memory import keep_freed_memory
+from soundnet_kd.models.device import keep_freed_memory
 
 RATE = 22_050
 WAYS = {"plain": "plain loop", "network": "network alone", "extract": "extract"}

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from soundnet_kd.analysis import neuron_statistics
-from soundnet_kd.analysis.chance import ShuffledLabels
+from soundnet_kd.analysis.neurons.chance import ShuffledLabels
 
 
 def main() -> None:

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import Targets
-from soundnet_kd.distill import DistillationLoss, distill
+from soundnet_kd.distill import DistillationLoss
 from soundnet_kd.distill.data import HeldOutClips
-from soundnet_kd.distill.history import read_history
 from soundnet_kd.models import SoundNet8, choose_device
-from soundnet_kd.models.memory import keep_freed_memory
+from soundnet_kd.models.device import keep_freed_memory
+from soundnet_kd.training.callbacks import read_history
 from tests.targets import SAMPLE_RATE, make_clip, make_targets
 
 MADE_CLIPS = 256

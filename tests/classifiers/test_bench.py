@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from soundnet_kd.classifiers.bench import run_bench
-from soundnet_kd.classifiers.classifier_file import read_classifier
-from soundnet_kd.classifiers.recipe_file import read_bench_recipe
 from soundnet_kd.cli import main
+from soundnet_kd.commands.compare import compare
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import SoundClassifier
-from soundnet_kd.transfer import compare
+from soundnet_kd.supervised.classifier_file import read_classifier
+from soundnet_kd.supervised.config_file import read_bench_recipe
+from soundnet_kd.supervised.experiment import run_bench
 from tests.media_files import sine
 from tests.processes import run_command
 from tests.stops import killed_at_checkpoint, killed_at_the_end

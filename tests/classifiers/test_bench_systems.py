@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.classifiers.classifier_file import read_classifier
-from soundnet_kd.classifiers.tag_evaluation import measures
 from soundnet_kd.cli import main
 from soundnet_kd.media import read_audio, write_audio
+from soundnet_kd.supervised.classifier_file import read_classifier
+from soundnet_kd.supervised.tags import measures
 from tests.data.test_layouts import SPEAKERS
 from tests.media_files import sine
 

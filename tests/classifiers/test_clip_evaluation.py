@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.classifiers.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError
 from soundnet_kd.media import StoredSound
+from soundnet_kd.supervised.clip_evaluation import ClipTable, Experiment
 
 
 def table_of(labels: list[int], folds: list[int], sources: list[str], unreadable: tuple[str, ...] = ()) -> ClipTable:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.classifiers.crops import CropStream, crop
-from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.media import StoredSound
+from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.segments import CropStream, crop
 
 RATE = 1000
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.classifiers.decoded import decoded
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import SoundStore, write_audio
+from soundnet_kd.training.decoded_sounds import decoded
 from tests.media_files import sine
 
 

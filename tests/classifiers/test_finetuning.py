@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8, load_student
-from soundnet_kd.classifiers.classifier_file import read_classifier, write_classifier
-from soundnet_kd.classifiers.clip_classifier import ClipClassifier, default_layer
-from soundnet_kd.classifiers.finetuning import finetune
 from soundnet_kd.cli import main
 from soundnet_kd.cli.arguments import parse
+from soundnet_kd.commands.compare import compare
+from soundnet_kd.commands.finetune import finetune
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, read_student, write_student
-from soundnet_kd.transfer import compare
+from soundnet_kd.supervised.classifier_file import read_classifier, write_classifier
+from soundnet_kd.supervised.clip_classifier import ClipClassifier, default_layer
 from tests.media_files import sine
 from tests.processes import run_command
 from tests.stops import killed_at_checkpoint, killed_at_the_end

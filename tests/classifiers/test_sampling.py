@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.classifiers.crops import PieceStream
-from soundnet_kd.classifiers.optimisation import Optimisation
-from soundnet_kd.classifiers.sampling import HeardSounds, Pieces, Segments
-from soundnet_kd.classifiers.segments import SegmentStream
 from soundnet_kd.data.cats_dogs import CatsDogs
-from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredSound, read_audio
+from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.optimization import Optimisation
+from soundnet_kd.training.segments import HeardSounds, Pieces, PieceStream, Segments, SegmentStream
 
 RATE = 10
 

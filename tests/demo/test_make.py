@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from soundnet_kd.demo import demo_world
+from soundnet_kd.commands.demo_world import demo_world
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

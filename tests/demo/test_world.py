@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from soundnet_kd.demo import world
-from soundnet_kd.demo.pictures import EVENT_SPRITES, draw_sprite
-from soundnet_kd.demo.scenery import SCENE_PICTURES
-from soundnet_kd.demo.stage import Stage, cast, poses_of
+from soundnet_kd.demo.backgrounds import SCENE_PICTURES
+from soundnet_kd.demo.scene import Stage, cast, poses_of
+from soundnet_kd.demo.sprites import EVENT_SPRITES, draw_sprite
 from soundnet_kd.demo.world import EVENTS, SCENES, Scenario
 from soundnet_kd.errors import SettingsError
 

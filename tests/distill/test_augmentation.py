@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.distill import augmentation as module
-from soundnet_kd.distill.augmentation import Augmentation, Example, mixed, shifted
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.training import augmentation as module
+from soundnet_kd.training.augmentation import Augmentation, Example, mixed, shifted
 
 RATE = 22_050
 

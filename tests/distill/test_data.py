@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from soundnet_kd.data import LabelledClip, Targets
-from soundnet_kd.distill.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.distill.data import ClockedLoader, TargetsDataModule, TrainingStream, fill
-from soundnet_kd.distill.stream import StreamBatches
+from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.streams import StreamBatches
 from tests.targets import make_clip, make_targets
 
 RATE = 100

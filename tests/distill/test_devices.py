@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from soundnet_kd import load_student
 from soundnet_kd.cli import main
+from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import Targets
-from soundnet_kd.distill import DistillationLoss, distill
-from soundnet_kd.distill.augmentation import UNCHANGED
-from soundnet_kd.distill.checkpoints import last_checkpoint
+from soundnet_kd.distill import DistillationLoss
 from soundnet_kd.distill.data import Example, TrainingStream
-from soundnet_kd.distill.devices import GatheredBatchNorms, clips_per_batch, trainer_options
-from soundnet_kd.distill.history import read_history
 from soundnet_kd.distill.module import Distillation
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.training.augmentation import UNCHANGED
+from soundnet_kd.training.callbacks import read_history
+from soundnet_kd.training.checkpoints import last_checkpoint
+from soundnet_kd.training.devices import GatheredBatchNorms, clips_per_batch, trainer_options
 from tests.processes import forks, start_command, wait_for
 from tests.small_student import make_small
 from tests.targets import CLASSES, make_clip, make_targets

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from soundnet_kd.data import Targets
-from soundnet_kd.distill import loading
 from soundnet_kd.distill.data import TargetsDataModule
+from soundnet_kd.training import loading
 from tests.targets import make_clip, make_targets
 
 Usage = namedtuple("Usage", "total used free")

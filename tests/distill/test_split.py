@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.distill.split import MEASURED_CLIPS, held_out_clips
+from soundnet_kd.distill.data import MEASURED_CLIPS, held_out_clips
 from soundnet_kd.errors import SettingsError
 
 

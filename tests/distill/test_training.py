@@ -15,14 +15,14 @@ from PIL import Image
 from soundnet_kd import SoundNet8, load_student
 from soundnet_kd.cli import main
 from soundnet_kd.cli.arguments import parse
-from soundnet_kd.distill import distill
-from soundnet_kd.distill.checkpoints import last_checkpoint
-from soundnet_kd.distill.history import read_history
-from soundnet_kd.distill.module import cosine_factor
+from soundnet_kd.commands.distill import distill
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.student_file import read_training
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
 from soundnet_kd.storage import locked
+from soundnet_kd.training.callbacks import read_history
+from soundnet_kd.training.checkpoints import last_checkpoint
+from soundnet_kd.training.optimization import cosine_factor
 from tests.processes import run_command
 from tests.stops import killed_at_checkpoint, killed_at_the_end, killed_while_saving, terminated_after_step
 from tests.targets import CLASSES, make_clip, make_targets

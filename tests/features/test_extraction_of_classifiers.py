@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, extract
-from soundnet_kd.analysis.neuron_report import neurons
+from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import listening
 from soundnet_kd.media import write_audio

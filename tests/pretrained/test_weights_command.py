@@ -11,9 +11,10 @@ import torch
 
 from soundnet_kd import load_student
 from soundnet_kd.cli import main
-from soundnet_kd.pretrained import fetching, registry, shelf, student_registry, students
+from soundnet_kd.commands import weights as shelf
+from soundnet_kd.commands.run import run as run_recipe
+from soundnet_kd.pretrained import fetching, registry, student_registry, students
 from soundnet_kd.pretrained.registry import published
-from soundnet_kd.recipes import run as run_recipe
 from tests.pretrained.places365 import constants, write_published
 from tests.pretrained.serving import Site
 from tests.pretrained.soundnet import hear, soundnet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from soundnet_kd.report import report
+from soundnet_kd.commands.report import report
 from tests.report.runs import make_run
 
 if TYPE_CHECKING:

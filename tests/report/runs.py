@@ -6,11 +6,13 @@ import av
 import numpy as np
 import torch
 
-from soundnet_kd.analysis import evaluate, neurons, project
-from soundnet_kd.analysis.peel_report import peel
-from soundnet_kd.analysis.ranking import rank
+from soundnet_kd.commands.compare import compare
+from soundnet_kd.commands.evaluate import evaluate
+from soundnet_kd.commands.neurons import neurons
+from soundnet_kd.commands.peel import peel
+from soundnet_kd.commands.project import project
+from soundnet_kd.commands.rank import rank
 from soundnet_kd.models import SoundNet5
-from soundnet_kd.transfer import compare
 from tests.analysis.caches import write_cache
 from tests.media_files import sine
 

@@ -4,10 +4,12 @@ import csv
 import json
 from pathlib import Path
 
-from soundnet_kd.analysis import evaluate, neurons, project
+from soundnet_kd.commands.evaluate import evaluate
+from soundnet_kd.commands.neurons import neurons
+from soundnet_kd.commands.project import project
+from soundnet_kd.commands.report import report
 from soundnet_kd.data import read_manifest
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.report import report
 from tests.analysis.caches import write_cache
 from tests.report.runs import LABELS, features, make_sounds
 

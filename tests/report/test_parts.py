@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis import neurons
+from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.overview import Accuracies, LayerAccuracy, gains

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis import evaluate, neurons
 from soundnet_kd.analysis.categories import ESC50_CLASSES
-from soundnet_kd.analysis.chance import ShuffledLabels
-from soundnet_kd.analysis.neuron_file import write_neurons
-from soundnet_kd.analysis.neurons import neuron_statistics
+from soundnet_kd.analysis.neurons.chance import ShuffledLabels
+from soundnet_kd.analysis.neurons.file import write_neurons
+from soundnet_kd.analysis.neurons.statistics import neuron_statistics
+from soundnet_kd.commands.evaluate import evaluate
+from soundnet_kd.commands.neurons import neurons
+from soundnet_kd.commands.report import report
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.report import report
 from soundnet_kd.storage import write_json
 from tests.analysis.caches import write_cache
 from tests.report.runs import CLASS_NAMES, LABELS, features, make_sounds

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from soundnet_kd.commands.teach import teach
 from soundnet_kd.data import Targets
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio, write_video
-from soundnet_kd.teachers import Teacher, label_videos, teach
+from soundnet_kd.teachers import Teacher, label_videos
 from soundnet_kd.teachers.clips import cut
 from tests.teachers.colours import NAMES, RATE, MeanColour, make_video, plain
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from soundnet_kd.commands.compare import compare
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.storage import write_csv, write_json
-from soundnet_kd.transfer import compare
 
 LABELS = "aaaabbbb"
 

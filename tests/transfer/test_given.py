@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, cross_validate, neuron_statistics
-from soundnet_kd.analysis.chance import ShuffledLabels
+from soundnet_kd.analysis.neurons.chance import ShuffledLabels
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import CrossValidation, stratified_folds
 from soundnet_kd.transfer.significance import bootstrap_interval, mcnemar

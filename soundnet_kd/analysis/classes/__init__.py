@@ -1,0 +1,1 @@
+"""What an evaluation says of single classes: scores, confusion, accuracy by layer, as tables and figures."""

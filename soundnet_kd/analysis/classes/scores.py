@@ -1,0 +1,233 @@
+"""How well each class is recognised, and which classes are taken for each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES
+from soundnet_kd.errors import FormatError
+from soundnet_kd.storage import read_json
+from soundnet_kd.transfer.results import RESULTS_FILE
+
+MOST_AT_THE_ENDS = 5
+"""How many of the hardest and of the easiest classes are named."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassScores:
+    """Scores of each class over all tested clips, each 0 … 1; NaN where there is nothing to divide by.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    clips : (classes,) int64
+        Tested clips of the class.
+    precision : (classes,) float64
+        Share of the clips that were given the class which are of it.
+    recall : (classes,) float64
+        Share of the clips of the class that were given it.
+    f1 : (classes,) float64
+        Harmonic mean of the two.
+    recall_std : (classes,) float64
+        Standard deviation of the recall over the folds that have clips of the class.
+    """
+
+    classes: tuple[str, ...]
+    clips: NDArray[np.int64] = field(repr=False)
+    precision: NDArray[np.float64] = field(repr=False)
+    recall: NDArray[np.float64] = field(repr=False)
+    f1: NDArray[np.float64] = field(repr=False)
+    recall_std: NDArray[np.float64] = field(repr=False)
+
+    @property
+    def easiest_first(self) -> NDArray[np.int64]:
+        """The classes that have clips, by recall, and by F1 where recall is equal."""
+        order = np.lexsort((-self.f1, -self.recall))
+        return np.asarray(order[self.clips[order] > 0])
+
+    @property
+    def ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The easiest and the hardest classes, up to five, each from the end on; none is both."""
+        order = self.easiest_first
+        count = min(MOST_AT_THE_ENDS, len(order) // 2)
+        return order[:count], order[::-1][:count]
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes that are taken for each other.
+
+    Attributes
+    ----------
+    first, second : int
+        The first is taken for the second at least as often as the other way round.
+    first_as_second, second_as_first : int
+        Clips.
+    clips : int
+        Tested clips of both classes together.
+    """
+
+    first: int
+    second: int
+    first_as_second: int
+    second_as_first: int
+    clips: int
+
+    @property
+    def mistakes(self) -> int:
+        """Clips of either class that are taken for the other."""
+        return self.first_as_second + self.second_as_first
+
+    @property
+    def share(self) -> float:
+        """Share of the clips of both that are taken for the other class."""
+        return self.mistakes / self.clips
+
+
+def class_scores(
+    labels: NDArray[np.integer], predictions: NDArray[np.integer], folds: NDArray[np.integer], classes: Sequence[str]
+) -> ClassScores:
+    """Score each class.
+
+    Parameters
+    ----------
+    labels, predictions : (clips,) int
+        Classes; clips with -1 in one of them do not count.
+    folds : (clips,) int
+    classes : sequence of str
+    """
+    from sklearn.metrics import precision_recall_fscore_support, recall_score
+
+    tested = (labels >= 0) & (predictions >= 0)
+    truth, answers, fold_of = labels[tested], predictions[tested], folds[tested]
+    numbers = np.arange(len(classes))
+    precision, recall, f1, clips = precision_recall_fscore_support(truth, answers, labels=numbers, zero_division=np.nan)
+    by_fold = np.array(
+        [
+            recall_score(
+                truth[fold_of == fold], answers[fold_of == fold], labels=numbers, average=None, zero_division=np.nan
+            )
+            for fold in np.unique(fold_of)
+        ]
+    )
+    held = np.ma.masked_invalid(by_fold)
+    return ClassScores(tuple(classes), clips, precision, recall, f1, held.std(axis=0).filled(np.nan))
+
+
+def confused_pairs(confusion: NDArray[np.int64]) -> list[ConfusedPair]:
+    """Give the pairs of classes that are taken for each other at least once, the most mistakes first.
+
+    Parameters
+    ----------
+    confusion : (classes, classes) int
+        Clips of each true class (row) by predicted class (column).
+    """
+    clips = confusion.sum(axis=1)
+    pairs = []
+    for one, other in np.argwhere(np.triu(confusion + confusion.T, k=1)):
+        first, second = (one, other) if confusion[one, other] >= confusion[other, one] else (other, one)
+        pairs.append(
+            ConfusedPair(
+                first=int(first),
+                second=int(second),
+                first_as_second=int(confusion[first, second]),
+                second_as_first=int(confusion[second, first]),
+                clips=int(clips[first] + clips[second]),
+            )
+        )
+    return sorted(pairs, key=lambda pair: (-pair.mistakes, -pair.share, pair.first, pair.second))
+
+
+CLASSES_EACH = len(ESC50_CLASSES) // len(ESC50_CATEGORIES)
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryScores:
+    """Scores of each category over all tested clips, each 0 … 1; NaN where a category has no clips.
+
+    Attributes
+    ----------
+    accuracy : (5,) float64
+        Share of the category's clips whose class is right.
+    category_accuracy : (5,) float64
+        Share of them whose category is right, whatever the class.
+    confusion : (5, 5) int64
+        Clips of each true category (row) by the category of the predicted class (column).
+    """
+
+    accuracy: NDArray[np.float64] = field(repr=False)
+    category_accuracy: NDArray[np.float64] = field(repr=False)
+    confusion: NDArray[np.int64] = field(repr=False)
+
+
+def category_scores(confusion: NDArray[np.int64]) -> CategoryScores:
+    """Sum a confusion of ESC-50's classes by category.
+
+    Parameters
+    ----------
+    confusion : (50, 50) int
+        Clips of each true class (row) by predicted class (column), in the official order.
+    """
+    count = len(ESC50_CATEGORIES)
+    by_category = confusion.reshape(count, CLASSES_EACH, count, CLASSES_EACH).sum(axis=(1, 3))
+    clips = by_category.sum(axis=1)
+    of = np.where(clips > 0, clips, np.nan)
+    return CategoryScores(
+        accuracy=confusion.diagonal().reshape(count, CLASSES_EACH).sum(axis=1) / of,
+        category_accuracy=by_category.diagonal() / of,
+        confusion=by_category,
+    )
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The classes that a classifier recognises best and worst.
+
+    Attributes
+    ----------
+    layer : str
+        The evaluation's best layer, whose classifier it is.
+    hardest, easiest : mapping from class to the share of its clips that are recognised
+        Up to five each, from the end on.
+    """
+
+    layer: str
+    hardest: dict[int, float]
+    easiest: dict[int, float]
+
+
+def extremes_of(results: str | Path, class_names: Sequence[str]) -> Extremes:
+    """Read the hardest and the easiest classes from what `soundnet-kd evaluate` wrote.
+
+    Parameters
+    ----------
+    results : str or Path
+        The folder, or its results.json.
+    class_names : sequence of str
+        The classes that the evaluation must be of.
+
+    Raises
+    ------
+    FormatError
+        If there are no results there, or they are of other classes.
+    """
+    path = Path(results)
+    path = path / RESULTS_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise FormatError(f"there is no {path}; make it with `soundnet-kd evaluate FEATURES --out {results}`")
+    content = read_json(path)
+    try:
+        classes, layer = content["classes"], content["best_layer"]
+        (confusion,) = (np.array(each["confusion"]) for each in content["results"] if each["layer"] == layer)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path} holds no evaluation; make it again with `soundnet-kd evaluate`") from error
+    if classes != list(class_names):
+        raise FormatError(f"{path} is of other classes than the features; name the evaluation of these features")
+    # A row for each clip, as the confusion counts them.
+    truth, answers = np.repeat(np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1)
+    scores = class_scores(truth, answers, np.ones(len(truth), dtype=np.int64), classes)
+    easiest, hardest = ({int(each): float(scores.recall[each]) for each in end} for end in scores.ends)
+    return Extremes(layer, hardest, easiest)

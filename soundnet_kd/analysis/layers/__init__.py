@@ -1,0 +1,1 @@
+"""Figures of what every layer of a network makes of one sound."""

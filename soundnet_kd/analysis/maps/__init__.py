@@ -1,0 +1,1 @@
+"""UMAP maps of a layer: the projection, how far to trust it, still and interactive figures."""

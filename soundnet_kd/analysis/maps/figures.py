@@ -1,0 +1,206 @@
+"""Maps as pictures: all clips, the classes inside each category, the hardest and the easiest classes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
+from soundnet_kd.analysis.classes.scores import CLASSES_EACH, Extremes
+from soundnet_kd.analysis.maps.empty_strips import Shortened, without_empty_strips
+from soundnet_kd.figures.style import COLOURS, MARKERS, colour_and_marker, drawn, readable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PALE = "#D2D2D2"
+"""Of clips that are there but not spoken of."""
+
+_MOST_NAMED = 50
+"""Groups up to which a legend can tell them apart."""
+
+_MOST_AS_SHAPES = 1000
+"""Clips up to which an SVG has a shape for each; more are one picture."""
+
+
+def draw_map(
+    points: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    class_names: Sequence[str],
+    title: str,
+    caption: str,
+    path: str | Path,
+) -> None:
+    """Draw a map, coloured by category (ESC-50) or by class.
+
+    Parameters
+    ----------
+    points : (clips, 2) float
+    labels : (clips,) int
+        -1 where unlabeled.
+    class_names : sequence of str
+    title, caption : str
+    path : str or Path
+        PNG to write.
+    """
+    groups, names = labels, dict(enumerate(map(readable, class_names)))
+    if is_esc50(class_names):
+        groups, names = labels // CLASSES_EACH, dict(enumerate(ESC50_CATEGORIES))
+    named = len(names) <= _MOST_NAMED
+    few = len(names) <= len(COLOURS)
+    shown = without_empty_strips(points)
+    notes = [caption, shown.note]
+    if not named:
+        notes.append(f"the {len(names)} classes are named in {Path(path).with_suffix('.html').name}")
+    height = 1.5 + _height(shown, 7.8, 5.6) + (0 if few or not named else 0.15 * len(names) / 6)
+    with drawn(path, 8.0, height) as figure:
+        axes = figure.subplots()
+        _empty(axes, shown)
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+        figure.supxlabel("\n".join(filter(None, notes)), x=0.01, ha="left", size=9)
+        _scatter(axes, shown.points, groups, names if named else dict.fromkeys(names, ""), "unlabeled")
+        if named and axes.get_legend_handles_labels()[0]:
+            _legend(axes, len(points), columns=3 if few else 6, size=9 if few else 7)
+
+
+def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], title: str, path: str | Path) -> None:
+    """Draw ESC-50's map once for each major category, whose classes are coloured.
+
+    Parameters
+    ----------
+    points : (clips, 2) float
+    labels : (clips,) int
+        Of ESC-50, -1 where unlabeled.
+    title : str
+    path : str or Path
+        PNG to write.
+    """
+    panels = {}
+    for category, name in enumerate(ESC50_CATEGORIES):
+        first = category * CLASSES_EACH
+        panels[name] = {each: readable(ESC50_CLASSES[each]) for each in range(first, first + CLASSES_EACH)}
+    _draw_panels(points, labels, panels, title, path, columns=3)
+
+
+def draw_extremes(
+    points: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    class_names: Sequence[str],
+    extremes: Extremes,
+    title: str,
+    path: str | Path,
+) -> None:
+    """Draw a map of the classes that a classifier recognises worst, and one of those that it recognises best.
+
+    Parameters
+    ----------
+    points : (clips, 2) float
+    labels : (clips,) int
+        -1 where unlabeled.
+    class_names : sequence of str
+    extremes : Extremes
+    title : str
+    path : str or Path
+        PNG to write.
+    """
+    panels = {
+        name: {each: f"{readable(class_names[each])} ({recall:.0%})" for each, recall in classes.items()}
+        for name, classes in (("hardest (recall)", extremes.hardest), ("easiest (recall)", extremes.easiest))
+    }
+    title = f"{title}: classes that a classifier of {extremes.layer} recognises worst and best"
+    _draw_panels(points, labels, panels, title, path, columns=2)
+
+
+def _draw_panels(
+    points: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    panels: Mapping[str, Mapping[int, str]],
+    title: str,
+    path: str | Path,
+    columns: int,
+) -> None:
+    """Draw the same map several times, each time with some classes in colour and the other clips pale."""
+    rows = -(-len(panels) // columns)
+    shown = without_empty_strips(points)
+    with drawn(path, 4.4 * columns, 0.6 + (1.3 + _height(shown, 4.3, 3.6)) * rows) as figure:
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+        charts = np.array(figure.subplots(rows, columns, squeeze=False)).ravel()
+        for axes in charts[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (name, classes) in zip(charts, panels.items(), strict=False):
+            _empty(axes, shown)
+            # The classes of a panel take the first colours, whatever their numbers.
+            groups = np.full(len(labels), -1)
+            for place, each in enumerate(classes):
+                groups[labels == each] = place
+            _scatter(axes, shown.points, groups, dict(enumerate(classes.values())), None, shapes=True)
+            axes.set_title(name, fontsize=10)
+            _legend(axes, len(points), columns, size=8)
+        if shown.note:
+            figure.supxlabel(shown.note, x=0.01, ha="left", size=9)
+
+
+def _legend(axes: "Axes", clips: int, columns: int, size: int) -> None:
+    """Name the groups beneath the axes, with marks large enough to see."""
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=columns,
+        fontsize=size,
+        markerscale=max(1.0, (30 / _size(clips)) ** 0.5),
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
+
+
+def _empty(axes: "Axes", shown: Shortened) -> None:
+    """Prepare axes whose numbers mean nothing, with the places where room is left out."""
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    # What hangs beneath them, the legend, is then where the layout was told that it would be.
+    axes.set_aspect("equal", adjustable="box", anchor="S")
+    for draw, places in zip((axes.axvline, axes.axhline), shown.breaks, strict=True):
+        for place in places:
+            draw(place, color=PALE, linewidth=0.8, linestyle=(0, (5, 5)))
+
+
+def _scatter(
+    axes: "Axes",
+    points: NDArray[np.floating],
+    groups: NDArray[np.integer],
+    names: Mapping[int, str],
+    rest: str | None,
+    shapes: bool = False,
+) -> None:
+    """Draw the clips of each group in its colour, or also its shape; those without a group (-1) pale and beneath."""
+    look: dict[str, Any] = {"s": _size(len(points)), "linewidths": 0, "rasterized": len(points) > _MOST_AS_SHAPES}
+    without = groups < 0
+    if without.any():
+        axes.scatter(*points[without].T, color=PALE, label=rest, **look)
+    if shapes:
+        look["s"] *= 2.2
+    for group in np.unique(groups[~without]):
+        colour, marker = colour_and_marker(group)
+        axes.scatter(
+            *points[groups == group].T,
+            color=colour,
+            marker=MARKERS[group % len(MARKERS)] if shapes else marker,
+            alpha=0.75,
+            label=names.get(int(group)),
+            **look,
+        )
+
+
+def _height(shown: Shortened, width: float, most: float) -> float:
+    """Give the inches that a map takes if it may be so wide, and so high at most."""
+    across, up = np.ptp(shown.points, axis=0)
+    return float(np.clip(width * up / across, 0.4 * width, most)) if across > 0 else most
+
+
+def _size(clips: int) -> float:
+    return float(np.clip(6000 / clips, 8, 60))

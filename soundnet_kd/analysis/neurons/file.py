@@ -1,0 +1,83 @@
+"""The statistics of a cache's neurons as arrays.
+
+Layout of `neurons.h5`
+----------------------
+`id`                  (clips,) str, of every clip of the features
+`label`               (clips,) int64, index into `class_names`; -1 where unlabeled
+`class_names`         (classes,) str
+
+and for each layer, with c labelled clips:
+
+`LAYER/threshold`     (neurons,) float64, the neuron's percentile
+`LAYER/activated`     (neurons,) int64, clips above it
+`LAYER/counts`        (neurons, classes) int64, of which class they are
+`LAYER/share`         (neurons, classes) float64, `counts` / the clips expected above the percentile
+`LAYER/best_class`    (neurons,) int64, -1 for a neuron that no clip activates
+`LAYER/best_share`    (neurons,) float64
+`LAYER/order`         (neurons, c) int32, gzip: rows of the clips, strongest first; its first columns are the top clips,
+                      and with the layer's features X, `X[order[n], n]` is the sorted activation curve of neuron n
+`LAYER/p_value`       (neurons,) float64, of `best_share` under shuffled labels
+`LAYER/q_value`       (neurons,) float64, corrected for the neurons of the layer (Benjamini and Hochberg)
+
+Attributes: `format_version` and `source` (JSON: the features, the settings and the versions that made the file); of
+each layer `expected` (clips above a percentile) and `shuffled_share` (95 % quantile of the best share under shuffled
+labels).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis.neurons.chance import Chance
+from soundnet_kd.analysis.neurons.statistics import NeuronStatistics
+from soundnet_kd.hdf5 import open_hdf5
+from soundnet_kd.storage import whole
+
+FORMAT_VERSION = 1
+
+
+def write_neurons(
+    path: str | Path,
+    layers: Mapping[str, NeuronStatistics],
+    chances: Mapping[str, Chance],
+    ids: Sequence[str],
+    labels: NDArray[np.integer],
+    source: Mapping[str, Any],
+) -> None:
+    """Write the statistics of all layers.
+
+    Parameters
+    ----------
+    path : str or Path
+    layers : mapping from layer to NeuronStatistics
+    chances : mapping from layer to Chance
+    ids : sequence of str
+        Of every clip.
+    labels : (clips,) int
+    source : mapping
+        What made the statistics; anything that JSON can hold.
+    """
+    path = Path(path)
+    with whole(path) as partial, open_hdf5(partial, "w") as file:
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["source"] = json.dumps(source)
+        file["id"] = list(ids)
+        file["label"] = labels
+        file["class_names"] = list(next(iter(layers.values())).classes)
+        for layer, found in layers.items():
+            group = file.create_group(layer)
+            group.attrs["expected"] = found.expected
+            group.attrs["shuffled_share"] = chances[layer].share
+            group["threshold"] = found.thresholds
+            group["activated"] = found.activated
+            group["counts"] = found.counts
+            group["share"] = found.share
+            group["best_class"] = found.best_class
+            group["best_share"] = found.best_share
+            group.create_dataset("order", data=found.order, compression="gzip", shuffle=True)
+            group["p_value"] = chances[layer].p_values
+            group["q_value"] = chances[layer].q_values

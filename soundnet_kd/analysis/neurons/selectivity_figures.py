@@ -1,0 +1,165 @@
+"""The figures of all neurons of a layer, and of all layers together."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from soundnet_kd.analysis.neurons.chance import QUANTILE, Chance
+from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronStatistics
+from soundnet_kd.figures.style import COLOURS, GREY, depth_colours, drawn, heat_map, percents, readable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_NUMBERED = 64
+"""Neurons up to which a figure numbers them."""
+
+
+def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: str | Path) -> None:
+    """Draw the share of every class in the clips that activate each neuron.
+
+    The neurons are sorted by their best class, so that those which answer to the same class stand together.
+
+    Parameters
+    ----------
+    statistics : NeuronStatistics
+    layer : str
+    path : str or Path
+        PNG to write.
+    """
+    order = np.lexsort((-statistics.best_share, statistics.best_class))
+    count, classes = statistics.share.shape
+    numbers = [str(neuron) for neuron in order] if count <= _MOST_NUMBERED else None
+    width = float(np.clip(3.5 + (0.035 if numbers is None else 0.12) * count, 7.0, 14.0))
+    with drawn(path, width, float(np.clip(1.6 + 0.15 * classes, 3.0, 20.0))) as figure:
+        axes = figure.subplots()
+        heat_map(
+            axes,
+            statistics.share[order].T,
+            statistics.classes,
+            numbers,
+            "share of the activating clips, of the nominal number",
+        )
+        axes.set_xlabel("neurons, sorted by their best class")
+        axes.set_title(f"{layer}: the classes that activate each of its {count} neurons")
+
+
+def draw_best_share(
+    statistics: NeuronStatistics, chance: Chance, layer: str, percentile: float, path: str | Path
+) -> None:
+    """Draw the best share of every neuron in falling order, and what shuffled labels give.
+
+    The line of chance is that of a neuron with all its activating clips; one that fewer clips activate is judged by its
+    own chance, and so may be above it though its point is below the line.
+
+    Parameters
+    ----------
+    statistics : NeuronStatistics
+    chance : Chance
+    layer : str
+    percentile : float
+    path : str or Path
+        PNG to write.
+    """
+    order = np.argsort(-statistics.best_share, kind="stable")
+    shares, is_above = statistics.best_share[order], chance.is_above[order]
+    places = np.arange(1, len(order) + 1)
+    with drawn(path, 8.0, 4.4) as figure:
+        axes = figure.subplots()
+        for mask, colour, name in (
+            (is_above, COLOURS[0], f"above chance ({is_above.sum()})"),
+            (~is_above, GREY, f"not above chance ({(~is_above).sum()})"),
+        ):
+            if mask.any():
+                axes.scatter(places[mask], shares[mask], s=12, color=colour, linewidths=0, clip_on=False, label=name)
+        for share in (0.20, SELECTIVE):
+            count = int((shares > share).sum())
+            if count:
+                axes.plot([0, count + 0.5, count + 0.5], [share, share, 0], color=GREY, linewidth=0.8)
+                axes.annotate(
+                    f"{count} above {share:.0%}", (count, share), (8, 7), textcoords="offset points", color=GREY
+                )
+        _draw_chance(axes, chance)
+        axes.set_xlim(0, len(order) + 1)
+        _as_shares(axes, percentile)
+        axes.set_xlabel("neurons, the most selective first")
+        axes.set_title(f"{layer}: share of the best class of each of its {len(order)} neurons")
+        axes.legend(loc="upper right", title="each against its own chance", alignment="left")
+
+
+def draw_best_share_by_layer(
+    layers: Mapping[str, NeuronStatistics], chances: Mapping[str, Chance], percentile: float, path: str | Path
+) -> None:
+    """Draw the best share of every neuron in falling order, all layers in one figure.
+
+    Parameters
+    ----------
+    layers : mapping from layer to NeuronStatistics
+        From the input on.
+    chances : mapping from layer to Chance
+    percentile : float
+    path : str or Path
+        PNG to write.
+    """
+    with drawn(path, 8.0, 4.6) as figure:
+        axes = figure.subplots()
+        for (layer, statistics), colour in zip(layers.items(), depth_colours(len(layers)), strict=True):
+            shares = np.sort(statistics.best_share)[::-1]
+            places = (np.arange(len(shares)) + 0.5) / len(shares)
+            axes.plot(places, shares, color=colour, linewidth=1.8, label=f"{layer} ({len(shares)})")
+        # The labels are those of all layers, and so is their shuffling.
+        _draw_chance(axes, next(iter(chances.values())))
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter(percents())
+        _as_shares(axes, percentile)
+        axes.set_xlabel("neurons of the layer, the most selective first")
+        axes.set_title("How selective the neurons of each layer are")
+        axes.legend(loc="upper right", title="layer (neurons)")
+
+
+def draw_best_classes(statistics: NeuronStatistics, layer: str, path: str | Path) -> None:
+    """Draw the classes that are the best class of more than five neurons; nothing is written if there are none.
+
+    Parameters
+    ----------
+    statistics : NeuronStatistics
+    layer : str
+    path : str or Path
+        PNG to write.
+    """
+    per_class = statistics.neurons_per_class
+    common = [best for best in np.argsort(-per_class, kind="stable") if per_class[best] > COMMON]
+    if not common:
+        return
+    with drawn(path, 8.0, max(2.2, 1.3 + 0.24 * len(common))) as figure:
+        axes = figure.subplots()
+        axes.bar_label(axes.barh(range(len(common)), per_class[common], color=COLOURS[0]), padding=3)
+        axes.set_yticks(range(len(common)), [readable(statistics.classes[best]) for best in common])
+        axes.set_ylim(max(len(common), 3) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"neurons, of {len(statistics.counts)}, whose best class it is")
+        some = f"{len(common)} of {len(per_class)}"
+        axes.set_title(f"{layer}: classes that are the best of more than {COMMON} neurons ({some})")
+
+
+def _draw_chance(axes: "Axes", chance: Chance) -> None:
+    from matplotlib.patheffects import withStroke
+
+    axes.axhline(chance.share, color=COLOURS[3], linestyle="--", linewidth=1)
+    axes.annotate(
+        f"labels shuffled: {QUANTILE:.0%} of neurons have at most {chance.share:.1%}",
+        (0, chance.share),
+        xycoords=("axes fraction", "data"),
+        xytext=(4, -11),
+        textcoords="offset points",
+        color=COLOURS[3],
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
+
+
+def _as_shares(axes: "Axes", percentile: float) -> None:
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
+    axes.yaxis.set_major_formatter(percents())
+    axes.set_ylabel(f"share of the best class above percentile {percentile:g}")

@@ -1,1 +1,0 @@
-"""Networks trained on labelled sounds, under a data set's folds."""

@@ -1,0 +1,199 @@
+"""Training a student from a targets folder, from the first step or from where it was."""
+
+import math
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import lightning
+
+from soundnet_kd.data import Targets
+from soundnet_kd.distill.data import Pace, TargetsDataModule
+from soundnet_kd.distill.module import Distillation, Schedule
+from soundnet_kd.distill.objective import DistillationLoss, Objective
+from soundnet_kd.distill.results import DistillResult, finish, found
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_student
+from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
+from soundnet_kd.storage import check_claim, claim, locked, versions
+from soundnet_kd.system.launch import is_first_process
+from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.callbacks import Columns, Progress
+from soundnet_kd.training.checkpoints import FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
+from soundnet_kd.training.devices import clips_per_batch, trainer_options, usual_workers
+from soundnet_kd.training.trainer import deterministic, fit, quiet_lightning, trainer_of
+
+RUN_FILE = "run.json"
+
+
+def distill(
+    targets: Path | str,
+    out: Path | str,
+    architecture: Literal["SoundNet8", "SoundNet5"] = "SoundNet8",
+    objective: Objective = "soundnet",
+    temperature: float = 1.0,
+    teacher_weights: dict[str, float] | None = None,
+    steps: int = 100_000,
+    batch_size: int = 64,
+    accumulate: int = 1,
+    learning_rate: float = 1e-3,
+    schedule: Schedule = "constant",
+    gradient_clip: float | None = None,
+    precision: Literal["32", "bf16"] = "32",
+    augmentation: Augmentation = UNCHANGED,
+    held_out: float = 0.05,
+    seed: int = 0,
+    workers: int | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    checkpoint_minutes: float = 10.0,
+    keep_checkpoints: int = 2,
+) -> DistillResult:
+    """Train a student to hear what the teachers saw.
+
+    The defaults are the paper's. Stopped and started again with the same settings, it goes on from its last checkpoint,
+    also on another number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save one
+    more. Beside student.safetensors, the network after the last step, lie untrained.safetensors, the same before its
+    first step, and best.safetensors, the one of the lowest loss on held-out videos.
+
+    Parameters
+    ----------
+    targets : str or Path
+        Folder that `soundnet-kd teach` wrote.
+    out : str or Path
+        Run folder to write.
+    architecture : {"SoundNet8", "SoundNet5"}
+        The student.
+    objective : {"soundnet", "kl", "l2"}
+        soundnet: KL divergence as the paper's code computed it; kl: summed over classes; l2: squared distance.
+    temperature : float
+        Above 1 softens the teachers' and the student's distributions before they are compared.
+    teacher_weights : dict from teacher to float, optional
+        What each teacher counts, such as --teacher_weights.scenes 2. [default: 1 each]
+    steps : int
+        Optimizer steps in all.
+    batch_size : int
+        Clips of 20 s in a step, over all devices.
+    accumulate : int
+        Take a step's clips in so many batches, one after the other, where they do not fit into memory together. Batch
+        norm then sees one of these at a time.
+    learning_rate : float
+        Of Adam.
+    schedule : {"constant", "cosine"}
+        How the learning rate goes: constant as in the paper, or a warm-up and half a cosine down to 0.
+    gradient_clip : float, optional
+        Longest gradient (2-norm) that a step may follow; longer ones are shortened. [default: no limit]
+    precision : {"32", "bf16"}
+        bf16 computes most layers in bfloat16, faster where the device has it; weights stay in 32 bit.
+    augmentation : Augmentation
+        How training clips are varied, by default not at all
+    held_out : float
+        Share of the videos that are kept from training, to measure the agreement with the teachers on.
+    seed : int
+        Of the first weights, the shuffling, the augmentation and the choice of held-out videos.
+    workers : int, optional
+        Processes that read the targets, for each device; 0 reads in the main process. [default: 0 on a CPU, which the
+        network needs itself, else one for each core but one, at most 8]
+    device : str
+        Where it trains: auto, cpu, cuda, cuda:1, mps.
+    devices : int
+        How many of them, on each machine; they share every step's clips.
+    nodes : int
+        Machines; start the command on each with torchrun or srun. TARGETS and --out lie where all can reach them.
+    checkpoint_minutes : float
+        Longest time between two checkpoints.
+    keep_checkpoints : int
+        How many of the last checkpoints stay.
+
+    Raises
+    ------
+    RunConflictError
+        If `out` holds a run with other settings.
+    FormatError
+        If `targets` is not a targets folder.
+    """
+    targets = Path(targets)
+    out = Path(out)
+    positive = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    for name, value in {**positive, "gradient_clip": gradient_clip, "keep_checkpoints": keep_checkpoints}.items():
+        if value is not None and value <= 0:
+            raise SettingsError(f"{name} is {value}; it has to be above 0")
+    where = choose_device(device)
+    options = trainer_options(where, devices, nodes)
+    clips_per_batch(batch_size, accumulate, devices * nodes)
+    data_of = Targets(targets)
+    loss = DistillationLoss(objective, temperature, teacher_weights)
+    loss.require_heads(data_of.class_names)
+    lightning.seed_everything(seed, verbose=False)
+    student = ARCHITECTURES[architecture](data_of.class_names)
+    if data_of.sample_rate != student.preprocessing.sample_rate:
+        raise SettingsError(
+            f"{targets} holds sound at {data_of.sample_rate} Hz, the student hears {student.preprocessing.sample_rate}"
+        )
+    settings = {
+        "targets": data_of.identity(),
+        "architecture": architecture,
+        "objective": objective,
+        "temperature": temperature,
+        "teacher_weights": loss.weights,
+        "steps": steps,
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "gradient_clip": gradient_clip,
+        "precision": precision,
+        "augmentation": asdict(augmentation),
+        "held_out": held_out,
+        "seed": seed,
+        "versions": versions(),
+    }
+    if workers is None:
+        workers = usual_workers(where, devices)
+    data = TargetsDataModule(data_of, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
+    measured = len(data.validation) > 0
+    validate_every = max(1, min(1000, steps // 5)) if measured else 0
+    module = Distillation(student, loss, learning_rate, schedule, steps, accumulate)
+    callbacks = [
+        Columns(module.figures()),
+        Pace(batch_size),
+        Progress("distill"),
+        *([BestCheckpoint(out / FOLDER)] if measured else []),
+        LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
+    ]
+    check_claim(out / RUN_FILE, settings)
+    with locked(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
+        if is_first_process():
+            claim(out / RUN_FILE, settings)
+            if not _readable(out / UNTRAINED_FILE):
+                write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
+        done = found(out, steps)
+        otherwise = "the training begins anew" if done is None else f"{STUDENT_FILE} is whole, and stays"
+        start = last_checkpoint(out, module.state_dict(), otherwise=otherwise)
+        if start is None and done is not None:
+            return done
+        trainer = trainer_of(
+            out,
+            steps,
+            validate_every=validate_every,
+            precision=precision,
+            callbacks=callbacks,
+            where=options,
+            accumulate=accumulate,
+            gradient_clip=gradient_clip,
+        )
+        fit(trainer, module, data, start)
+        if is_first_process():
+            return finish(out, student, settings)
+    # The first process still writes, so the others know no more than this.
+    return DistillResult(out, steps, math.nan, math.nan, {})
+
+
+def _readable(student: Path) -> bool:
+    try:
+        read_student(student)
+    except FormatError:
+        return False
+    return True

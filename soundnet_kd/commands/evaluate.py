@@ -1,0 +1,141 @@
+"""The command `evaluate`: results, tables and figures of every layer."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from soundnet_kd.analysis.classes.accuracy import draw_accuracy
+from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
+from soundnet_kd.data.reading import reading_of
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.storage import check_claim, claim, versions
+from soundnet_kd.transfer.classifiers import HeadName
+from soundnet_kd.transfer.inputs import Pooling
+from soundnet_kd.transfer.layers import chosen_layers, evaluate_layers
+from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
+from soundnet_kd.transfer.results import Evaluation, told, write_evaluation
+from soundnet_kd.transfer.windows import Windows
+
+log = logging.getLogger(__name__)
+
+_MOST_FOLDS_TOLD = 10
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluateResult:
+    """What an evaluation found, what the best layer makes of each class, and where it is written."""
+
+    out: Path
+    evaluation: Evaluation = field(repr=False)
+    classes: ClassReport = field(repr=False)
+
+    def __str__(self) -> str:
+        evaluation = self.evaluation
+        width = max(7, *map(len, evaluation.results))
+        best = evaluation.results[evaluation.best_layer]
+        folds = best.folds if len(best.folds) <= _MOST_FOLDS_TOLD else ()
+        columns = "".join(f"{f'fold {fold}':>8}" for fold in folds)
+        lines = [f"{'layer':<{width}} {'features':>8} {'accuracy':>8}   std {columns}  chosen"]
+        for layer, result in evaluation.results.items():
+            each = "".join(f"{accuracy:>8.1%}" for accuracy in result.fold_accuracy[: len(folds)])
+            lines.append(
+                f"{layer:<{width}} {evaluation.channels[layer]:>8} {result.accuracy:>8.2%}"
+                f" {np.std(result.fold_accuracy):>5.1%} {each}  {told(result.chosen)}"
+            )
+        lines.append(f"protocol {best.protocol}, {best.head}; chosen: {SELECTIONS[best.selection]}")
+        unsolved = [told([setting]) for result in evaluation.results.values() for setting in result.unconverged]
+        if unsolved:
+            lines.append(f"not solved to the end: {', '.join(dict.fromkeys(unsolved))}")
+        among = f" of {len(evaluation.results)}, chosen by these folds," if len(evaluation.results) > 1 else ""
+        skipped = f", {best.left_out} without a label left out" if best.left_out else ""
+        return "\n".join(
+            [
+                *lines,
+                f"{evaluation.best_layer}'s classes, by the share of their clips that it recognises:",
+                str(self.classes),
+                f"wrote {self.out}: {evaluation.best_layer} is best{among} with {best.accuracy:.2%} "
+                f"(chance {evaluation.chance:.1%}; {evaluation.source['folds']}){skipped}",
+            ]
+        )
+
+
+def evaluate(
+    features: str | Path,
+    out: str | Path,
+    layers: Sequence[str] | None = None,
+    protocol: ProtocolName = "notebook",
+    head: HeadName | None = None,
+    selection: Literal["same folds", "nested"] | None = None,
+    together: bool = False,
+    poolings: Sequence[Pooling] | None = None,
+    windows: Windows | None = None,
+    folds: int | None = None,
+    groups: str | None = None,
+    seed: int = 0,
+) -> EvaluateResult:
+    """Measure how well each layer tells the classes of a data set apart.
+
+    A classifier is trained on the layer's features of all folds but one and tested on that one, for every fold.
+
+    Parameters
+    ----------
+    features : str or Path
+        The features.h5 that `soundnet-kd extract` wrote.
+    out : str or Path
+        Folder for the results, tables and figures.
+    layers : sequence of str, optional
+        Which layers, such as [conv5, pool5]. [default: all]
+    protocol : str
+        notebook: standardised averages, linear SVM, C by the same folds. paper: windows of 1 s (needs whole sequences).
+        power: notebook, of the cube roots. best: roots, whitened within the classes, kernel ridge regression, nested.
+    head : str, optional
+        Another classifier in place of the protocol's: linear_svm, logistic_regression, rbf_svm, kernel_ridge, lda, mlp.
+    selection : str, optional
+        How its settings are chosen: "same folds", by those that are reported (a little too good), or nested, inside the
+        training folds. [default: the protocol's way]
+    together : bool
+        All layers side by side, as one.
+    poolings : sequence of str, optional
+        Averages, maxima and deviations over time side by side, such as [mean, std] (needs whole sequences). [default:
+        what the cache holds]
+    windows : Windows, optional
+        Train on pieces of the clips and average a clip's answers (needs whole sequences), such as --windows.seconds 2;
+        also hop_seconds, pooling (flatten, mean, max) and clip_seconds.
+    folds : int, optional
+        Make so many folds. [default: the folds of the data set; five where it has none]
+    groups : str, optional
+        Column that names the recording that a clip was cut from, whose clips stay in one fold. [default: src_file, if
+        there is one]
+    seed : int
+        Draws the folds if they are made, and what a classifier draws.
+    """
+    out = Path(out)
+    how: dict[str, Any] = {
+        "protocol": protocol,
+        "head": head,
+        "selection": selection,
+        "together": together,
+        "poolings": poolings,
+        "windows": windows,
+        "folds": folds,
+        "groups": groups,
+        "seed": seed,
+    }
+    with FeatureCache(features) as cache:
+        log.info("%s: %s", features, reading_of(cache.manifest, heard=True))
+        settings = {"layers": chosen_layers(cache, layers), **how, "windows": windows and asdict(windows)}
+        made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
+    check_claim(out / "evaluate.json", made_by)
+    evaluation = evaluate_layers(Path(features), layers, **how)
+    claim(out / "evaluate.json", made_by)
+    write_evaluation(evaluation, out)
+    draw_accuracy(evaluation, out / "accuracy_by_layer.png")
+    reports = class_reports(evaluation)
+    write_class_tables(reports, out)
+    best = evaluation.best_layer
+    draw_classes(evaluation, reports[best], best, out)
+    return EvaluateResult(out, evaluation, reports[best])

@@ -1,0 +1,194 @@
+"""The command `explore`: what a data set of short labelled sounds holds, before any network has heard it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.analysis.dataset.anomalies import Anomalies, anomalies
+from soundnet_kd.analysis.dataset.figures import (
+    draw_counts,
+    draw_lengths,
+    draw_mean_spectra,
+    draw_mean_spectrograms,
+    draw_violins,
+)
+from soundnet_kd.analysis.dataset.measures import CLIPPED_SHARE, WINDOW_SECONDS, Explored, measured
+from soundnet_kd.analysis.maps.interactive import write_interactive_space, write_plotly
+from soundnet_kd.data import read_manifest
+from soundnet_kd.data.reading import announce
+from soundnet_kd.data.sound_folders import BACKGROUND_NOISE
+from soundnet_kd.data.voice import VOICE_FILE, VoiceActivity, write_spans
+from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.storage import FAILURES_FILE, claim, make_folder, versions, write_csv, write_failures
+
+
+@dataclass(frozen=True, eq=False)
+class ExploreResult:
+    """What was found, and where it is written."""
+
+    out: Path
+    explored: Explored | None = field(repr=False)
+    found: Anomalies | None = field(repr=False)
+    skipped: int
+    noise: int
+    reading: str = ""
+    """What the sounds are taken for, where nothing but this was asked for."""
+
+    def __str__(self) -> str:
+        if self.explored is None or self.found is None:
+            return self.reading
+        explored, strangest = self.explored, np.argsort(-self.found.distance)[:3]
+        named = ", ".join(explored.clips[place].id for place in strangest)
+        odd = int((explored.clipped > CLIPPED_SHARE).sum()), int((explored.peaks == 0).sum())
+        skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
+        if explored.spans is not None:
+            skipped = f", {list(explored.spans.values()).count(None)} without a voice stay whole{skipped}"
+        noise = f", {self.noise} recordings of background noise left out" if self.noise else ""
+        return (
+            f"wrote {self.out}: {len(explored.clips)} sounds of {len(explored.class_names)} classes, "
+            f"{explored.seconds.min():.2f} to {explored.seconds.max():.2f} s, {odd[0]} clipped, {odd[1]} silent; "
+            f"the strangest: {named}{noise}{skipped}"
+        )
+
+
+def explore(
+    sounds: Path | str,
+    out: Path | str,
+    sample_rate: int = 16_000,
+    seconds: float = 1.0,
+    frequency: float = 1000.0,
+    components: int = 3,
+    voice_activity: VoiceActivity | None = None,
+    seed: int = 0,
+    dry_run: bool = False,
+) -> ExploreResult:
+    """Look at a data set of short labelled sounds: counts, lengths, mean spectra and spectrograms, and what is strange.
+
+    What is strange is seen in the first principal components of the standardised magnitude of the Fourier transform:
+    far from the middle, or unlikely under a Gaussian mixture of its own class. A page shows them in three dimensions.
+
+    Parameters
+    ----------
+    sounds : str or Path
+        A folder with a sub-folder for each class (such as Speech Commands, whose _background_noise_ is left out), one
+        in ESC-50's layout, or a CSV file with columns path and label.
+    out : str or Path
+        Folder for tables, figures and the page.
+    sample_rate : int
+        That the sounds are resampled to, in Hz.
+    seconds : float
+        Of each sound, for its spectra: longer ones are cut, shorter ones followed by silence.
+    frequency : float
+        Whose magnitude is drawn over the classes, in Hz.
+    components : int
+        Principal components that strangeness is measured in; the page shows the first three.
+    voice_activity : VoiceActivity, optional
+        Cut off the silence before and after the voice, such as --voice_activity.aggressiveness 2 (0 to 3); also
+        margin_seconds, which are kept around it. voice.csv tells what is kept. [default: nothing is cut]
+    seed : int
+        Of the mixtures.
+    dry_run : bool
+        Say what the data set is taken for, and stop: nothing is decoded or written.
+
+    Raises
+    ------
+    SettingsError
+        If there are no labels, or a setting is out of its range.
+    MediaError
+        If not a single sound could be read.
+    """
+    sounds = Path(sounds)
+    out = Path(out)
+    if not 0 < frequency < sample_rate / 2 or seconds < 2 * WINDOW_SECONDS or components < 3:
+        raise SettingsError(
+            f"frequency is {frequency:g} Hz, seconds {seconds:g} and components {components}; give a frequency below "
+            f"{sample_rate / 2:g} Hz, at least {2 * WINDOW_SECONDS} s, and at least three components"
+        )
+    manifest = read_manifest(sounds)
+    reading = announce(sounds, manifest, dry_run=dry_run)
+    noise = manifest.left_out.get(BACKGROUND_NOISE, ())
+    if not manifest.class_names:
+        raise SettingsError(f"none of the sounds of {sounds} has a label; give a folder with a sub-folder per class")
+    if dry_run:
+        return ExploreResult(out, None, None, 0, len(noise), reading)
+    settings: dict[str, object] = {
+        "sample_rate": sample_rate,
+        "seconds": seconds,
+        "frequency": frequency,
+        "components": components,
+    }
+    if voice_activity is not None:
+        settings["voice_activity"] = asdict(voice_activity)
+    make_folder(out)
+    claim(
+        out / "explore.json",
+        {"sounds": manifest.identity, "settings": {**settings, "seed": seed}, "versions": versions()},
+    )
+    explored, failures = measured(manifest, sample_rate, seconds, voice_activity)
+    write_failures(out / FAILURES_FILE, failures)
+    if explored.spans is not None:
+        write_spans(out / VOICE_FILE, explored.spans, sample_rate)
+    if len(explored.clips) <= components:
+        raise MediaError(
+            f"{len(explored.clips)} of {len(manifest)} labelled sounds could be read, too few for {components} "
+            f"components; see {out / FAILURES_FILE}"
+        )
+    found = anomalies(explored.spectra, explored.labels, components, seed)
+    _write_tables(explored, found, out)
+    names, labels = explored.class_names, explored.labels
+    draw_counts(labels, names, out / "counts.png")
+    draw_lengths(explored.seconds, labels, names, out / "lengths.png")
+    draw_mean_spectra(explored.spectra, explored.hertz, labels, names, out / "mean_fft.png")
+    draw_mean_spectrograms(explored.spectrograms, seconds, sample_rate, names, out / "mean_spectrograms.png")
+    band = int(np.argmin(np.abs(explored.hertz - frequency)))
+    draw_violins(explored.spectra[:, band], labels, names, frequency, out / "violins.png")
+    write_plotly(out)
+    write_interactive_space(
+        found.points[:, :3],
+        labels,
+        [clip.id for clip in explored.clips],
+        names,
+        [f"component {number}" for number in (1, 2, 3)],
+        "Sounds by the principal components of their standardised spectra",
+        f"{found.explained:.0%} of the variance in {components} components; far from all others is what is strange",
+        out / "anomalies.html",
+    )
+    return ExploreResult(out, explored, found, len(failures), len(noise))
+
+
+def _write_tables(explored: Explored, found: Anomalies, out: Path) -> None:
+    labels, names = explored.labels, explored.class_names
+    write_csv(
+        out / "classes.csv",
+        ("class", "sounds", "shortest", "mean seconds", "longest", "clipped", "silent"),
+        (_class_row(name, labels == label, explored) for label, name in enumerate(names)),
+    )
+    order: Sequence[int] = np.argsort(-found.distance).tolist()
+    write_csv(
+        out / "anomalies.csv",
+        ("id", "class", "distance", "log likelihood", "likeliest class", "seconds", "peak", "clipped share", *"xyz"),
+        (
+            (
+                explored.clips[place].id,
+                names[labels[place]],
+                f"{found.distance[place]:.4f}",
+                f"{found.log_likelihood[place]:.4f}",
+                names[found.likeliest[place]],
+                f"{explored.seconds[place]:.4f}",
+                f"{explored.peaks[place]:.4f}",
+                f"{explored.clipped[place]:.6f}",
+                *(f"{value:.4f}" for value in found.points[place, :3]),
+            )
+            for place in order
+        ),
+    )  # fmt: skip
+
+
+def _class_row(name: str, mine: NDArray[np.bool_], explored: Explored) -> list[object]:
+    seconds = explored.seconds[mine]
+    lengths = [f"{value:.4f}" for value in (seconds.min(), seconds.mean(), seconds.max())] if len(seconds) else [""] * 3
+    odd = (explored.clipped[mine] > CLIPPED_SHARE).sum(), (explored.peaks[mine] == 0).sum()
+    return [name, int(mine.sum()), *lengths, *map(int, odd)]

@@ -1,0 +1,125 @@
+"""The command `peel`: one sound through a network, layer by layer, as arrays and figures."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from soundnet_kd.analysis.layers.figures import draw_layers, draw_pooled
+from soundnet_kd.analysis.layers.head_figures import draw_head
+from soundnet_kd.analysis.layers.pictures import draw_filter_pictures, draw_pictures
+from soundnet_kd.features.peel_file import Peeled, read_peel, write_peel
+from soundnet_kd.features.peeling import Peelable, peel_sound
+from soundnet_kd.figures.filters import draw_filters
+from soundnet_kd.pretrained import load_student
+from soundnet_kd.storage import claim, versions
+from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, read_classifier
+from soundnet_kd.supervised.clip_classifier import ClipClassifier
+from soundnet_kd.supervised.layered_classifier import LayeredClipClassifier
+
+PEEL_FILE = "peel.h5"
+
+
+@dataclass(frozen=True, eq=False)
+class PeelResult:
+    """What a network makes of a sound, and where it is written."""
+
+    out: Path
+    peeled: Peeled = field(repr=False)
+
+    def __str__(self) -> str:
+        output = tuple(self.peeled.layers)[-1]
+        width = max(8, *(len(name) for name in self.peeled.layers))
+        lines = [f"{'layer':<{width}} {'channels':>8} {'steps':>8} {'never active':>12}   strongest on average"]
+        for name, layer in self.peeled.layers.items():
+            pooled = layer.pooled
+            # A logit below 0 is an answer like others.
+            of_channels = np.moveaxis(layer.activations, 1, 0).reshape(len(pooled), -1)
+            silent = "" if name == output else int((of_channels <= 0).all(axis=1).sum())
+            # A channel at 0, as all are where the sound is silence, does not answer.
+            answering = [index for index in np.argsort(-pooled)[:3] if name == output or pooled[index] != 0]
+            strongest = ", ".join(f"{index} ({pooled[index]:.3g})" for index in answering) or "-"
+            lines.append(f"{name:<{width}} {len(pooled):>8} {len(layer.activations):>8} {silent:>12}   {strongest}")
+        seconds = self.peeled.sound_samples / self.peeled.sample_rate
+        return "\n".join([*lines, f"wrote {self.out}: {len(self.peeled.layers)} layers for {seconds:.4g} s of sound"])
+
+
+def peel(
+    sound: str | Path,
+    student: str | Path | Peelable,
+    out: str | Path,
+    start_seconds: float = 0.0,
+    seconds: float | None = None,
+) -> PeelResult:
+    """Show what every layer of a network makes of one sound, and its weights at both ends.
+
+    Figures show the activations of each layer under the waveform, what is left of them on average, the channels that
+    make the likeliest classes likely, and the first convolution's filters with their frequency responses; all of it is
+    in peel.h5 as arrays.
+
+    Parameters
+    ----------
+    sound : str or Path
+        A sound or video file.
+    student : str or Path or Peelable
+        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
+        also the folder of `soundnet-kd finetune`, or its classifier.safetensors.
+    out : str or Path
+        Folder for the arrays and the figures.
+    start_seconds : float
+        Where in the sound to start.
+    seconds : float, optional
+        How much of the sound to hear, at most. [default: as much as the student learned with, 20 s]
+
+    Raises
+    ------
+    RunConflictError
+        If `out` holds another sound, network or part.
+    """
+    out, sound = Path(out), Path(sound)
+    network = _network(student) if isinstance(student, str | Path) else student
+    architecture = type(network).__name__
+    peeled = peel_sound(sound, network, start_seconds, seconds)
+    source = {
+        "network": {"architecture": architecture, "sha256": network.fingerprint()},
+        "sound": {"file": sound.name, "heard_sha256": sha256(peeled.waveform.tobytes()).hexdigest()},
+        "settings": {"start_seconds": start_seconds, "seconds": seconds},
+        "versions": versions(),
+    }
+    claim(out / "peel.json", source)
+    write_peel(out / PEEL_FILE, peeled, source)
+    draw_peel(out / PEEL_FILE, sound.name, architecture)
+    return PeelResult(out, peeled)
+
+
+def _network(student: str | Path) -> Peelable:
+    path = Path(student)
+    if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
+        classifier = read_classifier(path)
+        return LayeredClipClassifier(classifier) if isinstance(classifier, ClipClassifier) else classifier
+    return load_student(student)
+
+
+def draw_peel(file: str | Path, sound: str, network: str) -> None:
+    """Draw the figures of a `peel.h5` beside it.
+
+    Parameters
+    ----------
+    file : str or Path
+    sound, network : str
+        Their names, for the titles.
+    """
+    file = Path(file)
+    peeled, folder = read_peel(file), file.parent
+    layers = tuple(peeled.layers)
+    draw_layers(peeled, sound, network, folder / "layers.png")
+    draw_pooled(peeled, sound, network, folder / "pooled.png")
+    for name, head in peeled.heads.items():
+        draw_head(head, name, layers[-2], folder / f"head_{name}.png")
+    draw_pictures(peeled, sound, network, folder / "pictures.png")
+    filters = peeled.filters
+    if filters is not None and filters.sample_rate is not None:
+        draw_filters(filters.weight, filters.sample_rate, filters.layer, folder / "filters.png")
+    elif filters is not None:
+        draw_filter_pictures(filters.weight, filters.layer, folder / "filters.png")

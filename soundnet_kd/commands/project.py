@@ -1,0 +1,158 @@
+"""The command `project`: UMAP maps of every layer, with measures of how far to trust them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from soundnet_kd.analysis.categories import is_esc50
+from soundnet_kd.analysis.classes.scores import extremes_of
+from soundnet_kd.analysis.maps.figures import draw_categories, draw_extremes, draw_map
+from soundnet_kd.analysis.maps.interactive import write_interactive_map, write_plotly
+from soundnet_kd.analysis.maps.projection import LEAST_CLIPS, has_direction, umap_map, without_direction
+from soundnet_kd.analysis.maps.quality import (
+    HeldOut,
+    MapQuality,
+    decimal_or_dash,
+    held_out_line,
+    held_out_quality,
+    map_quality,
+    percent_or_dash,
+    trust_caption,
+)
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.storage import check_claim, claim, versions, write_csv, write_json
+from soundnet_kd.transfer.layers import chosen_layers
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ProjectResult:
+    """How far each layer's map can be trusted, what is left out of it, and where the maps are written."""
+
+    out: Path
+    quality: Mapping[str, MapQuality] = field(repr=False)
+    held_out: Mapping[str, HeldOut | None] = field(repr=False)
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        lines = [f"{'':<7} {'trust-':>9}  {'kNN accuracy':^17}  {'silhouette':^17}"]
+        lines.append(f"{'layer':<7} {'worthiness':>10}  {'features':>8} {'map':>7}  {'features':>8} {'map':>7}")
+        for layer, found in self.quality.items():
+            lines.append(
+                f"{layer:<7} {found.trustworthiness:>10.2f}"
+                f"  {percent_or_dash(found.knn_accuracy_features):>8} {percent_or_dash(found.knn_accuracy_map):>7}"
+                f"  {decimal_or_dash(found.silhouette_features):>8} {decimal_or_dash(found.silhouette_map):>7}"
+            )
+        lines += [f"{layer}: {held_out_line(held)}" for layer, held in self.held_out.items() if held]
+        lines += [f"{layer}: {told}" for layer, told in self.left_out.items()]
+        return "\n".join([*lines, f"wrote {self.out}: maps of {len(self.quality)} layers"])
+
+
+def project(
+    features: str | Path,
+    out: str | Path,
+    layers: Sequence[str] | None = None,
+    supervised: bool = False,
+    results: str | Path | None = None,
+    seed: int = 0,
+) -> ProjectResult:
+    """Draw a map of the sounds for every layer, in which sounds that the layer finds alike lie near each other.
+
+    Sounds to which no neuron of a layer answers, such as silence, are like no other; they are left out of its map, and
+    counted. Each map is written as a table of coordinates, as pictures and as a page on which a sound is named when the
+    mouse is over it.
+
+    Parameters
+    ----------
+    features : str or Path
+        The features.h5 that `soundnet-kd extract` wrote.
+    out : str or Path
+        Folder for the maps.
+    layers : sequence of str, optional
+        Which layers, such as [conv5, pool5]. [default: all]
+    supervised : bool
+        Let the map use the labels to pull the sounds of a class together. Such a map is drawn once more without some of
+        the sounds, to see where they fall.
+    results : str or Path, optional
+        What `soundnet-kd evaluate` wrote of these features: draws also a map of its hardest and easiest classes.
+    seed : int
+        The same seed gives the same maps on the same machine.
+    """
+    out = Path(out)
+    quality: dict[str, MapQuality] = {}
+    held_out: dict[str, HeldOut | None] = {}
+    left_out: dict[str, str] = {}
+    with FeatureCache(features) as cache:
+        every_label, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
+        names = (*class_names, "")
+        wanted = chosen_layers(cache, layers)
+        extremes = extremes_of(results, class_names) if results else None
+        settings = {
+            "layers": wanted,
+            "supervised": supervised,
+            "results": extremes and [names[each] for each in (*extremes.hardest, *extremes.easiest)],
+            "seed": seed,
+        }
+        made_by = versions() | {package: version(package) for package in ("umap-learn", "plotly")}
+        claimed = {"features": identity, "settings": settings, "versions": made_by}
+        check_claim(out / "project.json", claimed)
+        for layer in tqdm(wanted, desc="project", unit="layer"):
+            averages = cache[layer]
+            told = without_direction(averages)
+            if told:
+                left_out[layer] = told
+            mapped = np.flatnonzero(has_direction(averages)) if told else np.arange(len(averages))
+            if told and len(mapped) < LEAST_CLIPS:
+                left_out[layer] = f"{told}; too few are left for a map"
+                continue
+            averages, labels = averages[mapped], every_label[mapped]
+            shown = [ids[clip] for clip in mapped]
+            points = umap_map(averages, labels, seed=seed, supervised=supervised)
+            quality[layer] = map_quality(averages, points, labels, seed)
+            held_out[layer] = (
+                held_out_quality(averages, labels, cache.folds[mapped], seed, cache.no_fold) if supervised else None
+            )
+            claim(out / "project.json", claimed)
+            write_csv(
+                out / f"map_{layer}.csv",
+                ("id", "label", "x", "y"),
+                (
+                    (clip, names[label], f"{x:.4f}", f"{y:.4f}")
+                    for clip, label, (x, y) in zip(shown, labels, points, strict=True)
+                ),
+            )
+            title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
+            caption = trust_caption(quality[layer], held_out[layer], told)
+            draw_map(points, labels, class_names, title, caption, out / f"map_{layer}.png")
+            if is_esc50(class_names):
+                draw_categories(points, labels, f"{title}, inside each category", out / f"map_{layer}_categories.png")
+            if extremes:
+                draw_extremes(points, labels, class_names, extremes, title, out / f"map_{layer}_extremes.png")
+            write_interactive_map(points, labels, shown, class_names, title, caption, out / f"map_{layer}.html")
+    if not quality:
+        raise SettingsError(f"there is no layer to draw a map of ({left_out[wanted[0]]}); look at the sounds")
+    write_plotly(out)
+    write_json(
+        out / "maps.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "source": {"features": str(features), "identity": identity, **settings, "versions": made_by},
+            "note": "the maps were drawn knowing the labels, so knn_accuracy_map and silhouette_map tell nothing about "
+            "the features; held_out is of clips that a map was drawn without"
+            if supervised
+            else "knn_accuracy_features and silhouette_features are what the layer can do; the map can flatter it or "
+            "fall short of it",
+            "left_out": left_out,
+            "maps": [
+                {"layer": layer, **asdict(found), "held_out": (held := held_out[layer]) and asdict(held)}
+                for layer, found in quality.items()
+            ],
+        },
+    )
+    return ProjectResult(out, quality, held_out, left_out)

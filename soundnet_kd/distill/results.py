@@ -1,0 +1,143 @@
+"""What a training leaves when it has come to its end."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.figures import filters
+from soundnet_kd.figures.style import COLOURS, drawn
+from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
+from soundnet_kd.models.student_file import read_training
+from soundnet_kd.training.callbacks import read_history, write_history
+from soundnet_kd.training.checkpoints import FOLDER, best_checkpoint, last_checkpoint, student_state
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BEST_STUDENT_FILE = "best.safetensors"
+AGREEMENT = "validation/agreement_"
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """What a distillation left.
+
+    Attributes
+    ----------
+    out : Path
+    steps : int
+        Optimizer steps done in all.
+    first_loss, last_loss : float
+        Training loss where the log starts and where it ends.
+    agreement : dict from teacher to float
+        Share of held-out steps where the student's first guess is the teacher's; empty if nothing was held out.
+    """
+
+    out: Path
+    steps: int
+    first_loss: float
+    last_loss: float
+    agreement: dict[str, float]
+
+    def __str__(self) -> str:
+        agreement = "".join(f", {share:.0%} agreement on {name}" for name, share in self.agreement.items())
+        return (
+            f"wrote {self.out / STUDENT_FILE}: {self.steps} steps, "
+            f"loss {self.first_loss:.4f} -> {self.last_loss:.4f}{agreement}"
+        )
+
+
+def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
+    """Write the students, the history and the figures of a training that has come to its end.
+
+    Raises
+    ------
+    SettingsError
+        If it diverged; the best student before that is kept.
+    """
+    last = last_checkpoint(out)
+    best = best_checkpoint(out / FOLDER, f"there is no {BEST_STUDENT_FILE}")
+    assert last is not None
+    state, steps = student_state(last)
+    history = write_history(out)
+    result = _result(out, steps, history)
+    draw_history(history, out / "history.png")
+    if best is not None:
+        best_state, best_step = student_state(best)
+        student.load_state_dict(best_state)
+        write_student(student, out / BEST_STUDENT_FILE, {**settings, "steps_done": best_step})
+    if not math.isfinite(result.last_loss):
+        raise SettingsError(
+            f"the training diverged (loss {result.last_loss} at step {steps}); try a lower --learning_rate, or "
+            f"--gradient_clip 1, with another --out"
+            + (f" ({out / BEST_STUDENT_FILE} is the best student before that)" if best is not None else "")
+        )
+    student.load_state_dict(state)
+    draw_filters(student, out / "conv1.png")
+    write_student(student, out / STUDENT_FILE, {**settings, "steps_done": steps, "loss": result.last_loss})
+    return result
+
+
+def found(out: Path, steps: int) -> DistillResult | None:
+    """Give what a training left that has come to its end, by its student alone; None if that is not there."""
+    try:
+        read_student(out / STUDENT_FILE)
+        done = read_training(out / STUDENT_FILE).get("steps_done")
+    except FormatError:
+        return None
+    return _result(out, steps, read_history(out)) if done == steps else None
+
+
+def _result(out: Path, steps: int, history: list[dict[str, float]]) -> DistillResult:
+    losses = [row["train/loss"] for row in history if "train/loss" in row] or [math.nan]
+    agreement: dict[str, float] = {}
+    for row in history:
+        for column, value in row.items():
+            if column.startswith(AGREEMENT) and not column.startswith(f"{AGREEMENT}top"):
+                agreement[column.removeprefix(AGREEMENT)] = value
+    return DistillResult(out, steps, losses[0], losses[-1], agreement)
+
+
+def draw_filters(student: SoundNet, path: str | Path) -> None:
+    """Draw conv1's filters as waves, and their frequency responses."""
+    weights = student.get_parameter("conv1.weight").detach().cpu().float().numpy()[:, 0]
+    filters.draw_filters(weights, student.preprocessing.sample_rate, "conv1", path)
+
+
+def draw_history(history: Sequence[dict[str, float]], path: str | Path) -> None:
+    """Draw the losses, in training and on held-out videos, and the agreement with each teacher, over the steps."""
+    heads = sorted(
+        {column.removeprefix("train/loss_") for row in history for column in row if column.startswith("train/loss_")}
+    )
+    measured = any("validation/loss" in row for row in history)
+    with drawn(path, 11 if measured else 7, 4.2) as figure:
+        panels = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
+        losses = panels[0]
+        for colour, head in zip(COLOURS, heads, strict=False):
+            _curve(losses, history, f"train/loss_{head}", f"{head}, training", colour)
+            _curve(losses, history, f"validation/loss_{head}", f"{head}, held out", colour, True)
+        losses.set_title("Loss")
+        if measured:
+            agreement = panels[1]
+            for colour, head in zip(COLOURS, heads, strict=False):
+                _curve(agreement, history, f"validation/agreement_{head}", f"{head}, first guess", colour)
+                _curve(agreement, history, f"validation/agreement_top5_{head}", f"{head}, in first five", colour, True)
+            agreement.set_title("Agreement with the teachers on held-out videos")
+            agreement.set_ylim(0, 1)
+            agreement.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        for axes in panels:
+            axes.set_xlabel("step")
+            axes.legend()
+
+
+def _curve(
+    axes: "Axes", history: Sequence[dict[str, float]], column: str, label: str, colour: str, dashed: bool = False
+) -> None:
+    points = [(row["step"], row[column]) for row in history if column in row]
+    if points:
+        steps, values = zip(*points, strict=True)
+        marker = "o" if len(points) < 30 else None
+        axes.plot(steps, values, color=colour, label=label, linestyle="--" if dashed else "-", marker=marker, ms=3)

@@ -1,0 +1,1 @@
+"""Networks trained on labelled sounds and tested: folds, seeds, tags, tables, figures."""

@@ -1,0 +1,68 @@
+"""What the keys of a recipe mean, from the texts of the classes that they become."""
+
+import inspect
+from collections.abc import Collection
+
+import docstring_parser
+
+from soundnet_kd.data.voice import VoiceActivity
+from soundnet_kd.models.classifiers import CLASSIFIERS
+from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
+from soundnet_kd.models.front_ends import FRONT_ENDS
+from soundnet_kd.supervised.config import BenchRecipe, Evaluation
+from soundnet_kd.supervised.config_file import KEYS, KINDS
+from soundnet_kd.training.optimization import Optimisation
+
+CHAINED = ("sample_rate", "rows")
+"""What a front end is told by what comes before it."""
+COMMON = ("class_names", "preprocessing", "front_end")
+"""What networks are told by other keys of a recipe."""
+
+
+def explained_keys() -> str:
+    """Explain the keys of a recipe, from the texts of the classes that they become."""
+    blocks = ["Keys of a recipe, and of their parts:", _explained(BenchRecipe, set(_names(BenchRecipe)) - set(KEYS))]
+    blocks += [_block(f"{key}.{name}", kind) for key, kinds in KINDS.items() for name, kind in kinds.items()]
+    blocks += [_block(f"front_end, name: {name}", kind, CHAINED) for name, kind in FRONT_ENDS.items()]
+    blocks += [
+        f"network: {', '.join(CLASSIFIERS)}. Each has its own preprocessing, of which these keys can be changed:\n"
+        f"{_explained(ClipPreprocessing)}"
+    ]
+    blocks += [
+        _block(f"network.{name}", kind, COMMON) for name, kind in CLASSIFIERS.items() if set(_names(kind)) - set(COMMON)
+    ]
+    parts = (("voice_activity", VoiceActivity), ("training", Optimisation), ("evaluation", Evaluation))
+    blocks += [f"{key}:\n{_explained(kind)}" for key, kind in parts]
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, kind: type, left_out: Collection[str] = ()) -> str:
+    about = docstring_parser.parse(kind.__doc__ or "").short_description or ""
+    return f"{title}: {about}\n{_explained(kind, left_out)}".rstrip()
+
+
+def _names(kind: type) -> list[str]:
+    return [each.arg_name for each in docstring_parser.parse(kind.__doc__ or "").params]
+
+
+def _explained(kind: type, left_out: Collection[str] = ()) -> str:
+    return "\n".join(
+        f"  {each.arg_name} ({each.type_name}) {' '.join((each.description or '').split())}".rstrip()
+        + _default(kind, each.arg_name)
+        for each in docstring_parser.parse(kind.__doc__ or "").params
+        if each.arg_name not in left_out
+    )
+
+
+def _default(kind: type, names: str) -> str:
+    """Tell the defaults of a name, or of several that are explained together."""
+    parameters = inspect.signature(kind).parameters
+    defaults = [parameters[name].default for name in names.split(", ") if name in parameters]
+    told = [text for default in defaults for text in map(_text, default if isinstance(default, tuple) else [default])]
+    return f" [default: {', '.join(told)}]" if any(told) else ""
+
+
+def _text(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default) if isinstance(default, int | float | str) else ""

@@ -1,0 +1,150 @@
+"""The gallery of a network: waveforms that it is sure of, those it is sure are of another class, and those between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.data import Clip
+from soundnet_kd.figures.style import COLOURS, GREY, drawn, readable
+from soundnet_kd.media import read_audio
+from soundnet_kd.storage import file_stems, make_folder, write_csv
+from soundnet_kd.supervised.evaluation import class_probabilities
+from soundnet_kd.supervised.experiment import BenchRun
+
+SURE, ANOTHER = 0.9, 0.1
+"""Above this probability of a class a network is sure of it; below this one, sure of another."""
+BOUNDARY = 0.5
+EACH = 6
+KINDS = ("sure", "another", "nearest the boundary")
+FEWEST_POINTS = 2000
+"""A waveform is drawn as its lowest and highest values between so many moments."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A clip in a class's gallery."""
+
+    row: int
+    probability: float
+    kind: str
+
+
+def chosen(probability: NDArray[np.float64], seed: int = 0) -> list[Shown]:
+    """Choose what to show of a class.
+
+    Parameters
+    ----------
+    probability : (clips,) float
+        Of the class.
+    seed : int
+        Draws among those that the network is equally decided of.
+
+    Returns
+    -------
+    list of Shown
+        Up to six of each kind: random ones above 0.9 and below 0.1, and those nearest to 0.5.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for kind, rows in (
+        ("sure", rng.permutation(np.flatnonzero(probability > SURE))),
+        ("another", rng.permutation(np.flatnonzero(probability < ANOTHER))),
+        ("nearest the boundary", np.argsort(np.abs(probability - BOUNDARY), kind="stable")),
+    ):
+        found += [Shown(int(row), float(probability[row]), kind) for row in rows[:EACH]]
+    return found
+
+
+def write_gallery(run: BenchRun) -> None:
+    """Draw the gallery of every class, by the first seed's networks, and name what is in it in `gallery.csv`."""
+    names = run.class_names
+    folder = run.out / "gallery"
+    make_folder(folder)
+    tests = [(task, tested) for task, tested in run.tested.items() if task.seed == run.recipe.seeds[0]]
+    data = run.sets[run.recipe.seeds[0]]
+    clip_of = {clip.id: clip for clip in data.manifest.clips}
+    clips = [clip_of[name] for _, tested in tests for name in tested.ids]
+    probabilities = np.concatenate([class_probabilities(tested, len(names)) for _, tested in tests])
+    rows: list[tuple[object, ...]] = []
+    for place, (name, stem) in enumerate(zip(names, file_stems(names), strict=True)):
+        shown = chosen(probabilities[:, place])
+        waveforms = [_waveform(clips[each.row], run) for each in shown]
+        draw_gallery(name, names, [clips[each.row] for each in shown], shown, waveforms, folder / f"{stem}.png")
+        rows += [
+            (
+                name,
+                f"{stem}.png",
+                each.kind,
+                clips[each.row].id,
+                names[clips[each.row].label],
+                f"{each.probability:.6f}",
+            )
+            for each in shown
+        ]
+    write_csv(folder / "gallery.csv", ("class", "file", "shown as", "id", "truth", "probability"), rows)
+
+
+def draw_gallery(
+    name: str,
+    names: Sequence[str],
+    clips: Sequence[Clip],
+    shown: Sequence[Shown],
+    waveforms: Sequence[tuple[NDArray[np.float32], int]],
+    path: str | Path,
+) -> None:
+    """Draw the waveforms of a class's gallery, a row for each kind; those of the class itself are in colour.
+
+    Parameters
+    ----------
+    name : str
+        The class.
+    names : sequence of str
+        Of all classes.
+    clips : sequence of Clip
+    shown : sequence of Shown
+    waveforms : sequence of (waveform, sample rate)
+    path : str or Path
+        PNG to write.
+    """
+    with drawn(path, 2.1 * EACH, 4.8) as figure:
+        panels = figure.subplots(len(KINDS), EACH, squeeze=False)
+        for row, kind in enumerate(KINDS):
+            mine = [place for place, each in enumerate(shown) if each.kind == kind]
+            for column, axes in enumerate(panels[row]):
+                axes.set_yticks([])
+                axes.set_ylim(-1, 1)
+                axes.tick_params(axis="x", labelsize=6)
+                axes.grid(visible=False)
+                if column == 0:
+                    axes.set_ylabel(kind, fontsize=8)
+                if column >= len(mine):
+                    axes.spines[:].set_visible(False)
+                    axes.set_xticks([])
+                    if not mine and column == 0:
+                        axes.text(0.05, 0.5, "no clip", transform=axes.transAxes, fontsize=8, color=GREY)
+                    continue
+                place = mine[column]
+                waveform, rate = waveforms[place]
+                truth = names[clips[place].label]
+                colour = COLOURS[0] if truth == name else GREY
+                edges = np.unique(np.linspace(0, len(waveform), FEWEST_POINTS + 1).astype(int))[:-1]
+                lowest, highest = np.minimum.reduceat(waveform, edges), np.maximum.reduceat(waveform, edges)
+                axes.fill_between(edges / rate, lowest, highest, color=colour, linewidth=0.3, rasterized=True)
+                axes.set_title(f"{readable(truth)} {shown[place].probability:.2f}", fontsize=8)
+        figure.suptitle(
+            f"{readable(name)}: probability above {SURE}, below {ANOTHER}, nearest {BOUNDARY} "
+            f"(seconds; in colour: truly {readable(name)})",
+            fontsize=10,
+        )
+
+
+def _waveform(clip: Clip, run: BenchRun) -> tuple[NDArray[np.float32], int]:
+    waveform, rate = read_audio(clip.path)
+    part = run.sets[run.recipe.seeds[0]].parts.get(clip.id)
+    if part is not None:
+        first = round(part.start_seconds * rate)
+        waveform = waveform[first : first + round(part.seconds * rate)]
+    return waveform, rate

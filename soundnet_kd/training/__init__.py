@@ -1,0 +1,1 @@
+"""How networks are trained: batches, augmentation, optimization, checkpoints, devices, the trainer itself."""
