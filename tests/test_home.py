@@ -15,7 +15,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.pretrained import fetching
 from soundnet_kd.system import cache_folders as home
 from soundnet_kd.system.cache_folders import NUMBA_VARIABLE, home_folder, importing
-from soundnet_kd.teachers.weights import network_from_torchvision
+from soundnet_kd.teachers.loading import network_from_torchvision
 
 
 @pytest.fixture

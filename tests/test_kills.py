@@ -51,7 +51,7 @@ def test_an_extraction_of_few_sounds_is_gone_on_with(folder: Path, monkeypatch: 
     """Of twelve sounds in blocks of four, with no time to wait, each block is kept; and the cache is the same."""
     from soundnet_kd.commands.extract import extract
     from soundnet_kd.features import writing
-    from soundnet_kd.features.listening import Listener
+    from soundnet_kd.features.extractor import Listener
 
     sounds, student = folder / "inputs" / "sounds", folder / "inputs" / "student.safetensors"
     monkeypatch.setattr(writing, "BATCHES_PER_BLOCK", 2)

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from soundnet_kd.cli import main
 from soundnet_kd.data import read_manifest
-from soundnet_kd.data.reading import announce
+from soundnet_kd.data.checks import announce
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.system.launch import Launch, is_first_process, launched

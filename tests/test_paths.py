@@ -31,9 +31,9 @@ from soundnet_kd.commands.report import report
 from soundnet_kd.commands.run import read_recipe, run
 from soundnet_kd.commands.weights import verify_weights
 from soundnet_kd.data import Targets, read_manifest
-from soundnet_kd.data.fold_sounds import Folds
-from soundnet_kd.features.peel_file import read_peel, write_peel
-from soundnet_kd.features.peeling import peel_sound
+from soundnet_kd.data.datasets.folds import Folds
+from soundnet_kd.features.activation_file import read_peel, write_peel
+from soundnet_kd.features.activations import peel_sound
 from soundnet_kd.media import (
     duration_seconds,
     find_media,

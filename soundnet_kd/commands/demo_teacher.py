@@ -17,8 +17,8 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.storage import refuse_different
 from soundnet_kd.teachers import write_teacher
+from soundnet_kd.teachers.loading import require_network
 from soundnet_kd.teachers.teacher import frame_transform, read_training
-from soundnet_kd.teachers.weights import require_network
 from soundnet_kd.training.trainer import quiet_lightning
 
 HELD_OUT_EVERY = 5

@@ -10,7 +10,7 @@ import numpy as np
 
 from soundnet_kd.analysis.classes.accuracy import draw_accuracy
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
-from soundnet_kd.data.reading import reading_of
+from soundnet_kd.data.checks import reading_of
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import check_claim, claim, versions
 from soundnet_kd.transfer.classifiers import HeadName

@@ -18,9 +18,9 @@ from soundnet_kd.analysis.dataset.figures import (
 from soundnet_kd.analysis.dataset.measures import CLIPPED_SHARE, WINDOW_SECONDS, Explored, measured
 from soundnet_kd.analysis.maps.interactive import write_interactive_space, write_plotly
 from soundnet_kd.data import read_manifest
-from soundnet_kd.data.reading import announce
-from soundnet_kd.data.sound_folders import BACKGROUND_NOISE
-from soundnet_kd.data.voice import VOICE_FILE, VoiceActivity, write_spans
+from soundnet_kd.data.checks import announce
+from soundnet_kd.data.sources.folders import BACKGROUND_NOISE
+from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.storage import FAILURES_FILE, claim, make_folder, versions, write_csv, write_failures
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from soundnet_kd.data import Manifest, read_manifest
-from soundnet_kd.data.reading import announce, require_whole_folds
+from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.cache import FeatureCache
-from soundnet_kd.features.listening import Listener
+from soundnet_kd.features.extractor import Listener
 from soundnet_kd.features.parts import join_parts, part_failures
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.writing import write_parts

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Manifest, read_manifest
-from soundnet_kd.data.reading import announce, require_classes, require_whole_folds
+from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import SoundStore, StoredSound
 from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device

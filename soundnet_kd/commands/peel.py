@@ -9,8 +9,8 @@ import numpy as np
 from soundnet_kd.analysis.layers.figures import draw_layers, draw_pooled
 from soundnet_kd.analysis.layers.head_figures import draw_head
 from soundnet_kd.analysis.layers.pictures import draw_filter_pictures, draw_pictures
-from soundnet_kd.features.peel_file import Peeled, read_peel, write_peel
-from soundnet_kd.features.peeling import Peelable, peel_sound
+from soundnet_kd.features.activation_file import Peeled, read_peel, write_peel
+from soundnet_kd.features.activations import Peelable, peel_sound
 from soundnet_kd.figures.filters import draw_filters
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import claim, versions

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tiled_to_clip
-from soundnet_kd.data.reading import files_told
+from soundnet_kd.data.checks import files_told
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import SoundNet, choose_device

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from soundnet_kd.analysis.categories import is_esc50
 from soundnet_kd.analysis.classes.scores import extremes_of
 from soundnet_kd.analysis.maps.figures import draw_categories, draw_extremes, draw_map
 from soundnet_kd.analysis.maps.interactive import write_interactive_map, write_plotly
@@ -23,6 +22,7 @@ from soundnet_kd.analysis.maps.quality import (
     percent_or_dash,
     trust_caption,
 )
+from soundnet_kd.data.datasets.esc50 import is_esc50
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import check_claim, claim, versions, write_csv, write_json

@@ -8,8 +8,8 @@ from pathlib import Path
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.content import Content
+from soundnet_kd.report.find import MARK, RunFiles
 from soundnet_kd.report.page import write_page
-from soundnet_kd.report.run_files import MARK, RunFiles
 from soundnet_kd.storage import locked, make_folder, versions, write_json
 
 PAGE_FILE = "index.html"

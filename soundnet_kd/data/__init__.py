@@ -1,10 +1,16 @@
 """What a clip is: sounds with labels and folds, and the targets that the teachers leave for the student."""
 
-from soundnet_kd.data.data_sets import read_manifest
-from soundnet_kd.data.filling import CLIP_SECONDS, STEP_SECONDS, steps_of, tiled_to_clip
 from soundnet_kd.data.manifest import Clip, Manifest
-from soundnet_kd.data.parts import LabelledClip, write_part
-from soundnet_kd.data.targets import Targets
+from soundnet_kd.data.sources.detect import read_manifest
+from soundnet_kd.data.targets import (
+    CLIP_SECONDS,
+    STEP_SECONDS,
+    LabelledClip,
+    Targets,
+    steps_of,
+    tiled_to_clip,
+    write_part,
+)
 
 __all__ = [
     "CLIP_SECONDS",

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.manifest import Manifest
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import Manifest, Split
 from soundnet_kd.errors import FormatError, SettingsError
 
 WITHOUT_FOLDS = 1

@@ -30,8 +30,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, Split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.hdf5 import OpenHdf5
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import MediaError, TooShortError
-from soundnet_kd.features.listening import Listener
+from soundnet_kd.features.extractor import Listener
 from soundnet_kd.features.parts import Part, new_part, part_file, written_parts
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, reading
 from soundnet_kd.media import DEADLINE_MINUTES, SoundStore

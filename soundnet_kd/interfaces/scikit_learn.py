@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features.listening import Listener
+from soundnet_kd.features.extractor import Listener
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, reading
 from soundnet_kd.media import SoundStore, as_float
 from soundnet_kd.media.full_scale import OVERSHOOT, plain_array

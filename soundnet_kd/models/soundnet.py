@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import ClassVar
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, TooShortError
-from soundnet_kd.models.blocks import Block, ReceptiveField
-from soundnet_kd.models.convolution import FirstConv1d
+from soundnet_kd.models.layers import FirstConv1d
 from soundnet_kd.models.preprocessing import Preprocessing, as_input
+from soundnet_kd.models.receptive_field import Block, ReceptiveField
 
 
 class SoundNet(nn.Module):
@@ -245,3 +246,30 @@ ARCHITECTURES: dict[str, type[SoundNet]] = {"SoundNet8": SoundNet8, "SoundNet5":
 
 def _number(layer: str) -> int:
     return int(layer.removeprefix("conv").removeprefix("pool"))
+
+
+def parameters_up_to(architecture: str, layer: str) -> int | None:
+    """Count the parameters from the input up to a layer: convolutions with their biases, and batch norm.
+
+    Parameters
+    ----------
+    architecture : str
+        Such as SoundNet8.
+    layer : str
+        Such as pool5; of several that were joined (conv5+pool5) the deepest counts.
+
+    Returns
+    -------
+    int or None
+        None for another network, and for the output, whose size its classes decide.
+    """
+    numbers = [int(number) for number in re.findall(r"(?:conv|pool)(\d+)", layer)]
+    blocks = ARCHITECTURES[architecture].blocks if architecture in ARCHITECTURES else ()
+    if not numbers or max(numbers) > len(blocks):
+        return None
+    channels, count = 1, 0
+    for block in blocks[: max(numbers)]:
+        # Each filter has a bias, and two numbers of its batch norm.
+        count += block.filters * (channels * block.kernel + 3)
+        channels = block.filters
+    return count

@@ -8,16 +8,16 @@ from tqdm import tqdm
 
 from soundnet_kd.analysis.maps.quality import HeldOut, MapQuality, trust_caption
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.report.answers import answers_data
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.figure_files import FigureFolder, FigureLink
-from soundnet_kd.report.left_out import LeftOut
-from soundnet_kd.report.overview import Accuracies
-from soundnet_kd.report.positions import maps_in, positions_data
-from soundnet_kd.report.relatives import relatives_data
-from soundnet_kd.report.run_files import RunFiles
+from soundnet_kd.report.find import RunFiles
 from soundnet_kd.report.scripts import Scripts
-from soundnet_kd.report.units import NeuronFile
+from soundnet_kd.report.sections.classes import answers_data
+from soundnet_kd.report.sections.maps import maps_in, positions_data
+from soundnet_kd.report.sections.neighbors import relatives_data
+from soundnet_kd.report.sections.neurons import NeuronFile
+from soundnet_kd.report.sections.overview import Accuracies
+from soundnet_kd.report.skipped import LeftOut
 from soundnet_kd.transfer.results import StoredResults
 
 DEFAULT_PERCENTILE = 95.0

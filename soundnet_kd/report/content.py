@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, OTHERS, PAPER, is_esc50
 from soundnet_kd.errors import MediaError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.clip_sections import ClipSections
 from soundnet_kd.report.clips import Clips
-from soundnet_kd.report.curves import curves_of
 from soundnet_kd.report.figure_files import FigureFolder
-from soundnet_kd.report.left_out import LeftOut
-from soundnet_kd.report.overview import (
+from soundnet_kd.report.find import RunFiles, made_from
+from soundnet_kd.report.scripts import FOLDER, Scripts, levels, packed
+from soundnet_kd.report.sections.overview import (
     Accuracies,
     accuracies,
     facts_of_cache,
@@ -25,9 +25,8 @@ from soundnet_kd.report.overview import (
     facts_of_training,
     gains,
 )
-from soundnet_kd.report.published import OTHERS, PAPER
-from soundnet_kd.report.run_files import RunFiles, made_from
-from soundnet_kd.report.scripts import FOLDER, Scripts, levels, packed
+from soundnet_kd.report.sections.training import curves_of
+from soundnet_kd.report.skipped import LeftOut
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.comparison import StoredComparison

@@ -11,8 +11,8 @@ from PIL import Image
 
 from soundnet_kd.analysis.classes.confusion import draw_confusion
 from soundnet_kd.figures.style import readable
-from soundnet_kd.report.answers import confusion_of, predictions_of
 from soundnet_kd.report.clips import Clips
+from soundnet_kd.report.sections.classes import confusion_of, predictions_of
 from soundnet_kd.storage import whole
 from soundnet_kd.transfer.results import StoredResults
 

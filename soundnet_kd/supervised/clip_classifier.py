@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.features.listening import Listener
+from soundnet_kd.features.extractor import Listener
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import StoredSound
 from soundnet_kd.models import SoundNet

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from soundnet_kd.data.layouts import LAYOUTS, Layout
-from soundnet_kd.data.voice import VoiceActivity
+from soundnet_kd.data.datasets.registry import LAYOUTS, Layout
+from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
+from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.training.optimization import Optimisation
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
 

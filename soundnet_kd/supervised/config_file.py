@@ -9,12 +9,12 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from soundnet_kd.config.values import Written, guessed, of_parameters, opened, read_yaml
-from soundnet_kd.data.layouts import LAYOUTS
-from soundnet_kd.data.voice import VoiceActivity
+from soundnet_kd.data.datasets.registry import LAYOUTS
+from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 from soundnet_kd.models.front_ends import FRONT_ENDS
+from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.storage import recipe_file
 from soundnet_kd.supervised.config import BenchRecipe, Evaluation
 from soundnet_kd.training.optimization import Optimisation

@@ -5,10 +5,10 @@ from collections.abc import Collection
 
 import docstring_parser
 
-from soundnet_kd.data.voice import VoiceActivity
+from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.models.classifiers import CLASSIFIERS
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 from soundnet_kd.models.front_ends import FRONT_ENDS
+from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.supervised.config import BenchRecipe, Evaluation
 from soundnet_kd.supervised.config_file import KEYS, KINDS
 from soundnet_kd.training.optimization import Optimisation

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soundnet_kd.data.reading import announce
+from soundnet_kd.data.checks import announce
 from soundnet_kd.data.splits import SplitSounds
-from soundnet_kd.data.voice import VOICE_FILE, count_voiceless
+from soundnet_kd.data.voice_activity import VOICE_FILE, count_voiceless
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import SoundStore
 from soundnet_kd.models import choose_device

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from soundnet_kd.models import Preprocessing, state_sha256
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.classifiers import HEAD, OUTPUT
+from soundnet_kd.models.receptive_field import ReceptiveField
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
 
 

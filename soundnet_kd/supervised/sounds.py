@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
-from soundnet_kd.data.voice import VOICE_FILE, VoiceActivity, write_spans
+from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import SoundStore, StoredSound
 from soundnet_kd.storage import FAILURES_FILE, write_failures

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.classifiers import SoundClassifier

@@ -11,24 +11,25 @@ from torch import nn
 from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
-from soundnet_kd.data.parts import (
+from soundnet_kd.data.targets import (
     FORMAT_VERSION,
+    SETTINGS_FILE,
     LabelledVideo,
     Part,
+    Targets,
     next_part_number,
     part_file,
     part_files,
     write_part,
 )
-from soundnet_kd.data.targets import SETTINGS_FILE, Targets
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling, find_media
 from soundnet_kd.models import state_sha256
 from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_claim, set_aside, text_of, versions
 from soundnet_kd.teachers.clips import Tally
 from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decoding
+from soundnet_kd.teachers.ensemble import Panel
 from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
-from soundnet_kd.teachers.panel import Panel
 from soundnet_kd.teachers.teacher import Teacher, Transform
 
 SAMPLE_RATE = 22_050

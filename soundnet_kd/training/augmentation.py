@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.coloured_noise import COLOURS, add_noise, coloured_noise, root_mean_square
+from soundnet_kd.data.noise import COLOURS, add_noise, coloured_noise, root_mean_square
 from soundnet_kd.errors import SettingsError
 
 LOUDEST_NOISE_DB, SOFTEST_NOISE_DB = 5.0, 40.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import Split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.validation import Column, groups_of, labels_of
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
-from soundnet_kd.models.sizes import parameters_up_to
+from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.transfer.comparison import require_same_clips
 from soundnet_kd.transfer.results import StoredResults
 

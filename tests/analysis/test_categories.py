@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from soundnet_kd.analysis.categories import ESC50_CLASSES, is_esc50
+from soundnet_kd.data.datasets.esc50 import ESC50_CLASSES, is_esc50
 
 
 @pytest.mark.real

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES
 from soundnet_kd.commands.evaluate import evaluate
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES
 from tests.analysis.caches import write_cache
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES
 from soundnet_kd.analysis.classes.scores import ConfusedPair, category_scores, class_scores, confused_pairs
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES
 
 #                   fold 1            fold 2       not tested
 LABELS = np.array([0, 0, 1, 1, 2, 0, 0, 1, 1, -1, 0])

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.analysis.categories import ESC50_CLASSES
 from soundnet_kd.commands.evaluate import evaluate
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.commands.project import project
+from soundnet_kd.data.datasets.esc50 import ESC50_CLASSES
 from soundnet_kd.errors import RunConflictError, SettingsError
-from soundnet_kd.report.positions import maps_in
+from soundnet_kd.report.sections.maps import maps_in
 from tests.analysis.caches import write_cache
 
 NAMES = ("cat", "dog_bark", "rain")

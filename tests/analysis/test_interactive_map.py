@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES
 from soundnet_kd.analysis.maps.interactive import PLOTLY_FILE, write_interactive_map, write_plotly
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES
 
 HOSTILE = "</script><b onclick=alert(1)>&amp; %{x}"
 POINTS = np.arange(12, dtype=np.float32).reshape(6, 2)

@@ -13,11 +13,11 @@ from soundnet_kd.analysis.layers.head_figures import draw_head
 from soundnet_kd.analysis.layers.pictures import draw_filter_pictures, draw_pictures
 from soundnet_kd.commands.peel import peel
 from soundnet_kd.errors import RunConflictError, SettingsError
-from soundnet_kd.features.peel_file import Peeled, PeeledHead, PeeledLayer, read_peel
+from soundnet_kd.features.activation_file import Peeled, PeeledHead, PeeledLayer, read_peel
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import SoundNet, write_student
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.classifiers import build_classifier
+from soundnet_kd.models.receptive_field import ReceptiveField
 from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, write_classifier
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
 

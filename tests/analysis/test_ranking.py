@@ -14,7 +14,7 @@ from soundnet_kd.cli import main
 from soundnet_kd.commands.rank import rank
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import Preprocessing, write_student
-from soundnet_kd.models.sizes import parameters_up_to
+from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
 from soundnet_kd.transfer.ranking import is_ranking, read_ranking
 from tests.classifiers.test_finetuning import CLIPS, write_tones

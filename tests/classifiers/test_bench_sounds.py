@@ -7,7 +7,7 @@ import numpy as np
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
-from soundnet_kd.data.voice import VoiceActivity
+from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.media import SoundStore, write_audio
 from soundnet_kd.supervised.config_file import read_bench_recipe
 from soundnet_kd.supervised.sounds import decoded_sounds

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.data.cats_dogs import CatsDogs
+from soundnet_kd.data.datasets.cats_dogs import CatsDogs
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredSound, read_audio
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation

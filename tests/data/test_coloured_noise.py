@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from soundnet_kd.data.coloured_noise import COLOURS, add_noise, coloured_noise
+from soundnet_kd.data.noise import COLOURS, add_noise, coloured_noise
 from soundnet_kd.errors import SettingsError
 
 RATE = 16_000

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.data.cats_dogs import CatsDogs
-from soundnet_kd.data.fold_sounds import Folds
-from soundnet_kd.data.nsynth import NSynth
-from soundnet_kd.data.speech_commands import SpeechCommands, split_by_hash
+from soundnet_kd.data.datasets.cats_dogs import CatsDogs
+from soundnet_kd.data.datasets.folds import Folds
+from soundnet_kd.data.datasets.nsynth import NSynth
+from soundnet_kd.data.datasets.speech_commands import SpeechCommands, split_by_hash
+from soundnet_kd.data.datasets.tagged_tracks import TaggedTracks
 from soundnet_kd.data.splits import SplitSounds, drawn_split
-from soundnet_kd.data.tagged_tracks import TaggedTracks
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import write_audio
 from tests.media_files import sine

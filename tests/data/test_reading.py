@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from soundnet_kd.data import Clip, Manifest, read_manifest
-from soundnet_kd.data.fold_sounds import Folds
-from soundnet_kd.data.known_names import URBANSOUND8K_CLASSES
-from soundnet_kd.data.reading import announce, reading_of, require_classes, require_whole_folds
-from soundnet_kd.data.split_names import split_of
+from soundnet_kd.data.checks import announce, reading_of, require_classes, require_whole_folds
+from soundnet_kd.data.datasets.file_names import URBANSOUND8K_CLASSES
+from soundnet_kd.data.datasets.folds import Folds
+from soundnet_kd.data.manifest import split_of
 from soundnet_kd.errors import FormatError, MediaError, SettingsError, SoundNetKDError
 
 

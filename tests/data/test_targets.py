@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.data import LabelledClip, Targets
-from soundnet_kd.data.parts import next_part_number, part_file, part_files
+from soundnet_kd.data.targets import next_part_number, part_file, part_files
 from soundnet_kd.errors import FormatError
 from tests.targets import CLASSES, make_clip, make_targets
 

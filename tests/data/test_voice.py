@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.data.voice import VoiceActivity, count_voiceless, write_spans
+from soundnet_kd.data.voice_activity import VoiceActivity, count_voiceless, write_spans
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import read_audio
 

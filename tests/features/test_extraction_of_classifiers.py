@@ -10,7 +10,7 @@ import torch
 from soundnet_kd import FeatureCache, extract
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.features import listening
+from soundnet_kd.features import extractor as listening
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, build_classifier, write_network
 

@@ -15,7 +15,7 @@ import torch
 from soundnet_kd import FeatureCache, SoundNet8
 from soundnet_kd.commands import extract as extraction
 from soundnet_kd.features import writing
-from soundnet_kd.features.listening import Listener
+from soundnet_kd.features.extractor import Listener
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
 from tests.processes import finish, signal_itself_after, start

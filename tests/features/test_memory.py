@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, SoundNet8, extract
-from soundnet_kd.features import listening
+from soundnet_kd.features import extractor as listening
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import read_student, write_student
 from tests.processes import finish, start

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from soundnet_kd import SoundNet5, SoundNet8
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.features.peel_file import read_peel, write_peel
-from soundnet_kd.features.peeling import peel_sound
+from soundnet_kd.features.activation_file import read_peel, write_peel
+from soundnet_kd.features.activations import peel_sound
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import ClipPreprocessing, Preprocessing, SoundNet
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier, build_classifier
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 RATE = 22_050
 HEADS = {"objects": ("cat", "dog", "rain"), "scenes": ("beach", "street")}

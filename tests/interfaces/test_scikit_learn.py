@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from soundnet_kd import SoundNet8
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features import listening
+from soundnet_kd.features import extractor as listening
 from soundnet_kd.interfaces.scikit_learn import SoundNetFeatures
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from soundnet_kd.models.convolution import FirstConv1d
+from soundnet_kd.models.layers import FirstConv1d
 
 
 @pytest.mark.parametrize("samples", [9, 10, 63, 64, 1000, 1001])

@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from soundnet_kd.commands.neurons import neurons
+from soundnet_kd.data.datasets.esc50 import BY_LAYER, OTHERS
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
-from soundnet_kd.report.overview import Accuracies, LayerAccuracy, gains
-from soundnet_kd.report.published import BY_LAYER, OTHERS
-from soundnet_kd.report.relatives import neuron_ranks, relatives_data
 from soundnet_kd.report.scripts import Scripts, levels, packed, rounded
+from soundnet_kd.report.sections.neighbors import neuron_ranks, relatives_data
+from soundnet_kd.report.sections.neurons import NeuronFile, curve_ranks
+from soundnet_kd.report.sections.overview import Accuracies, LayerAccuracy, gains
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
-from soundnet_kd.report.units import NeuronFile, curve_ranks
 from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
 from tests.analysis.caches import write_cache
 from tests.report.runs import make_sounds, pitch_heard, pitch_of

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.categories import ESC50_CLASSES
 from soundnet_kd.analysis.neurons.chance import ShuffledLabels
 from soundnet_kd.analysis.neurons.file import write_neurons
 from soundnet_kd.analysis.neurons.statistics import neuron_statistics
 from soundnet_kd.commands.evaluate import evaluate
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.commands.report import report
+from soundnet_kd.data.datasets.esc50 import ESC50_CLASSES
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import write_json

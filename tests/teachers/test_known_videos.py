@@ -12,7 +12,7 @@ import torch
 from torchvision import models
 
 from soundnet_kd.data import Targets
-from soundnet_kd.data.parts import Part
+from soundnet_kd.data.targets import Part
 from soundnet_kd.errors import MediaError, RunConflictError
 from soundnet_kd.media import write_video
 from soundnet_kd.storage import read_json, write_json

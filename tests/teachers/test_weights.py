@@ -13,7 +13,7 @@ from torchvision.transforms._presets import ImageClassification
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained.formats.state_dict import read_state_dict
 from soundnet_kd.teachers import load_teacher
-from soundnet_kd.teachers.weights import network_from_file
+from soundnet_kd.teachers.loading import network_from_file
 from tests.pretrained.places365 import constants, published_name, write_published
 from tests.pretrained.serving import serve
 

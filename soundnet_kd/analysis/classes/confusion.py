@@ -7,8 +7,8 @@ from textwrap import fill
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.figures.style import GREY, drawn, heat_map, readable
 
 _FEW = 12

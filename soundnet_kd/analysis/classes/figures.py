@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH, ClassScores, ConfusedPair
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.figures.style import COLOURS, GREY, drawn, percents, readable
 
 _INCHES_PER_ROW = 0.2

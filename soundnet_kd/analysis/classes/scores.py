@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES
 from soundnet_kd.errors import FormatError
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.results import RESULTS_FILE

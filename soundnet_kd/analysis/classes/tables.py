@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.classes.confusion import draw_confusion
 from soundnet_kd.analysis.classes.figures import draw_class_scores, draw_confused_pairs
 from soundnet_kd.analysis.classes.scores import (
@@ -18,6 +17,7 @@ from soundnet_kd.analysis.classes.scores import (
     class_scores,
     confused_pairs,
 )
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.figures.style import readable
 from soundnet_kd.storage import write_csv
 from soundnet_kd.transfer.results import Evaluation

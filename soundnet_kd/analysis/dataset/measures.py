@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
-from soundnet_kd.data.voice import Span, VoiceActivity
+from soundnet_kd.data.voice_activity import Span, VoiceActivity
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media import read_audio
 

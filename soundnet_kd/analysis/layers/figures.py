@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.layers.pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
-from soundnet_kd.features.peel_file import Peeled, PeeledLayer
+from soundnet_kd.features.activation_file import Peeled, PeeledLayer
 from soundnet_kd.figures.style import AMOUNTS, COLOURS, GREY, drawn, readable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.layers.pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
-from soundnet_kd.features.peel_file import PeeledHead
+from soundnet_kd.features.activation_file import PeeledHead
 from soundnet_kd.figures.style import COLOURS, GREY, drawn, readable
 
 if TYPE_CHECKING:

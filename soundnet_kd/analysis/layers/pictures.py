@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.features.peel_file import Peeled
+from soundnet_kd.features.activation_file import Peeled
 from soundnet_kd.figures.style import AMOUNTS, drawn
 
 if TYPE_CHECKING:

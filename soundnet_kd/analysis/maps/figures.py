@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH, Extremes
 from soundnet_kd.analysis.maps.empty_strips import Shortened, without_empty_strips
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
 from soundnet_kd.figures.style import COLOURS, MARKERS, colour_and_marker, drawn, readable
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.categories import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH
 from soundnet_kd.analysis.maps.empty_strips import without_empty_strips
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
 from soundnet_kd.figures.style import COLOURS, MARKERS, colour_and_marker
 from soundnet_kd.storage import whole
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from soundnet_kd.models.classifiers.keras import SameConv1d, batch_norm_1d
 from soundnet_kd.models.classifiers.sound_classifier import SoundClassifier, average_over_time
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
+from soundnet_kd.models.layers import SameConv1d, batch_norm_1d
+from soundnet_kd.models.preprocessing import ClipPreprocessing
 
 BLOCKS = 10
 FILTERS = 10

@@ -6,10 +6,10 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from soundnet_kd.errors import TooShortError
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.classifiers.sound_classifier import FRONT_END, OUTPUT, SoundClassifier, dense
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 from soundnet_kd.models.front_ends.chain import Step
+from soundnet_kd.models.preprocessing import ClipPreprocessing
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 FRAMES = 100
 STEP_SAMPLES = 2_205

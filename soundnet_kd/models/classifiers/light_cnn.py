@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from soundnet_kd.models.classifiers.keras import batch_norm_1d, batch_norm_2d
 from soundnet_kd.models.classifiers.sound_classifier import SoundClassifier, dense
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 from soundnet_kd.models.front_ends.chain import Step
+from soundnet_kd.models.layers import batch_norm_1d, batch_norm_2d
+from soundnet_kd.models.preprocessing import ClipPreprocessing
 
 WORD = ClipPreprocessing(sample_rate=16_000, least_samples=16_000, amplitude=2.0**15)
 """One second in units of 16 bit, in which the constant of the log spectrogram, 1e-10, is below all that is heard."""

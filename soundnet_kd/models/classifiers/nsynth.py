@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from soundnet_kd.models.classifiers.sound_classifier import SoundClassifier, average_over_time
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
 from soundnet_kd.models.front_ends.chain import Step
+from soundnet_kd.models.preprocessing import ClipPreprocessing
 
 NOTE = ClipPreprocessing(sample_rate=16_000, least_samples=64_000)
 """A note of 4 s."""

@@ -11,7 +11,7 @@ from soundnet_kd.models.classifiers.light_cnn import LightCNN
 from soundnet_kd.models.classifiers.nsynth import NSynthBetter, NSynthSimple
 from soundnet_kd.models.classifiers.sound_classifier import SoundClassifier
 from soundnet_kd.models.classifiers.wavception import WavCeption
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
+from soundnet_kd.models.preprocessing import ClipPreprocessing
 
 CLASSIFIERS: dict[str, type[SoundClassifier]] = {
     "CatsDogs": CatsDogs,

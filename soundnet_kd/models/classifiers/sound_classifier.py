@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
-from soundnet_kd.models.blocks import ReceptiveField
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
-from soundnet_kd.models.fields import field_after
 from soundnet_kd.models.front_ends import FrontEndChain
 from soundnet_kd.models.front_ends.chain import Step
-from soundnet_kd.models.preprocessing import as_input
+from soundnet_kd.models.layers import field_after
+from soundnet_kd.models.preprocessing import ClipPreprocessing, as_input
+from soundnet_kd.models.receptive_field import ReceptiveField
 from soundnet_kd.models.soundnet import state_sha256
 
 HEAD = "classes"

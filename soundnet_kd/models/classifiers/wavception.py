@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.classifiers.sound_classifier import SoundClassifier, dense
-from soundnet_kd.models.clip_preprocessing import ClipPreprocessing
+from soundnet_kd.models.preprocessing import ClipPreprocessing
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 DEPTHS = (1, 1, 2, 2, 3, 3, 4, 4, 4)
 """One for each stage."""

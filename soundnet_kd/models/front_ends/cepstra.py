@@ -10,9 +10,9 @@ from scipy.signal import savgol_filter
 from torch import Tensor
 
 from soundnet_kd.errors import SettingsError, TooShortError
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends.front_end import FrontEnd, require_positive
 from soundnet_kd.models.front_ends.spectra import MelSpectrogram
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 DELTA_STEPS = 9
 """Columns that a slope is fitted to (librosa's default)."""

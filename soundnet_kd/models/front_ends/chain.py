@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, nearest
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends.cepstra import MFCC
 from soundnet_kd.models.front_ends.front_end import FrontEnd
 from soundnet_kd.models.front_ends.resampling import FourierResampling
 from soundnet_kd.models.front_ends.spectra import LogMel, LogSpectrogram, MagnitudeSpectrum
 from soundnet_kd.models.front_ends.standardisation import Standardisation
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 Step = Mapping[str, Any]
 """A front end's `name`, one of `FRONT_ENDS`, and its settings."""

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, TooShortError
-from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 
 class FrontEnd(nn.Module, ABC):

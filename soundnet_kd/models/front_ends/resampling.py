@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, require_positive
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 
 class FourierResampling(FrontEnd):

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.signal import get_window
 from torch import Tensor
 
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, require_positive
+from soundnet_kd.models.receptive_field import ReceptiveField
 from soundnet_kd.system.cache_folders import importing
 
 LEAST_POWER = 1e-10

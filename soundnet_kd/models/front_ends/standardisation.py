@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends.front_end import FrontEnd
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 
 class Standardisation(FrontEnd):

@@ -23,7 +23,7 @@ from soundnet_kd.models.classifiers import (
     build_classifier,
 )
 from soundnet_kd.models.classifiers.film_genres import TILE_SAMPLES
-from soundnet_kd.models.classifiers.keras import SameConv1d
+from soundnet_kd.models.layers import SameConv1d
 
 TEN = tuple(f"class {number}" for number in range(10))
 TWELVE = tuple(f"word {number}" for number in range(12))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from soundnet_kd.errors import SettingsError, TooShortError
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.front_ends import (
     MFCC,
     FourierResampling,
@@ -20,6 +19,7 @@ from soundnet_kd.models.front_ends import (
     MagnitudeSpectrum,
     Standardisation,
 )
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 RATE = 16_000
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from soundnet_kd.analysis.categories import is_esc50
+from soundnet_kd.data.datasets.esc50 import BY_LAYER, is_esc50
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.report.curves import training_settings
-from soundnet_kd.report.published import BY_LAYER
+from soundnet_kd.report.sections.training import training_settings
 from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
 from soundnet_kd.transfer.protocols import SELECTIONS
 from soundnet_kd.transfer.results import StoredResults, told

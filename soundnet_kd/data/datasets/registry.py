@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from soundnet_kd.data.cats_dogs import CatsDogs
-from soundnet_kd.data.fold_sounds import Folds
-from soundnet_kd.data.nsynth import NSynth
-from soundnet_kd.data.speech_commands import SpeechCommands
+from soundnet_kd.data.datasets.cats_dogs import CatsDogs
+from soundnet_kd.data.datasets.folds import Folds
+from soundnet_kd.data.datasets.nsynth import NSynth
+from soundnet_kd.data.datasets.speech_commands import SpeechCommands
+from soundnet_kd.data.datasets.tagged_tracks import TaggedTracks
 from soundnet_kd.data.splits import SplitSounds
-from soundnet_kd.data.tagged_tracks import TaggedTracks
 
 
 class Layout(Protocol):

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from soundnet_kd.data.manifest import Clip, Manifest
-from soundnet_kd.data.sound_folders import read_folder
-from soundnet_kd.data.sound_tables import read_list, read_sound_table, table_in
-from soundnet_kd.data.tables import TABLE_SUFFIXES
+from soundnet_kd.data.sources.csv_files import TABLE_SUFFIXES
+from soundnet_kd.data.sources.folders import read_folder
+from soundnet_kd.data.sources.tables import read_list, read_sound_table, table_in
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import find_media, search_folder
 from soundnet_kd.storage import text_of

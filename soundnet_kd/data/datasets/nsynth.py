@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from soundnet_kd.data.manifest import Clip, Manifest
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import Clip, Manifest, Split
 from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, drawn_split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.storage import read_json

@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 from soundnet_kd.errors import FormatError
 from soundnet_kd.figures.filters import centre_frequencies, frequency_responses
 from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.models.blocks import ReceptiveField
+from soundnet_kd.models.receptive_field import ReceptiveField
 from soundnet_kd.storage import whole
 
 FORMAT_VERSION = 2

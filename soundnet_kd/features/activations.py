@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.features.peel_file import Peeled, PeeledFilters, PeeledHead, PeeledLayer
+from soundnet_kd.features.activation_file import Peeled, PeeledFilters, PeeledHead, PeeledLayer
 from soundnet_kd.media import stream_audio
 from soundnet_kd.models import Preprocessing
-from soundnet_kd.models.blocks import ReceptiveField
 from soundnet_kd.models.classifiers.sound_classifier import FRONT_END
 from soundnet_kd.models.front_ends import FrontEnd
+from soundnet_kd.models.receptive_field import ReceptiveField
 
 
 class Peelable(Protocol):

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.data.manifest import Clip, Manifest
-from soundnet_kd.data.named_files import named_files, with_slashes
-from soundnet_kd.data.split_names import Split, split_of
+from soundnet_kd.data.manifest import Clip, Manifest, Split, split_of
+from soundnet_kd.data.sources.csv_files import Table, read_table
+from soundnet_kd.data.sources.named_files import named_files, with_slashes
 from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, require_shares
-from soundnet_kd.data.tables import Table, read_table
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.data.manifest import Clip, Manifest
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import Clip, Manifest, Split
+from soundnet_kd.data.sources.csv_files import read_text
 from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
-from soundnet_kd.data.tables import read_text
 from soundnet_kd.errors import MediaError, SettingsError, nearest
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.storage import text_of

@@ -6,10 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest
-from soundnet_kd.data.named_files import named_files, with_slashes
-from soundnet_kd.data.split_names import resolved, split_of
-from soundnet_kd.data.tables import Table, in_order, read_table, read_text
+from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, resolved, split_of
+from soundnet_kd.data.sources.csv_files import Table, in_order, read_table, read_text
+from soundnet_kd.data.sources.named_files import named_files, with_slashes
 from soundnet_kd.errors import FormatError, SoundNetKDError
 from soundnet_kd.media import is_known_other
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.data.data_sets import read_manifest
-from soundnet_kd.data.manifest import UNLABELED
-from soundnet_kd.data.sound_folders import SOURCE_COLUMN
-from soundnet_kd.data.split_names import Split
+from soundnet_kd.data.manifest import UNLABELED, Split
+from soundnet_kd.data.sources.detect import read_manifest
+from soundnet_kd.data.sources.folders import SOURCE_COLUMN
 from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, drawn_split
 from soundnet_kd.errors import FormatError, SettingsError
 

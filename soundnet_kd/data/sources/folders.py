@@ -5,10 +5,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
-from soundnet_kd.data.known_names import ESC50_CLASSES, URBANSOUND8K_CLASSES, said_by_names
-from soundnet_kd.data.manifest import NO_FOLD, SPLIT, UNLABELED, Clip, Manifest
-from soundnet_kd.data.speech_commands import LISTS, NOISE_FOLDER, listed_splits
-from soundnet_kd.data.split_names import split_of
+from soundnet_kd.data.datasets.file_names import ESC50_CLASSES, URBANSOUND8K_CLASSES, said_by_names
+from soundnet_kd.data.datasets.speech_commands import LISTS, NOISE_FOLDER, listed_splits
+from soundnet_kd.data.manifest import NO_FOLD, SPLIT, UNLABELED, Clip, Manifest, split_of
 from soundnet_kd.errors import FormatError
 from soundnet_kd.media import FoundMedia, search_folder
 from soundnet_kd.storage import text_of

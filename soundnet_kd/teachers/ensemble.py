@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from soundnet_kd.data.parts import LabelledClip
+from soundnet_kd.data.targets import LabelledClip
 from soundnet_kd.teachers.decoding import DecodedClip
 from soundnet_kd.teachers.teacher import Teacher, Transform, require_one_size
 

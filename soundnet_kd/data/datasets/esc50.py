@@ -1,6 +1,22 @@
-"""Published accuracies on ESC-50 that a run is set beside, in percent."""
+"""ESC-50's five major categories of ten classes each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from soundnet_kd.data.datasets.file_names import ESC50_CLASSES as ESC50_CLASSES
+
+ESC50_CATEGORIES = (
+    "animals",
+    "natural soundscapes and water",
+    "human, non-speech",
+    "interior/domestic",
+    "exterior/urban",
+)
+
+
+def is_esc50(class_names: Sequence[str]) -> bool:
+    """Tell whether these are ESC-50's classes in their official order, with blanks or underscores."""
+    return tuple(name.replace(" ", "_") for name in class_names) == ESC50_CLASSES
+
 
 PAPER = "Aytar, Vondrick, Torralba: SoundNet (NIPS 2016)"
 

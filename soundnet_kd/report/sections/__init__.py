@@ -1,0 +1,1 @@
+"""The sections of the page: what each shows, as data for its script."""
