@@ -63,7 +63,7 @@ PICTURES = {"videos ─ media ─► frames ─ teachers ─► object and scene
 """Blocks that are no code."""
 
 READ_ONLY = {"soundnet-kd run pipelines/distill_videos.yaml --set videos=videos/ --out run"}
-"""Recipes of hours and of released weights; tests/test_recipes.py and tests/demo run what they are made of."""
+"""Recipes of hours and of released weights; tests/commands/test_run.py and tests/demo run what they are made of."""
 
 RUN = [
     "soundnet-kd teach videos/ --out run/targets --objects resnet50:IMAGENET1K_V2 --scenes resnet18:PLACES365",

@@ -13,7 +13,7 @@ from soundnet_kd.cli import main
 from soundnet_kd.media import read_audio, write_audio
 from soundnet_kd.supervised.classifier_file import read_classifier
 from soundnet_kd.supervised.tags import measures
-from tests.data.test_layouts import SPEAKERS
+from tests.data.datasets.test_datasets import SPEAKERS
 from tests.media_files import sine
 
 

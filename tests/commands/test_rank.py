@@ -17,7 +17,7 @@ from soundnet_kd.models import Preprocessing, write_student
 from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
 from soundnet_kd.transfer.ranking import is_ranking, read_ranking
-from tests.classifiers.test_finetuning import CLIPS, write_tones
+from tests.commands.test_finetune import CLIPS, write_tones
 
 FINETUNE = "--layer conv4 --crop_seconds 0.5 --batch_size 6 --epochs 2 --device cpu --folds_only"
 CATS_DOGS_OF_THREE = 50 + 9 * 410 + 10 * 20 + 3 * 10 + 3

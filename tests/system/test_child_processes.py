@@ -81,7 +81,7 @@ def test_processes_that_read_go_on_when_signalled_and_end_with_a_killed_run(
     method: str, kind: str, tmp_path: Path
 ) -> None:
     script = (
-        "from pathlib import Path\nfrom tests.test_processes import read_on\n"
+        "from pathlib import Path\nfrom tests.system.test_child_processes import read_on\n"
         f"if __name__ == '__main__':\n    read_on({method!r}, {kind!r}, Path({str(tmp_path)!r}))\n"
     )
     (tmp_path / "script.py").write_text(script)

@@ -11,7 +11,7 @@ from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.media import SoundStore, write_audio
 from soundnet_kd.supervised.config_file import read_bench_recipe
 from soundnet_kd.supervised.sounds import decoded_sounds
-from tests.data.test_voice import RATE, background, spoken_at
+from tests.data.test_voice_activity import RATE, background, spoken_at
 
 
 def test_a_sound_and_a_part_of_one_are_cut_to_their_voice(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from soundnet_kd.analysis.dataset.measures import log_spectrogram, measured
 from soundnet_kd.cli import main
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import write_audio
-from tests.data.test_voice import background, spoken_at
+from tests.data.test_voice_activity import background, spoken_at
 from tests.media_files import sine
 
 RATE = 16_000

@@ -167,7 +167,7 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
     (tmp_path / "hang.txt").write_text("hang")
     script = (
         "import sys\nfrom pathlib import Path\nfrom soundnet_kd.media import spooled\n"
-        "from tests.media.test_spool import upper\n"
+        "from tests.media.test_decode_pool import upper\n"
         f"with spooled(upper, [Path({str(tmp_path / 'hang.txt')!r})], Path({str(tmp_path / 'spool')!r}), 1) as files:\n"
         "    next(files)\n"
     )
