@@ -38,7 +38,7 @@ class RunConflictError(SoundNetKDError):
 
 
 def nearest(name: str, known: Mapping[str, Any] | Sequence[str], most: int = 40) -> str:
-    """Give the end of an error message: the known name that is most like a wrong one, or else the first of them."""
+    """Return the end of an error message: the known name that is most like a wrong one, or else the first of them."""
     if not known:
         return "; there are none"
     found = difflib.get_close_matches(name, list(known), n=1)

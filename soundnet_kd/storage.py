@@ -97,12 +97,12 @@ def make_folder(folder: str | Path) -> None:
 
 
 def text_of(name: str | Path) -> str:
-    r"""Give a file's name as text that any file can hold; bytes that are not UTF-8 become \xNN."""
+    r"""Return a file's name as text that any file can hold; bytes that are not UTF-8 become \xNN."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def file_stems(names: Iterable[str]) -> list[str]:
-    """Give each name as it can stand in a file's name, no two alike, also where capitals do not count.
+    """Return each name as it can stand in a file's name, no two alike, also where capitals do not count.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ def file_stems(names: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """Give a path to write to; what is written there replaces `path` only when the block ends well.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Return a path to write to; what is written there replaces `path` only when the block ends well.
 
     The temporary file lies in the same folder under a fixed name, so a killed run leaves at most one, which the next
     run overwrites.
@@ -153,7 +153,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     path = Path(path)
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -200,7 +200,7 @@ def read_own_json(path: str | Path, keys: Iterable[str], then: str) -> dict[str,
 
 
 def set_aside(path: Path, then: str, why: str = "damaged") -> None:
-    """Give a file of a run that is of no use any more another name, and say so.
+    """Return a file of a run that is of no use any more another name, and say so.
 
     Parameters
     ----------
@@ -218,7 +218,10 @@ def set_aside(path: Path, then: str, why: str = "damaged") -> None:
 def write_csv(path: str | Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table as UTF-8 CSV, whole or not at all."""
     path = Path(path)
-    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as handle:
+    with (
+        atomic_write(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as handle,
+    ):
         writer = csv.writer(handle)
         writer.writerow(header)
         writer.writerows(rows)
@@ -234,12 +237,12 @@ def write_failures(path: str | Path, failures: Mapping[str, str]) -> None:
 
 
 def failures_beside(out: str | Path) -> Path:
-    """Give the table of the files that an output lacks: features.h5.failures.csv for features.h5."""
+    """Return the table of the files that an output lacks: features.h5.failures.csv for features.h5."""
     out = Path(out)
     return out.with_name(f"{out.name}.failures.csv")
 
 
-def claim(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
+def ensure_same_settings(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
     """Bind an output to the settings that make it, or check that it was made by the same ones.
 
     Parameters
@@ -257,22 +260,22 @@ def claim(path: str | Path, settings: Mapping[str, Any], besides: Collection[str
         If `path` holds other settings; the message names those that differ.
     """
     path = Path(path)
-    check_claim(path, settings, besides)
+    require_same_settings(path, settings, besides)
     if not path.exists():
         write_json(path, settings)
 
 
-def check_claim(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
-    """Do what `claim` does, but write nothing: for before a long computation whose result is yet to come."""
+def require_same_settings(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
+    """Refuse other settings as `ensure_same_settings` does, but write nothing: for before a long computation."""
     path = Path(path)
-    if (found := read_claim(path)) is not None:
+    if (found := read_settings(path)) is not None:
         wanted = json.loads(json.dumps(settings))
         before, now = ({key: value for key, value in each.items() if key not in besides} for each in (found, wanted))
-        refuse_different(str(path.parent), before, now)
+        require_equal(str(path.parent), before, now)
 
 
-def read_claim(path: str | Path) -> Mapping[str, Any] | None:
-    """Give the settings that an output was made by; None if there are none, or damaged ones and nothing beside them.
+def read_settings(path: str | Path) -> Mapping[str, Any] | None:
+    """Return the settings that an output was made by; None if there are none, or damaged ones and nothing beside them.
 
     Raises
     ------
@@ -298,7 +301,7 @@ def read_claim(path: str | Path) -> Mapping[str, Any] | None:
     return None
 
 
-def refuse_different(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def require_equal(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise RunConflictError if `found` settings, those that made `name`, are not the `wanted` ones."""
     before, now = dict(_leaves(found)), dict(_leaves(wanted))
 
@@ -326,7 +329,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("soundnet-kd", "torch", "torchvision", "av", "numpy", "scikit-learn")}
 
 
-def shipped(folder: str) -> Path:
+def package_data(folder: str) -> Path:
     """Folder of files that come with the package: found from a wheel, a checkout and an editable install alike.
 
     Parameters
@@ -348,10 +351,10 @@ def recipe_file(path: str | Path) -> Path:
     """
     path = Path(path)
     if not path.is_file() and path.parent in (Path(), Path("pipelines")):
-        known = sorted(file.stem for file in shipped("pipelines").glob("*.yaml"))
+        known = sorted(file.stem for file in package_data("pipelines").glob("*.yaml"))
         if path.stem not in known:
             raise SettingsError(f"there is no recipe {path}; those of this package are {', '.join(known)}")
-        path = shipped("pipelines") / f"{path.stem}.yaml"
+        path = package_data("pipelines") / f"{path.stem}.yaml"
     if not path.is_file():
         raise SettingsError(f"there is no recipe {path}; a name alone, such as quickstart, is one of this package")
     return path

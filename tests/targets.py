@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import LabelledClip, write_part
 from soundnet_kd.data.targets import FORMAT_VERSION, SETTINGS_FILE, part_file
-from soundnet_kd.storage import claim
+from soundnet_kd.storage import ensure_same_settings
 
 CLASSES = {"objects": ("cat", "dog", "car"), "scenes": ("street", "field")}
 SAMPLE_RATE = 22_050
@@ -44,7 +44,7 @@ def make_targets(
         "frame_sampling": {},
         "sample_rate": SAMPLE_RATE,
     }
-    claim(folder / SETTINGS_FILE, settings)
+    ensure_same_settings(folder / SETTINGS_FILE, settings)
     for number, first in enumerate(range(0, len(clips), clips_per_part), start=first_part):
         write_part(part_file(folder, number), clips[first : first + clips_per_part], classes, SAMPLE_RATE, settings)
     return folder

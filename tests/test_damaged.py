@@ -10,7 +10,7 @@ import h5py
 import pytest
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.storage import claim
+from soundnet_kd.storage import ensure_same_settings
 from tests.kill_scenarios import SCENARIOS, begin, changes_of, inputs, left, start_again
 from tests.kills import killed_before
 
@@ -163,14 +163,14 @@ def test_a_classifier_of_a_run_that_is_done_is_made_again(name: str, folder: Pat
 @pytest.mark.parametrize("content", [b"", b"\0\0\0\0", b'{"a": 1', b"[1]", b"null"])
 def test_damaged_settings_are_told_or_written_again(content: bytes, tmp_path: Path) -> None:
     """Beside other files nobody knows what made these; where there is nothing else, nothing is lost."""
-    claim(tmp_path / "run.json", {"seed": 1})
+    ensure_same_settings(tmp_path / "run.json", {"seed": 1})
     (tmp_path / "run.json").write_bytes(content)
-    claim(tmp_path / "run.json", {"seed": 1})
+    ensure_same_settings(tmp_path / "run.json", {"seed": 1})
     assert json.loads((tmp_path / "run.json").read_text()) == {"seed": 1}
     assert (tmp_path / "run.json.damaged").read_bytes() == content
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(FormatError, match=r"run\.json is damaged .*; delete it if they were made with the settings"):
-        claim(tmp_path / "run.json", {"seed": 1})
+        ensure_same_settings(tmp_path / "run.json", {"seed": 1})
 
 
 def test_results_that_hold_something_else_are_told(folder: Path, trial: Path) -> None:

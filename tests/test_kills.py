@@ -51,7 +51,7 @@ def test_an_extraction_of_few_sounds_is_gone_on_with(folder: Path, monkeypatch: 
     """Of twelve sounds in blocks of four, with no time to wait, each block is kept; and the cache is the same."""
     from soundnet_kd.commands.extract import extract
     from soundnet_kd.features import writing
-    from soundnet_kd.features.extractor import Listener
+    from soundnet_kd.features.extractor import FeatureExtractor
 
     sounds, student = folder / "inputs" / "sounds", folder / "inputs" / "student.safetensors"
     monkeypatch.setattr(writing, "BATCHES_PER_BLOCK", 2)
@@ -61,18 +61,18 @@ def test_an_extraction_of_few_sounds_is_gone_on_with(folder: Path, monkeypatch: 
         extract(sounds, student, folder / f"{seconds}.h5", ["pool5"], batch_size=2, device="cpu")
         caches.append((folder / f"{seconds}.h5").read_bytes())
     assert caches[0] == caches[1]
-    heard, hear = [], Listener.hear
+    heard, extract_batch = [], FeatureExtractor.extract
 
-    def stop(mine: Listener, waveforms: list[object], keep: object = None) -> object:
+    def stop(mine: FeatureExtractor, waveforms: list[object], keep: object = None) -> object:
         heard.append(len(waveforms))
         if sum(heard) > 8:
             raise KeyboardInterrupt
-        return hear(mine, waveforms, keep)  # type: ignore[arg-type]
+        return extract_batch(mine, waveforms, keep)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Listener, "hear", stop)
+    monkeypatch.setattr(FeatureExtractor, "extract", stop)
     with pytest.raises(KeyboardInterrupt):
         extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
-    monkeypatch.setattr(Listener, "hear", hear)
+    monkeypatch.setattr(FeatureExtractor, "extract", extract_batch)
     assert len(list((folder / "stopped.h5.parts").glob("part-*.h5"))) == 2
     extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
     assert (folder / "stopped.h5").read_bytes() == caches[0]

@@ -51,7 +51,7 @@ from soundnet_kd.supervised.classifier_file import read_classifier, write_classi
 from soundnet_kd.teachers import Teacher, label_videos
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.transfer import evaluate_layers
-from soundnet_kd.transfer.ranking import ranked
+from soundnet_kd.transfer.ranking import rank_evaluations
 from tests.media_files import sine
 from tests.small_student import BLOCKS
 from tests.targets import make_clip, make_targets
@@ -179,7 +179,7 @@ def test_commands_by_text(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(evaluate("all.h5", "results").evaluation.results) == set(evaluate_layers("all.h5").results) == {"conv4"}
     compare("results", "results", "comparison.csv")
     rank(["results"], "ranking")
-    assert len(ranked(["results"], None, None)) == 1
+    assert len(rank_evaluations(["results"], None, None)) == 1
     neurons("all.h5", "neurons", shuffles=10)
     project("all.h5", "maps", results="results")
     predict("sounds/dog/0.wav", "student", "guesses.csv", device="cpu")

@@ -7,7 +7,16 @@ import torch
 from safetensors.torch import save_file
 
 from soundnet_kd.errors import FormatError, RunConflictError
-from soundnet_kd.storage import claim, file_stems, read_json, shipped, versions, whole, write_failures, write_json
+from soundnet_kd.storage import (
+    atomic_write,
+    ensure_same_settings,
+    file_stems,
+    package_data,
+    read_json,
+    versions,
+    write_failures,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -15,7 +24,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("half of the n")
             raise RuntimeError
 
@@ -27,7 +36,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_write_that_ends_well_replaces(tmp_path: Path) -> None:
     path = tmp_path / "new" / "result.txt"
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("all of it")
         assert not path.exists()
     assert path.read_text() == "all of it"
@@ -35,17 +44,17 @@ def test_a_write_that_ends_well_replaces(tmp_path: Path) -> None:
 
 
 def test_claiming_again_with_the_same_settings_is_fine(tmp_path: Path) -> None:
-    claim(tmp_path / "run.json", {"seed": 0, "names": ("a", "b"), "versions": {"torch": "1"}})
-    claim(tmp_path / "run.json", {"seed": 0, "names": ("a", "b"), "versions": {"torch": "2"}})
+    ensure_same_settings(tmp_path / "run.json", {"seed": 0, "names": ("a", "b"), "versions": {"torch": "1"}})
+    ensure_same_settings(tmp_path / "run.json", {"seed": 0, "names": ("a", "b"), "versions": {"torch": "2"}})
     assert read_json(tmp_path / "run.json")["versions"] == {"torch": "1"}
 
 
 def test_claiming_with_other_settings_names_the_difference(tmp_path: Path) -> None:
-    claim(tmp_path / "run.json", {"seed": 0, "teacher": {"network": "resnet18", "sha256": "a"}})
+    ensure_same_settings(tmp_path / "run.json", {"seed": 0, "teacher": {"network": "resnet18", "sha256": "a"}})
     with pytest.raises(
         RunConflictError, match=r"teacher\.network was \"resnet18\", now \"resnet50\".*choose another --out"
     ):
-        claim(tmp_path / "run.json", {"seed": 0, "teacher": {"network": "resnet50", "sha256": "a"}})
+        ensure_same_settings(tmp_path / "run.json", {"seed": 0, "teacher": {"network": "resnet50", "sha256": "a"}})
     assert read_json(tmp_path / "run.json")["teacher"]["network"] == "resnet18"
 
 
@@ -79,7 +88,7 @@ def test_names_become_parts_of_file_names_that_differ(tmp_path: Path) -> None:
 
 
 def test_shipped_folders_are_found() -> None:
-    assert (shipped("pipelines") / "quickstart.yaml").is_file()
+    assert (package_data("pipelines") / "quickstart.yaml").is_file()
 
 
 def test_versions_name_this_package(tmp_path: Path) -> None:
@@ -88,7 +97,7 @@ def test_versions_name_this_package(tmp_path: Path) -> None:
 
 
 def test_whoever_may_read_the_folder_may_read_what_safetensors_wrote(tmp_path: Path) -> None:
-    with whole(tmp_path / "net.safetensors") as partial:
+    with atomic_write(tmp_path / "net.safetensors") as partial:
         save_file({"weight": torch.zeros(1)}, partial)
     (tmp_path / "plain.txt").touch()
     assert (tmp_path / "net.safetensors").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode

@@ -84,7 +84,7 @@ def test_teachers_need_none() -> None:
     network = models.squeezenet1_0(num_classes=3)
     teacher = Teacher(network, lambda frames: frames.float() / 255, ("a", "b", "c"), {"network": "mine"})
     with WithoutFloat64() as device:
-        teacher.look(torch.zeros(2, 3, 64, 64))
+        teacher.predict(torch.zeros(2, 3, 64, 64))
     assert device.computed > 10
 
 

@@ -118,7 +118,7 @@ def _gathered(words: Sequence[str], several: Sequence[str]) -> list[str]:
 
 
 def _inner(kinds: Mapping[str, Any], name: str) -> Any:
-    """Give the type of an option, or of a part of one, such as windows.seconds; None for one that is not known."""
+    """Return the type of an option, or of a part of one, such as windows.seconds; None for one that is not known."""
     first, *parts = name.split(".")
     kind = kinds.get(first)
     for part in parts:
@@ -137,25 +137,25 @@ def _members(kind: Any) -> tuple[Any, ...]:
 
 
 def _takes_text(kind: Any) -> bool:
-    """Say whether an option takes a text or a path, by itself or in a list."""
+    """Return whether an option takes a text or a path, by itself or in a list."""
     return bool({str, Path, list, Sequence, Iterable} & {get_origin(member) or member for member in _members(kind)})
 
 
 def _takes_mapping(kind: Any) -> bool:
-    """Say whether an option takes names with values and nothing else."""
+    """Return whether an option takes names with values and nothing else."""
     members = _members(kind)
     return not _takes_text(kind) and any(is_dataclass(each) or get_origin(each) is dict for each in members)
 
 
 def _from_file(value: Any) -> Any:
-    """Give the names and values of a YAML file, for its path, or else the value itself."""
+    """Return the names and values of a YAML file, for its path, or else the value itself."""
     if not isinstance(value, str) or value.lstrip().startswith("{"):
         return value
     return _values_of(value) if value.endswith((".yaml", ".yml", ".json")) or Path(value).is_file() else value
 
 
 def _is_list(action: argparse.Action, text: str) -> bool:
-    """Say whether an option's one text is a list as in a file; an argument without a flag is a path as it stands."""
+    """Return whether an option's one text is a list as in a file; an argument without a flag is a path as it stands."""
     return bool(action.option_strings) and (text in NOTHING or text.startswith("["))
 
 
@@ -171,7 +171,7 @@ def _config_first(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _content(command: str, file: str) -> str:
-    """Give the values of a file, which may be written as in a recipe, in the way that jsonargparse takes them."""
+    """Return the values of a file, which may be written as in a recipe, in the way that jsonargparse takes them."""
     try:
         values = _values_of(file)
     except SettingsError as error:

@@ -56,12 +56,12 @@ def parameter_of(flag: str) -> str:
 
 
 def kinds_of(name: str) -> dict[str, Any]:
-    """Give the type of each option of a command, as its function's signature has it."""
+    """Return the type of each option of a command, as its function's signature has it."""
     return {flag_of(parameter): kind for parameter, kind in get_type_hints(find(name).function()).items()}
 
 
 def takes_one_bare(action: argparse.Action) -> bool:
-    """Say whether one value of an option that takes several stands for itself, such as a CSV file."""
+    """Return whether one value of an option that takes several stands for itself, such as a CSV file."""
     return getattr(action, "_takes_one_bare", False)
 
 
@@ -115,7 +115,7 @@ def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: 
 
 
 def _plain(kind: Any) -> Any:
-    """Give what a parameter is on a command line: where Python takes an object or its path, the path."""
+    """Return what a parameter is on a command line: where Python takes an object or its path, the path."""
     members = get_args(kind)
     takes_object = any(getattr(member, "__module__", "").startswith("soundnet_kd") for member in members)
     return str if takes_object and {str, Path} & set(members) else kind

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def overview() -> str:
-    """Give the help of the program as a whole."""
+    """Return the help of the program as a whole."""
     return (
         "usage: soundnet-kd COMMAND ...\n\n"
         "Distil a sound network from unlabeled video, and use its layers as features for any sound task.\n\n"
@@ -75,7 +75,7 @@ def overview() -> str:
 
 
 def overview_of(name: str) -> str:
-    """Give the help of a group of commands."""
+    """Return the help of a group of commands."""
     return (
         f"usage: soundnet-kd {name} COMMAND ...\n\n"
         f"commands:\n{_listed(group(name))}\n\n`soundnet-kd {name} COMMAND --help` explains a command."

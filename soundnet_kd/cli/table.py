@@ -29,7 +29,7 @@ class Command:
         return _at(f"commands.{self.home}")
 
     def more_help(self) -> str:
-        """Give what else its help says."""
+        """Return what else its help says."""
         return str(_at(self.more)()) if self.more else ""
 
 
@@ -66,12 +66,12 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def group(name: str) -> Mapping[str, Command]:
-    """Give the commands whose first word, of two, is `name`."""
+    """Return the commands whose first word, of two, is `name`."""
     return {each: command for each, command in COMMANDS.items() if each.startswith(f"{name} ")}
 
 
 def find(name: str) -> Command:
-    """Give a command.
+    """Return a command.
 
     Raises
     ------

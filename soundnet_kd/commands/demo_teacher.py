@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models.device import keep_freed_memory
-from soundnet_kd.storage import refuse_different
+from soundnet_kd.storage import require_equal
 from soundnet_kd.teachers import write_teacher
 from soundnet_kd.teachers.loading import require_network
 from soundnet_kd.teachers.teacher import frame_transform, read_training
@@ -94,7 +94,7 @@ def demo_teacher(
     }
     if out.exists():
         before = read_training(out)
-        refuse_different(str(out), before["settings"], settings)
+        require_equal(str(out), before["settings"], settings)
         return DemoTeacherResult(out, len(classes), before["accuracy"])
     keep_freed_memory()
     lightning.seed_everything(seed, verbose=False)

@@ -19,7 +19,7 @@ from soundnet_kd.demo.world import (
 )
 from soundnet_kd.media import write_audio, write_video
 from soundnet_kd.media.writing import VideoCodec
-from soundnet_kd.storage import claim, versions, whole, write_csv
+from soundnet_kd.storage import atomic_write, ensure_same_settings, versions, write_csv
 from soundnet_kd.system.child_processes import work_for_parent
 
 FOLDS = 5
@@ -75,7 +75,7 @@ def demo_world(
     """
     out = Path(out)
     counts = {"videos": videos, "frames_per_event": frames_per_event, "sounds_per_event": sounds_per_event}
-    claim(out / "world.json", {**counts, "seed": seed, "versions": versions()})
+    ensure_same_settings(out / "world.json", {**counts, "seed": seed, "versions": versions()})
     plans = {
         "videos": plan_videos(videos, 3 * seed),
         "frames": plan_labelled(frames_per_event, 3 * seed + FRAME_SEEDS),
@@ -113,7 +113,7 @@ def _make(job: tuple[Path, str, int, Scenario]) -> None:
         if not all(path.exists() for path in paths):
             image = Image.fromarray(make_frame(plan))
             for path in paths:
-                with whole(path) as partial:
+                with atomic_write(path) as partial:
                     image.save(partial)
 
 
@@ -122,5 +122,5 @@ def _name(number: int, plan: Scenario) -> str:
 
 
 def _fold(number: int, plan: Scenario) -> int:
-    """Give the fold: sounds come in rounds through all events, so every fold has as many of each."""
+    """Return the fold: sounds come in rounds through all events, so every fold has as many of each."""
     return number // len(EVENTS) % FOLDS + 1

@@ -9,14 +9,14 @@ from typing import Literal
 import lightning
 
 from soundnet_kd.data import Targets
-from soundnet_kd.distill.data import Pace, TargetsDataModule
+from soundnet_kd.distill.data import TargetsDataModule, Throughput
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.distill.results import DistillResult, finish, found
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
-from soundnet_kd.storage import check_claim, claim, locked, versions
+from soundnet_kd.storage import ensure_same_settings, locked, require_same_settings, versions
 from soundnet_kd.system.launch import is_first_process
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.training.callbacks import Columns, Progress
@@ -158,15 +158,15 @@ def distill(
     module = Distillation(student, loss, learning_rate, schedule, steps, accumulate)
     callbacks = [
         Columns(module.figures()),
-        Pace(batch_size),
+        Throughput(batch_size),
         Progress("distill"),
         *([BestCheckpoint(out / FOLDER)] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
     ]
-    check_claim(out / RUN_FILE, settings)
+    require_same_settings(out / RUN_FILE, settings)
     with locked(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
         if is_first_process():
-            claim(out / RUN_FILE, settings)
+            ensure_same_settings(out / RUN_FILE, settings)
             if not _readable(out / UNTRAINED_FILE):
                 write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
         done = found(out, steps)

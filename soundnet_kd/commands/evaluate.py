@@ -12,17 +12,17 @@ from soundnet_kd.analysis.classes.accuracy import draw_accuracy
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
 from soundnet_kd.data.checks import reading_of
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import check_claim, claim, versions
+from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
 from soundnet_kd.transfer.classifiers import HeadName
 from soundnet_kd.transfer.inputs import Pooling
 from soundnet_kd.transfer.layers import chosen_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
-from soundnet_kd.transfer.results import Evaluation, told, write_evaluation
+from soundnet_kd.transfer.results import Evaluation, format_settings, write_evaluation
 from soundnet_kd.transfer.windows import Windows
 
 log = logging.getLogger(__name__)
 
-_MOST_FOLDS_TOLD = 10
+_MAX_FOLDS_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +37,19 @@ class EvaluateResult:
         evaluation = self.evaluation
         width = max(7, *map(len, evaluation.results))
         best = evaluation.results[evaluation.best_layer]
-        folds = best.folds if len(best.folds) <= _MOST_FOLDS_TOLD else ()
+        folds = best.folds if len(best.folds) <= _MAX_FOLDS_SHOWN else ()
         columns = "".join(f"{f'fold {fold}':>8}" for fold in folds)
         lines = [f"{'layer':<{width}} {'features':>8} {'accuracy':>8}   std {columns}  chosen"]
         for layer, result in evaluation.results.items():
             each = "".join(f"{accuracy:>8.1%}" for accuracy in result.fold_accuracy[: len(folds)])
             lines.append(
                 f"{layer:<{width}} {evaluation.channels[layer]:>8} {result.accuracy:>8.2%}"
-                f" {np.std(result.fold_accuracy):>5.1%} {each}  {told(result.chosen)}"
+                f" {np.std(result.fold_accuracy):>5.1%} {each}  {format_settings(result.chosen)}"
             )
         lines.append(f"protocol {best.protocol}, {best.head}; chosen: {SELECTIONS[best.selection]}")
-        unsolved = [told([setting]) for result in evaluation.results.values() for setting in result.unconverged]
+        unsolved = [
+            format_settings([setting]) for result in evaluation.results.values() for setting in result.unconverged
+        ]
         if unsolved:
             lines.append(f"not solved to the end: {', '.join(dict.fromkeys(unsolved))}")
         among = f" of {len(evaluation.results)}, chosen by these folds," if len(evaluation.results) > 1 else ""
@@ -129,9 +131,9 @@ def evaluate(
         log.info("%s: %s", features, reading_of(cache.manifest, heard=True))
         settings = {"layers": chosen_layers(cache, layers), **how, "windows": windows and asdict(windows)}
         made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
-    check_claim(out / "evaluate.json", made_by)
+    require_same_settings(out / "evaluate.json", made_by)
     evaluation = evaluate_layers(Path(features), layers, **how)
-    claim(out / "evaluate.json", made_by)
+    ensure_same_settings(out / "evaluate.json", made_by)
     write_evaluation(evaluation, out)
     draw_accuracy(evaluation, out / "accuracy_by_layer.png")
     reports = class_reports(evaluation)

@@ -15,14 +15,14 @@ from soundnet_kd.analysis.dataset.figures import (
     draw_mean_spectrograms,
     draw_violins,
 )
-from soundnet_kd.analysis.dataset.measures import CLIPPED_SHARE, WINDOW_SECONDS, Explored, measured
+from soundnet_kd.analysis.dataset.measures import CLIPPED_SHARE, WINDOW_SECONDS, Explored, measure_sounds
 from soundnet_kd.analysis.maps.interactive import write_interactive_space, write_plotly
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.checks import announce
 from soundnet_kd.data.sources.folders import BACKGROUND_NOISE
 from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.storage import FAILURES_FILE, claim, make_folder, versions, write_csv, write_failures
+from soundnet_kd.storage import FAILURES_FILE, ensure_same_settings, make_folder, versions, write_csv, write_failures
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +123,11 @@ def explore(
     if voice_activity is not None:
         settings["voice_activity"] = asdict(voice_activity)
     make_folder(out)
-    claim(
+    ensure_same_settings(
         out / "explore.json",
         {"sounds": manifest.identity, "settings": {**settings, "seed": seed}, "versions": versions()},
     )
-    explored, failures = measured(manifest, sample_rate, seconds, voice_activity)
+    explored, failures = measure_sounds(manifest, sample_rate, seconds, voice_activity)
     write_failures(out / FAILURES_FILE, failures)
     if explored.spans is not None:
         write_spans(out / VOICE_FILE, explored.spans, sample_rate)

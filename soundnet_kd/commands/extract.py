@@ -11,15 +11,15 @@ from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.cache import FeatureCache
-from soundnet_kd.features.extractor import Listener
+from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.parts import join_parts, part_failures
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.writing import write_parts
-from soundnet_kd.media import DEADLINE_MINUTES, Channel, SoundStore
+from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, read_network
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import claim, failures_beside, locked, refuse_different, versions, write_failures
+from soundnet_kd.storage import ensure_same_settings, failures_beside, locked, require_equal, versions, write_failures
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def extract(
     if dry_run:
         return ExtractResult(out, len(manifest), wanted, {}, reading=reading)
     preprocessing = network.preprocessing
-    store = SoundStore(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
+    store = RawAudioDecoder(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
     sequences = sequences or pooling == "none"
     identity = {
         "student": {"architecture": type(network).__name__, "sha256": network.fingerprint()},
@@ -149,9 +149,9 @@ def extract(
         if out.exists():
             # Another run has finished since.
             return _found(out, identity, parts_folder)
-        claim(parts_folder / "identity.json", identity)
-        listener = Listener(network.to(choose_device(device)), wanted, pooling)
-        parts = write_parts(parts_folder, listener, store, sequences, manifest, batch_size, workers, deadline_minutes)
+        ensure_same_settings(parts_folder / "identity.json", identity)
+        extractor = FeatureExtractor(network.to(choose_device(device)), wanted, pooling)
+        parts = write_parts(parts_folder, extractor, store, sequences, manifest, batch_size, workers, deadline_minutes)
         failures = {clip_id: reason for part in parts for clip_id, reason in part_failures(part).items()}
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_beside(out), failures)
@@ -187,9 +187,9 @@ def _network(student: str | Path) -> SoundNet | SoundClassifier:
 
 
 def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> ExtractResult:
-    """Give what lies there already, if it is what is wanted."""
+    """Return what lies there already, if it is what is wanted."""
     with FeatureCache(out) as cache:
-        refuse_different(str(out), cache.identity, identity)
+        require_equal(str(out), cache.identity, identity)
         # A run that was killed when it had just finished leaves its parts.
         if parts_folder.exists():
             _remove(parts_folder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import SoundStore, StoredSound
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import versions
@@ -48,7 +48,7 @@ def finetune(
     checkpoint_minutes: float = 10.0,
     dry_run: bool = False,
 ) -> ClipRunResult:
-    """Give a student a new head for the classes of a data set, train both, and test them fold by fold.
+    """Return a student a new head for the classes of a data set, train both, and test them fold by fold.
 
     For each fold a new classifier is trained on all others, for a fixed number of epochs, and tested once, after its
     last step: nothing is chosen by what the tested fold says. Training hears pieces of the clips, varied and mixed;
@@ -117,7 +117,7 @@ def finetune(
     require_classes(manifest)
     require_whole_folds(manifest)
     # As if all sounds could be read: what cannot be learned from is to be said before they are decoded.
-    ClipTable(manifest, {clip.id: StoredSound(clip.path) for clip in manifest.clips}, seed)
+    ClipTable(manifest, {clip.id: RawAudioFile(clip.path) for clip in manifest.clips}, seed)
     network = _network(student, scratch)
     layer = layer or default_layer(network)
     recipe = TrainingRecipe(
@@ -136,7 +136,7 @@ def finetune(
         return ClipClassifier(fresh, layer, manifest.class_names, from_layer)
 
     def learn(
-        chosen: Sequence[StoredSound], labels: NDArray[np.int64], folder: Path, name: str
+        chosen: Sequence[RawAudioFile], labels: NDArray[np.int64], folder: Path, name: str
     ) -> tuple[ClipClassifier, Trained]:
         classifier = new_classifier()
         return classifier, train(classifier, chosen, labels, recipe, folder, name, device, workers, checkpoint_minutes)
@@ -171,7 +171,7 @@ def finetune(
         student=type(student).__name__ if isinstance(student, SoundNet) else str(student),
         seed=seed,
     )
-    store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
+    store = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
     return run_folds(manifest, store, learn, experiment, identity, out, folds_only)
 
 

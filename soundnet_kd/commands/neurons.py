@@ -20,7 +20,7 @@ from soundnet_kd.analysis.neurons.selectivity_figures import (
 from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronStatistics, neuron_statistics
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import check_claim, claim, versions, write_csv
+from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions, write_csv
 from soundnet_kd.transfer.layers import chosen_layers
 
 
@@ -101,7 +101,7 @@ def neurons(
             "seed": seed,
         }
         made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
-        check_claim(out / "neurons.json", made_by)
+        require_same_settings(out / "neurons.json", made_by)
         shuffled = ShuffledLabels(labels, shuffles, seed)
         for layer in wanted:
             activations = cache[layer]
@@ -111,7 +111,7 @@ def neurons(
             answered[layer] = np.minimum((heard > heard.min(axis=0)).sum(axis=0), top_clips)
             chances[layer] = shuffled.judge(found[layer])
             _require_neuron(neuron, layer, len(found[layer].counts))
-        claim(out / "neurons.json", made_by)
+        ensure_same_settings(out / "neurons.json", made_by)
         for layer in tqdm(wanted, desc="neurons", unit="layer"):
             statistics, chance = found[layer], chances[layer]
             draw_neuron_classes(statistics, layer, out / f"neurons_{layer}.png")

@@ -13,7 +13,7 @@ from soundnet_kd.features.activation_file import Peeled, read_peel, write_peel
 from soundnet_kd.features.activations import Peelable, peel_sound
 from soundnet_kd.figures.filters import draw_filters
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import claim, versions
+from soundnet_kd.storage import ensure_same_settings, versions
 from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, read_classifier
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
 from soundnet_kd.supervised.layered_classifier import LayeredClipClassifier
@@ -87,7 +87,7 @@ def peel(
         "settings": {"start_seconds": start_seconds, "seconds": seconds},
         "versions": versions(),
     }
-    claim(out / "peel.json", source)
+    ensure_same_settings(out / "peel.json", source)
     write_peel(out / PEEL_FILE, peeled, source)
     draw_peel(out / PEEL_FILE, sound.name, architecture)
     return PeelResult(out, peeled)

@@ -22,7 +22,7 @@ from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import failures_beside, make_folder, text_of, write_csv, write_failures, write_json
 
-LEAST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 """A shorter rest of a sound says too little."""
 
 
@@ -74,7 +74,7 @@ class Predictions:
     reading: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """Give it as lists and dictionaries that JSON can hold: `sounds`, and the reasons of `failures`."""
+        """Return it as lists and dictionaries that JSON can hold: `sounds`, and the reasons of `failures`."""
         sounds = [
             {
                 "file": file,
@@ -95,7 +95,7 @@ class Predictions:
         return {"sounds": sounds, "failures": self.failures}
 
     def rows(self) -> Iterator[tuple[str, float, float, str, int, str, float]]:
-        """Give a row for each guess: file, start and end in seconds, head, rank, class, probability."""
+        """Return a row for each guess: file, start and end in seconds, head, rank, class, probability."""
         for file, spans in self.sounds.items():
             for span in spans:
                 for head, guesses in span.guesses.items():
@@ -200,7 +200,7 @@ def predict(
 
 
 def listen(student: SoundNet, sound: str | Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
-    """Give what a student hears in each 5 s of a sound of any length.
+    """Return what a student hears in each 5 s of a sound of any length.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def listen(student: SoundNet, sound: str | Path) -> Iterator[tuple[float, float,
     with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:
         for number, block in enumerate(blocks):
             span_seconds = len(block) / asked.sample_rate
-            if number and span_seconds < LEAST_SECONDS:
+            if number and span_seconds < MIN_SECONDS:
                 return
             steps = math.ceil(span_seconds / STEP_SECONDS)
             clip = torch.from_numpy(tiled_to_clip(block, steps, asked.sample_rate)).to(device)

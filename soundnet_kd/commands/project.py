@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from soundnet_kd.analysis.classes.scores import extremes_of
+from soundnet_kd.analysis.classes.scores import hardest_and_easiest
 from soundnet_kd.analysis.maps.figures import draw_categories, draw_extremes, draw_map
 from soundnet_kd.analysis.maps.interactive import write_interactive_map, write_plotly
-from soundnet_kd.analysis.maps.projection import LEAST_CLIPS, has_direction, umap_map, without_direction
+from soundnet_kd.analysis.maps.projection import MIN_CLIPS, has_direction, umap_map, without_direction
 from soundnet_kd.analysis.maps.quality import (
     HeldOut,
     MapQuality,
@@ -25,7 +25,7 @@ from soundnet_kd.analysis.maps.quality import (
 from soundnet_kd.data.datasets.esc50 import is_esc50
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import check_claim, claim, versions, write_csv, write_json
+from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions, write_csv, write_json
 from soundnet_kd.transfer.layers import chosen_layers
 
 FORMAT_VERSION = 1
@@ -92,7 +92,7 @@ def project(
         every_label, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
         names = (*class_names, "")
         wanted = chosen_layers(cache, layers)
-        extremes = extremes_of(results, class_names) if results else None
+        extremes = hardest_and_easiest(results, class_names) if results else None
         settings = {
             "layers": wanted,
             "supervised": supervised,
@@ -101,14 +101,14 @@ def project(
         }
         made_by = versions() | {package: version(package) for package in ("umap-learn", "plotly")}
         claimed = {"features": identity, "settings": settings, "versions": made_by}
-        check_claim(out / "project.json", claimed)
+        require_same_settings(out / "project.json", claimed)
         for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
             told = without_direction(averages)
             if told:
                 left_out[layer] = told
             mapped = np.flatnonzero(has_direction(averages)) if told else np.arange(len(averages))
-            if told and len(mapped) < LEAST_CLIPS:
+            if told and len(mapped) < MIN_CLIPS:
                 left_out[layer] = f"{told}; too few are left for a map"
                 continue
             averages, labels = averages[mapped], every_label[mapped]
@@ -118,7 +118,7 @@ def project(
             held_out[layer] = (
                 held_out_quality(averages, labels, cache.folds[mapped], seed, cache.no_fold) if supervised else None
             )
-            claim(out / "project.json", claimed)
+            ensure_same_settings(out / "project.json", claimed)
             write_csv(
                 out / f"map_{layer}.csv",
                 ("id", "label", "x", "y"),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from soundnet_kd.figures.style import GREY, colour_and_marker, drawn, percents
-from soundnet_kd.storage import make_folder, whole, write_csv
-from soundnet_kd.transfer.ranking import COLUMNS, RANKING_FIGURE, RANKING_FILE, Ranked, notes, ranked, row_of
+from soundnet_kd.figures.style import GREY, color_and_marker, new_figure, percents
+from soundnet_kd.storage import atomic_write, make_folder, write_csv
+from soundnet_kd.transfer.ranking import COLUMNS, RANKING_FIGURE, RANKING_FILE, Ranked, notes, rank_evaluations, row_of
 
 MARKDOWN = "ranking.md"
 HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")
@@ -67,10 +67,10 @@ def rank(
         If clips, labels, classes or folds differ, or a layer does not exist.
     """
     out = Path(out)
-    rows = ranked([Path(each) for each in results], names, layers)
+    rows = rank_evaluations([Path(each) for each in results], names, layers)
     make_folder(out)
     write_csv(out / RANKING_FILE, COLUMNS, map(row_of, rows))
-    with whole(out / MARKDOWN) as partial:
+    with atomic_write(out / MARKDOWN) as partial:
         partial.write_text(_markdown(rows), encoding="utf-8")
     figure = out / RANKING_FIGURE
     sized = [row for row in rows if row.parameters]
@@ -107,11 +107,11 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
     """Draw accuracy over parameters, a colour for each evaluation; those of unknown size are left out."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-    with drawn(path, 7.5, 4.6) as figure:
+    with new_figure(path, 7.5, 4.6) as figure:
         axes = figure.subplots()
         names = list(dict.fromkeys(row.name for row in rows))
         for number, name in enumerate(names):
-            colour, marker = colour_and_marker(number)
+            colour, marker = color_and_marker(number)
             mine = sorted((row for row in rows if row.name == name), key=lambda row: row.parameters or 0)
             axes.errorbar(
                 [row.parameters or 0 for row in mine],

@@ -8,22 +8,22 @@ import numpy as np
 
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
 from soundnet_kd.storage import FAILURES_FILE
-from soundnet_kd.supervised.config_file import read_bench_recipe
+from soundnet_kd.supervised.config_file import read_experiment_config
 from soundnet_kd.supervised.evaluation import (
-    RoundScores,
+    TrialScores,
     class_evaluation,
-    round_scores,
+    trial_scores,
     write_probabilities,
-    write_rounds,
+    write_trials,
 )
-from soundnet_kd.supervised.experiment import BenchRun, run_bench
+from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
 from soundnet_kd.supervised.gallery import write_gallery
 from soundnet_kd.supervised.history_figures import draw_trainings
 from soundnet_kd.supervised.tag_figures import draw_tag_overlap, draw_tracks
 from soundnet_kd.supervised.tags import TagScores, tag_overlap, tag_scores, track_scores, write_tag_evaluation
 from soundnet_kd.transfer.results import write_evaluation
 
-MOST_TOLD = 12
+MAX_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class TrainResult:
     """What the trainings of a recipe came to, and where it is written."""
 
     out: Path
-    scores: Sequence[RoundScores] = field(repr=False)
+    scores: Sequence[TrialScores] = field(repr=False)
     report: ClassReport | Sequence[TagScores] = field(repr=False)
     skipped: int
     voiceless: int | None = None
@@ -42,14 +42,14 @@ class TrainResult:
         if self.reading:
             return self.reading
         lines = [f"{'seed':>4} {'fold':>4} {'network':<20} {'epochs':>6} {'validation':>10} {'pieces':>8} {'clips':>8}"]
-        for each in self.scores[:MOST_TOLD]:
+        for each in self.scores[:MAX_SHOWN]:
             validation = "" if np.isnan(each.validation_accuracy) else f"{each.validation_accuracy:.1%}"
             lines.append(
                 f"{each.seed:>4} {each.fold:>4} {each.network:<20} {each.epochs:>6.3g} {validation:>10} "
                 f"{each.piece_accuracy:>8.1%} {each.clip_accuracy:>8.1%}"
             )
-        if len(self.scores) > MOST_TOLD:
-            lines.append(f"… and {len(self.scores) - MOST_TOLD} more in {self.out / 'trainings.csv'}")
+        if len(self.scores) > MAX_SHOWN:
+            lines.append(f"… and {len(self.scores) - MAX_SHOWN} more in {self.out / 'trainings.csv'}")
         lines += [str(self.report)] if isinstance(self.report, ClassReport) else map(str, self.report)
         spread = [
             f"{name} {np.mean(values):.1%} ± {np.std(values):.1%}"
@@ -123,19 +123,19 @@ def train(
     recipe = Path(recipe)
     data = Path(data)
     out = Path(out)
-    asked = read_bench_recipe(recipe, set or ())
-    run = run_bench(asked, data, out, device, workers, checkpoint_minutes, dry_run)
+    asked = read_experiment_config(recipe, set or ())
+    run = run_experiment(asked, data, out, device, workers, checkpoint_minutes, dry_run)
     if dry_run:
         return TrainResult(out, (), (), 0, reading=run.reading)
-    scores = round_scores(run)
-    write_rounds(scores, out)
+    scores = trial_scores(run)
+    write_trials(scores, out)
     histories = (tested.history for tested in run.tested.values())
     draw_trainings(dict(zip(_told_apart(scores), histories, strict=True)), out / "history.png")
     report = _write_tags(run, scores) if next(iter(run.sets.values())).tags else _write_classes(run, scores)
     return TrainResult(out, scores, report, len(run.failures), run.voiceless)
 
 
-def _write_classes(run: BenchRun, scores: list[RoundScores]) -> ClassReport:
+def _write_classes(run: ExperimentRun, scores: list[TrialScores]) -> ClassReport:
     evaluation = class_evaluation(run, scores)
     write_evaluation(evaluation, run.out)
     write_probabilities(run, run.out)
@@ -148,7 +148,7 @@ def _write_classes(run: BenchRun, scores: list[RoundScores]) -> ClassReport:
     return reports[first]
 
 
-def _told_apart(scores: Sequence[RoundScores]) -> list[str]:
+def _told_apart(scores: Sequence[TrialScores]) -> list[str]:
     """Name each training by what tells it from the others."""
     several = [kind for kind in ("network", "seed", "fold") if len({getattr(each, kind) for each in scores}) > 1]
     return [
@@ -158,7 +158,7 @@ def _told_apart(scores: Sequence[RoundScores]) -> list[str]:
     ]
 
 
-def _write_tags(run: BenchRun, scores: list[RoundScores]) -> list[TagScores]:
+def _write_tags(run: ExperimentRun, scores: list[TrialScores]) -> list[TagScores]:
     tracks = [track_scores(run, seed) for seed in run.recipe.seeds]
     found = [tag_scores(run, each, scores) for each in tracks]
     write_tag_evaluation(run, tracks, found, scores)

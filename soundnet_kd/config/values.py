@@ -56,7 +56,7 @@ def read_yaml(text: str) -> Any:
 
 
 def opened(value: Any) -> Any:
-    """Give the list, mapping or None that a text such as [a, b], {a: 1}, null or "" stands for, or the value itself."""
+    """list, mapping or None that a text such as [a, b], {a: 1}, null or "" stands for, or the value itself."""
     if isinstance(value, Written) and value.strip() in (*NOTHING, ""):
         return None
     if isinstance(value, Written) and value.lstrip()[:1] in ("[", "{"):
@@ -68,7 +68,7 @@ def opened(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Give the text of a value that stands in the middle of another text."""
+    """Return the text of a value that stands in the middle of another text."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {as_text(item)}' for key, item in value.items())}}}"
     if isinstance(value, list | tuple):
@@ -81,7 +81,7 @@ def as_text(value: Any) -> str:
 
 
 def guessed(value: Any) -> Any:
-    """Give what a value is where no parameter tells: a number, true or false, null, or else the text (YAML 1.2)."""
+    """Return what a value is where no parameter tells: a number, true or false, null, or else the text (YAML 1.2)."""
     value = opened(value)
     if isinstance(value, Mapping):
         return {str(key): guessed(item) for key, item in value.items()}
@@ -202,7 +202,7 @@ def _scalar(value: str, members: Sequence[Any]) -> Any:
 
 
 def _passed(value: Any, members: Sequence[Any]) -> Any:
-    """Give what came as an object, a number as the text where a text is wanted."""
+    """Return what came as an object, a number as the text where a text is wanted."""
     if isinstance(value, list | Mapping):
         raise SettingsError(f"expected {_wanted(members)}, not {as_text(value)}{_quoted(members)}")
     for choice in (choice for member in members if get_origin(member) is Literal for choice in get_args(member)):

@@ -15,8 +15,8 @@ from soundnet_kd.errors import FormatError, MediaError, SettingsError
 
 log = logging.getLogger(__name__)
 
-MOST_CLASSES_TOLD = 12
-MOST_FILES_TOLD = 3
+MAX_CLASSES_TOLD = 12
+MAX_FILES_TOLD = 3
 
 
 def reading_of(manifest: Manifest, split: SplitSounds | None = None, heard: bool = False) -> str:
@@ -125,7 +125,7 @@ def _classes(manifest: Manifest) -> str:
     names = manifest.class_names
     if not names:
         return "no classes"
-    told = names if len(names) <= MOST_CLASSES_TOLD else names[: MOST_CLASSES_TOLD - 2]
+    told = names if len(names) <= MAX_CLASSES_TOLD else names[: MAX_CLASSES_TOLD - 2]
     more = f" and {len(names) - len(told)} more" if len(told) < len(names) else ""
     return f"{_count(len(names), 'class', 'classes')} ({', '.join(told)}{more})"
 
@@ -160,7 +160,7 @@ def _by_reason(unusable: Mapping[str, str]) -> list[tuple[str, list[str]]]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_FILES_TOLD]) + (" …" if len(names) > MOST_FILES_TOLD else "")
+    return ", ".join(names[:MAX_FILES_TOLD]) + (" …" if len(names) > MAX_FILES_TOLD else "")
 
 
 def _count(number: int, one: str, several: str = "") -> str:

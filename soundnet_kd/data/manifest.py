@@ -34,7 +34,7 @@ def split_of(name: str) -> Split | None:
 
 
 def resolved(splits: Sequence[Split | None]) -> tuple[Split | None, ...]:
-    """Give what each clip is for, if these are the splits of a data set, which have to leave something to test.
+    """Return what each clip is for, if these are the splits of a data set, which have to leave something to test.
 
     What is called validation is tested on where there is no test, and learned from where there is no training part, as
     in data sets that are published as development and evaluation.

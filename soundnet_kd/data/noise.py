@@ -11,7 +11,7 @@ EXPONENTS = {"violet": -2, "blue": -1, "white": 0, "pink": 1, "brown": 2}
 COLOURS = tuple(EXPONENTS)
 
 
-def coloured_noise(
+def colored_noise(
     colour: str, samples: int, rng: np.random.Generator, lowest_share: float = 0.0
 ) -> NDArray[np.float32]:
     """Make Gaussian noise whose power per Hz is a power of the frequency (Timmer and Koenig, 1995).
@@ -66,5 +66,5 @@ def add_noise(waveform: NDArray[np.float32], noise: NDArray[np.float32], ratio_d
 
 
 def root_mean_square(waveform: NDArray[np.floating]) -> float:
-    """Give the square root of a waveform's power."""
+    """Return the square root of a waveform's power."""
     return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))

@@ -81,7 +81,7 @@ def require_shares(shares: Mapping[Split, float]) -> None:
         raise SettingsError(f"the shares of the clips are {told}; each is at least 0, together they are below 1")
 
 
-def drawn_split(
+def draw_split(
     labels: NDArray[np.int64],
     shares: Mapping[Split, float],
     seed: int,

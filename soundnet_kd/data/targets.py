@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError
 from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
-from soundnet_kd.storage import read_json, whole
+from soundnet_kd.storage import atomic_write, read_json
 
 SETTINGS_FILE = "targets.json"
 Sample = TypeVar("Sample", bound=np.generic)
@@ -62,7 +62,7 @@ STEP_SECONDS = 5.0
 
 
 def steps_of(span_seconds: float) -> int:
-    """Give how many label steps a clip of up to 20 s has: as many as its length comes nearest to, at least one."""
+    """Return how many label steps a clip of up to 20 s has: as many as its length comes nearest to, at least one."""
     return min(max(1, int(span_seconds / STEP_SECONDS + 0.5)), round(CLIP_SECONDS / STEP_SECONDS))
 
 
@@ -198,7 +198,7 @@ def write_part(
                 rows[name].append(clip.distributions[name].astype(np.float16))
         if not sources:
             return 0
-        with whole(path) as partial, open_hdf5(partial, "w") as part:
+        with atomic_write(path) as partial, open_hdf5(partial, "w") as part:
             part.attrs["format_version"] = FORMAT_VERSION
             part.attrs["sample_rate"] = sample_rate
             part.attrs["settings"] = json.dumps(settings)
@@ -270,11 +270,11 @@ class Part:
         return int(self._file.attrs["sample_rate"])
 
     def sources(self) -> list[str]:
-        """Give the video of each clip."""
+        """Return the video of each clip."""
         return list(self._file["source"].asstr()[:])
 
     def videos(self) -> list[LabelledVideo]:
-        """Give what was used of each video; nothing is known of those in parts of older versions."""
+        """Return what was used of each video; nothing is known of those in parts of older versions."""
         if "videos" not in self._file:
             return []
         group = self._file["videos"]
@@ -293,7 +293,7 @@ class Part:
         return starts, self._file["frame_seconds"][:]
 
     def class_names(self) -> dict[str, tuple[str, ...]]:
-        """Give the names of each teacher's classes."""
+        """Return the names of each teacher's classes."""
         return {name: tuple(names.asstr()[:]) for name, names in self._file["class_names"].items()}
 
     def close(self) -> None:
@@ -338,17 +338,17 @@ def _columns(videos: Iterable[LabelledVideo]) -> dict[str, NDArray[Any]]:
 
 
 def part_files(folder: Path) -> list[Path]:
-    """Give the finished parts of a targets folder, in order."""
+    """Return the finished parts of a targets folder, in order."""
     return sorted((folder / "parts").glob("part-*.h5"), key=_number)
 
 
 def part_file(folder: Path, number: int) -> Path:
-    """Give the path of a targets folder's part."""
+    """Return the path of a targets folder's part."""
     return folder / "parts" / f"part-{number:05d}.h5"
 
 
 def next_part_number(folder: Path) -> int:
-    """Give the number of the part to write next: behind the last one, also where one between them was deleted."""
+    """Return the number of the part to write next: behind the last one, also where one between them was deleted."""
     return max(map(_number, part_files(folder)), default=-1) + 1
 
 
@@ -421,13 +421,13 @@ class Targets:
         return self._part(part_index)[index - self._first_clips[part_index]]
 
     def identity(self) -> dict[str, Any]:
-        """Give what tells these targets from others: their teachers and sampling, and which videos they are of."""
+        """Return what tells these targets from others: their teachers and sampling, and which videos they are of."""
         kept = {key: self.settings[key] for key in ("teachers", "frame_sampling", "sample_rate")}
         sources = hashlib.sha256(self.videos.astype("<u8").tobytes()).hexdigest()
         return {**kept, "clips": len(self), "sources_sha256": sources}
 
     def sources(self) -> Iterator[str]:
-        """Give the video of every clip, in the order of the clips."""
+        """Return the video of every clip, in the order of the clips."""
         return (source for index in range(len(self.parts)) for source in self._part(index).sources())
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

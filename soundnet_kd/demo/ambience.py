@@ -122,7 +122,7 @@ def loudness(sound: Waveform, sample_rate: int) -> float:
 
 
 def _shaped(noise: np.ndarray, low_hz: float, high_hz: float, sample_rate: int) -> np.ndarray:
-    """Give white noise a band with soft edges, 12 dB per octave below and 6 above, and unit root mean square."""
+    """Return white noise a band with soft edges, 12 dB per octave below and 6 above, and unit root mean square."""
     size = next_fast_len(noise.size)
     frequency = rfftfreq(size, 1 / sample_rate)
     gain = (frequency**2 / (frequency**2 + low_hz**2) / np.sqrt(1 + (frequency / high_hz) ** 2)).astype(np.float32)

@@ -62,7 +62,7 @@ def cast(event: str, size: int, rng: Generator) -> Actor:
     return Actor(event, (red, green, blue), side, left, top, (goal - left) / 20, bool(rng.random() < 0.5))
 
 
-class Stage:
+class Scene:
     """A scene under one light, seen by one camera.
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 
 from soundnet_kd.demo.ambience import SCENE_NAMES, loudness, recorded, rumble, scene_sound
 from soundnet_kd.demo.backgrounds import Picture
-from soundnet_kd.demo.scene import Stage, cast, poses_of
+from soundnet_kd.demo.scene import Scene, cast, poses_of
 from soundnet_kd.demo.sounds import EVENT_SOUNDS, Generator, Waveform, event_sound
 from soundnet_kd.errors import SettingsError
 
@@ -188,7 +188,7 @@ def make_frame(scenario: Scenario, size: int = FRAME_SIZE) -> Picture:
     (size, size, 3) uint8
     """
     rng = _stream(scenario, PICTURE)
-    stage = Stage(scenario.scene, size, rng)
+    stage = Scene(scenario.scene, size, rng)
     actor = cast(scenario.events[0], size, rng)
     return stage.frame(actor, rng.uniform(-1, 1), rng.uniform(0, scenario.seconds), rng)
 
@@ -223,7 +223,7 @@ def _frames(
     scenario: Scenario, sounds: list[Waveform], frame_rate: float, size: int, sample_rate: int
 ) -> Iterator[Picture]:
     rng = _stream(scenario, PICTURE)
-    stage = Stage(scenario.scene, size, rng)
+    stage = Scene(scenario.scene, size, rng)
     actors = [cast(event, size, rng) for event in scenario.events]
     poses = [poses_of(sound, sample_rate, frame_rate) for sound in sounds]
     starts = [start for _, start, _ in scenario.spans]

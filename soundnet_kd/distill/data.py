@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tiled_to_clip
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.training.loading import reading
-from soundnet_kd.training.streams import StreamBatches, clip_at
+from soundnet_kd.training.loading import loader_options
+from soundnet_kd.training.streams import StreamBatches, item_at
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 Example = tuple[Tensor, dict[str, Tensor]]
@@ -71,8 +71,8 @@ class TrainingStream(Dataset[Example]):
         self.seed = seed
 
     def index_at(self, position: int) -> int:
-        """Give the clip at a position."""
-        return int(self.clips[clip_at(position, len(self.clips), self.seed)])
+        """Return the clip at a position."""
+        return int(self.clips[item_at(position, len(self.clips), self.seed)])
 
     def __getitem__(self, position: int) -> Example:
         sound, distributions = self._filled(self.index_at(position))
@@ -159,7 +159,7 @@ class TargetsDataModule(lightning.LightningDataModule):
         self.workers = workers
 
     def train_dataloader(self) -> ClockedLoader:
-        """Give this rank's batches from the trainer's step on."""
+        """Return this rank's batches from the trainer's step on."""
         rank, ranks, first_step = 0, 1, 0
         if self.trainer is not None:
             rank, ranks, first_step = self.trainer.global_rank, self.trainer.world_size, self.trainer.global_step
@@ -168,7 +168,7 @@ class TargetsDataModule(lightning.LightningDataModule):
         return ClockedLoader(self.training, batch_sampler=batches, **self._reading(self.workers, piece, ranks))
 
     def val_dataloader(self) -> DataLoader[Example]:
-        """Give this rank's share of the held-out clips, in order; all of them where there are fewer than ranks."""
+        """Return this rank's share of the held-out clips, in order; all of them where there are fewer than ranks."""
         rank, ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         count = len(self.validation)
         share = Subset(self.validation, range(rank, count, ranks)) if count >= ranks else self.validation
@@ -177,7 +177,7 @@ class TargetsDataModule(lightning.LightningDataModule):
 
     def _reading(self, workers: int, batch_size: int, ranks: int) -> dict[str, Any]:
         on_accelerator = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return reading(workers, on_accelerator, lambda: self.training[0], batch_size, ranks)
+        return loader_options(workers, on_accelerator, lambda: self.training[0], batch_size, ranks)
 
 
 def _in_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -236,11 +236,11 @@ def held_out_clips(videos: NDArray[np.uint64], share: float, seed: int) -> tuple
 
 
 def _place(video: int, seed: int) -> float:
-    """Give a number from 0 to 1 that a video's name and the seed decide."""
+    """Return a number from 0 to 1 that a video's name and the seed decide."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{video}".encode()).digest()[:8]) / 2**64
 
 
-class Pace(lightning.Callback):
+class Throughput(lightning.Callback):
     """Log clips per second over all devices, and the share of the time in which the first device waited for a batch.
 
     The time of validations does not count. On a GPU, which works while the processor waits, the share is an upper bound

@@ -56,7 +56,7 @@ class Distillation(lightning.LightningModule):
         checkpoint[CHECKPOINT_KEY] = describe(self.student)
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
-        """Give the loss of a batch."""
+        """Return the loss of a batch."""
         sound, targets = batch
         total, per_head = self.loss(self.student(self.student.preprocessing.amplify(sound)), targets)
         self._losses.append(_named("train", total.detach(), per_head))
@@ -92,7 +92,7 @@ class Distillation(lightning.LightningModule):
         ]
 
     def configure_optimizers(self) -> Any:
-        """Give the paper's optimizer, and the schedule of its learning rate."""
+        """Return the paper's optimizer, and the schedule of its learning rate."""
         optimizer = torch.optim.Adam(self.student.parameters(), lr=self.learning_rate, betas=(0.9, 0.999))
         factor = {"constant": lambda step: 1.0, "cosine": lambda step: cosine_factor(step, self.steps)}[self.schedule]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.figures import filters
-from soundnet_kd.figures.style import COLOURS, drawn
+from soundnet_kd.figures.style import COLORS, new_figure
 from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
 from soundnet_kd.models.student_file import read_training
 from soundnet_kd.training.callbacks import read_history, write_history
@@ -82,7 +82,7 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
 
 
 def found(out: Path, steps: int) -> DistillResult | None:
-    """Give what a training left that has come to its end, by its student alone; None if that is not there."""
+    """Return what a training left that has come to its end, by its student alone; None if that is not there."""
     try:
         read_student(out / STUDENT_FILE)
         done = read_training(out / STUDENT_FILE).get("steps_done")
@@ -113,16 +113,16 @@ def draw_history(history: Sequence[dict[str, float]], path: str | Path) -> None:
         {column.removeprefix("train/loss_") for row in history for column in row if column.startswith("train/loss_")}
     )
     measured = any("validation/loss" in row for row in history)
-    with drawn(path, 11 if measured else 7, 4.2) as figure:
+    with new_figure(path, 11 if measured else 7, 4.2) as figure:
         panels = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
         losses = panels[0]
-        for colour, head in zip(COLOURS, heads, strict=False):
+        for colour, head in zip(COLORS, heads, strict=False):
             _curve(losses, history, f"train/loss_{head}", f"{head}, training", colour)
             _curve(losses, history, f"validation/loss_{head}", f"{head}, held out", colour, True)
         losses.set_title("Loss")
         if measured:
             agreement = panels[1]
-            for colour, head in zip(COLOURS, heads, strict=False):
+            for colour, head in zip(COLORS, heads, strict=False):
                 _curve(agreement, history, f"validation/agreement_{head}", f"{head}, first guess", colour)
                 _curve(agreement, history, f"validation/agreement_top5_{head}", f"{head}, in first five", colour, True)
             agreement.set_title("Agreement with the teachers on held-out videos")

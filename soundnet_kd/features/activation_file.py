@@ -47,7 +47,7 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.figures.filters import centre_frequencies, frequency_responses
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.models.receptive_field import ReceptiveField
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 
 FORMAT_VERSION = 2
 
@@ -80,7 +80,7 @@ class PeeledLayer:
         return np.asarray(self.activations.mean(axis=every, dtype=np.float64), dtype=np.float32)
 
     def middle_seconds(self, step: float, sample_rate: int) -> float:
-        """Give the middle of what a step hears, in seconds from the start of the waveform."""
+        """Return the middle of what a step hears, in seconds from the start of the waveform."""
         return (self.field.start + step * self.field.stride + self.field.samples / 2) / sample_rate
 
 
@@ -173,7 +173,7 @@ def write_peel(path: str | Path, peeled: Peeled, source: Mapping[str, Any]) -> N
         What made it; anything that JSON can hold.
     """
     path = Path(path)
-    with whole(path) as partial, open_hdf5(partial, "w") as file:
+    with atomic_write(path) as partial, open_hdf5(partial, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["source"] = json.dumps(source)
         file.attrs["layers"] = json.dumps(list(peeled.layers))

@@ -42,16 +42,16 @@ class Peelable(Protocol):
         """Names of all layers, from the input on."""
 
     def receptive_field(self, layer: str) -> ReceptiveField | None:
-        """Give what a layer's steps hear of the input; None for a layer of a single step that hears all of it."""
+        """Return what a layer's steps hear of the input; None for a layer of a single step that hears all of it."""
 
     def __call__(self, waveform: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        """Give layers, (1, channels, steps) or (1, channels, rows, steps) each, for a waveform (1, 1, samples)."""
+        """Return layers, (1, channels, steps) or (1, channels, rows, steps) each, for a waveform (1, 1, samples)."""
 
     def get_submodule(self, target: str) -> nn.Module:
-        """Give a module by its name."""
+        """Return a module by its name."""
 
     def modules(self) -> Iterator[nn.Module]:
-        """Give all modules."""
+        """Return all modules."""
 
     def fingerprint(self) -> str:
         """Hash everything that decides what this network answers."""
@@ -142,7 +142,7 @@ def _part(sound: Path, asked: Preprocessing, start_seconds: float, seconds: floa
 
 
 def _first_filters(network: Peelable) -> PeeledFilters | None:
-    """Give the filters of the first convolution, if they can be looked at as waves or as pictures."""
+    """Return the filters of the first convolution, if they can be looked at as waves or as pictures."""
     first = next((module for module in network.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)), None)
     if first is None or first.in_channels != 1 or max(first.kernel_size) == 1:
         return None

@@ -154,7 +154,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         return read_failures(self._file)
 
     def sequence(self, index: int, layer: str) -> NDArray[np.float32]:
-        """Give one sound's whole sequence of a layer.
+        """Return one sound's whole sequence of a layer.
 
         Returns
         -------
@@ -176,7 +176,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         return np.asarray(self._file[f"sequences/{layer}"][start : int(ends[index])], dtype=np.float32)
 
     def step_seconds(self, layer: str) -> float:
-        """Give the time from one step of a layer to the next.
+        """Return the time from one step of a layer to the next.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         return float(samples[layer] / rate)
 
     def to_pandas(self, layer: str) -> "pd.DataFrame":
-        """Give a layer as a table, one row for each sound.
+        """Return a layer as a table, one row for each sound.
 
         Returns
         -------
@@ -274,5 +274,5 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
 
 
 def read_failures(file: h5py.File) -> dict[str, str]:
-    """Give the reason for each sound that a cache, or a part of one, has no rows for."""
+    """Return the reason for each sound that a cache, or a part of one, has no rows for."""
     return dict(zip(file["failures/id"].asstr()[:], file["failures/reason"].asstr()[:], strict=True))

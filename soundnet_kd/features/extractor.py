@@ -10,12 +10,12 @@ from torch import Tensor
 from soundnet_kd.features.pooling import Pool, Pooling
 from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import SoundNet
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.models.device import keep_freed_memory
 
-HEARD_AT_ONCE = 60 * 22_050
+SAMPLES_AT_ONCE = 60 * 22_050
 """The longest sound that goes through the network as a whole; conv1 of it takes 42 MB."""
 PIECE_SAMPLES = 30 * 22_050
 """Length of the pieces of a longer one."""
@@ -24,7 +24,7 @@ Keep = Callable[[int, str, NDArray[np.float32]], None]
 """Takes the next steps of a sound: its place in the batch, the layer, (steps, channels)."""
 
 
-class Listener:
+class FeatureExtractor:
     """A network that gives what is wanted of its layers.
 
     Layers that have rows over frequency give the means of these. A network for sounds of an exact length hears longer
@@ -43,11 +43,11 @@ class Listener:
         self.student = student
         self.layers = tuple(layers)
         self.pooling = pooling
-        self.longest = max(HEARD_AT_ONCE, student.preprocessing.least_samples)
+        self.longest = max(SAMPLES_AT_ONCE, student.preprocessing.least_samples)
         keep_freed_memory()
 
     @torch.inference_mode()
-    def hear(self, sounds: Sequence[Sound], keep: Keep | None = None) -> dict[str, NDArray[np.float32]]:
+    def extract(self, sounds: Sequence[Sound], keep: Keep | None = None) -> dict[str, NDArray[np.float32]]:
         """Listen to sounds of one length.
 
         Parameters
@@ -94,19 +94,19 @@ class Listener:
             scaled = (preprocessing.amplify(torch.from_numpy(piece).to(device))[None, None] for piece in pieces_of_it)
             yield from stream_layers(self.student, scaled, self.layers)
         else:
-            waveforms = [sound.read() if isinstance(sound, StoredSound) else sound for sound in sounds]
+            waveforms = [sound.read() if isinstance(sound, RawAudioFile) else sound for sound in sounds]
             batch = torch.stack([preprocessing.prepare(waveform) for waveform in waveforms])
             yield self.student(batch.to(device), self.layers)
 
 
 def _pieces(sound: Sound, samples: int) -> Iterator[NDArray[np.float32]]:
-    if isinstance(sound, StoredSound):
+    if isinstance(sound, RawAudioFile):
         return sound.pieces(samples)
     return (sound[start : start + samples] for start in range(0, len(sound), samples))
 
 
 def _whole_pieces(sound: Sound, samples: int, least: int) -> Iterator[NDArray[np.float32]]:
-    """Give the first piece, however short it is, and those of the others that are not shorter than `least`."""
+    """Return the first piece, however short it is, and those of the others that are not shorter than `least`."""
     for place, piece in enumerate(_pieces(sound, samples)):
         if place == 0 or len(piece) >= least:
             yield piece

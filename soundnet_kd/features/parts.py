@@ -19,7 +19,7 @@ from soundnet_kd.data import Clip
 from soundnet_kd.errors import FormatError
 from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
 from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.storage import set_aside, text_of, whole
+from soundnet_kd.storage import atomic_write, set_aside, text_of
 from soundnet_kd.system.machine_errors import machine_error
 
 CHUNK_BYTES = 1 << 18
@@ -69,13 +69,13 @@ class Part:
 
 @contextmanager
 def new_part(path: Path) -> Iterator[Part]:
-    """Give a part to write to; it is at `path` only when the block ends well."""
-    with whole(path) as partial, open_hdf5(partial, "w") as file:
+    """Return a part to write to; it is at `path` only when the block ends well."""
+    with atomic_write(path) as partial, open_hdf5(partial, "w") as file:
         yield Part(file)
 
 
 def written_parts(folder: Path) -> dict[int, range]:
-    """Give which sounds of the manifest the parts are about that an earlier run wrote; damaged ones are set aside.
+    """Return which sounds of the manifest the parts are about that an earlier run wrote; damaged ones are set aside.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def written_parts(folder: Path) -> dict[int, range]:
 
 
 def _sounds_of(path: Path) -> range | None:
-    """Give which sounds a part is about; None if it is damaged. Earlier versions did not write where a part begins."""
+    """Which sounds a part is about; None if it is damaged. Earlier versions did not write where a part begins."""
     try:
         with open_hdf5(path) as part:
             first, sounds = int(part.attrs.get("first", -part.attrs["sounds"])), int(part.attrs["sounds"])
@@ -110,12 +110,12 @@ def _sounds_of(path: Path) -> range | None:
 
 
 def part_file(folder: Path, number: int) -> Path:
-    """Give the place of a part."""
+    """Return the place of a part."""
     return folder / f"part-{number:05d}.h5"
 
 
 def part_failures(path: Path) -> dict[str, str]:
-    """Give the reason for each sound that a part has no rows for."""
+    """Return the reason for each sound that a part has no rows for."""
     with open_hdf5(path) as part:
         return read_failures(part)
 
@@ -152,7 +152,7 @@ def join_parts(
     """
     layers = identity["settings"]["layers"]
     text = h5py.string_dtype()
-    with whole(path) as partial, open_hdf5(partial, "w") as cache:
+    with atomic_write(path) as partial, open_hdf5(partial, "w") as cache:
         cache.attrs["format_version"] = FORMAT_VERSION
         cache.attrs["identity"] = json.dumps(identity)
         cache.attrs["step_samples"] = json.dumps(step_samples or {})

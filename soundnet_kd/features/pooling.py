@@ -58,7 +58,7 @@ class Pool:
         self._steps = total
 
     def result(self) -> NDArray[np.float32]:
-        """Give what was asked for of all steps so far, (sounds, channels) float32."""
+        """Return what was asked for of all steps so far, (sounds, channels) float32."""
         if self._level is None:
             raise ValueError("there are no steps to pool")
         pooled = self._level
@@ -68,5 +68,5 @@ class Pool:
 
 
 def _wide(values: Tensor) -> Tensor:
-    """Give double precision, which Apple's GPUs lack."""
+    """Return double precision, which Apple's GPUs lack."""
     return values.cpu().to(torch.float64)

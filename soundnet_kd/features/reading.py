@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import DEADLINE_MINUTES, SoundStore, StoredSound, spooled
+from soundnet_kd.media import DEADLINE_MINUTES, RawAudioDecoder, RawAudioFile, decode_in_processes
 
 HELD_SAMPLES = 600 * 22_050
 """What is held in memory of sounds that wait for others of their length (53 MB)."""
@@ -19,16 +19,16 @@ SAMPLES_PER_SOUND = 600_000
 
 Key = TypeVar("Key", bound=Hashable)
 
-Sound = NDArray[np.float32] | StoredSound
+Sound = NDArray[np.float32] | RawAudioFile
 """A waveform, (samples,) in ±1, or one on disk that is too long to be held."""
 
 
 @contextmanager
-def reading(
+def read_sounds(
     paths: Iterable[Path],
-    store: SoundStore,
+    store: RawAudioDecoder,
     longest: int,
-    spool: Path,
+    decoded_folder: Path,
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[Sound | MediaError]]:
@@ -37,11 +37,11 @@ def reading(
     Parameters
     ----------
     paths : iterable of Path
-    store : SoundStore
+    store : RawAudioDecoder
         How they are decoded.
     longest : int
         Sounds of more samples stay on disk.
-    spool : Path
+    decoded_folder : Path
         Folder for what is decoded and not heard yet.
     workers : int
         Processes that decode; 0 decodes in this one.
@@ -53,14 +53,14 @@ def reading(
     iterator of sounds, or why there is none
         One that stays on disk has to be heard before the next one is asked for.
     """
-    with spooled(store, paths, spool, workers, deadline_minutes) as files:
+    with decode_in_processes(store, paths, decoded_folder, workers, deadline_minutes) as files:
 
         def sounds() -> Iterator[Sound | MediaError]:
             for _, file in files:
                 if isinstance(file, MediaError):
                     yield file
                 else:
-                    sound = StoredSound(file)
+                    sound = RawAudioFile(file)
                     yield sound if len(sound) > longest else sound.read()
 
         yield sounds()

@@ -15,7 +15,7 @@ from soundnet_kd.models import SoundNet
 
 
 def stream_layers(student: SoundNet, pieces: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Give a student's layers for a sound of any length in bounded memory.
+    """Return a student's layers for a sound of any length in bounded memory.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ def stream_layers(student: SoundNet, pieces: Iterable[Tensor], layers: Sequence[
     silence: Tensor | None = None
     for piece in pieces:
         silence = piece[..., :0]
-        yield stages.hear(piece, last=False)
+        yield stages.extract(piece, last=False)
     # What was the last piece shows only when no other follows.
     if silence is not None:
-        yield stages.hear(silence, last=True)
+        yield stages.extract(silence, last=True)
 
 
 class _Window:
@@ -59,7 +59,7 @@ class _Window:
         self._samples = 0
 
     def take(self, new: Tensor, last: bool) -> Tensor:
-        """Give the input of the steps that can be computed now, which is empty if none can."""
+        """Return the input of the steps that can be computed now, which is empty if none can."""
         joined = functional.pad(new, (self.padding, 0)) if self._held is None else torch.cat([self._held, new], dim=-1)
         self._samples += new.shape[-1]
         # Of padding alone there are no steps.
@@ -87,7 +87,7 @@ class _Stages:
             if block.pool > 1
         }
 
-    def hear(self, piece: Tensor, last: bool) -> dict[str, Tensor]:
+    def extract(self, piece: Tensor, last: bool) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         hidden = piece
         for layer in self.student.layers:

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import MediaError, TooShortError
-from soundnet_kd.features.extractor import Listener
+from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.parts import Part, new_part, part_file, written_parts
-from soundnet_kd.features.reading import Sound, batches_of_equal_length, reading
-from soundnet_kd.media import DEADLINE_MINUTES, SoundStore
+from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_sounds
+from soundnet_kd.media import DEADLINE_MINUTES, RawAudioDecoder
 
 SOUNDS_PER_PART = 256
 SAMPLES_PER_PART = 30 * 60 * 22_050
@@ -27,14 +27,14 @@ BATCHES_PER_BLOCK = 8
 costs, but not which sounds are heard together, to which the last digits of a layer are due."""
 SOUNDS_WORTH_A_WORKER = 64
 """A process takes a second or two to start, in which this one decodes more than that."""
-SPOOL = ".decoded"
+DECODED_FOLDER = ".decoded"
 """Folder of what is decoded but not heard yet."""
 
 
 def write_parts(
     folder: str | Path,
-    listener: Listener,
-    store: SoundStore,
+    extractor: FeatureExtractor,
+    store: RawAudioDecoder,
     sequences: bool,
     manifest: Manifest,
     batch_size: int,
@@ -47,8 +47,8 @@ def write_parts(
     ----------
     folder : str or Path
         Of the parts.
-    listener : Listener
-    store : SoundStore
+    extractor : FeatureExtractor
+    store : RawAudioDecoder
         How sounds are decoded.
     sequences : bool
         Whether whole sequences are kept.
@@ -70,19 +70,19 @@ def write_parts(
     waiting = [*(manifest.clips[place] for gap in gaps.values() for place in gap), *manifest.clips[end:]]
     done = len(manifest) - len(waiting)
     if workers is None:
-        workers = _suitable_workers(listener, len(waiting))
+        workers = _workers_for(extractor, len(waiting))
     paths = [clip.path for clip in waiting]
     with (
         tqdm(total=len(manifest), initial=done, desc="extract", unit="sound") as progress,
-        reading(paths, store, listener.longest, folder / SPOOL, workers, deadline_minutes) as sounds,
+        read_sounds(paths, store, extractor.longest, folder / DECODED_FOLDER, workers, deadline_minutes) as sounds,
     ):
         clips = zip(waiting, sounds, strict=True)
         for gap_number, gap in gaps.items():
             with new_part(part_file(folder, gap_number)) as part:
-                _write_part(part, listener, sequences, clips, batch_size, progress, gap.start, len(gap))
+                _write_part(part, extractor, sequences, clips, batch_size, progress, gap.start, len(gap))
         while end < len(manifest):
             with new_part(part_file(folder, number)) as part:
-                end += _write_part(part, listener, sequences, clips, batch_size, progress, end)
+                end += _write_part(part, extractor, sequences, clips, batch_size, progress, end)
             number += 1
     return [path for path in map(partial(part_file, folder), range(number)) if path.is_file()]
 
@@ -107,8 +107,8 @@ def _gaps(written: Mapping[int, range]) -> tuple[dict[int, range], int, int]:
     return gaps, number, end
 
 
-def _suitable_workers(listener: Listener, sounds: int) -> int:
-    device = next(listener.student.parameters()).device
+def _workers_for(extractor: FeatureExtractor, sounds: int) -> int:
+    device = next(extractor.student.parameters()).device
     # A network on the CPU leaves decoding little to do beside it.
     most = 1 if device.type == "cpu" else joblib.cpu_count()
     return int(min(most, sounds // SOUNDS_WORTH_A_WORKER))
@@ -116,7 +116,7 @@ def _suitable_workers(listener: Listener, sounds: int) -> int:
 
 def _write_part(
     part: Part,
-    listener: Listener,
+    extractor: FeatureExtractor,
     sequences: bool,
     clips: Iterator[tuple[Clip, Sound | MediaError]],
     batch_size: int,
@@ -138,7 +138,7 @@ def _write_part(
         progress.set_postfix(skipped=len(failures))
 
     def readable() -> Iterator[tuple[int, Sound]]:
-        """Give the sounds of a block."""
+        """Return the sounds of a block."""
         nonlocal samples
         begun, samples_before = len(heard), samples
         while len(heard) - begun < block and samples - samples_before < SAMPLES_PER_PART and len(heard) != exactly:
@@ -155,14 +155,14 @@ def _write_part(
     def hear_block() -> bool:
         """Hear the sounds of a block, and say whether there were any."""
         before = len(heard)
-        for batch in batches_of_equal_length(readable(), batch_size, listener.longest):
+        for batch in batches_of_equal_length(readable(), batch_size, extractor.longest):
             numbers = list(batch)
 
             def keep(place: int, layer: str, steps: NDArray[np.float32], numbers: list[int] = numbers) -> None:
                 part.extend(numbers[place], layer, steps)
 
             try:
-                pooled = listener.hear(list(batch.values()), keep if sequences else None)
+                pooled = extractor.extract(list(batch.values()), keep if sequences else None)
             except TooShortError as error:
                 for number in numbers:
                     fail(number, f"{heard[number].path.name}: {error}")
@@ -176,7 +176,7 @@ def _write_part(
         full = len(heard) >= SOUNDS_PER_PART or samples >= SAMPLES_PER_PART
         if exactly is None and (full or monotonic() - started >= SECONDS_PER_PART):
             break
-    layers = listener.layers if listener.pooling != "none" else ()
+    layers = extractor.layers if extractor.pooling != "none" else ()
     part.finish(
         len(heard),
         {layer: [rows[number][layer] for number in sorted(rows)] for layer in layers},

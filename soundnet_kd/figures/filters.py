@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures.style import COLOURS, GREY, drawn
+from soundnet_kd.figures.style import COLORS, GREY, new_figure
 
 RESPONSE_BINS = 512
 FLOOR_DB = -40.0
@@ -18,7 +18,7 @@ _COLUMNS = 4
 def frequency_responses(
     filters: NDArray[np.floating], sample_rate: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the gain of filters over frequency.
+    """Return the gain of filters over frequency.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def frequency_responses(
 
 
 def centre_frequencies(frequencies: NDArray[np.floating], decibels: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the frequency that each filter lets through best.
+    """Return the frequency that each filter lets through best.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, pat
     count, taps = filters.shape
     rows = -(-count // _COLUMNS)
     milliseconds = 1000 * np.arange(taps) / sample_rate
-    with drawn(path, 11, 1.4 + 0.95 * rows) as figure:
+    with new_figure(path, 11, 1.4 + 0.95 * rows) as figure:
         left, right = np.array(figure.subfigures(1, 2, width_ratios=(1.3, 1)))
         left.suptitle(
             f"{name}'s filters, by their centre frequency, each to its own scale",
@@ -89,7 +89,7 @@ def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, pat
                 axes.set_visible(False)
                 continue
             index = order[place]
-            axes.plot(milliseconds, filters[index], color=COLOURS[0], linewidth=1)
+            axes.plot(milliseconds, filters[index], color=COLORS[0], linewidth=1)
             axes.axhline(0, color=GREY, linewidth=0.5)
             axes.set_yticks([])
             axes.grid(visible=False)

@@ -18,7 +18,7 @@ _NO_FONTS = ("Last Resort", "LastResort", "STIX", "cmex", "cmmi", "cmsy", "cmr",
 
 
 def make_readable(figure: "Figure") -> None:
-    r"""Give every text of a figure a font for each of its letters.
+    r"""Return every text of a figure a font for each of its letters.
 
     A letter that no font of this machine has is written as Python writes it: 犬 as \u72ac.
     """
@@ -84,7 +84,7 @@ class _Letters:
                     self._have |= found[1]
 
     def shown(self, text: str) -> str:
-        """Give a text as it can be drawn."""
+        """Return a text as it can be drawn."""
         if self._have.issuperset(text):
             return text
         shown = [letter if letter in self._have else _escape(letter) for letter in text]
@@ -135,7 +135,7 @@ def _letters_of(properties: "FontProperties") -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def _letters_in(file: str) -> frozenset[str]:
-    """Give the letters of a font that can be drawn in any size."""
+    """Return the letters of a font that can be drawn in any size."""
     from matplotlib.ft2font import FT2Font
 
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.figures.fonts import make_readable
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 150
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#000000")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#000000")
 """Distinct to colour-blind eyes (Okabe and Ito, 2008; the yellow, pale on white, is replaced)."""
 
 GREY = "#767676"
@@ -42,7 +42,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlepad": 10,
-    # None but what `drawn` asks for.
+    # None but what `new_figure` asks for.
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
     "font.size": 9,
@@ -58,8 +58,8 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def drawn(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
-    """Give a figure to draw on; it is written as PNG, and as SVG beside it, when the block ends well.
+def new_figure(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
+    """Return a figure to draw on; it is written as PNG, and as SVG beside it, when the block ends well.
 
     Artists of thousands of marks should be `rasterized`, so that the SVG stays small.
 
@@ -80,19 +80,19 @@ def drawn(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
         make_readable(figure)
         # Without the date the same figure is the same file.
         for file, metadata in ((path, {}), (path.with_suffix(".svg"), {"Date": None})):
-            with whole(file) as partial:
+            with atomic_write(file) as partial:
                 figure.savefig(partial, dpi=DOTS_PER_INCH, format=file.suffix[1:], metadata=metadata)
             # The SVG is laid out as the PNG was: finding the layout takes as long as drawing.
             figure.set_layout_engine(None)
 
 
-def colour_and_marker(group: int) -> tuple[str, str]:
-    """Give the look of a group by its number, from 0."""
-    return COLOURS[group % len(COLOURS)], MARKERS[group // len(COLOURS) % len(MARKERS)]
+def color_and_marker(group: int) -> tuple[str, str]:
+    """Return the look of a group by its number, from 0."""
+    return COLORS[group % len(COLORS)], MARKERS[group // len(COLORS) % len(MARKERS)]
 
 
 def readable(class_name: str) -> str:
-    """Give a class name as people write it, cut to what fits beside a figure."""
+    """Return a class name as people write it, cut to what fits beside a figure."""
     name = class_name.replace("_", " ")
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
@@ -104,7 +104,7 @@ def percents() -> "FuncFormatter":
     return FuncFormatter(lambda share, _: f"{100 * share:.6g}%")
 
 
-def depth_colours(count: int) -> list[tuple[float, float, float, float]]:
+def depth_colors(count: int) -> list[tuple[float, float, float, float]]:
     """Colours from light to dark for layers from the input on."""
     import matplotlib
 

@@ -18,7 +18,7 @@ from soundnet_kd.media.full_scale import plain_array
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained import load_student
 
-MOST_MILLISECONDS = 50.0
+MAX_MILLISECONDS = 50.0
 """HEAR's tolerance for when an event begins; timestamps further apart could not meet it."""
 SAMPLES_AT_ONCE = 8 * 20 * 22_050
 """Of all sounds together; what conv1 makes of them takes 113 MB."""
@@ -40,7 +40,7 @@ class HearModel(nn.Module):
         self.student = student.eval()
         self.sample_rate = student.preprocessing.sample_rate
         self.scene_layer = [layer for layer in student.layers if layer.startswith("pool")][-1]
-        most = MOST_MILLISECONDS * self.sample_rate / 1000
+        most = MAX_MILLISECONDS * self.sample_rate / 1000
         self.timestamp_layer = [layer for layer in student.layers if student.receptive_field(layer).stride <= most][-1]
         self.scene_embedding_size = student.channels(self.scene_layer)
         self.timestamp_embedding_size = student.channels(self.timestamp_layer)
@@ -133,7 +133,7 @@ def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
 
 @torch.no_grad()
 def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
-    """Give a layer of sounds of any length, heard in pieces that fit into memory together."""
+    """Return a layer of sounds of any length, heard in pieces that fit into memory together."""
     device = next(model.parameters()).device
     piece_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
     pieces: Iterator[Tensor] = (piece.to(device) for piece in torch.split(scaled, piece_samples, dim=-1))

@@ -14,9 +14,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features.extractor import Listener
-from soundnet_kd.features.reading import Sound, batches_of_equal_length, reading
-from soundnet_kd.media import SoundStore, as_float
+from soundnet_kd.features.extractor import FeatureExtractor
+from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_sounds
+from soundnet_kd.media import RawAudioDecoder, as_float
 from soundnet_kd.media.full_scale import OVERSHOOT, plain_array
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
@@ -111,11 +111,11 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If waveforms are whole numbers of another type, or far outside ±1, so that their full scale is not known.
         """
         check_is_fitted(self)
-        listener = Listener(self.student_.to(choose_device(self.device)), [self.layer], self.pooling)
+        extractor = FeatureExtractor(self.student_.to(choose_device(self.device)), [self.layer], self.pooling)
         rows: dict[int, NDArray[np.float32]] = {}
-        with self._sounds(X, listener) as sounds:
-            for batch in batches_of_equal_length(enumerate(sounds), self.batch_size, listener.longest):
-                rows |= dict(zip(batch, listener.hear(list(batch.values()))[self.layer], strict=True))
+        with self._sounds(X, extractor) as sounds:
+            for batch in batches_of_equal_length(enumerate(sounds), self.batch_size, extractor.longest):
+                rows |= dict(zip(batch, extractor.extract(list(batch.values()))[self.layer], strict=True))
         return np.stack([rows[number] for number in range(len(rows))])
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
@@ -124,8 +124,8 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.array([f"{self.layer}_{channel}" for channel in range(self.n_features_out_)], dtype=object)
 
     @contextmanager
-    def _sounds(self, X: Any, listener: Listener) -> Iterator[Iterator[Sound]]:
-        """Give sounds one after the other, long ones on disk."""
+    def _sounds(self, X: Any, extractor: FeatureExtractor) -> Iterator[Iterator[Sound]]:
+        """Return sounds one after the other, long ones on disk."""
         paths = _paths(X)
         if paths is None:
             waveforms = _waveforms(X)
@@ -137,10 +137,10 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             yield (as_float(_unless_silent(waveform), level_matters=False) for waveform in waveforms)
             return
         preprocessing = self.student_.preprocessing
-        store = SoundStore(preprocessing.sample_rate, preprocessing.channel)
+        store = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
         with (
             tempfile.TemporaryDirectory() as folder,
-            reading(paths, store, listener.longest, Path(folder) / "decoded", workers=0) as found,
+            read_sounds(paths, store, extractor.longest, Path(folder) / "decoded", workers=0) as found,
         ):
             yield map(_readable, found)
 
@@ -153,7 +153,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _paths(X: Any) -> list[Path] | None:
-    """Give the files that rows name; None if they are waveforms."""
+    """Return the files that rows name; None if they are waveforms."""
     if isinstance(X, str | Path):
         raise SettingsError(f"{X} is one path; give a list of paths")
     rows = X.to_numpy() if hasattr(X, "to_numpy") else X
@@ -170,12 +170,12 @@ def _paths(X: Any) -> list[Path] | None:
 
 
 def _table(X: Any) -> Any:
-    """Give a tensor as an array, and anything else as it is."""
+    """Return a tensor as an array, and anything else as it is."""
     return plain_array(X) if hasattr(X, "detach") else X
 
 
 def _waveforms(X: Any) -> list[Any] | None:
-    """Give the rows of what is no table: waveforms of several lengths or types, each looked at by itself."""
+    """Return the rows of what is no table: waveforms of several lengths or types, each looked at by itself."""
     rows = X.to_numpy() if hasattr(X, "to_numpy") else X
     if isinstance(rows, np.ndarray) and rows.dtype == object and rows.ndim == 1:
         rows = list(rows)
@@ -200,7 +200,7 @@ def _with_scale(table: NDArray[Any]) -> NDArray[Any]:
 
 
 def _unless_silent(waveform: Any) -> NDArray[Any]:
-    """Give samples, and zeros of any signed type as floats: they are silence on every scale."""
+    """Return samples, and zeros of any signed type as floats: they are silence on every scale."""
     samples = plain_array(waveform)
     return samples.astype(np.float32) if samples.dtype.kind == "i" and not samples.any() else samples
 

@@ -2,11 +2,11 @@
 
 from soundnet_kd.media.audio import read_audio, stream_audio
 from soundnet_kd.media.clock import Extent, duration_seconds, extent_of
-from soundnet_kd.media.container import blamed_on
-from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, spooled
+from soundnet_kd.media.container import describing_failure
+from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, decode_in_processes
 from soundnet_kd.media.finding import FoundMedia, find_media, is_known_other, search_folder
 from soundnet_kd.media.full_scale import as_float
-from soundnet_kd.media.raw_audio import SoundStore, StoredSound
+from soundnet_kd.media.raw_audio import RawAudioDecoder, RawAudioFile
 from soundnet_kd.media.samples import Channel
 from soundnet_kd.media.video import Frame, Sampling, Video, read_frames
 from soundnet_kd.media.writing import write_audio, write_video
@@ -17,12 +17,13 @@ __all__ = [
     "Extent",
     "FoundMedia",
     "Frame",
+    "RawAudioDecoder",
+    "RawAudioFile",
     "Sampling",
-    "SoundStore",
-    "StoredSound",
     "Video",
     "as_float",
-    "blamed_on",
+    "decode_in_processes",
+    "describing_failure",
     "duration_seconds",
     "extent_of",
     "find_media",
@@ -30,7 +31,6 @@ __all__ = [
     "read_audio",
     "read_frames",
     "search_folder",
-    "spooled",
     "stream_audio",
     "write_audio",
     "write_video",

@@ -14,7 +14,7 @@ from soundnet_kd.errors import EmptyAudioError, MediaError
 from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, fraction, open_media
 from soundnet_kd.media.misread import Block, by_libsndfile, is_known, rightly_read
 from soundnet_kd.media.samples import Channel, Mono
-from soundnet_kd.media.timeline import Tape
+from soundnet_kd.media.timeline import Timeline
 
 Piece = tuple[NDArray[np.float32], int]
 
@@ -143,7 +143,7 @@ def _by_ffmpeg(container: InputContainer, stream: AudioStream, mono: Mono, sampl
     start = clock_start(container)
     end_seconds = _stated_end_seconds(container, stream)
     pictures = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
-    tape = Tape(sample_rate, end_seconds=end_seconds, starts_late=bool(pictures))
+    tape = Timeline(sample_rate, end_seconds=end_seconds, starts_late=bool(pictures))
     for other in container.streams:
         if other.index != stream.index:
             # Damage there is no business of the sound.
@@ -159,7 +159,7 @@ def _by_ffmpeg(container: InputContainer, stream: AudioStream, mono: Mono, sampl
 
 
 def _stated_end_seconds(container: InputContainer, stream: AudioStream) -> float | None:
-    """Give where the sound ends if its container tells to the sample: what a coder added behind it is no sound."""
+    """Return where the sound ends if its container tells to the sample: what a coder added behind it is no sound."""
     if container.format.name == MP4_FAMILY and stream.duration:
         ticks = (stream.start_time or 0) + stream.duration
         return float(ticks * fraction(stream.time_base) - clock_start(container))
@@ -167,7 +167,7 @@ def _stated_end_seconds(container: InputContainer, stream: AudioStream) -> float
 
 
 def _in_order(blocks: Iterator[Block], mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
-    tape = Tape(sample_rate)
+    tape = Timeline(sample_rate)
     for block, rate in blocks:
         for piece in tape.add(mono.of_floats(block), rate, None):
             yield piece, tape.sample_rate or rate

@@ -47,7 +47,7 @@ def has_no_index(container: InputContainer) -> bool:
 
 
 def extent_of(path: str | Path) -> Extent:
-    """Give how far a video goes.
+    """Return how far a video goes.
 
     A header may be wrong, and of an MPEG stream there is only FFmpeg's estimate: where the pictures of a file go on
     beyond the stated end, they are followed to their own, or to where the clock jumps.
@@ -82,7 +82,7 @@ def duration_seconds(path: str | Path) -> float:
 
 
 def _stated_seconds(container: InputContainer, path: Path) -> float:
-    """Give what the header says, or FFmpeg guesses; 0 for nothing."""
+    """Return what the header says, or FFmpeg guesses; 0 for nothing."""
     stream = picture_track(container, path)
     if stream.duration:
         ticks = (stream.start_time or 0) + stream.duration
@@ -156,11 +156,11 @@ class _Clock:
         return bool(self._parts)
 
     def end_of_first(self) -> float:
-        """Give when the last packet before the first jump is over."""
+        """Return when the last packet before the first jump is over."""
         return self._parts[0][1] if self._parts else self._end
 
     def seconds(self) -> float:
-        """Give how long all parts are together."""
+        """Return how long all parts are together."""
         first, *others = [*self._parts, (self._start, self._end)]
         return first[1] + sum(end - start for start, end in others)
 

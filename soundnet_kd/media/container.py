@@ -37,7 +37,7 @@ _LIMIT: ContextVar[tuple[float, float] | None] = ContextVar("_LIMIT", default=No
 
 @contextmanager
 def time_limit(minutes: float) -> Iterator[None]:
-    """Give a file up whose packets do not end within some minutes; nothing ends a decoder that hangs at one of them."""
+    """Give up a file whose packets do not end within some minutes; nothing ends a decoder that hangs at one of them."""
     token = _LIMIT.set((monotonic() + 60 * minutes, minutes))
     try:
         yield
@@ -61,12 +61,12 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     MediaError
         If the file is missing, empty, not readable or not a media file.
     """
-    with told(path), _open(path) as container:
+    with media_errors(path), _open(path) as container:
         yield container
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def media_errors(path: Path) -> Iterator[None]:
     """Turn what FFmpeg cannot do with a file into a MediaError."""
     try:
         yield
@@ -74,14 +74,14 @@ def told(path: Path) -> Iterator[None]:
         raise MediaError(f"{path.name} is not a media file, or it is damaged or cut short") from error
     except FFmpegError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ESTALE) or not _is_readable(path):
-            told = machine_error(error, path)
-            if told is not None:
-                raise told from error
+            media_errors = machine_error(error, path)
+            if media_errors is not None:
+                raise media_errors from error
         raise MediaError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
 @contextmanager
-def blamed_on(path: str | Path) -> Iterator[None]:
+def describing_failure(path: str | Path) -> Iterator[None]:
     """Turn whatever a broken file provokes into a MediaError: it is the file's fault, not the collection's."""
     path = Path(path)
     try:
@@ -90,9 +90,9 @@ def blamed_on(path: str | Path) -> Iterator[None]:
         raise
     except Exception as error:
         # FFmpeg calls damage by the names of such failures too; and rights are a file's own.
-        told = None if isinstance(error, FFmpegError | PermissionError) else machine_error(error, path)
-        if told is not None:
-            raise told from error
+        media_errors = None if isinstance(error, FFmpegError | PermissionError) else machine_error(error, path)
+        if media_errors is not None:
+            raise media_errors from error
         raise MediaError(f"{path.name} cannot be decoded ({type(error).__name__}: {error})") from error
 
 
@@ -120,7 +120,7 @@ def _open(path: Path) -> InputContainer:
 
 
 def audio_track(container: InputContainer, path: Path) -> AudioStream:
-    """Give the sound track that a player would choose.
+    """Return the sound track that a player would choose.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def audio_track(container: InputContainer, path: Path) -> AudioStream:
 
 
 def picture_track(container: InputContainer, path: Path) -> VideoStream:
-    """Give the picture track that a player would choose; cover art is not one.
+    """Return the picture track that a player would choose; cover art is not one.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def picture_track(container: InputContainer, path: Path) -> VideoStream:
 
 
 def fraction(rational: Any) -> Fraction:
-    """Give a number that PyAV says as a numerator and a denominator (19 has a type of its own for it); 1 for none."""
+    """Return a number that PyAV says as a numerator and a denominator (19 has a type of its own for it); 1 for none."""
     return Fraction(rational.numerator, rational.denominator) if rational else Fraction(1)
 
 
@@ -175,7 +175,7 @@ def decode_video(container: InputContainer, stream: VideoStream) -> Iterator[Vid
 
 
 def packets_of(container: InputContainer, *streams: AudioStream | VideoStream) -> "Iterator[Packet[Any]]":
-    """Give the packets of one or more tracks up to the end of the file or to damage that ends it, as players do."""
+    """Return the packets of one or more tracks up to the end of the file or to damage that ends it, as players do."""
     packets = container.demux(*streams)
     while True:
         try:

@@ -21,7 +21,7 @@ from soundnet_kd.system.child_processes import work_for_parent
 
 AHEAD = 4
 """Files for each process that are decoded before they are needed,"""
-SPOOL_BYTES = 4 * 2**30
+MAX_WAITING_BYTES = 4 * 2**30
 """unless those that wait are larger than this together."""
 STALLED_SECONDS = 600.0
 """A decoder that writes nothing for so long hangs."""
@@ -40,7 +40,7 @@ Decode = Callable[[Path, Path, int], None]
 
 
 @contextmanager
-def spooled(
+def decode_in_processes(
     decode: Decode,
     sources: Iterable[str | Path],
     folder: str | Path,
@@ -190,7 +190,7 @@ def _ahead(
     begun: deque[_Job] = deque()
     ahead = AHEAD * workers
     while True:
-        while len(begun) < ahead and (len(begun) < workers or _bytes_of(begun) < SPOOL_BYTES):
+        while len(begun) < ahead and (len(begun) < workers or _bytes_of(begun) < MAX_WAITING_BYTES):
             source, file = next(jobs, (None, None))
             if source is None or file is None:
                 break

@@ -141,7 +141,7 @@ class _Search:
         self._seen: dict[str, Path] = {}
 
     def is_new(self, folder: Path) -> bool:
-        """Say whether a folder is met for the first time."""
+        """Return whether a folder is met for the first time."""
         first = self._seen.setdefault(os.path.realpath(folder), folder)
         if first is not folder:
             self.twice[folder] = first

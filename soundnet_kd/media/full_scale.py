@@ -17,7 +17,7 @@ _WHOLE = {"uint8": (2.0**7, 2.0**7), "int8": (0.0, 2.0**7), "int16": (0.0, 2.0**
 
 
 def full_scale_of(kind: str) -> tuple[float, float]:
-    """Give what silence is in samples of a type, and how far full scale is from it.
+    """Return what silence is in samples of a type, and how far full scale is from it.
 
     Floats are in ±1, and 8 and 16 bits are what WAV files hold. Other whole numbers may hold values of 16, 24 or 32
     bit.
@@ -72,7 +72,7 @@ def check_level(peak: float) -> None:
 
 
 def as_float(waveform: ArrayLike, level_matters: bool = True) -> NDArray[np.float32]:
-    """Give a waveform of any type whose full scale is known as float32 in ±1.
+    """Return a waveform of any type whose full scale is known as float32 in ±1.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def as_float(waveform: ArrayLike, level_matters: bool = True) -> NDArray[np.floa
 
 
 def plain_array(samples: Any) -> NDArray[Any]:
-    """Give an array of what is one already, or is a list, or a tensor of PyTorch's on any device.
+    """Return an array of what is one already, or is a list, or a tensor of PyTorch's on any device.
 
     Raises
     ------

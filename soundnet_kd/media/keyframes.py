@@ -42,7 +42,7 @@ class KeyFrameSeeker:
         self._first = self._key(packet)
 
     def at(self, seconds: float) -> TimedFrame:
-        """Give the key frame nearest to a time, of two the earlier one, and when it begins to be shown.
+        """Return the key frame nearest to a time, of two the earlier one, and when it begins to be shown.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class KeyFrameSeeker:
         raise SeekError
 
     def _around(self, due: float, margin: float) -> tuple[Key | None, Key | None]:
-        """Give the last key packet until a time and the next one after it, which is None if it is farther away."""
+        """Return the last key packet until a time and the next one after it, which is None if it is farther away."""
         self._track.seek(self._track.ticks(due - margin))
         packets = self._track.packets()
         before: Key | None = None
@@ -163,7 +163,7 @@ class KeyFrameWalker:
         self._after = next(self._keys, None)
 
     def at(self, seconds: float) -> TimedFrame:
-        """Give the key frame nearest to a time; no earlier time can be asked afterwards."""
+        """Return the key frame nearest to a time; no earlier time can be asked afterwards."""
         while self._after is not None and self._after.seconds <= seconds + TIME_TOLERANCE_SECONDS:
             self._before, self._after = self._after, next(self._keys, None)
         if self._after is not None and is_nearer(self._after.seconds, self._before.seconds, seconds):

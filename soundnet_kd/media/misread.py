@@ -37,7 +37,7 @@ _BLOCK_SAMPLES = 1 << 16
 
 
 def rightly_read(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[Block] | None:
-    """Give the sound of a file that FFmpeg would read wrongly, or None if it reads it rightly.
+    """Return the sound of a file that FFmpeg would read wrongly, or None if it reads it rightly.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def _begins_late(path: Path) -> bool:
 
 
 def _links(path: Path) -> list[tuple[int, int]]:
-    """Give where each of the recordings begins and ends that an Ogg file holds one behind the other."""
+    """Return where each of the recordings begins and ends that an Ogg file holds one behind the other."""
     starts: list[int] = []
     began = False
     with path.open("rb") as file:

@@ -83,17 +83,17 @@ class PictureTrack:
                 other.discard = Discard.all
 
     def seconds(self, packet: "Packet[Any]") -> float | None:
-        """Give when a packet's picture begins to be shown, or None if its file does not tell."""
+        """Return when a packet's picture begins to be shown, or None if its file does not tell."""
         if packet.pts is None or not packet.time_base:
             return None
         return float(packet.pts * packet.time_base) - self._start_seconds
 
     def seconds_of(self, ticks: int) -> float:
-        """Give a time in the units of the track in seconds."""
+        """Return a time in the units of the track in seconds."""
         return float(ticks * self._time_base) - self._start_seconds
 
     def ticks(self, seconds: float) -> int:
-        """Give a time in the units of the track, rounded down."""
+        """Return a time in the units of the track, rounded down."""
         return int((Fraction(seconds) + self._start) // self._time_base)
 
     def seek(self, ticks: int) -> None:
@@ -132,7 +132,7 @@ class PictureTrack:
         return TimedFrame(seconds, picture, aspect, self._matrix)
 
     def packets(self) -> "Iterator[Packet[Any]]":
-        """Give the packets from here on, in the order of decoding."""
+        """Return the packets from here on, in the order of decoding."""
         return (packet for packet in packets_of(self.container, self.stream) if packet.size)
 
     def frames(self) -> Iterator[TimedFrame]:

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.media.audio import stream_audio
-from soundnet_kd.media.container import blamed_on
+from soundnet_kd.media.container import describing_failure
 from soundnet_kd.media.samples import Channel
 
 _BYTES = np.dtype(np.float32).itemsize
 
 
 @dataclass(frozen=True)
-class SoundStore:
-    """How sounds are decoded to files of raw float32; a `decode` for `spooled`.
+class RawAudioDecoder:
+    """How sounds are decoded to files of raw float32; a `decode` for `decode_in_processes`.
 
     Attributes
     ----------
@@ -44,13 +44,13 @@ class SoundStore:
                 file.write(block.tobytes())
 
     def _blocks(self, path: Path) -> Generator[NDArray[np.float32], None, None]:
-        with blamed_on(path):
+        with describing_failure(path):
             yield from stream_audio(path, self.sample_rate, self.channel)
 
 
 @dataclass(frozen=True)
-class StoredSound:
-    """A decoded sound, or a part of one, that stays on disk: what a `SoundStore` wrote.
+class RawAudioFile:
+    """A decoded sound, or a part of one, that stays on disk: what a `RawAudioDecoder` wrote.
 
     Attributes
     ----------
@@ -66,19 +66,19 @@ class StoredSound:
     count: int | None = None
 
     def __len__(self) -> int:
-        """Give the number of samples."""
+        """Return the number of samples."""
         there = max(0, self.file.stat().st_size // _BYTES - self.first)
         return there if self.count is None else min(self.count, there)
 
     def cut(self, start: int, samples: int) -> NDArray[np.float32]:
-        """Give so many samples from `start` on, fewer where the sound ends before."""
+        """Return so many samples from `start` on, fewer where the sound ends before."""
         kept = max(0, min(samples, len(self) - start))
         return np.fromfile(self.file, np.float32, kept, offset=(self.first + start) * _BYTES)
 
     def read(self) -> NDArray[np.float32]:
-        """Give the whole waveform, (samples,) in ±1."""
+        """Return the whole waveform, (samples,) in ±1."""
         return self.cut(0, len(self))
 
     def pieces(self, samples: int) -> Iterator[NDArray[np.float32]]:
-        """Give the waveform in pieces of so many samples, the last one shorter."""
+        """Return the waveform in pieces of so many samples, the last one shorter."""
         return (self.cut(start, samples) for start in range(0, len(self), samples))

@@ -42,7 +42,7 @@ class Mono:
         self._peak = 0.0
 
     def of(self, frame: AudioFrame) -> Block:
-        """Give the signal of a decoded block.
+        """Return the signal of a decoded block.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Mono:
         return self._checked(mono) if kind in ("flt", "dbl") else mono
 
     def of_floats(self, samples: Block) -> Block:
-        """Give the signal of (samples, channels) float32 in ±1.
+        """Return the signal of (samples, channels) float32 in ±1.
 
         Raises
         ------

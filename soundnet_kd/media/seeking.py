@@ -15,7 +15,7 @@ BLIND_SEEK_SECONDS = 10.0
 BLIND_SEEK_FROM_START_SECONDS = 1.0
 
 
-class Player:
+class FrameSeeker:
     """A position in a picture track that moves forward, by decoding or by seeking, whichever is shorter.
 
     Parameters
@@ -37,7 +37,7 @@ class Player:
         self._longest_interval = 0.0
 
     def at(self, seconds: float) -> TimedFrame:
-        """Give the frame shown at a time, and when it began to be shown; no earlier time can be asked afterwards.
+        """Return the frame shown at a time, and when it began to be shown; no earlier time can be asked afterwards.
 
         Raises
         ------

@@ -40,7 +40,7 @@ class _Waiting:
         return len(self.block) / self.rate
 
 
-class Tape:
+class Timeline:
     """Put blocks of sound at their time; what is missing between them becomes silence.
 
     A stamp that says that sound is missing is believed only if those that follow agree: one that is wrong by itself
@@ -88,7 +88,7 @@ class Tape:
             yield from self._put(self._waiting.popleft())
 
     def finish(self) -> Iterator[Block]:
-        """Give the blocks that waited for more, and what the resampler still holds."""
+        """Return the blocks that waited for more, and what the resampler still holds."""
         last = self._waiting[-1] if self._waiting else None
         if last is not None and (self._samples or len(self._waiting) > 1):
             # Nothing follows that could agree.
@@ -98,7 +98,7 @@ class Tape:
         yield from self._end_segment()
 
     def _gap_before(self, start_seconds: float) -> float:
-        """Give how much is missing before a block; gaps before it that its stamp contradicts are forgotten."""
+        """Return how much is missing before a block; gaps before it that its stamp contradicts are forgotten."""
         expected = self._clock_seconds + self._end_seconds() + self._padding_seconds()
         expected += sum(waiting.gap_seconds + waiting.seconds for waiting in self._waiting)
         for waiting in reversed(self._waiting):
@@ -202,7 +202,7 @@ class _Segment:
         return converted
 
     def finish(self) -> Block:
-        """Give what the resampler still holds, so that the segment has ceil(samples_in * rate_out / rate) samples."""
+        """Return what the resampler still holds, so that the segment has ceil(samples_in * rate_out / rate) samples."""
         tail = np.zeros(0, np.float32) if self._resampler is None else _joined(self._resampler.resample(None))
         # FFmpeg gives a sample too few or too many at times, and nothing at all of a segment shorter than its filter.
         missing = math.ceil(self.samples_in * self._rate_out / self.rate) - self.samples_out

@@ -13,10 +13,10 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media.container import open_media, told
+from soundnet_kd.media.container import media_errors, open_media
 from soundnet_kd.media.keyframes import KeyFrameSeeker, KeyFrameWalker
 from soundnet_kd.media.picture_track import PictureTrack, SeekError, TimedFrame
-from soundnet_kd.media.seeking import Player
+from soundnet_kd.media.seeking import FrameSeeker
 
 Sampling = Literal["exact", "keyframe"]
 
@@ -54,7 +54,10 @@ class _Finder(Protocol):
 
 
 # Ways to the pictures, the shortest first. A file that the first does not lead through is opened afresh for the next.
-_EXACT: list[Callable[[PictureTrack], _Finder]] = [partial(Player, can_seek=True), partial(Player, can_seek=False)]
+_EXACT: list[Callable[[PictureTrack], _Finder]] = [
+    partial(FrameSeeker, can_seek=True),
+    partial(FrameSeeker, can_seek=False),
+]
 _WAYS: dict[Sampling, list[Callable[[PictureTrack], _Finder]]] = {
     "exact": _EXACT,
     "keyframe": [
@@ -127,7 +130,7 @@ class Video:
         """
         times = [float(seconds) for seconds in times_seconds]
         ascending = sorted(set(times))
-        with told(self.path):
+        with media_errors(self.path):
             if ascending and ascending[0] < self._asked_seconds:
                 self._begin()
             while True:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media.full_scale import as_float
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 
 VideoCodec = Literal["libx264", "mpeg4"]
 
@@ -187,7 +187,7 @@ def _video_frame(image: NDArray[np.uint8], stream: VideoStream, index: int, rate
 @contextmanager
 def _writing(path: Path) -> Iterator[OutputContainer]:
     try:
-        with whole(path) as partial, _output(partial, path) as container:
+        with atomic_write(path) as partial, _output(partial, path) as container:
             yield container
     except FFmpegError as error:
         raise MediaError(f"{path.name} cannot be written: {error.strerror}") from error

@@ -9,7 +9,7 @@ from soundnet_kd.errors import SettingsError
 
 
 def choose_device(name: str) -> torch.device:
-    """Give the device of a name.
+    """Return the device of a name.
 
     Parameters
     ----------

@@ -57,18 +57,18 @@ class SameConv1d(nn.Conv1d):
         return super().forward(functional.pad(input, (padding // 2, padding - padding // 2)))
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what its steps hear, of an input that is a whole number of strides."""
+        """Return what its steps hear, of an input that is a whole number of strides."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         return field.after(kernel, stride, (kernel - stride) // 2)
 
 
 def batch_norm_1d(channels: int) -> nn.BatchNorm1d:
-    """Give batch norm with Keras's defaults: eps 1e-3 and momentum 0.99, which PyTorch calls 0.01."""
+    """Return batch norm with Keras's defaults: eps 1e-3 and momentum 0.99, which PyTorch calls 0.01."""
     return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
 
 
 def batch_norm_2d(channels: int) -> nn.BatchNorm2d:
-    """Give batch norm with Keras's defaults over rows and steps."""
+    """Return batch norm with Keras's defaults over rows and steps."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -82,11 +82,11 @@ class Windowed(Protocol):
     """A module that knows itself what its steps hear."""
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Give what its steps hear, if its input's steps hear `field`; None if each hears everything."""
+        """Return what its steps hear, if its input's steps hear `field`; None if each hears everything."""
 
 
 def field_after(module: nn.Module, field: ReceptiveField | None) -> ReceptiveField | None:
-    """Give what a module's steps over time hear of a network's input.
+    """Return what a module's steps over time hear of a network's input.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 from soundnet_kd.system.machine_errors import machine_blamed
 
 FORMAT_VERSION = 1
@@ -45,7 +45,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: Map
     safetensors itself writes the metadata in another order each time, so that a file's hash would tell nothing.
     """
     path = Path(path)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         save_file(dict(tensors), partial, dict(metadata))
         with partial.open("rb+") as file:
             size = int.from_bytes(file.read(HEADER_SIZE_BYTES), "little")

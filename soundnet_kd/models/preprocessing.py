@@ -12,7 +12,7 @@ from soundnet_kd.errors import EmptyAudioError, SettingsError
 from soundnet_kd.media import read_audio
 from soundnet_kd.media.full_scale import as_float, full_scale_of, plain_array
 
-MOST = 10**9
+MAX_VALUE = 10**9
 """Beyond this a rate, an amplitude or a length is a mistake, or an attack."""
 
 
@@ -73,8 +73,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "amplitude", "least_samples"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST:
-                raise SettingsError(f"{name} is {value!r}; it has to be a number above 0, at most {MOST}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_VALUE:
+                raise SettingsError(f"{name} is {value!r}; it has to be a number above 0, at most {MAX_VALUE}")
         if self.channel not in ("first", "mean"):
             raise SettingsError(f"channel is {self.channel!r}; it must be first or mean")
 
@@ -177,7 +177,7 @@ class Preprocessing:
 
 
 def as_input(waveform: torch.Tensor, network: torch.nn.Module) -> torch.Tensor:
-    """Give what a network's forward was given in the type of its weights.
+    """Return what a network's forward was given in the type of its weights.
 
     Raises
     ------

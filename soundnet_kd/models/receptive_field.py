@@ -14,7 +14,7 @@ class Block:
     pool: int = 1
 
     def steps(self, samples: int) -> tuple[int, int]:
-        """Give the length after the convolution and after the pooling."""
+        """Return the length after the convolution and after the pooling."""
         if samples < 1:
             # Of padding alone PyTorch makes no steps.
             return 0, 0
@@ -39,7 +39,7 @@ class ReceptiveField:
     start: int
 
     def after(self, kernel: int, stride: int, padding: int = 0) -> "ReceptiveField":
-        """Give the field of a convolution or a pooling whose input has this one."""
+        """Return the field of a convolution or a pooling whose input has this one."""
         return ReceptiveField(
             samples=self.samples + (kernel - 1) * self.stride,
             stride=self.stride * stride,

@@ -85,14 +85,14 @@ class SoundNet(nn.Module):
         return (*names, self.output_layer)
 
     def channels(self, layer: str) -> int:
-        """Give the number of channels of a layer."""
+        """Return the number of channels of a layer."""
         self._require(layer)
         if layer == self.output_layer:
             return sum(len(classes) for classes in self.class_names.values())
         return self.blocks[_number(layer) - 1].filters
 
     def steps(self, samples: int, layer: str) -> int:
-        """Give the number of time steps that a layer has for an input of `samples`."""
+        """Return the number of time steps that a layer has for an input of `samples`."""
         self._require(layer)
         for number, block in enumerate(self.blocks, start=1):
             convolved, pooled = block.steps(samples)
@@ -104,7 +104,7 @@ class SoundNet(nn.Module):
         return self.output.steps(samples)[0]
 
     def receptive_field(self, layer: str) -> ReceptiveField:
-        """Give what a layer's steps hear of the input; a step's middle is at `start + i * stride + samples / 2`."""
+        """Return what a layer's steps hear of the input; a step's middle is at `start + i * stride + samples / 2`."""
         self._require(layer)
         field = ReceptiveField(samples=1, stride=1, start=0)
         for number, block in enumerate((*self.blocks, self.output), start=1):
@@ -186,7 +186,7 @@ class SoundNet(nn.Module):
         return hashlib.sha256(f"{text}{state_sha256(self)}".encode()).hexdigest()
 
     def depth(self, layer: str) -> int:
-        """Give a layer's place in `layers`.
+        """Return a layer's place in `layers`.
 
         Raises
         ------

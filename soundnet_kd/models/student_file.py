@@ -67,7 +67,7 @@ def _built(description: Mapping[str, str]) -> SoundNet:
 
 
 def read_training(path: str | Path) -> dict[str, Any]:
-    """Give the settings, figures and versions that made a student."""
+    """Return the settings, figures and versions that made a student."""
     path = Path(path)
     with safe_open(path, framework="pt") as file:
         training: dict[str, Any] = json.loads(file.metadata()["training"])

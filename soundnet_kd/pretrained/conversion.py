@@ -13,14 +13,14 @@ from safetensors import safe_open
 from soundnet_kd.errors import FormatError, SoundNetKDError
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
 from soundnet_kd.pretrained.description import from_json, read_description
-from soundnet_kd.pretrained.formats.detect import MOST_BYTES, Layout, State, read_layout
+from soundnet_kd.pretrained.formats.detect import MAX_BYTES, Layout, State, read_layout
 from soundnet_kd.pretrained.formats.state_dict import is_safetensors, one_line
 from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
 from soundnet_kd.system.machine_errors import machine_error
 
 UNTRAINED_FILE = "untrained.safetensors"
 """In a run folder, the student before its first step."""
-MOST_CLASSES = 100_000
+MAX_CLASSES = 100_000
 KNOWN_CLASSES: Mapping[tuple[str, int], str] = {
     ("objects", 1000): "soundnet_objects.txt",
     ("scenes", 401): "soundnet_scenes.txt",
@@ -68,7 +68,7 @@ def convert(path: str | Path, entry: PretrainedStudent | None = None) -> Convert
     """
     path = Path(path)
     try:
-        if (size := path.stat().st_size) > MOST_BYTES:
+        if (size := path.stat().st_size) > MAX_BYTES:
             raise FormatError(f"{path} has {size} bytes, more than any student")
         if is_safetensors(path) and _describes_itself(path):
             return _own(path, entry)
@@ -95,8 +95,8 @@ def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> Sound
             f"{', '.join(name[:40] for name in list(state)[:4]) or 'no weights'}"
         )
     for head, classes in heads.items():
-        if not 1 <= classes <= MOST_CLASSES:
-            raise FormatError(f"{path} has an output of {classes} {head[:40]}; 1 to {MOST_CLASSES} classes are read")
+        if not 1 <= classes <= MAX_CLASSES:
+            raise FormatError(f"{path} has an output of {classes} {head[:40]}; 1 to {MAX_CLASSES} classes are read")
     names, preprocessing = _names(path, architecture, heads, layout, entry)
     try:
         with torch.device("meta"):
@@ -138,7 +138,7 @@ def _check_tensors(path: Path, state: State, student: SoundNet, architecture: st
 def _names(
     path: Path, architecture: str, heads: Mapping[str, int], layout: Layout, entry: PretrainedStudent | None
 ) -> tuple[Names, Preprocessing]:
-    """Give the classes of each head, by name where they are known, and the preprocessing."""
+    """Return the classes of each head, by name where they are known, and the preprocessing."""
     if entry is not None:
         _require_entry(path, architecture, heads, entry)
         return entry.class_names(), entry.preprocessing
@@ -161,7 +161,7 @@ def _require_entry(path: Path, architecture: str, heads: Mapping[str, int], entr
 def _described(
     path: Path, architecture: str, heads: Mapping[str, int], description: Any
 ) -> tuple[Names, Preprocessing]:
-    """Give class names and preprocessing as a checkpoint tells them, if it tells of the network that it holds."""
+    """Return class names and preprocessing as a checkpoint tells them, if it tells of the network that it holds."""
     told = read_description(description, path)
     if told.architecture != architecture or told.sizes() != dict(heads):
         raise FormatError(
@@ -172,7 +172,7 @@ def _described(
 
 
 def _undescribed(path: Path, heads: Mapping[str, int]) -> tuple[Names, Preprocessing]:
-    """Give class names and preprocessing of a checkpoint that tells none: those of its run folder, if it lies in it."""
+    """Class names and preprocessing of a checkpoint that tells none: those of its run folder, if it lies in it."""
     silent = f"{path} does not tell its class names and preprocessing, as older checkpoints do not"
     for folder in (path.parent, path.parent.parent):
         for file in (folder / STUDENT_FILE, folder / UNTRAINED_FILE):
@@ -186,7 +186,7 @@ def _undescribed(path: Path, heads: Mapping[str, int]) -> tuple[Names, Preproces
 
 
 def _usual_names(heads: Mapping[str, int]) -> Names:
-    """Give the class names where their number tells which they are, elsewhere their number."""
+    """Return the class names where their number tells which they are, elsewhere their number."""
     return {
         head: class_list(KNOWN_CLASSES[head, size]) if (head, size) in KNOWN_CLASSES else size
         for head, size in heads.items()

@@ -37,7 +37,7 @@ class Description:
     preprocessing: Preprocessing
 
     def sizes(self) -> dict[str, int]:
-        """Give the number of classes of each head."""
+        """Return the number of classes of each head."""
         return {head: len(names) for head, names in self.class_names.items()}
 
 

@@ -17,7 +17,7 @@ from soundnet_kd.errors import FormatError, SettingsError
 CHUNK_BYTES = 1 << 16
 """What has come of the chunk in hand is lost when a connection breaks off."""
 TIMEOUT_SECONDS = 30
-MOST_BYTES = 1 << 32
+MAX_BYTES = 1 << 32
 
 
 def download(url: str, part: Path) -> None:
@@ -58,8 +58,8 @@ def download(url: str, part: Path) -> None:
         ):
             for chunk in response.iter_content(CHUNK_BYTES):
                 have += len(chunk)
-                if have > MOST_BYTES:
-                    raise FormatError(f"{part} grows beyond {MOST_BYTES} bytes; no file of weights does")
+                if have > MAX_BYTES:
+                    raise FormatError(f"{part} grows beyond {MAX_BYTES} bytes; no file of weights does")
                 handle.write(chunk)
                 bar.update(len(chunk))
             handle.flush()
@@ -67,7 +67,7 @@ def download(url: str, part: Path) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """Give where a file lies while it comes."""
+    """Return where a file lies while it comes."""
     return path.with_name(f"{path.name}.part")
 
 
@@ -77,7 +77,7 @@ def discard(part: Path) -> None:
     _note(part).unlink(missing_ok=True)
 
 
-def keep(part: Path, path: Path) -> None:
+def commit(part: Path, path: Path) -> None:
     """Move a file that is whole to its place."""
     part.replace(path)
     discard(part)
@@ -110,7 +110,7 @@ MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
 log = logging.getLogger(__name__)
 
 
-def bring(name: str, path: Path, urls: Sequence[str], check: Callable[[Path], None]) -> None:
+def download_from_sources(name: str, path: Path, urls: Sequence[str], check: Callable[[Path], None]) -> None:
     """Download a file to its place.
 
     Parameters
@@ -135,7 +135,7 @@ def bring(name: str, path: Path, urls: Sequence[str], check: Callable[[Path], No
     for url in (*([f"{mirror.rstrip('/')}/{path.name}"] if mirror else []), *urls):
         log.info("fetching %s from %s into %s", name, url, path.parent)
         if (reason := _failure(url, part, check)) is None:
-            return keep(part, path)
+            return commit(part, path)
         reasons.append(reason)
     had = part.stat().st_size if part.is_file() else 0
     elsewhere = f"fetch {urls[0]} elsewhere, put it at {path}, and run the same command again"

@@ -16,10 +16,10 @@ import torch
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained.conversion import convert
-from soundnet_kd.pretrained.downloading import bring, discard, part_of
+from soundnet_kd.pretrained.downloading import discard, download_from_sources, part_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
-from soundnet_kd.storage import lock_on, whole
+from soundnet_kd.storage import atomic_write, lock_on
 from soundnet_kd.system.cache_folders import home_folder
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
@@ -28,7 +28,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def fetch(weights: str | PublishedFile) -> Path:
-    """Give the file of a published set of weights; fetch it if it is not in the cache yet.
+    """Return the file of a published set of weights; fetch it if it is not in the cache yet.
 
     Parameters
     ----------
@@ -61,7 +61,9 @@ def fetch(weights: str | PublishedFile) -> Path:
             with lock_on(path.with_name(f"{path.name}.lock")):
                 if not path.is_file():
                     sha256 = known_sha256(weights, path)
-                    bring(weights.name, path, weights.urls, lambda part: check_file(weights, part, sha256))
+                    download_from_sources(
+                        weights.name, path, weights.urls, lambda part: check_file(weights, part, sha256)
+                    )
                 if _is_unknown(weights, path):
                     _trust(weights, path)
         except OSError as error:
@@ -74,7 +76,7 @@ def fetch(weights: str | PublishedFile) -> Path:
 
 
 def entry_named(name: str) -> PretrainedWeights | PretrainedStudent:
-    """Give an entry of the registry.
+    """Return an entry of the registry.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def check_file(weights: PublishedFile, path: str | Path, sha256: str | None = No
 
 
 def cache_folder() -> Path:
-    """Give the folder that keeps what was fetched and converted."""
+    """Return the folder that keeps what was fetched and converted."""
     import pooch
 
     if home_folder() is None and not {CACHE_VARIABLE, "XDG_CACHE_HOME"} & os.environ.keys():
@@ -139,7 +141,7 @@ def cache_folder() -> Path:
 
 
 def cached(weights: PublishedFile) -> Path:
-    """Give the place of a file in the cache, whether it is there or not."""
+    """Return the place of a file in the cache, whether it is there or not."""
     return cache_folder() / weights.file_name
 
 
@@ -151,7 +153,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def git_blob_of(path: str | Path) -> str:
-    """Give the id that git gives a file, as 40 hexadecimal digits."""
+    """Return the id that git gives a file, as 40 hexadecimal digits."""
     path = Path(path)
     # sha1 no longer resists somebody who prepares two files alike; the readers run nothing in either.
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
@@ -177,7 +179,7 @@ def _is_unknown(weights: PublishedFile, path: Path) -> bool:
 def _trust(weights: PublishedFile, path: Path) -> None:
     """Keep the hash of a file that has none in the registry, if it is one that fits."""
     _check_cached(weights, path)
-    with whole(_record(path)) as partial:
+    with atomic_write(_record(path)) as partial:
         partial.write_text(f"{sha256_of(path)}  {path.name}\n", encoding="utf-8")
 
 
@@ -191,7 +193,7 @@ def _check_cached(weights: PublishedFile, path: Path) -> None:
 
 
 def known_sha256(weights: PublishedFile, path: Path) -> str | None:
-    """Give the hash that the cached file must have: the registry's, or the one that it had at its first use."""
+    """Return the hash that the cached file must have: the registry's, or the one that it had at its first use."""
     record = _record(path)
     if weights.sha256 is not None or not record.is_file():
         return weights.sha256

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from soundnet_kd.errors import FormatError
 from soundnet_kd.models import Preprocessing
-from soundnet_kd.storage import shipped
+from soundnet_kd.storage import package_data
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def published(path: str | Path | None = None) -> dict[str, PretrainedWeights | P
         If a key is unknown, missing or of the wrong type; the message names it.
     """
     path = None if path is None else Path(path)
-    path = path or shipped("pretrained_files") / "registry.toml"
+    path = path or package_data("pretrained_files") / "registry.toml"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -177,7 +177,7 @@ def student_registry(path: str | Path | None = None) -> dict[str, PretrainedStud
 
 def class_list(file: str) -> tuple[str, ...]:
     """Read a list of `pretrained/classes`: a class name a line."""
-    lines = (shipped("pretrained_files") / "classes" / file).read_text(encoding="utf-8").splitlines()
+    lines = (package_data("pretrained_files") / "classes" / file).read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if line)
 
 

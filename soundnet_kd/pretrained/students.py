@@ -61,7 +61,7 @@ def load_student(student: str | Path) -> SoundNet:
 
 
 def fetch_student(entry: PretrainedStudent) -> Path:
-    """Give a student of the registry as this package keeps it; fetch and convert it if it is not in the cache yet.
+    """Return a student of the registry as this package keeps it; fetch and convert it if it is not in the cache yet.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def imported_names() -> list[str]:
 
 
 def student_place(name: str) -> Path:
-    """Give the place of a student in the cache, whether it is there or not."""
+    """Return the place of a student in the cache, whether it is there or not."""
     return cache_folder() / "students" / f"{name}.safetensors"
 
 

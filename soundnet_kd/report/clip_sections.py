@@ -17,7 +17,7 @@ from soundnet_kd.report.sections.maps import maps_in, positions_data
 from soundnet_kd.report.sections.neighbors import relatives_data
 from soundnet_kd.report.sections.neurons import NeuronFile
 from soundnet_kd.report.sections.overview import Accuracies
-from soundnet_kd.report.skipped import LeftOut
+from soundnet_kd.report.skipped import Skipped
 from soundnet_kd.transfer.results import StoredResults
 
 DEFAULT_PERCENTILE = 95.0
@@ -60,7 +60,7 @@ class ClipSections:
         accuracies: Mapping[str, Accuracies],
         scripts: Scripts,
         figures: FigureFolder,
-        left_out: LeftOut,
+        left_out: Skipped,
     ) -> None:
         self._clips, self._files, self._results, self._accuracies = clips, files, results, accuracies
         # Whole sequences have no common length, and so no neurons to count and no map.
@@ -177,5 +177,5 @@ class ClipSections:
 
 
 def preferred(layers: Sequence[str]) -> str:
-    """Give the layer to show first: pool5, the notebook's, or else the last one."""
+    """Return the layer to show first: pool5, the notebook's, or else the last one."""
     return "pool5" if "pool5" in layers else layers[-1]

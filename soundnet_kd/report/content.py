@@ -26,7 +26,7 @@ from soundnet_kd.report.sections.overview import (
     gains,
 )
 from soundnet_kd.report.sections.training import curves_of
-from soundnet_kd.report.skipped import LeftOut
+from soundnet_kd.report.skipped import Skipped
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.comparison import StoredComparison
@@ -68,7 +68,7 @@ class Content:
         self._files, self._cache, self._seconds, self._out = files, cache, clip_seconds, out
         self._name = files.folder.resolve().name
         self._figures, self._scripts = FigureFolder(out), Scripts(out)
-        self.left_out = LeftOut()
+        self.left_out = Skipped()
         self._results: dict[str, StoredResults] = {}
         self._accuracies: dict[str, Accuracies] = {}
         self._read_evaluations()

@@ -13,7 +13,7 @@ from soundnet_kd.analysis.classes.confusion import draw_confusion
 from soundnet_kd.figures.style import readable
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.sections.classes import confusion_of, predictions_of
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 from soundnet_kd.transfer.results import StoredResults
 
 FOLDER = "figures"
@@ -102,7 +102,7 @@ class FigureFolder:
     def _copy(self, file: Path, label: str) -> Path:
         target = self._place(label) / file.name
         for ending in (".png", ".svg"):
-            with whole(target.with_suffix(ending)) as partial:
+            with atomic_write(target.with_suffix(ending)) as partial:
                 shutil.copyfile(file.with_suffix(ending), partial)
             self._kept.add(target.with_suffix(ending))
         return target

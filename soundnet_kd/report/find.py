@@ -84,7 +84,7 @@ class RunFiles:
         return found
 
     def choose_cache(self, wanted: Path | None) -> Path | None:
-        """Give the features that the page is about: the `wanted` ones, or those that most of the other files are of.
+        """Return the features that the page is about: the `wanted` ones, or those that most of the other files are of.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class RunFiles:
         return max(self.caches.values(), key=lambda path: identities.count(_identity(path)))
 
     def of(self, kind: Mapping[str, Path], cache: Path) -> dict[str, Path]:
-        """Give the outputs of a kind that were made from some features."""
+        """Return the outputs of a kind that were made from some features."""
         identity = _identity(cache)
         return {label: place for label, place in kind.items() if made_from(place) == identity}
 
@@ -113,7 +113,7 @@ class RunFiles:
 
 
 def made_from(place: Path) -> dict[str, Any] | None:
-    """Give the identity of the features that an output of `evaluate`, `neurons` or `project` was made from."""
+    """Return the identity of the features that an output of `evaluate`, `neurons` or `project` was made from."""
     for name in ("neurons.json", "project.json", "evaluate.json"):
         if (place / name).is_file():
             with suppress(FormatError, AttributeError):
@@ -152,7 +152,7 @@ def _is_cache(path: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Give each folder with the names of its files, but for hidden ones, unfinished caches and other reports."""
+    """Return each folder with the names of its files, but for hidden ones, unfinished caches and other reports."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(
             name

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from soundnet_kd.analysis.maps.interactive import write_plotly
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 
 STYLE = "report.css"
 _PARTS = "data elements sounds plots learned training classes neurons map clips start"
@@ -30,7 +30,7 @@ def write_page(context: Mapping[str, Any], path: str | Path) -> None:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     for name in (STYLE, *SCRIPTS):
-        with whole(path.parent / name) as partial:
+        with atomic_write(path.parent / name) as partial:
             shutil.copyfile(_TEMPLATES / name, partial)
     write_plotly(path.parent)
     templates = Environment(
@@ -41,5 +41,5 @@ def write_page(context: Mapping[str, Any], path: str | Path) -> None:
         lstrip_blocks=True,
     )
     text = templates.get_template("index.html.j2").render({**context, "scripts": (*SCRIPTS, *context["scripts"])})
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 
 FOLDER = "data"
 _CALL = "provide"
@@ -44,7 +44,7 @@ class Scripts:
         """
         # In plain ASCII no name of a file or a class can be misread, whatever the page's encoding is taken for.
         text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-        with whole(self._folder / f"{name}.js") as partial:
+        with atomic_write(self._folder / f"{name}.js") as partial:
             partial.write_text(f"{_CALL}({json.dumps(name)},{text});\n", encoding="ascii")
         self.names.append(name)
 
@@ -56,7 +56,7 @@ class Scripts:
 
 
 def packed(array: NDArray[np.integer]) -> dict[str, Any]:
-    """Give whole numbers from 0 on in the fewest bytes, as text.
+    """Return whole numbers from 0 on in the fewest bytes, as text.
 
     Parameters
     ----------
@@ -75,10 +75,10 @@ def packed(array: NDArray[np.integer]) -> dict[str, Any]:
 
 
 def levels(values: NDArray[np.floating], bits: int = 16) -> NDArray[np.int64]:
-    """Give numbers from 0 to 1 as whole ones from 0 to the largest of so many bits; the page divides them again."""
+    """Return numbers from 0 to 1 as whole ones from 0 to the largest of so many bits; the page divides them again."""
     return np.asarray(np.rint(np.clip(values, 0, 1) * (2**bits - 1)), dtype=np.int64)
 
 
 def rounded(values: NDArray[np.floating], digits: int = 4) -> list[float | None]:
-    """Give numbers as JSON can hold them, in significant digits; None where there is none."""
+    """Return numbers as JSON can hold them, in significant digits; None where there is none."""
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values.tolist()]

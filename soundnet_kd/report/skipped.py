@@ -10,7 +10,7 @@ Asked = ParamSpec("Asked")
 Found = TypeVar("Found")
 
 
-class LeftOut(dict[str, str]):
+class Skipped(dict[str, str]):
     """The reason for each output that was left out, by its name."""
 
     def read(

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.features.extractor import Listener
+from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import batches_of_equal_length
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import SoundNet
 
 HEARD_TOGETHER = 8
@@ -65,28 +65,28 @@ class ClipClassifier(nn.Module):
         return self
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give the logits (batch, classes) of clips (batch, 1, samples) that have gone through the preprocessing."""
+        """Return the logits (batch, classes) of clips (batch, 1, samples) that have gone through the preprocessing."""
         steps = self.network(waveform, (self.layer,))[self.layer]
         logits: Tensor = self.head(steps.mean(dim=2))
         return logits
 
-    def answers(self, sounds: Sequence[StoredSound]) -> Tensor:
+    def answers(self, sounds: Sequence[RawAudioFile]) -> Tensor:
         """Tell the classes of whole sounds of any length, tiled as the network's preprocessing says.
 
         Parameters
         ----------
-        sounds : sequence of StoredSound
+        sounds : sequence of RawAudioFile
 
         Returns
         -------
         (sounds, classes) float32
             Logits, computed in 32 bit, on the CPU.
         """
-        listener = Listener(self.network.eval(), (self.layer,), "mean")
+        extractor = FeatureExtractor(self.network.eval(), (self.layer,), "mean")
         averages = torch.empty(len(sounds), self.head.in_features)
         with tqdm(total=len(sounds), desc="test", unit="sound") as progress:
-            for batch in batches_of_equal_length(enumerate(sounds), HEARD_TOGETHER, listener.longest):
-                averages[list(batch)] = torch.from_numpy(listener.hear(list(batch.values()))[self.layer])
+            for batch in batches_of_equal_length(enumerate(sounds), HEARD_TOGETHER, extractor.longest):
+                averages[list(batch)] = torch.from_numpy(extractor.extract(list(batch.values()))[self.layer])
                 progress.update(len(batch))
         with torch.inference_mode():
             logits: Tensor = self.head(averages.to(self.head.weight.device)).cpu()
@@ -94,7 +94,7 @@ class ClipClassifier(nn.Module):
 
 
 def default_layer(network: SoundNet) -> str:
-    """Give the layer that a head sits on best: pool5, or else the last one before the output.
+    """Return the layer that a head sits on best: pool5, or else the last one before the output.
 
     Pool5 is one of the two best layers of ESC-50 in SoundNet's paper (Aytar, Vondrick, Torralba, 2016). Of ESC-10 in
     two folds it had 85 % right where conv7 had 83 %, and from scratch 74 % where conv7 had 63 %.
@@ -114,7 +114,7 @@ def _first_block(network: SoundNet, layer: str, from_layer: str) -> int:
 
 
 def _block(name: str) -> int:
-    """Give the number of the block that a layer or a module belongs to: 5 for conv5, batchnorm5 and pool5."""
+    """Return the number of the block that a layer or a module belongs to: 5 for conv5, batchnorm5 and pool5."""
     number = re.search(r"\d+$", name)
     assert number is not None
     return int(number[0])

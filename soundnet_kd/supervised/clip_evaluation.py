@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Manifest
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.storage import text_of
 from soundnet_kd.supervised.clip_folds import LabelledSounds
 from soundnet_kd.transfer.classifiers import Setting
@@ -52,7 +52,7 @@ class ClipTable:
     Parameters
     ----------
     manifest : Manifest
-    sounds : mapping from id to StoredSound
+    sounds : mapping from id to RawAudioFile
         Of the clips that could be read.
     seed : int
         Draws folds where there is neither fold nor split, by source recording where it is known.
@@ -65,7 +65,7 @@ class ClipTable:
         If folds cannot be made, or there is too little to learn without one of them.
     """
 
-    def __init__(self, manifest: Manifest, sounds: Mapping[str, StoredSound], seed: int) -> None:
+    def __init__(self, manifest: Manifest, sounds: Mapping[str, RawAudioFile], seed: int) -> None:
         clips = [clip for clip in manifest.clips if clip.id in sounds]
         self.class_names = manifest.class_names
         self.ids = tuple(clip.id for clip in clips)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.storage import read_own_json, write_json
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
 from soundnet_kd.training.classification import Trained, parameter_count
 
-Learn = Callable[[Sequence[StoredSound], NDArray[np.int64], Path, str], tuple[ClipClassifier, Trained]]
+Learn = Callable[[Sequence[RawAudioFile], NDArray[np.int64], Path, str], tuple[ClipClassifier, Trained]]
 """Trains a new classifier: given sounds, labels, a folder for checkpoints and a name; gives it, and how it went."""
 
 
@@ -46,7 +46,7 @@ class LabelledSounds:
 
     Attributes
     ----------
-    sounds : sequence of StoredSound
+    sounds : sequence of RawAudioFile
     labels : (clips,) int64
         From 0.
     folds : (clips,) int64
@@ -55,7 +55,7 @@ class LabelledSounds:
         The folds that are tested; all others are only learned from. [default: all]
     """
 
-    sounds: Sequence[StoredSound]
+    sounds: Sequence[RawAudioFile]
     labels: NDArray[np.int64]
     folds: NDArray[np.int64]
     tested: tuple[int, ...] | None = None
@@ -65,8 +65,8 @@ class LabelledSounds:
         """The folds that are tested, in order."""
         return self.tested or tuple(int(fold) for fold in np.unique(self.folds))
 
-    def without(self, fold: int) -> tuple[list[StoredSound], NDArray[np.int64]]:
-        """Give sounds and labels of all other folds."""
+    def without(self, fold: int) -> tuple[list[RawAudioFile], NDArray[np.int64]]:
+        """Return sounds and labels of all other folds."""
         places = np.flatnonzero(self.folds != fold)
         return [self.sounds[place] for place in places.tolist()], self.labels[places]
 

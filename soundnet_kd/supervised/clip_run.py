@@ -10,13 +10,21 @@ import numpy as np
 
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import FormatError, MediaError
-from soundnet_kd.media import SoundStore, StoredSound
-from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_json, versions, write_csv, write_failures
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile
+from soundnet_kd.storage import (
+    FAILURES_FILE,
+    ensure_same_settings,
+    locked,
+    read_json,
+    versions,
+    write_csv,
+    write_failures,
+)
 from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, is_classifier, write_classifier
 from soundnet_kd.supervised.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.supervised.clip_folds import Learn, tested_fold
 from soundnet_kd.training.classification import FIGURES
-from soundnet_kd.training.decoded_sounds import decoded
+from soundnet_kd.training.decoded_sounds import decode_sounds
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
 from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
 
@@ -59,7 +67,7 @@ class ClipRunResult:
 
 def run_folds(
     manifest: Manifest,
-    store: SoundStore,
+    store: RawAudioDecoder,
     learn: Learn,
     experiment: Experiment,
     identity: Mapping[str, Any],
@@ -74,7 +82,7 @@ def run_folds(
     Parameters
     ----------
     manifest : Manifest
-    store : SoundStore
+    store : RawAudioDecoder
         How its sounds are decoded.
     learn : callable
     experiment : Experiment
@@ -95,7 +103,7 @@ def run_folds(
         If folds cannot be made, there is too little to learn without one of them, or a training diverged.
     """
     with locked(out), quiet_lightning(), deterministic():
-        claim(out / RUN_FILE, identity)
+        ensure_same_settings(out / RUN_FILE, identity)
         is_tested = (out / RESULTS_FILE).is_file() and not (out / FOLDS).exists()
         is_learned = folds_only or is_classifier(out / CLASSIFIER_FILE)
         if is_tested and is_learned:
@@ -136,8 +144,8 @@ def run_folds(
         return _found(out)
 
 
-def _decoded(manifest: Manifest, store: SoundStore, out: Path) -> Mapping[str, StoredSound]:
-    sounds, failures = decoded(manifest, store, out / SOUNDS)
+def _decoded(manifest: Manifest, store: RawAudioDecoder, out: Path) -> Mapping[str, RawAudioFile]:
+    sounds, failures = decode_sounds(manifest, store, out / SOUNDS)
     write_failures(out / FAILURES_FILE, failures)
     if not sounds:
         raise MediaError(
@@ -148,7 +156,7 @@ def _decoded(manifest: Manifest, store: SoundStore, out: Path) -> Mapping[str, S
 
 
 def _found(out: Path) -> ClipRunResult:
-    """Give what a run left, and remove what only it needed."""
+    """Return what a run left, and remove what only it needed."""
     for folder in (SOUNDS, OVER):
         shutil.rmtree(out / folder, ignore_errors=True)
     content = read_json(out / RESULTS_FILE)

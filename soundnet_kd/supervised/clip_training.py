@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
 from soundnet_kd.training.augmentation import Augmentation
-from soundnet_kd.training.classification import Feed, Trained, train_network
-from soundnet_kd.training.optimization import Optimisation
-from soundnet_kd.training.segments import CropStream
+from soundnet_kd.training.classification import Trained, TrainingBatches, train_network
+from soundnet_kd.training.optimization import TrainingConfig
+from soundnet_kd.training.segments import CropDataset
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class TrainingRecipe:
             raise SettingsError(f"weight_decay is {self.weight_decay}; it is at least 0, which is none")
 
     @property
-    def optimisation(self) -> Optimisation:
+    def optimisation(self) -> TrainingConfig:
         """The same, in the terms of all trainings of classifiers."""
-        return Optimisation(
+        return TrainingConfig(
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -72,7 +72,7 @@ class TrainingRecipe:
 
 def train(
     classifier: ClipClassifier,
-    sounds: Sequence[StoredSound],
+    sounds: Sequence[RawAudioFile],
     labels: NDArray[np.integer],
     recipe: TrainingRecipe,
     folder: Path,
@@ -86,7 +86,7 @@ def train(
     Parameters
     ----------
     classifier : ClipClassifier
-    sounds : sequence of StoredSound
+    sounds : sequence of RawAudioFile
     labels : (sounds,) int
         From 0.
     recipe : TrainingRecipe
@@ -115,7 +115,7 @@ def train(
     samples = round(recipe.crop_seconds * preprocessing.sample_rate)
     batch_size = min(recipe.batch_size, len(sounds))
     steps = math.ceil(recipe.epochs * len(sounds) / batch_size)
-    stream = CropStream(
+    stream = CropDataset(
         sounds,
         labels,
         len(classifier.class_names),
@@ -129,7 +129,7 @@ def train(
         logits: Tensor = classifier(preprocessing.amplify(sound))
         return logits
 
-    feed = Feed(stream, batch_size, steps, math.ceil(len(sounds) / batch_size))
+    feed = TrainingBatches(stream, batch_size, steps, math.ceil(len(sounds) / batch_size))
     return train_network(
         classifier, listen, recipe.optimisation, feed, folder, name, recipe.seed, device, workers, checkpoint_minutes
     )

@@ -13,7 +13,7 @@ from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.preprocessing import ClipPreprocessing
-from soundnet_kd.training.optimization import Optimisation
+from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
 
 
@@ -34,7 +34,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class BenchRecipe:
+class ExperimentConfig:
     """A recipe as its file has it.
 
     Attributes
@@ -65,7 +65,7 @@ class BenchRecipe:
     network: str
     settings: Mapping[str, Any]
     preprocessing: ClipPreprocessing | None
-    training: Optimisation
+    training: TrainingConfig
     sampling: Sampling = field(default_factory=Pieces)
     voice_activity: VoiceActivity | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)

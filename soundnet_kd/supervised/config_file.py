@@ -16,15 +16,15 @@ from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.storage import recipe_file
-from soundnet_kd.supervised.config import BenchRecipe, Evaluation
-from soundnet_kd.training.optimization import Optimisation
+from soundnet_kd.supervised.config import Evaluation, ExperimentConfig
+from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS
 
 KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
 KINDS: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "sampling": SAMPLINGS}
 
 
-def read_bench_recipe(path: str | Path, assignments: Sequence[str] = ()) -> BenchRecipe:
+def read_experiment_config(path: str | Path, assignments: Sequence[str] = ()) -> ExperimentConfig:
     """Read a recipe and change some of its values.
 
     Parameters
@@ -48,10 +48,10 @@ def read_bench_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Benc
         raise SettingsError(f"{file} is not a recipe with {', '.join(KEYS)}")
     for assignment in assignments:
         assign(content, assignment)
-    return bench_recipe(content)
+    return experiment_config(content)
 
 
-def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
+def experiment_config(content: Mapping[str, Any]) -> ExperimentConfig:
     """Check a recipe's keys and values.
 
     Raises
@@ -79,13 +79,13 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
         raise SettingsError(f"seeds is {seeds!r}; give a list of whole numbers from 0 on, such as [0, 1, 2]")
     if len(set(seeds)) < len(seeds):
         raise SettingsError(f"seeds is {seeds}; each counts once")
-    return BenchRecipe(
+    return ExperimentConfig(
         about=str(content.get("about", "")),
         data=_of_kind("data", content["data"]),
         network=network,
         settings=settings,
         preprocessing=preprocessing,
-        training=_section(Optimisation, content["training"], "training"),
+        training=_section(TrainingConfig, content["training"], "training"),
         sampling=_of_kind("sampling", content.get("sampling", "pieces")),
         voice_activity=None if cut is None else _section(VoiceActivity, cut, "voice_activity"),
         evaluation=_section(Evaluation, opened(content.get("evaluation")) or {}, "evaluation"),
@@ -94,7 +94,7 @@ def bench_recipe(content: Mapping[str, Any]) -> BenchRecipe:
 
 
 def _front_end(step: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a front end's settings by their types; the chain of front ends says whether there is one of this name."""
+    """Return a front end's settings by their types; the chain of front ends says whether there is one of this name."""
     kind = FRONT_ENDS.get(step["name"])
     settings = {key: value for key, value in step.items() if key != "name"}
     typed = guessed(settings) if kind is None else of_parameters(settings, kind, f"front_end, {step['name']}: ")
@@ -125,7 +125,7 @@ def _kind(key: str, value: Any, known: Mapping[str, Any]) -> tuple[str, Mapping[
 
 
 def _one(key: str, value: Any) -> tuple[str, Mapping[str, Any]]:
-    """Give name and settings of what is written as NAME or as NAME: settings."""
+    """Return name and settings of what is written as NAME or as NAME: settings."""
     value = opened(value)
     if isinstance(value, str):
         return str(value), {}

@@ -9,9 +9,9 @@ from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.models.classifiers import CLASSIFIERS
 from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.models.preprocessing import ClipPreprocessing
-from soundnet_kd.supervised.config import BenchRecipe, Evaluation
+from soundnet_kd.supervised.config import Evaluation, ExperimentConfig
 from soundnet_kd.supervised.config_file import KEYS, KINDS
-from soundnet_kd.training.optimization import Optimisation
+from soundnet_kd.training.optimization import TrainingConfig
 
 CHAINED = ("sample_rate", "rows")
 """What a front end is told by what comes before it."""
@@ -21,7 +21,10 @@ COMMON = ("class_names", "preprocessing", "front_end")
 
 def explained_keys() -> str:
     """Explain the keys of a recipe, from the texts of the classes that they become."""
-    blocks = ["Keys of a recipe, and of their parts:", _explained(BenchRecipe, set(_names(BenchRecipe)) - set(KEYS))]
+    blocks = [
+        "Keys of a recipe, and of their parts:",
+        _explained(ExperimentConfig, set(_names(ExperimentConfig)) - set(KEYS)),
+    ]
     blocks += [_block(f"{key}.{name}", kind) for key, kinds in KINDS.items() for name, kind in kinds.items()]
     blocks += [_block(f"front_end, name: {name}", kind, CHAINED) for name, kind in FRONT_ENDS.items()]
     blocks += [
@@ -31,7 +34,7 @@ def explained_keys() -> str:
     blocks += [
         _block(f"network.{name}", kind, COMMON) for name, kind in CLASSIFIERS.items() if set(_names(kind)) - set(COMMON)
     ]
-    parts = (("voice_activity", VoiceActivity), ("training", Optimisation), ("evaluation", Evaluation))
+    parts = (("voice_activity", VoiceActivity), ("training", TrainingConfig), ("evaluation", Evaluation))
     blocks += [f"{key}:\n{_explained(kind)}" for key, kind in parts]
     return "\n\n".join(blocks)
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.storage import text_of, versions, write_csv
-from soundnet_kd.supervised.experiment import BenchRun
-from soundnet_kd.supervised.trial import Tested
+from soundnet_kd.supervised.experiment import ExperimentRun
+from soundnet_kd.supervised.trial import TrialResult
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.results import Evaluation
 
@@ -17,7 +17,7 @@ PROTOCOL = "from scratch"
 
 
 @dataclass(frozen=True)
-class RoundScores:
+class TrialScores:
     """What came of one training, accuracies from 0 to 1.
 
     Attributes
@@ -52,7 +52,7 @@ class RoundScores:
     vote_accuracy: float
 
 
-def round_scores(run: BenchRun) -> list[RoundScores]:
+def trial_scores(run: ExperimentRun) -> list[TrialScores]:
     """Score every training of a run."""
     scores = []
     for task, tested in run.tested.items():
@@ -63,7 +63,7 @@ def round_scores(run: BenchRun) -> list[RoundScores]:
         by_class = len(task.outputs) > 1 and not data.tags
         alone = bool(data.tags) and len(task.outputs) == 1
         scores.append(
-            RoundScores(
+            TrialScores(
                 seed=task.seed,
                 fold=task.fold,
                 network=run.class_names[task.outputs[0]] if alone else run.recipe.network,
@@ -81,14 +81,14 @@ def round_scores(run: BenchRun) -> list[RoundScores]:
     return scores
 
 
-def write_rounds(scores: list[RoundScores], out: str | Path) -> None:
+def write_trials(scores: list[TrialScores], out: str | Path) -> None:
     """Write `trainings.csv`, a row for each training."""
     out = Path(out)
     rows = [asdict(each) for each in scores]
     write_csv(out / "trainings.csv", rows[0], (row.values() for row in rows))
 
 
-def class_evaluation(run: BenchRun, scores: list[RoundScores]) -> Evaluation:
+def class_evaluation(run: ExperimentRun, scores: list[TrialScores]) -> Evaluation:
     """Count how many clips are given their class by their mean probability, a result for each seed."""
     data = next(iter(run.sets.values()))
     # The tested clips of one seed are those of the others, but for what a layout draws.
@@ -129,7 +129,7 @@ def class_evaluation(run: BenchRun, scores: list[RoundScores]) -> Evaluation:
     )
 
 
-def write_probabilities(run: BenchRun, out: str | Path) -> None:
+def write_probabilities(run: ExperimentRun, out: str | Path) -> None:
     """Write `probabilities.csv`: of each tested clip, by each network, the classes' mean probabilities and votes."""
     out = Path(out)
     write_csv(
@@ -139,13 +139,13 @@ def write_probabilities(run: BenchRun, out: str | Path) -> None:
     )
 
 
-def class_probabilities(tested: Tested, classes: int, clips: bool = True) -> NDArray[np.float64]:
+def class_probabilities(tested: TrialResult, classes: int, clips: bool = True) -> NDArray[np.float64]:
     """Give (clips, classes) of a network of all classes; one that has one output for two classes says both."""
     found = tested.clips if clips else tested.pieces
     return found if found.shape[1] == classes else np.hstack([1 - found, found])
 
 
-def _probability_rows(run: BenchRun) -> Iterator[list[object]]:
+def _probability_rows(run: ExperimentRun) -> Iterator[list[object]]:
     classes = len(run.class_names)
     for task, tested in run.tested.items():
         label_of = {clip.id: clip.label for clip in run.sets[task.seed].manifest.clips}
@@ -158,7 +158,7 @@ def _probability_rows(run: BenchRun) -> Iterator[list[object]]:
             yield [task.seed, task.fold, name, truth, *shares, votes[row].sum(), *votes[row]]
 
 
-def _result(run: BenchRun, seed: int, place_of: dict[str, int], labels: NDArray[np.int64]) -> CrossValidation:
+def _result(run: ExperimentRun, seed: int, place_of: dict[str, int], labels: NDArray[np.int64]) -> CrossValidation:
     classes = len(run.class_names)
     predictions = np.full(len(labels), -1, dtype=np.int64)
     fold_accuracy: dict[int, float] = {}
@@ -190,8 +190,8 @@ def _result(run: BenchRun, seed: int, place_of: dict[str, int], labels: NDArray[
     )
 
 
-def _votes(tested: Tested, by_class: bool) -> NDArray[np.float64]:
-    """Give the share of a clip's pieces that votes for each output."""
+def _votes(tested: TrialResult, by_class: bool) -> NDArray[np.float64]:
+    """Return the share of a clip's pieces that votes for each output."""
     if by_class:
         ballots = np.eye(tested.pieces.shape[1])[tested.pieces.argmax(axis=1)]
     else:

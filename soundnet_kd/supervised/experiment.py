@@ -12,13 +12,22 @@ from soundnet_kd.data.checks import announce
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, count_voiceless
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import SoundStore
+from soundnet_kd.media import RawAudioDecoder
 from soundnet_kd.models import choose_device
-from soundnet_kd.storage import FAILURES_FILE, claim, file_stems, locked, make_folder, set_aside, versions, write_csv
+from soundnet_kd.storage import (
+    FAILURES_FILE,
+    ensure_same_settings,
+    file_stems,
+    locked,
+    make_folder,
+    set_aside,
+    versions,
+    write_csv,
+)
 from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, is_classifier
-from soundnet_kd.supervised.config import BenchRecipe
+from soundnet_kd.supervised.config import ExperimentConfig
 from soundnet_kd.supervised.sounds import decoded_sounds, merged_identity, require_learnable
-from soundnet_kd.supervised.trial import Bench, Round, Tested, is_tested, read_tested
+from soundnet_kd.supervised.trial import Trial, TrialResult, TrialRunner, is_tested, read_tested
 from soundnet_kd.training.classification import FIGURES, MEASURES
 from soundnet_kd.training.decoded_sounds import SOUNDS_WORTH_A_WORKER
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
@@ -28,22 +37,22 @@ SOUNDS = ".sounds"
 """Folder of the decoded sounds, while a run lasts."""
 LOGS = "logs"
 """Folder of the logs for TensorBoard; while a training lasts, its log is in its own folder."""
-ROUNDS = "rounds"
+TRIALS_FOLDER = "rounds"
 """Folder of what each training left."""
 TAG_NETWORKS = "classifiers"
 """Folder of the networks of single tags."""
 
 
 @dataclass(frozen=True, eq=False)
-class BenchRun:
+class ExperimentRun:
     """A run that is done.
 
     Attributes
     ----------
     out : Path
-    recipe : BenchRecipe
+    recipe : ExperimentConfig
     sets : mapping from seed to SplitSounds
-    tested : mapping from Round to Tested
+    tested : mapping from Trial to TrialResult
         In the order in which they were trained.
     failures : mapping from id to str
         The sounds that could not be used.
@@ -54,9 +63,9 @@ class BenchRun:
     """
 
     out: Path
-    recipe: BenchRecipe
+    recipe: ExperimentConfig
     sets: Mapping[int, SplitSounds] = field(repr=False)
-    tested: Mapping[Round, Tested] = field(repr=False)
+    tested: Mapping[Trial, TrialResult] = field(repr=False)
     failures: Mapping[str, str] = field(repr=False)
     voiceless: int | None = None
     reading: str = ""
@@ -67,20 +76,20 @@ class BenchRun:
         return next(iter(self.sets.values())).manifest.class_names
 
 
-def run_bench(
-    recipe: BenchRecipe,
+def run_experiment(
+    recipe: ExperimentConfig,
     place: str | Path,
     out: str | Path,
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
     dry_run: bool = False,
-) -> BenchRun:
+) -> ExperimentRun:
     """Train and test all networks of a recipe, from where an earlier run of it was.
 
     Parameters
     ----------
-    recipe : BenchRecipe
+    recipe : ExperimentConfig
     place : str or Path
         Folder or table of the data set.
     out : str or Path
@@ -110,7 +119,7 @@ def run_bench(
     first = next(iter(sets.values()))
     reading = announce(place, first.manifest, first, dry_run)
     tasks = [
-        Round(seed, fold, outputs)
+        Trial(seed, fold, outputs)
         for seed, data in sets.items()
         for fold in data.splits
         for outputs in outputs_of(recipe, data)
@@ -121,21 +130,21 @@ def run_bench(
         for task in tasks:
             require_learnable(sets[task.seed], task.fold)
     if dry_run:
-        return BenchRun(out, recipe, sets, {}, {}, reading=reading)
+        return ExperimentRun(out, recipe, sets, {}, {}, reading=reading)
     settings = {"sounds": merged_identity(sets), "splits_sha256": _splits_sha256(sets), **recipe.identity}
     with locked(out), quiet_lightning(), deterministic():
-        claim(out / RUN_FILE, {**settings, "versions": versions()})
-        folder = out / ROUNDS
+        ensure_same_settings(out / RUN_FILE, {**settings, "versions": versions()})
+        folder = out / TRIALS_FOLDER
         make_folder(folder)
         names = {task: _name(task, tasks) for task in tasks}
         _train_lost_again(tasks, names, first, folder, out)
         # The folder of a training that is done goes last.
         if any((folder / name).exists() or not is_tested(folder / f"{name}.json") for name in names.values()):
-            store = SoundStore(asked.sample_rate, asked.channel)
+            store = RawAudioDecoder(asked.sample_rate, asked.channel)
             sounds = decoded_sounds(sets, store, out / SOUNDS, out, recipe.voice_activity)
             for task in tasks:
                 sounds.require_classes(sets[task.seed], task.fold)
-            bench = Bench(recipe, device, workers, checkpoint_minutes, settings, out / LOGS)
+            bench = TrialRunner(recipe, device, workers, checkpoint_minutes, settings, out / LOGS)
             tested = {
                 task: bench.tested(task, sets[task.seed], sounds, folder / name, name) for task, name in names.items()
             }
@@ -145,13 +154,13 @@ def run_bench(
         shutil.rmtree(out / SOUNDS, ignore_errors=True)
         _keep_networks(tasks, names, first, folder, out)
         voiceless = None if recipe.voice_activity is None else count_voiceless(out / VOICE_FILE)
-        run = BenchRun(out, recipe, sets, tested, failures, voiceless, reading)
+        run = ExperimentRun(out, recipe, sets, tested, failures, voiceless, reading)
         _write_history(run, names)
     return run
 
 
-def outputs_of(recipe: BenchRecipe, data: SplitSounds) -> list[tuple[int, ...]]:
-    """Give which classes each network of a recipe has outputs for.
+def outputs_of(recipe: ExperimentConfig, data: SplitSounds) -> list[tuple[int, ...]]:
+    """Return which classes each network of a recipe has outputs for.
 
     Raises
     ------
@@ -180,7 +189,7 @@ def _splits_sha256(sets: Mapping[int, SplitSounds]) -> str:
     return hashlib.sha256(json.dumps(splits).encode()).hexdigest()
 
 
-def _name(task: Round, tasks: Sequence[Round]) -> str:
+def _name(task: Trial, tasks: Sequence[Trial]) -> str:
     parts = [f"seed-{task.seed}"]
     if len({each.fold for each in tasks}) > 1:
         parts.append(f"fold-{task.fold}")
@@ -190,7 +199,7 @@ def _name(task: Round, tasks: Sequence[Round]) -> str:
 
 
 def _keep_networks(
-    tasks: Sequence[Round], names: Mapping[Round, str], data: SplitSounds, folder: Path, out: Path
+    tasks: Sequence[Trial], names: Mapping[Trial, str], data: SplitSounds, folder: Path, out: Path
 ) -> None:
     """Put the networks of the first seed and fold where they are looked for, and delete the others."""
     kept = _kept_networks(tasks, data, out)
@@ -203,8 +212,8 @@ def _keep_networks(
             made.replace(kept[task])
 
 
-def _kept_networks(tasks: Sequence[Round], data: SplitSounds, out: Path) -> dict[Round, Path]:
-    """Give where the networks of the first seed and fold are looked for."""
+def _kept_networks(tasks: Sequence[Trial], data: SplitSounds, out: Path) -> dict[Trial, Path]:
+    """Return where the networks of the first seed and fold are looked for."""
     first = [task for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
     if len(first) == 1:
         return {first[0]: out / CLASSIFIER_FILE}
@@ -213,7 +222,7 @@ def _kept_networks(tasks: Sequence[Round], data: SplitSounds, out: Path) -> dict
 
 
 def _train_lost_again(
-    tasks: Sequence[Round], names: Mapping[Round, str], data: SplitSounds, folder: Path, out: Path
+    tasks: Sequence[Trial], names: Mapping[Trial, str], data: SplitSounds, folder: Path, out: Path
 ) -> None:
     """Let a network that was to be kept, and is not there any more, or damaged, be trained again."""
     for task, target in _kept_networks(tasks, data, out).items():
@@ -222,7 +231,7 @@ def _train_lost_again(
             set_aside(tested, "it is trained again", f"without its network {target.name}")
 
 
-def _write_history(run: BenchRun, names: Mapping[Round, str]) -> None:
+def _write_history(run: ExperimentRun, names: Mapping[Trial, str]) -> None:
     columns = (*FIGURES, *MEASURES)
     write_csv(
         run.out / "history.csv",

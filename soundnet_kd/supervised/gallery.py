@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
-from soundnet_kd.figures.style import COLOURS, GREY, drawn, readable
+from soundnet_kd.figures.style import COLORS, GREY, new_figure, readable
 from soundnet_kd.media import read_audio
 from soundnet_kd.storage import file_stems, make_folder, write_csv
 from soundnet_kd.supervised.evaluation import class_probabilities
-from soundnet_kd.supervised.experiment import BenchRun
+from soundnet_kd.supervised.experiment import ExperimentRun
 
 SURE, ANOTHER = 0.9, 0.1
 """Above this probability of a class a network is sure of it; below this one, sure of another."""
 BOUNDARY = 0.5
 EACH = 6
 KINDS = ("sure", "another", "nearest the boundary")
-FEWEST_POINTS = 2000
+MIN_POINTS = 2000
 """A waveform is drawn as its lowest and highest values between so many moments."""
 
 
@@ -58,7 +58,7 @@ def chosen(probability: NDArray[np.float64], seed: int = 0) -> list[Shown]:
     return found
 
 
-def write_gallery(run: BenchRun) -> None:
+def write_gallery(run: ExperimentRun) -> None:
     """Draw the gallery of every class, by the first seed's networks, and name what is in it in `gallery.csv`."""
     names = run.class_names
     folder = run.out / "gallery"
@@ -109,7 +109,7 @@ def draw_gallery(
     path : str or Path
         PNG to write.
     """
-    with drawn(path, 2.1 * EACH, 4.8) as figure:
+    with new_figure(path, 2.1 * EACH, 4.8) as figure:
         panels = figure.subplots(len(KINDS), EACH, squeeze=False)
         for row, kind in enumerate(KINDS):
             mine = [place for place, each in enumerate(shown) if each.kind == kind]
@@ -129,8 +129,8 @@ def draw_gallery(
                 place = mine[column]
                 waveform, rate = waveforms[place]
                 truth = names[clips[place].label]
-                colour = COLOURS[0] if truth == name else GREY
-                edges = np.unique(np.linspace(0, len(waveform), FEWEST_POINTS + 1).astype(int))[:-1]
+                colour = COLORS[0] if truth == name else GREY
+                edges = np.unique(np.linspace(0, len(waveform), MIN_POINTS + 1).astype(int))[:-1]
                 lowest, highest = np.minimum.reduceat(waveform, edges), np.maximum.reduceat(waveform, edges)
                 axes.fill_between(edges / rate, lowest, highest, color=colour, linewidth=0.3, rasterized=True)
                 axes.set_title(f"{readable(truth)} {shown[place].probability:.2f}", fontsize=8)
@@ -141,7 +141,7 @@ def draw_gallery(
         )
 
 
-def _waveform(clip: Clip, run: BenchRun) -> tuple[NDArray[np.float32], int]:
+def _waveform(clip: Clip, run: ExperimentRun) -> tuple[NDArray[np.float32], int]:
     waveform, rate = read_audio(clip.path)
     part = run.sets[run.recipe.seeds[0]].parts.get(clip.id)
     if part is not None:

@@ -37,7 +37,7 @@ class LayeredClipClassifier(nn.Module):
         return (*self.network.layers[: self.network.depth(self.hidden) + 1], OUTPUT)
 
     def receptive_field(self, layer: str) -> ReceptiveField | None:
-        """Give what a layer's steps hear of the input; None for the answer, which hears all of it."""
+        """Return what a layer's steps hear of the input; None for the answer, which hears all of it."""
         return None if layer == OUTPUT else self.network.receptive_field(layer)
 
     def fingerprint(self) -> str:
@@ -45,7 +45,7 @@ class LayeredClipClassifier(nn.Module):
         return state_sha256(self)
 
     def forward(self, waveform: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Give layers, (batch, channels, steps) each, for waveforms (batch, 1, samples)."""
+        """Return layers, (batch, channels, steps) each, for waveforms (batch, 1, samples)."""
         inner: dict[str, Tensor] = self.network(waveform, {self.hidden, *layers} - {OUTPUT})
         logits: Tensor = self.get_submodule(f"{OUTPUT}.{HEAD}")(inner[self.hidden].mean(dim=2))
         answers = {**inner, OUTPUT: logits[:, :, None]}

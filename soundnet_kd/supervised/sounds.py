@@ -14,28 +14,28 @@ from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import SoundStore, StoredSound
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 from soundnet_kd.storage import FAILURES_FILE, write_failures
-from soundnet_kd.training.decoded_sounds import decoded
+from soundnet_kd.training.decoded_sounds import decode_sounds
 
 
 @dataclass(frozen=True, eq=False)
-class BenchSounds:
+class DecodedSounds:
     """The decoded sounds of a data set.
 
     Attributes
     ----------
-    sounds : mapping from id to StoredSound
+    sounds : mapping from id to RawAudioFile
         Of all clips that could be read.
     failures : mapping from id to str
         Why the others could not be used.
     """
 
-    sounds: Mapping[str, StoredSound]
+    sounds: Mapping[str, RawAudioFile]
     failures: Mapping[str, str]
 
     def places(self, data: SplitSounds, fold: int, split: Split) -> NDArray[np.int64]:
-        """Give the numbers of the clips of a split that could be read."""
+        """Return the numbers of the clips of a split that could be read."""
         return np.array(
             [
                 place
@@ -45,8 +45,8 @@ class BenchSounds:
             dtype=np.int64,
         )
 
-    def of(self, data: SplitSounds, places: NDArray[np.int64]) -> list[StoredSound]:
-        """Give the sounds of clips."""
+    def of(self, data: SplitSounds, places: NDArray[np.int64]) -> list[RawAudioFile]:
+        """Return the sounds of clips."""
         return [self.sounds[data.manifest.clips[place].id] for place in places.tolist()]
 
     def require_classes(self, data: SplitSounds, fold: int) -> None:
@@ -96,14 +96,14 @@ def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | N
 
 
 def decoded_sounds(
-    sets: Mapping[int, SplitSounds], store: SoundStore, folder: Path, out: Path, voice: VoiceActivity | None = None
-) -> BenchSounds:
+    sets: Mapping[int, SplitSounds], store: RawAudioDecoder, folder: Path, out: Path, voice: VoiceActivity | None = None
+) -> DecodedSounds:
     """Decode the sounds of the data sets of all seeds; what is done stays done.
 
     Parameters
     ----------
     sets : mapping from seed to SplitSounds
-    store : SoundStore
+    store : RawAudioDecoder
     folder : Path
         For what is decoded.
     out : Path
@@ -118,11 +118,11 @@ def decoded_sounds(
     """
     clips = {clip.id: clip for data in sets.values() for clip in data.manifest.clips}
     files = {str(clip.path): clip.path for clip in clips.values()}
-    stored, unreadable = decoded(Manifest(tuple(Clip(name, path) for name, path in files.items())), store, folder)
+    stored, unreadable = decode_sounds(Manifest(tuple(Clip(name, path) for name, path in files.items())), store, folder)
     rate = store.sample_rate
     assert rate is not None
     parts = {name: part for data in sets.values() for name, part in data.parts.items()}
-    sounds: dict[str, StoredSound] = {}
+    sounds: dict[str, RawAudioFile] = {}
     failures = {name: reason for data in sets.values() for name, reason in data.unusable.items()}
     for name, clip in clips.items():
         if str(clip.path) in unreadable:
@@ -131,7 +131,7 @@ def decoded_sounds(
         sound = stored[str(clip.path)]
         if name in parts:
             part = parts[name]
-            sound = StoredSound(sound.file, round(part.start_seconds * rate), round(part.seconds * rate))
+            sound = RawAudioFile(sound.file, round(part.start_seconds * rate), round(part.seconds * rate))
         if len(sound):
             sounds[name] = sound
         else:
@@ -142,15 +142,15 @@ def decoded_sounds(
             f"none of the {len(clips)} sounds could be read, such as: {next(iter(failures.values()))} "
             f"(see {out / FAILURES_FILE})"
         )
-    return BenchSounds(sounds if voice is None else _cut(sounds, voice, rate, out), failures)
+    return DecodedSounds(sounds if voice is None else _cut(sounds, voice, rate, out), failures)
 
 
-def _cut(sounds: Mapping[str, StoredSound], voice: VoiceActivity, rate: int, out: Path) -> dict[str, StoredSound]:
+def _cut(sounds: Mapping[str, RawAudioFile], voice: VoiceActivity, rate: int, out: Path) -> dict[str, RawAudioFile]:
     """Cut sounds to their voice; write what is kept of each."""
     spans = {name: voice.span(sound.read(), rate) for name, sound in tqdm(sounds.items(), desc="voice", unit="sound")}
     write_spans(out / VOICE_FILE, spans, rate)
     return {
-        name: sound if span is None else StoredSound(sound.file, sound.first + span[0], span[1] - span[0])
+        name: sound if span is None else RawAudioFile(sound.file, sound.first + span[0], span[1] - span[0])
         for (name, sound), span in zip(sounds.items(), spans.values(), strict=True)
     }
 

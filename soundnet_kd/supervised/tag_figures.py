@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures.style import COLOURS, GREY, drawn, heat_map, readable
+from soundnet_kd.figures.style import COLORS, GREY, heat_map, new_figure, readable
 from soundnet_kd.supervised.tags import TrackScores
 
-MOST_TRACKS = 24
+MAX_TRACKS = 24
 COLUMNS = 4
 
 
@@ -26,7 +26,7 @@ def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: str 
     """
     shares = overlap / np.maximum(np.diag(overlap)[:, None], 1)
     side = float(np.clip(3.0 + 0.35 * len(tags), 5.0, 16.0))
-    with drawn(path, side + 1.0, side) as figure:
+    with new_figure(path, side + 1.0, side) as figure:
         axes = figure.subplots()
         heat_map(axes, shares, tags, tags, "share of the row's tracks (numbers: tracks)", most=1.0)
         for row, column in np.argwhere(overlap > 0):
@@ -55,10 +55,10 @@ def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: str | 
     path : str or Path
         PNG to write.
     """
-    shown = min(MOST_TRACKS, len(tracks.ids))
+    shown = min(MAX_TRACKS, len(tracks.ids))
     rows = -(-shown // COLUMNS)
     height = 0.16 * len(tags) + 0.7
-    with drawn(path, 3.4 * min(COLUMNS, shown), 0.5 + height * rows) as figure:
+    with new_figure(path, 3.4 * min(COLUMNS, shown), 0.5 + height * rows) as figure:
         panels = figure.subplots(rows, min(COLUMNS, shown), squeeze=False)
         for number, axes in enumerate(panels.flat):
             if number >= shown:
@@ -66,7 +66,7 @@ def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: str | 
                 continue
             scores = tracks.scores[number] / max(float(tracks.scores[number].sum()), 1e-12)
             order = np.argsort(-scores, kind="stable")
-            colours = [COLOURS[0] if tracks.truth[number, place] else GREY for place in order]
+            colours = [COLORS[0] if tracks.truth[number, place] else GREY for place in order]
             axes.barh(range(len(tags)), scores[order], color=colours, height=0.8)
             axes.set_yticks(range(len(tags)), [readable(tags[place]) for place in order], fontsize=7)
             axes.axhline(top - 0.5, color=GREY, linewidth=0.8, linestyle="--")

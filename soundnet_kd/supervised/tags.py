@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.storage import versions, write_csv, write_json
-from soundnet_kd.supervised.evaluation import PROTOCOL, RoundScores
-from soundnet_kd.supervised.experiment import BenchRun
+from soundnet_kd.supervised.evaluation import PROTOCOL, TrialScores
+from soundnet_kd.supervised.experiment import ExperimentRun
 from soundnet_kd.transfer.results import FORMAT_VERSION, PREDICTIONS_FILE, RESULTS_FILE
 
 
@@ -78,7 +78,7 @@ class TagScores:
         )
 
 
-def track_scores(run: BenchRun, seed: int) -> TrackScores:
+def track_scores(run: ExperimentRun, seed: int) -> TrackScores:
     """Gather what the networks of a seed say."""
     data = run.sets[seed]
     mine = [(task, tested) for task, tested in run.tested.items() if task.seed == seed]
@@ -100,7 +100,7 @@ def track_scores(run: BenchRun, seed: int) -> TrackScores:
     )
 
 
-def tag_scores(run: BenchRun, tracks: TrackScores, scores: Sequence[RoundScores]) -> TagScores:
+def tag_scores(run: ExperimentRun, tracks: TrackScores, scores: Sequence[TrialScores]) -> TagScores:
     """Measure a seed's networks, and what would be said without listening."""
     top = min(run.recipe.evaluation.top, len(run.class_names))
     losses = [each.validation_loss for each in scores if each.seed == tracks.seed]
@@ -140,14 +140,14 @@ def measures(scores: NDArray[np.float64], truth: NDArray[np.bool_], top: int) ->
     }
 
 
-def tag_overlap(run: BenchRun) -> NDArray[np.int64]:
+def tag_overlap(run: ExperimentRun) -> NDArray[np.int64]:
     """Count the tracks that have each two tags, (tags, tags); the diagonal counts those that have the one."""
     targets = next(iter(run.sets.values())).targets.astype(np.int64)
     return np.asarray(targets.T @ targets)
 
 
 def write_tag_evaluation(
-    run: BenchRun, tracks: Sequence[TrackScores], found: Sequence[TagScores], scores: Sequence[RoundScores]
+    run: ExperimentRun, tracks: Sequence[TrackScores], found: Sequence[TagScores], scores: Sequence[TrialScores]
 ) -> None:
     """Write `results.json`, `predictions.csv` (a row per track and seed), `tags.csv` and `tag_overlap.csv`."""
     names, out, top = run.class_names, run.out, found[0].top

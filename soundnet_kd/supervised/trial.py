@@ -19,18 +19,18 @@ from soundnet_kd.models import choose_device
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.storage import make_folder, read_json, read_own_json, write_json
 from soundnet_kd.supervised.classifier_file import write_classifier
-from soundnet_kd.supervised.config import BenchRecipe
-from soundnet_kd.supervised.sounds import BenchSounds
-from soundnet_kd.training.classification import Feed, in_batches, parameter_count, train_network
+from soundnet_kd.supervised.config import ExperimentConfig
+from soundnet_kd.supervised.sounds import DecodedSounds
+from soundnet_kd.training.classification import TrainingBatches, in_batches, parameter_count, train_network
 from soundnet_kd.training.optimization import probabilities
-from soundnet_kd.training.segments import HeardSounds, VariedStream
+from soundnet_kd.training.segments import HeardSounds, SegmentDataset
 
 FITTED_BATCHES = 100
 """The front end is fitted to so many batches of training pieces."""
 
 
 @dataclass(frozen=True)
-class Round:
+class Trial:
     """Which training of a run it is.
 
     Attributes
@@ -48,7 +48,7 @@ class Round:
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class TrialResult:
     """What came of a training.
 
     Attributes
@@ -82,23 +82,23 @@ class Tested:
         return np.asarray(sums / np.bincount(self.owners, minlength=len(self.ids))[:, None])
 
     def at_kept_step(self, figure: str) -> float:
-        """Give a figure of the step whose weights were kept; NaN where it was not measured."""
+        """Return a figure of the step whose weights were kept; NaN where it was not measured."""
         found = [row[figure] for row in self.history if figure in row and row["step"] == self.kept_step]
         return found[-1] if found else float("nan")
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrialRunner:
     """What all trainings of a run share."""
 
-    recipe: BenchRecipe
+    recipe: ExperimentConfig
     device: str
     workers: int | None
     checkpoint_minutes: float
     made_by: Mapping[str, Any]
     logs: Path
 
-    def tested(self, task: Round, data: SplitSounds, sounds: BenchSounds, folder: Path, name: str) -> Tested:
+    def tested(self, task: Trial, data: SplitSounds, sounds: DecodedSounds, folder: Path, name: str) -> TrialResult:
         """Train and test, or give what an earlier run of it left.
 
         The answers are written when all of them and the network are there, in place of the training's checkpoints; its
@@ -106,9 +106,9 @@ class Bench:
 
         Parameters
         ----------
-        task : Round
+        task : Trial
         data : SplitSounds
-        sounds : BenchSounds
+        sounds : DecodedSounds
         folder : Path
             Its name is the round's; beside it lie `NAME.json` and `NAME.safetensors`.
         name : str
@@ -126,7 +126,9 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         return read_tested(done)
 
-    def _learned(self, task: Round, data: SplitSounds, sounds: BenchSounds, folder: Path, name: str) -> dict[str, Any]:
+    def _learned(
+        self, task: Trial, data: SplitSounds, sounds: DecodedSounds, folder: Path, name: str
+    ) -> dict[str, Any]:
         recipe, optimisation = self.recipe, self.recipe.training
         torch.manual_seed(task.seed)
         network = recipe.build([data.manifest.class_names[output] for output in task.outputs])
@@ -137,7 +139,9 @@ class Bench:
         validation, count = None, 0
         if heard["validation"].sounds:
             validation, count = recipe.sampling.validation(heard["validation"], task.seed, batch_size)
-        feed = Feed(stream, batch_size, optimisation.epochs * steps_per_epoch, steps_per_epoch, validation, count)
+        feed = TrainingBatches(
+            stream, batch_size, optimisation.epochs * steps_per_epoch, steps_per_epoch, validation, count
+        )
         amplitude = network.preprocessing.amplitude
 
         def listen(sound: Tensor) -> Tensor:
@@ -170,7 +174,7 @@ class Bench:
         }
 
     def _heard(
-        self, task: Round, data: SplitSounds, sounds: BenchSounds, network: SoundClassifier, split: Split
+        self, task: Trial, data: SplitSounds, sounds: DecodedSounds, network: SoundClassifier, split: Split
     ) -> HeardSounds:
         asked = network.preprocessing
         places = sounds.places(data, task.fold, split)
@@ -184,9 +188,9 @@ class Bench:
 
     @torch.inference_mode()
     def _answers(
-        self, network: SoundClassifier, stream: VariedStream, count: int, amplitude: float
+        self, network: SoundClassifier, stream: SegmentDataset, count: int, amplitude: float
     ) -> NDArray[np.float64]:
-        """Give the probabilities (pieces, outputs), computed in 32 bit."""
+        """Return the probabilities (pieces, outputs), computed in 32 bit."""
         batches = list(in_batches(count, self.recipe.training.batch_size))
         device = next(network.parameters()).device
         found = []
@@ -203,11 +207,11 @@ def is_tested(file: Path) -> bool:
     return read_own_json(file, keys, "its network is trained again") is not None
 
 
-def read_tested(file: str | Path) -> Tested:
+def read_tested(file: str | Path) -> TrialResult:
     """Read what a training left."""
     file = Path(file)
     content = read_json(file)
-    return Tested(
+    return TrialResult(
         tuple(content["ids"]),
         np.array(content["owners"], dtype=np.int64),
         np.array(content["pieces"], dtype=np.float64),
@@ -219,7 +223,7 @@ def read_tested(file: str | Path) -> Tested:
     )
 
 
-def _first_batches(feed: Feed, amplitude: float) -> Iterator[Tensor]:
+def _first_batches(feed: TrainingBatches, amplitude: float) -> Iterator[Tensor]:
     steps = min(FITTED_BATCHES, feed.steps_per_epoch)
     for step in range(steps):
         first = step * feed.batch_size

@@ -15,7 +15,7 @@ CACHES_VARIABLE = "XDG_CACHE_HOME"
 
 
 def home_folder() -> Path | None:
-    """Give the user's home folder; None where nothing says which it is."""
+    """Return the user's home folder; None where nothing says which it is."""
     try:
         return Path.home()
     except RuntimeError:

@@ -39,7 +39,7 @@ _LAUNCHERS = (
 
 
 def launched() -> Launch | None:
-    """Give what started this process as one of several, or None if it was started alone."""
+    """Return what started this process as one of several, or None if it was started alone."""
     for name, marks, rank, sizes in _LAUNCHERS:
         number = _number(rank)
         marked = any(mark in os.environ for mark in marks) or (name == "srun" and bool(number))

@@ -108,7 +108,7 @@ _BY_WORDS: tuple[tuple[str, tuple[str, str]], ...] = (
     (r"driver (version )?is (insufficient|too old)|no kernel image|CUDA driver initialization failed", _OLD_DRIVER),
 )  # fmt: skip
 _LIBRARIES = re.compile(r"cannot open shared object file|undefined symbol|version `\S+' not found|DLL load failed")
-_MOST_BYTES = 2**46
+_MAX_BYTES = 2**46
 """No machine has so much memory; who asks for it was told so by a broken file."""
 _NOT_OF_A_PATH = (_SHARED_MEMORY, _GPU_MEMORY, _KILLED, _ENDED, _OLD_DRIVER, _BY_NAME["ENOMEM"])
 _NUMBERS = re.compile(r"errno = (\d+)|os error (\d+)|\[Errno (\d+)\]")
@@ -208,11 +208,11 @@ def _is_possible(text: str) -> bool:
     if not found:
         return True
     size = float(found[1]) if found[1] else float(found[2]) * 1024 ** " KMGTPE".index(found[3] or " ")
-    return size < _MOST_BYTES
+    return size < _MAX_BYTES
 
 
 def errno_of(error: BaseException) -> int | None:
-    """Give the system's number of an error, which HDF5 and safetensors say in their words; None where there is none."""
+    """System's number of an error, which HDF5 and safetensors say in their words; None where there is none."""
     number = getattr(error, "errno", None)
     if isinstance(number, int):
         return number
@@ -233,7 +233,7 @@ def _path_of(error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Give a library's own words, in one short line."""
+    """Return a library's own words, in one short line."""
     number = errno_of(error)
     words = os.strerror(number) if number in _BY_NUMBER and number is not None and number != 524 else str(error)
     # A process that reads hands its whole traceback over, as text.

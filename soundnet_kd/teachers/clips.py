@@ -13,7 +13,7 @@ from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, steps_of
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media import Frame, Sampling, Video, extent_of, stream_audio
 
-LEAST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 """A shorter video says too little about its 5 s step to be worth a label."""
 SILENCE_DBFS = -60.0
 """Sound whose level stays below this is taken for a muted track."""
@@ -116,10 +116,10 @@ def read_clips(
             start = number * CLIP_SECONDS
             heard_seconds = start + len(block) / sample_rate
             duration = min(extent.end_seconds, heard_seconds)
-            if duration < LEAST_SECONDS:
+            if duration < MIN_SECONDS:
                 raise MediaError(
                     f"{path.name} has only {duration:.2f} s of sound and pictures together; "
-                    f"{LEAST_SECONDS:g} s are needed"
+                    f"{MIN_SECONDS:g} s are needed"
                 )
             clip = next(islice(cut(duration), number, None), None)
             end_seconds = end_seconds if clip is None else clip.end_seconds
@@ -142,6 +142,6 @@ def read_clips(
 
 
 def level_dbfs(sound: NDArray[np.int16]) -> float:
-    """Give the RMS level of a sound, in dB relative to full scale."""
+    """Return the RMS level of a sound, in dB relative to full scale."""
     mean_square = float(np.mean(np.square(sound / 32768.0))) if len(sound) else 0.0
     return 10 * float(np.log10(max(mean_square, 1e-12)))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import DEADLINE_MINUTES, Sampling, blamed_on, spooled
+from soundnet_kd.media import DEADLINE_MINUTES, Sampling, decode_in_processes, describing_failure
 from soundnet_kd.teachers.clips import Tally, UnlabelledClip, read_clips
 from soundnet_kd.teachers.teacher import Transform, prepared
 
@@ -72,7 +72,7 @@ class Decoder:
             np.save(file, np.array(astuple(tally)))
 
     def _read(self, video: Path, threads: int, tally: Tally) -> Iterator[UnlabelledClip]:
-        with blamed_on(video):
+        with describing_failure(video):
             yield from read_clips(video, self.sample_rate, self.sampling, self.most_clips, threads, tally)
 
 
@@ -87,8 +87,12 @@ def stored_clips(file: Path, transforms: int) -> Iterator[DecodedClip | Tally]:
 
 
 @contextmanager
-def decoding(
-    decoder: Decoder, videos: Iterable[Path], spool: Path, workers: int, deadline_minutes: float = DEADLINE_MINUTES
+def decode_videos(
+    decoder: Decoder,
+    videos: Iterable[Path],
+    decoded_folder: Path,
+    workers: int,
+    deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[tuple[Path, Iterator[DecodedClip | Tally] | MediaError]]]:
     """Decode videos, several at a time, and give them in their order.
 
@@ -96,7 +100,7 @@ def decoding(
     ----------
     decoder : Decoder
     videos : iterable of Path
-    spool : Path
+    decoded_folder : Path
         Folder for what is decoded and not used yet; what an earlier run left there is deleted.
     workers : int
         Processes; 0 decodes in this one, when a video is asked for.
@@ -115,7 +119,7 @@ def decoding(
     """
     if workers:
         _require_picklable(decoder)
-    with spooled(decoder, videos, spool, workers, deadline_minutes) as files:
+    with decode_in_processes(decoder, videos, decoded_folder, workers, deadline_minutes) as files:
         yield (
             (video, file if isinstance(file, MediaError) else stored_clips(file, len(decoder.transforms)))
             for video, file in files

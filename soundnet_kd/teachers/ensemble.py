@@ -16,7 +16,7 @@ FRAMES_PER_BATCH = 64
 
 
 @dataclass(frozen=True)
-class Panel:
+class TeacherEnsemble:
     """Several teachers and how they want their frames.
 
     Attributes
@@ -33,7 +33,7 @@ class Panel:
     transform_of: Mapping[str, int]
 
     @classmethod
-    def of(cls, teachers: Mapping[str, Teacher]) -> "Panel":
+    def of(cls, teachers: Mapping[str, Teacher]) -> "TeacherEnsemble":
         """Find out which teachers want their frames prepared alike, so that it is done once for them."""
         keys = {name: _content(teacher.transform) for name, teacher in teachers.items()}
         kinds = {keys[name]: teacher.transform for name, teacher in teachers.items()}
@@ -66,7 +66,7 @@ class Panel:
             torch.from_numpy(np.concatenate([clip.frames[index] for _, clip in batch]))
             for index in range(len(self.transforms))
         ]
-        answers = {name: teacher.look(frames[self.transform_of[name]]) for name, teacher in self.teachers.items()}
+        answers = {name: teacher.predict(frames[self.transform_of[name]]) for name, teacher in self.teachers.items()}
         first = 0
         for source, clip in batch:
             steps = slice(first, first + len(clip.frame_seconds))
@@ -76,7 +76,7 @@ class Panel:
 
 
 def _content(transform: Transform) -> bytes | int:
-    """Give what is equal for transforms that do the same: all their settings, if they can be written down."""
+    """Return what is equal for transforms that do the same: all their settings, if they can be written down."""
     try:
         return pickle.dumps(transform)
     except (pickle.PicklingError, AttributeError, TypeError):

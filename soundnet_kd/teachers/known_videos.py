@@ -77,7 +77,7 @@ class Refusals:
         self._of[source] = Refusal.of(self._videos[source], error)
 
     def reasons(self) -> dict[str, str]:
-        """Give why each video was refused."""
+        """Return why each video was refused."""
         return {source: self._of[source].reason for source in sorted(self._of)}
 
     def write(self) -> None:
@@ -101,7 +101,7 @@ def _read(file: Path) -> Iterable[tuple[str, Refusal]]:
 
 
 def fingerprint(video: Path) -> str:
-    """Give what tells a video's file from others, by its length, its start and its end."""
+    """Return what tells a video's file from others, by its length, its start and its end."""
     with video.open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         hashed = hashlib.sha256(str(length).encode())

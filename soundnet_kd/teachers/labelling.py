@@ -25,10 +25,10 @@ from soundnet_kd.data.targets import (
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling, find_media
 from soundnet_kd.models import state_sha256
-from soundnet_kd.storage import FAILURES_FILE, claim, locked, read_claim, set_aside, text_of, versions
+from soundnet_kd.storage import FAILURES_FILE, ensure_same_settings, locked, read_settings, set_aside, text_of, versions
 from soundnet_kd.teachers.clips import Tally
-from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decoding
-from soundnet_kd.teachers.ensemble import Panel
+from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decode_videos
+from soundnet_kd.teachers.ensemble import TeacherEnsemble
 from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
 from soundnet_kd.teachers.teacher import Teacher, Transform
 
@@ -38,7 +38,7 @@ VIDEOS_WORTH_A_WORKER = 8
 """A process takes some seconds to start, in which this one could decode a few videos itself."""
 TOLERANCE_SECONDS = 1e-3
 """Times of frames are rounded to those of their container."""
-SPOOL = ".decoded"
+DECODED_FOLDER = ".decoded"
 """Folder of what is decoded but not labelled yet."""
 
 
@@ -149,7 +149,7 @@ def label_videos(
             raise SettingsError(f"{name} is {value}; it is at least {least}")
     files = find_media(videos)
     root = videos if videos.is_dir() else videos.parent
-    before = read_claim(out / SETTINGS_FILE) or {}
+    before = read_settings(out / SETTINGS_FILE) or {}
     teachers = {
         name: _as_begun(teacher, before.get("teachers", {}).get(name, {})) for name, teacher in teachers.items()
     }
@@ -176,7 +176,7 @@ def label_videos(
         "clips_per_part": clips_per_part,
         "versions": versions(),
     }
-    claim(out / SETTINGS_FILE, settings, besides=["videos"])
+    ensure_same_settings(out / SETTINGS_FILE, settings, besides=["videos"])
     sources = {file: text_of(file.relative_to(root).as_posix()) for file in files}
     found = {source: file for file, source in sources.items()}
     labelled, known = _labelled(out)
@@ -188,23 +188,23 @@ def label_videos(
     if workers is None:
         cores = joblib.cpu_count()
         workers = cores if len(todo) >= VIDEOS_WORTH_A_WORKER * cores else 0
-    panel = Panel.of(teachers)
+    panel = TeacherEnsemble.of(teachers)
     names = {name: teacher.class_names for name, teacher in teachers.items()}
 
     with (
         locked(out),
         tqdm(total=len(files), initial=len(files) - len(todo), desc="teach", unit="video") as progress,
-        decoding(
+        decode_videos(
             Decoder(SAMPLE_RATE, panel.transforms, frames, clips_per_video),
             todo,
-            out / SPOOL,
+            out / DECODED_FOLDER,
             workers,
             deadline_minutes,
         ) as decoded,
     ):
 
         def clips_of_a_part(used: list[LabelledVideo]) -> Iterator[tuple[str, DecodedClip]]:
-            """Give the clips of whole videos, until there are enough of them, and note what was used of each."""
+            """Return the clips of whole videos, until there are enough of them, and note what was used of each."""
             given = 0
             while given < clips_per_part:
                 video, clips = next(decoded, (None, None))
@@ -240,7 +240,7 @@ def _as_begun(teacher: Teacher, before: Mapping[str, str]) -> Teacher:
 
 
 def _labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
-    """Give the videos that are labelled, and what is known of them."""
+    """Return the videos that are labelled, and what is known of them."""
     sources: set[str] = set()
     known: dict[str, LabelledVideo] = {}
     for file in part_files(out):

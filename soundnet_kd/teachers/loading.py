@@ -166,6 +166,6 @@ def require_network(name: str) -> None:
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Give the one of `known` that `name` most likely means, whatever its case."""
+    """Return the one of `known` that `name` most likely means, whatever its case."""
     by_lower = {each.lower(): each for each in known}
     return by_lower[difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)[0]]

@@ -56,7 +56,7 @@ class Teacher:
         object.__setattr__(self, "transform", as_published(self.transform))
 
     def as_given(self) -> "Teacher":
-        """Give the same teacher with its transform as it was handed over, for targets that were begun so."""
+        """Return the same teacher with its transform as it was handed over, for targets that were begun so."""
         teacher = copy(self)
         object.__setattr__(teacher, "transform", self.given_transform)
         return teacher
@@ -81,10 +81,10 @@ class Teacher:
         SettingsError
             If `transform` brings them to several sizes.
         """
-        return self.look(prepared([torch.from_numpy(image).permute(2, 0, 1) for image in images], self.transform))
+        return self.predict(prepared([torch.from_numpy(image).permute(2, 0, 1) for image in images], self.transform))
 
     @torch.inference_mode()
-    def look(self, frames: Tensor) -> NDArray[np.float32]:
+    def predict(self, frames: Tensor) -> NDArray[np.float32]:
         """Say what is to be seen in frames that have gone through `transform`.
 
         Parameters
@@ -190,7 +190,7 @@ def write_teacher(
 
 
 def read_training(path: str | Path) -> dict[str, Any]:
-    """Give how a teacher came about, as `write_teacher` was told."""
+    """Return how a teacher came about, as `write_teacher` was told."""
     path = Path(path)
     with safe_open(path, framework="pt") as file:
         training: dict[str, Any] = json.loads(file.metadata()["training"])
@@ -203,7 +203,7 @@ def frame_transform(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> Transform:
-    """Give the usual preprocessing of ImageNet networks.
+    """Return the usual preprocessing of ImageNet networks.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def frame_transform(
 
 
 def as_published(transform: Transform) -> Transform:
-    """Give torchvision's own preparations of pictures as steps that do the same to tensors.
+    """Return torchvision's own preparations of pictures as steps that do the same to tensors.
 
     A preset of torchvision's weights, or its older steps, resizes a uint8 tensor in floats, but a picture, which the
     weights were trained and measured on, in whole numbers: with bicubic filters pixels differ by up to 25 of 255. The

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.noise import COLOURS, add_noise, coloured_noise, root_mean_square
+from soundnet_kd.data.noise import COLOURS, add_noise, colored_noise, root_mean_square
 from soundnet_kd.errors import SettingsError
 
 LOUDEST_NOISE_DB, SOFTEST_NOISE_DB = 5.0, 40.0
@@ -84,7 +84,7 @@ class Augmentation:
         if rng.random() < self.noise:
             ratio_db = rng.uniform(LOUDEST_NOISE_DB, SOFTEST_NOISE_DB)
             colour = str(rng.choice(COLOURS))
-            noise = coloured_noise(colour, len(waveform), rng, LOWEST_NOISE_HZ / sample_rate)
+            noise = colored_noise(colour, len(waveform), rng, LOWEST_NOISE_HZ / sample_rate)
             waveform = add_noise(waveform, noise, ratio_db)
         return waveform.clip(-1, 1), distributions
 

@@ -17,7 +17,7 @@ KEYS = ("step", "epoch")
 
 
 def csv_logger(out: Path) -> CSVLogger:
-    """Give a logger that writes every figure at once, each start of the run into a file of its own."""
+    """Return a logger that writes every figure at once, each start of the run into a file of its own."""
     return CSVLogger(out, "logs", flush_logs_every_n_steps=1)
 
 

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
-from soundnet_kd.storage import set_aside, whole
+from soundnet_kd.storage import atomic_write, set_aside
 from soundnet_kd.system.machine_errors import machine_blamed
 
 FOLDER = "checkpoints"
@@ -31,7 +31,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint, whole or not at all."""
         # Through a file of Python's, which says what the disk says.
-        with whole(Path(path)) as partial, partial.open("wb") as file:
+        with atomic_write(Path(path)) as partial, partial.open("wb") as file:
             torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def last_checkpoint(
     needs_best: bool = False,
     otherwise: str = "the training begins anew",
 ) -> Path | None:
-    """Give the checkpoint of the latest step that can be gone on from; None if there is none.
+    """Return the checkpoint of the latest step that can be gone on from; None if there is none.
 
     Those that cannot are set aside, and told of.
 
@@ -218,7 +218,7 @@ def last_checkpoint(
 
 
 def best_checkpoint(folder: Path, then: str) -> Path | None:
-    """Give the checkpoint of the best state in a folder; None if there is none, or a damaged one, which is set aside.
+    """Return the checkpoint of the best state in a folder; None if there is none, or a damaged one, which is set aside.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def best_checkpoint(folder: Path, then: str) -> Path | None:
 
 
 def student_state(checkpoint: str | Path) -> tuple[dict[str, torch.Tensor], int]:
-    """Give the student's state dict that a checkpoint holds, and its step."""
+    """Return the student's state dict that a checkpoint holds, and its step."""
     checkpoint = Path(checkpoint)
     content: Mapping[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     state = {

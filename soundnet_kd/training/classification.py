@@ -18,56 +18,56 @@ from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.training.callbacks import Columns, Progress, read_history
 from soundnet_kd.training.checkpoints import BEST_FILE, FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.training.devices import trainer_options, usual_workers
-from soundnet_kd.training.loading import reading
-from soundnet_kd.training.optimization import Optimisation, accuracy, loss_of
-from soundnet_kd.training.segments import VariedStream
+from soundnet_kd.training.loading import loader_options
+from soundnet_kd.training.optimization import TrainingConfig, accuracy, loss_of
+from soundnet_kd.training.segments import SegmentDataset
 from soundnet_kd.training.streams import StreamBatches
 from soundnet_kd.training.trainer import fit, trainer_of
 
 FIGURES = ("train/loss", "train/accuracy", "train/learning_rate")
 MEASURES = ("validation/loss", "validation/accuracy")
 
-Listen = Callable[[Tensor], Tensor]
+ForwardFunction = Callable[[Tensor], Tensor]
 """Gives the logits (batch, outputs) of sound (batch, 1, samples), scaled as the training pieces are."""
 
 
 @dataclass(frozen=True, eq=False)
-class Feed:
+class TrainingBatches:
     """What a network learns from, and what it is measured by meanwhile.
 
     Attributes
     ----------
-    stream : VariedStream
+    stream : SegmentDataset
     batch_size : int
     steps : int
         Of the whole training.
     steps_per_epoch : int
-    validation : VariedStream, optional
+    validation : SegmentDataset, optional
         None measures nothing.
     validation_pieces : int
         How many of it, from its start.
     """
 
-    stream: VariedStream
+    stream: SegmentDataset
     batch_size: int
     steps: int
     steps_per_epoch: int
-    validation: VariedStream | None = None
+    validation: SegmentDataset | None = None
     validation_pieces: int = 0
 
     def batches(self, first_step: int, workers: int, pinned: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Give the batches from a step on."""
+        """Return the batches from a step on."""
         batches = StreamBatches(self.batch_size, self.steps, first_step)
-        options = reading(workers, pinned, lambda: self.stream[0], self.batch_size)
+        options = loader_options(workers, pinned, lambda: self.stream[0], self.batch_size)
         return DataLoader(self.stream, batch_sampler=batches, **options)
 
     def measured(self, workers: int, pinned: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Give the batches to measure by; the last one may be smaller."""
+        """Return the batches to measure by; the last one may be smaller."""
         assert self.validation is not None
         return DataLoader(
             self.validation,
             batch_sampler=list(in_batches(self.validation_pieces, self.batch_size)),
-            **reading(workers, pinned, lambda: self.stream[0], self.batch_size),
+            **loader_options(workers, pinned, lambda: self.stream[0], self.batch_size),
         )
 
 
@@ -77,28 +77,28 @@ def in_batches(count: int, batch_size: int) -> Iterator[list[int]]:
         yield list(range(first, min(first + batch_size, count)))
 
 
-class FeedDataModule(lightning.LightningDataModule):
+class BatchesDataModule(lightning.LightningDataModule):
     """A feed, from the trainer's step on.
 
     Parameters
     ----------
-    feed : Feed
+    feed : TrainingBatches
     workers : int
         Processes that read; 0 reads in the main process.
     """
 
-    def __init__(self, feed: Feed, workers: int) -> None:
+    def __init__(self, feed: TrainingBatches, workers: int) -> None:
         super().__init__()
         self.feed = feed
         self.workers = workers
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Give the batches that are left."""
+        """Return the batches that are left."""
         assert self.trainer is not None
         return self.feed.batches(self.trainer.global_step, self.workers, self._pinned)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Give the batches to measure by."""
+        """Return the batches to measure by."""
         return self.feed.measured(self.workers, self._pinned)
 
     @property
@@ -137,13 +137,20 @@ class NetworkTraining(lightning.LightningModule):
     network : Module
     listen : callable
         Lets the network hear.
-    optimisation : Optimisation
-    feed : Feed
+    optimisation : TrainingConfig
+    feed : TrainingBatches
     seed : int
         Of what the network itself draws, such as dropout.
     """
 
-    def __init__(self, network: nn.Module, listen: Listen, optimisation: Optimisation, feed: Feed, seed: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        listen: ForwardFunction,
+        optimisation: TrainingConfig,
+        feed: TrainingBatches,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.network = network
         self.optimisation = optimisation
@@ -159,7 +166,7 @@ class NetworkTraining(lightning.LightningModule):
             group.update(self.optimisation.at(step, *self._steps))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Give the loss of a batch."""
+        """Return the loss of a batch."""
         sound, targets = batch
         logits = self._listen(sound)
         loss = loss_of(self.optimisation.loss, logits, targets)
@@ -177,7 +184,7 @@ class NetworkTraining(lightning.LightningModule):
         self.log_dict(dict(zip(MEASURES, (loss, right), strict=True)), batch_size=len(sound))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Give the optimizer."""
+        """Return the optimizer."""
         return self.optimisation.optimizer_for(self.network)
 
 
@@ -208,7 +215,7 @@ class Stopwatch(lightning.Callback):
         self._started = monotonic()
 
     def state_dict(self) -> dict[str, float]:
-        """Give what a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
@@ -218,9 +225,9 @@ class Stopwatch(lightning.Callback):
 
 def train_network(
     network: nn.Module,
-    listen: Listen,
-    optimisation: Optimisation,
-    feed: Feed,
+    listen: ForwardFunction,
+    optimisation: TrainingConfig,
+    feed: TrainingBatches,
     folder: Path,
     name: str,
     seed: int,
@@ -235,8 +242,8 @@ def train_network(
     network : Module
     listen : callable
         Lets it hear a batch.
-    optimisation : Optimisation
-    feed : Feed
+    optimisation : TrainingConfig
+    feed : TrainingBatches
     folder : Path
         For checkpoints and logs.
     name : str
@@ -286,7 +293,7 @@ def train_network(
     )
     module = NetworkTraining(network, listen, optimisation, feed, seed).train()
     start = last_checkpoint(folder, module.state_dict(), needs_best=optimisation.weights == "best")
-    fit(trainer, module, FeedDataModule(feed, workers), start)
+    fit(trainer, module, BatchesDataModule(feed, workers), start)
     steps = kept = trainer.global_step
     best = folder / FOLDER / BEST_FILE
     if optimisation.weights == "best" and best.is_file():

@@ -10,17 +10,19 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import SoundStore, StoredSound, spooled
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes
 from soundnet_kd.storage import read_own_json, write_json
 
 SOUNDS_WORTH_A_WORKER = 64
 """A process takes a second or two to start, in which this one decodes more than that."""
-SPOOL = ".decoding"
+DECODED_FOLDER = ".decoding"
 SAMPLE_BYTES = 4
 FAILURES = "failures.json"
 
 
-def decoded(manifest: Manifest, store: SoundStore, folder: Path) -> tuple[Mapping[str, StoredSound], Mapping[str, str]]:
+def decode_sounds(
+    manifest: Manifest, store: RawAudioDecoder, folder: Path
+) -> tuple[Mapping[str, RawAudioFile], Mapping[str, str]]:
     """Decode the sounds of a data set into a folder, where they stay.
 
     Stopped and started again, it decodes only what is missing.
@@ -28,14 +30,14 @@ def decoded(manifest: Manifest, store: SoundStore, folder: Path) -> tuple[Mappin
     Parameters
     ----------
     manifest : Manifest
-    store : SoundStore
+    store : RawAudioDecoder
         How they are decoded; the same for a folder each time.
     folder : Path
         5 s at 22 050 Hz take 0.44 MB there.
 
     Returns
     -------
-    sounds : mapping from id to StoredSound
+    sounds : mapping from id to RawAudioFile
         Of all that could be read.
     failures : mapping from id to str
         Why the others could not.
@@ -47,7 +49,7 @@ def decoded(manifest: Manifest, store: SoundStore, folder: Path) -> tuple[Mappin
     missing = [clip for clip in manifest.clips if clip.id not in failures and not _is_whole(places[clip.id])]
     if told is None or missing:
         workers = min(joblib.cpu_count(), len(missing) // SOUNDS_WORTH_A_WORKER)
-        with spooled(store, (clip.path for clip in missing), folder / SPOOL, workers) as files:
+        with decode_in_processes(store, (clip.path for clip in missing), folder / DECODED_FOLDER, workers) as files:
             progress = tqdm(
                 files, desc="decode", unit="sound", total=len(manifest), initial=len(manifest) - len(missing)
             )
@@ -60,7 +62,7 @@ def decoded(manifest: Manifest, store: SoundStore, folder: Path) -> tuple[Mappin
                         os.fsync(handle.fileno())
                     file.replace(places[clip.id])
         write_json(done, failures)
-    return {name: StoredSound(place) for name, place in places.items() if name not in failures}, failures
+    return {name: RawAudioFile(place) for name, place in places.items() if name not in failures}, failures
 
 
 def _is_whole(place: Path) -> bool:

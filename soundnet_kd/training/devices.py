@@ -26,11 +26,11 @@ from soundnet_kd.system.child_processes import end_with_parent
 from soundnet_kd.system.launch import Launch, launched
 from soundnet_kd.training.trainer import silence_lightning
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 
 
 def trainer_options(device: torch.device, devices: int, nodes: int, together: bool = True) -> dict[str, Any]:
-    """Give the options of a `lightning.Trainer` that trains on so many devices.
+    """Return the options of a `lightning.Trainer` that trains on so many devices.
 
     On one machine the processes are started here; on several, one process for each device has to be started by
     torchrun, SLURM, LSF or MPI. Batch norm sees the clips of all devices, so that the number of devices changes nothing
@@ -97,15 +97,15 @@ def trainer_options(device: torch.device, devices: int, nodes: int, together: bo
 
 
 def usual_workers(device: torch.device, devices: int = 1) -> int:
-    """Give how many processes read for each device: none on a CPU, which the network needs itself.
+    """Return how many processes read for each device: none on a CPU, which the network needs itself.
 
     Beside a GPU it is one for each core but one, at most 8; `devices` of a machine share its cores.
     """
-    return 0 if device.type == "cpu" else min(MOST_WORKERS, max(1, joblib.cpu_count() // devices - 1))
+    return 0 if device.type == "cpu" else min(MAX_WORKERS, max(1, joblib.cpu_count() // devices - 1))
 
 
 def clips_per_batch(batch_size: int, accumulate: int, processes: int) -> int:
-    """Give the clips of one batch on one device.
+    """Return the clips of one batch on one device.
 
     Raises
     ------

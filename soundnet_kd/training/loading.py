@@ -26,8 +26,10 @@ AHEAD = 2
 log = logging.getLogger(__name__)
 
 
-def reading(workers: int, pinned: bool, example: Callable[[], Any], batch_size: int, ranks: int = 1) -> dict[str, Any]:
-    """Give the options of a loader whose processes read ahead, and end with this one.
+def loader_options(
+    workers: int, pinned: bool, example: Callable[[], Any], batch_size: int, ranks: int = 1
+) -> dict[str, Any]:
+    """Return the options of a loader whose processes read ahead, and end with this one.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ WARM_UP_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Optimisation:
+class TrainingConfig:
     """How a network is trained.
 
     Attributes
@@ -96,7 +96,7 @@ class Optimisation:
             raise SettingsError(f"final_learning_rate and final_momentum are of schedule linear, not {self.schedule}")
 
     def optimizer_for(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Give the optimizer of what learns in a network."""
+        """Return the optimizer of what learns in a network."""
         learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         match self.optimizer:
@@ -108,7 +108,7 @@ class Optimisation:
                 return torch.optim.AdamW(learning, **options)
 
     def at(self, step: int, steps: int, steps_per_epoch: int) -> Mapping[str, float]:
-        """Give the learning rate and the momentum of a step, by the optimizer's names.
+        """Return the learning rate and the momentum of a step, by the optimizer's names.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Optimisation:
 
 
 def loss_of(loss: Loss, logits: Tensor, targets: Tensor) -> Tensor:
-    """Give the mean loss.
+    """Return the mean loss.
 
     Parameters
     ----------
@@ -151,12 +151,12 @@ def loss_of(loss: Loss, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def probabilities(loss: Loss, logits: Tensor) -> Tensor:
-    """Give what a network that learned by this loss takes each class to be worth, (batch, outputs) from 0 to 1."""
+    """Return what a network that learned by this loss takes each class to be worth, (batch, outputs) from 0 to 1."""
     return logits.softmax(dim=1) if loss == "cross_entropy" else logits.sigmoid()
 
 
 def accuracy(loss: Loss, logits: Tensor, targets: Tensor) -> Tensor:
-    """Give the share of right answers: of sounds by their likeliest class, or of all outputs by their side of 1/2."""
+    """Return the share of right answers: of sounds by their likeliest class, or of all outputs by their side of 1/2."""
     if loss == "cross_entropy":
         return (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
     return ((logits > 0) == (targets > 0.5)).float().mean()
@@ -167,7 +167,7 @@ def _between(first: float, last: float | None, share: float) -> float:
 
 
 def cosine_factor(step: int, steps: int) -> float:
-    """Give what the learning rate is multiplied by: a linear warm-up over a tenth of the steps, then half a cosine.
+    """Return what the learning rate is multiplied by: a linear warm-up over a tenth of the steps, then half a cosine.
 
     Besides training well it leaves the batch norm's running averages true: they are of the last ten steps or so, over
     which the weights hardly move any more.

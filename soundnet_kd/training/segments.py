@@ -12,19 +12,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation, Example
-from soundnet_kd.training.streams import clip_at
+from soundnet_kd.training.streams import item_at
 
 CLASSES = "classes"
 
 
-def crop(sound: StoredSound, start: int, samples: int) -> NDArray[np.float32]:
+def crop(sound: RawAudioFile, start: int, samples: int) -> NDArray[np.float32]:
     """Cut a piece out of the endless repetition of a sound.
 
     Parameters
     ----------
-    sound : StoredSound
+    sound : RawAudioFile
     start : int
         Sample of the sound at which the piece begins.
     samples : int
@@ -41,7 +41,7 @@ def crop(sound: StoredSound, start: int, samples: int) -> NDArray[np.float32]:
     return np.concatenate(pieces)
 
 
-class VariedStream(Dataset[tuple[Tensor, Tensor]], ABC):
+class SegmentDataset(Dataset[tuple[Tensor, Tensor]], ABC):
     """An endless stream of pieces of sound: every position of it always holds the same one, varied in the same way.
 
     Parameters
@@ -58,7 +58,7 @@ class VariedStream(Dataset[tuple[Tensor, Tensor]], ABC):
         self.seed = seed
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        """Give a piece (1, samples) float32, and how much it is of each class, (classes,) float32."""
+        """Return a piece (1, samples) float32, and how much it is of each class, (classes,) float32."""
         rng = np.random.default_rng((self.seed, position, 1))
         number = self.number_at(position, rng)
         waveform, shares = self.cut(number, rng)
@@ -71,11 +71,11 @@ class VariedStream(Dataset[tuple[Tensor, Tensor]], ABC):
 
     @abstractmethod
     def number_at(self, position: int, rng: np.random.Generator) -> int:
-        """Give the number of the sound, or of the piece, at a position."""
+        """Return the number of the sound, or of the piece, at a position."""
 
     @abstractmethod
     def any_number(self, rng: np.random.Generator) -> int:
-        """Give the number of any other one."""
+        """Return the number of any other one."""
 
     @abstractmethod
     def cut(self, number: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -90,12 +90,12 @@ class VariedStream(Dataset[tuple[Tensor, Tensor]], ABC):
         return waveform, {CLASSES: shares[None]}
 
 
-class CropStream(VariedStream):
+class CropDataset(SegmentDataset):
     """A piece of every clip at each pass; a shorter clip is repeated.
 
     Parameters
     ----------
-    sounds : sequence of StoredSound
+    sounds : sequence of RawAudioFile
     labels : (sounds,) int
     classes : int
     samples : int
@@ -109,7 +109,7 @@ class CropStream(VariedStream):
 
     def __init__(
         self,
-        sounds: Sequence[StoredSound],
+        sounds: Sequence[RawAudioFile],
         labels: NDArray[np.integer],
         classes: int,
         samples: int,
@@ -124,11 +124,11 @@ class CropStream(VariedStream):
         self.samples = samples
 
     def number_at(self, position: int, rng: np.random.Generator) -> int:
-        """Give the clip at a position."""
-        return clip_at(position, len(self.sounds), self.seed)
+        """Return the clip at a position."""
+        return item_at(position, len(self.sounds), self.seed)
 
     def any_number(self, rng: np.random.Generator) -> int:
-        """Give any clip."""
+        """Return any clip."""
         return int(rng.integers(len(self.sounds)))
 
     def cut(self, number: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -140,12 +140,12 @@ class CropStream(VariedStream):
         return crop(sound, start, self.samples), share
 
 
-class PieceStream(VariedStream):
+class SlidingDataset(SegmentDataset):
     """All pieces of every sound: whole ones, one after the other, and one of a sound that is too short for that.
 
     Parameters
     ----------
-    sounds : sequence of StoredSound
+    sounds : sequence of RawAudioFile
     targets : (sounds, classes) float32
         How much each is of each class.
     samples : int
@@ -166,7 +166,7 @@ class PieceStream(VariedStream):
 
     def __init__(
         self,
-        sounds: Sequence[StoredSound],
+        sounds: Sequence[RawAudioFile],
         targets: NDArray[np.float32],
         samples: int,
         hop: int,
@@ -193,11 +193,11 @@ class PieceStream(VariedStream):
         return len(self.owners)
 
     def number_at(self, position: int, rng: np.random.Generator) -> int:
-        """Give the piece at a position."""
-        return position if self._ordered else clip_at(position, len(self), self.seed)
+        """Return the piece at a position."""
+        return position if self._ordered else item_at(position, len(self), self.seed)
 
     def any_number(self, rng: np.random.Generator) -> int:
-        """Give any piece."""
+        """Return any piece."""
         return int(rng.integers(len(self)))
 
     def cut(self, number: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -219,24 +219,24 @@ class PieceStream(VariedStream):
         return ((waveform - mean) / deviation).astype(np.float32)
 
 
-def _moments(sound: StoredSound) -> tuple[float, float]:
+def _moments(sound: RawAudioFile) -> tuple[float, float]:
     waveform = sound.read()
     # A silent sound stays as it is.
     return float(waveform.mean(dtype=np.float64)), float(waveform.std(dtype=np.float64)) or 1.0
 
 
-MOST_DRAWS = 10_000
+MAX_DRAWS = 10_000
 """After so many segments that are too soft the sound holds none that is loud enough."""
 
 
-class SegmentStream(VariedStream):
+class LoudSegmentDataset(SegmentDataset):
     """Segments of one long vector for each class, brought to mean 0 and standard deviation 1; the classes take turns.
 
     A segment is drawn again until its maximum exceeds `least_peak`, on the scale of the vector.
 
     Parameters
     ----------
-    sounds : sequence of StoredSound
+    sounds : sequence of RawAudioFile
     targets : (sounds, outputs) float32
         Sounds with the same row are of one class, and lie behind each other in its vector.
     samples : int
@@ -256,7 +256,7 @@ class SegmentStream(VariedStream):
 
     def __init__(
         self,
-        sounds: Sequence[StoredSound],
+        sounds: Sequence[RawAudioFile],
         targets: NDArray[np.float32],
         samples: int,
         least_peak: float,
@@ -285,11 +285,11 @@ class SegmentStream(VariedStream):
             self._start(number, np.random.default_rng(seed))
 
     def number_at(self, position: int, rng: np.random.Generator) -> int:
-        """Give the class at a position."""
+        """Return the class at a position."""
         return position % len(self.vectors)
 
     def any_number(self, rng: np.random.Generator) -> int:
-        """Give any class."""
+        """Return any class."""
         return int(rng.integers(len(self.vectors)))
 
     def cut(self, number: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -304,13 +304,13 @@ class SegmentStream(VariedStream):
 
     def _start(self, number: int, rng: np.random.Generator) -> int:
         vector, (mean, deviation) = self.vectors[number], self._moments[number]
-        for _ in range(MOST_DRAWS):
+        for _ in range(MAX_DRAWS):
             start = int(rng.integers(len(vector) - self.samples + 1))
             if (vector[start : start + self.samples].max() - mean) / deviation > self.least_peak:
                 return start
         raise SettingsError(
             f"no segment of a class is louder than sampling.segments.least_peak ({self.least_peak:g}) after "
-            f"{MOST_DRAWS} draws; set it lower"
+            f"{MAX_DRAWS} draws; set it lower"
         )
 
 
@@ -320,7 +320,7 @@ class HeardSounds:
 
     Attributes
     ----------
-    sounds : sequence of StoredSound
+    sounds : sequence of RawAudioFile
     targets : (sounds, outputs) float32
         How much each is of each class.
     sample_rate : int
@@ -331,7 +331,7 @@ class HeardSounds:
         Whether sounds are brought to mean 0 and standard deviation 1.
     """
 
-    sounds: Sequence[StoredSound]
+    sounds: Sequence[RawAudioFile]
     targets: NDArray[np.float32]
     sample_rate: int
     samples: int
@@ -341,20 +341,20 @@ class HeardSounds:
 class Sampling(Protocol):
     """A way to draw pieces of sounds."""
 
-    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> VariedStream:
-        """Give an endless stream of pieces to learn from."""
+    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> SegmentDataset:
+        """Return an endless stream of pieces to learn from."""
 
-    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[VariedStream, int]:
-        """Give a stream of pieces to measure by, and how many of it."""
+    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[SegmentDataset, int]:
+        """Return a stream of pieces to measure by, and how many of it."""
 
-    def epoch_pieces(self, stream: VariedStream, batch_size: int) -> int:
-        """Give how many pieces make an epoch."""
+    def epoch_pieces(self, stream: SegmentDataset, batch_size: int) -> int:
+        """Return how many pieces make an epoch."""
 
     def samples(self, sample_rate: int, least: int) -> int:
-        """Give the length of a piece; `least` is what the network's preprocessing says."""
+        """Return the length of a piece; `least` is what the network's preprocessing says."""
 
-    def whole(self, heard: HeardSounds) -> PieceStream:
-        """Give the pieces that sounds are tested by, in order."""
+    def whole(self, heard: HeardSounds) -> SlidingDataset:
+        """Return the pieces that sounds are tested by, in order."""
 
 
 @dataclass(frozen=True)
@@ -382,31 +382,31 @@ class Pieces:
             if value is not None and not value > 0:
                 raise SettingsError(f"sampling.pieces.{name} is {value}; it has to be above 0")
 
-    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> VariedStream:
-        """Give all pieces, shuffled anew at each pass."""
+    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> SegmentDataset:
+        """Return all pieces, shuffled anew at each pass."""
         return self._stream(heard, augmentation, seed)
 
-    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[VariedStream, int]:
-        """Give all pieces, once."""
+    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[SegmentDataset, int]:
+        """Return all pieces, once."""
         stream = self.whole(heard)
         return stream, len(stream)
 
-    def epoch_pieces(self, stream: VariedStream, batch_size: int) -> int:
-        """Give the number of pieces of a pass."""
-        assert isinstance(stream, PieceStream)
+    def epoch_pieces(self, stream: SegmentDataset, batch_size: int) -> int:
+        """Return the number of pieces of a pass."""
+        assert isinstance(stream, SlidingDataset)
         return len(stream)
 
     def samples(self, sample_rate: int, least: int) -> int:
-        """Give the length of a piece."""
+        """Return the length of a piece."""
         return least if self.seconds is None else round(self.seconds * sample_rate)
 
-    def whole(self, heard: HeardSounds) -> PieceStream:
-        """Give all pieces, in order."""
+    def whole(self, heard: HeardSounds) -> SlidingDataset:
+        """Return all pieces, in order."""
         return self._stream(heard, UNCHANGED, None)
 
-    def _stream(self, heard: HeardSounds, augmentation: Augmentation, seed: int | None) -> PieceStream:
+    def _stream(self, heard: HeardSounds, augmentation: Augmentation, seed: int | None) -> SlidingDataset:
         hop = heard.samples if self.hop_seconds is None else round(self.hop_seconds * heard.sample_rate)
-        return PieceStream(
+        return SlidingDataset(
             heard.sounds, heard.targets, heard.samples, hop, heard.sample_rate, augmentation, seed,
             repeat=self.fill == "repeat", standardise=heard.standardise,
         )  # fmt: skip
@@ -438,27 +438,27 @@ class Segments:
             if not getattr(self, name) > 0:
                 raise SettingsError(f"sampling.segments.{name} is {getattr(self, name)}; it has to be above 0")
 
-    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> VariedStream:
-        """Give random segments."""
-        return SegmentStream(
+    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> SegmentDataset:
+        """Return random segments."""
+        return LoudSegmentDataset(
             heard.sounds, heard.targets, heard.samples, self.least_peak, heard.sample_rate, augmentation, seed
         )
 
-    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[VariedStream, int]:
-        """Give random segments of the validation sounds, the same after each epoch."""
+    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[SegmentDataset, int]:
+        """Return random segments of the validation sounds, the same after each epoch."""
         return self.training(heard, UNCHANGED, seed), self.validation_steps * batch_size
 
-    def epoch_pieces(self, stream: VariedStream, batch_size: int) -> int:
-        """Give the number of segments of an epoch."""
+    def epoch_pieces(self, stream: SegmentDataset, batch_size: int) -> int:
+        """Return the number of segments of an epoch."""
         return self.steps_per_epoch * batch_size
 
     def samples(self, sample_rate: int, least: int) -> int:
-        """Give the length of a segment."""
+        """Return the length of a segment."""
         return round(self.seconds * sample_rate)
 
-    def whole(self, heard: HeardSounds) -> PieceStream:
-        """Give the whole segments of each sound, one after the other."""
-        return PieceStream(
+    def whole(self, heard: HeardSounds) -> SlidingDataset:
+        """Return the whole segments of each sound, one after the other."""
+        return SlidingDataset(
             heard.sounds, heard.targets, heard.samples, heard.samples, heard.sample_rate, UNCHANGED, None,
             repeat=False, standardise=heard.standardise,
         )  # fmt: skip

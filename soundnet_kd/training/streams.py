@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 
-def clip_at(position: int, clips: int, seed: int) -> int:
-    """Give the number of the clip at a position; clips are shuffled anew for every pass over them."""
+def item_at(position: int, clips: int, seed: int) -> int:
+    """Return the number of the clip at a position; clips are shuffled anew for every pass over them."""
     number, place = divmod(position, clips)
     return int(_order(seed, number, clips)[place])
 
@@ -61,5 +61,5 @@ class StreamBatches(Sampler[list[int]]):
 
 @lru_cache(maxsize=2)
 def _order(seed: int, number: int, clips: int) -> NDArray[np.int64]:
-    """Give the order of one pass over all clips."""
+    """Return the order of one pass over all clips."""
     return np.random.default_rng((seed, number)).permutation(clips)

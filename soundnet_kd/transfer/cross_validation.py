@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.transfer.classifiers import HeadName, Setting
 from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
-from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
+from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 from soundnet_kd.transfer.validation import (
     Column,
     features_of,
@@ -24,7 +24,7 @@ from soundnet_kd.transfer.validation import (
 )
 
 KERNEL_HEADS = ("kernel_ridge", "rbf_svm")
-MOST_KERNEL_ROWS = 20_000
+MAX_KERNEL_ROWS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,14 +141,14 @@ def cross_validate(
     truths, named = labels_of(labels, class_names)
     fold_of, fold_names, without = folds_of(folds)
     owners = None if clips is None else numbers_of(clips, "clips")
-    plan = planned(protocol, head, grid)
+    plan = plan_grid(protocol, head, grid)
     settings = tuple(dict(zip(plan.grid, values, strict=True)) for values in itertools.product(*plan.grid.values()))
     way: Selection = "fixed" if len(settings) == 1 else selection or plan.selection
     if way not in get_args(Selection) or (way == "fixed" and len(settings) > 1):
         raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; it is 'same folds' or 'nested'")
-    if plan.head in KERNEL_HEADS and len(rows) > MOST_KERNEL_ROWS:
+    if plan.head in KERNEL_HEADS and len(rows) > MAX_KERNEL_ROWS:
         raise SettingsError(
-            f"{plan.head} compares every two of {len(rows)} rows, which are more than {MOST_KERNEL_ROWS}; take a "
+            f"{plan.head} compares every two of {len(rows)} rows, which are more than {MAX_KERNEL_ROWS}; take a "
             "linear head, or fewer windows"
         )
     labelled = _labelled(rows, truths, fold_of, owners)
@@ -263,7 +263,7 @@ def _usable_folds(
     called: Mapping[int, int | str],
     tested: Column | int | str | None,
 ) -> tuple[int, ...]:
-    """Give the folds that are to be tested, by their numbers."""
+    """Return the folds that are to be tested, by their numbers."""
     numbers = tuple(int(fold) for fold in np.unique(folds))
     if len(np.unique(labels)) < 2:
         raise SettingsError(

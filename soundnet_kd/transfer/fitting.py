@@ -101,7 +101,7 @@ class FoldFits:
         ]
 
     def _clip_answers(self, model: Any, rows: NDArray[np.float64], owners: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Give the class of every clip, from the sum of its rows' values; arbitrary where it has no row."""
+        """Return the class of every clip, from the sum of its rows' values; arbitrary where it has no row."""
         values = model.decision_function(rows) if hasattr(model, "decision_function") else model.predict_proba(rows)
         if values.ndim == 1:
             values = np.stack([-values, values], axis=1)
@@ -110,6 +110,6 @@ class FoldFits:
         return np.asarray(model.classes_[sums.argmax(axis=1)], dtype=np.int64)
 
     def accuracy(self, answers: NDArray[np.int64], fold: int) -> float:
-        """Give the share of a fold's clips that are answered right."""
+        """Return the share of a fold's clips that are answered right."""
         tested = (self.folds == fold) & (self.labels >= 0)
         return float((answers == self.labels)[tested].mean())

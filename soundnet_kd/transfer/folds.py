@@ -13,13 +13,13 @@ from soundnet_kd.transfer.validation import Column, groups_of, labels_of
 NO_FOLD = 0
 SPLIT_TEST = 1
 """Stands for the fold of what is tested, where a data set is split and has no folds."""
-MOST_FOLDS = 5
+MAX_FOLDS = 5
 SOURCE_COLUMN = "src_file"
 """ESC-50's name for the recording that a clip was cut from."""
 
 
 def recordings(ids: Sequence[str], sources: Sequence[str]) -> tuple[str, ...]:
-    """Give the recording that each clip was cut from; a clip that names none has one of its own."""
+    """Return the recording that each clip was cut from; a clip that names none has one of its own."""
     return tuple(source or clip for source, clip in zip(sources, ids, strict=True))
 
 
@@ -41,7 +41,7 @@ class FoldPlan:
     tested: tuple[int, ...] | None = None
 
     def tested_of(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Give labels with -1 for what is only learned from, which has no answer and does not count."""
+        """Return labels with -1 for what is only learned from, which has no answer and does not count."""
         return labels if self.tested is None else np.where(np.isin(self.folds, self.tested), labels, -1)
 
 
@@ -83,7 +83,7 @@ def planned_folds(
         raise SettingsError(f"the split leaves no labelled clip to {what}; put some there, or give folds in its place")
     rest = np.where(tested, -1, labels)
     sizes = np.bincount(rest[rest >= 0])
-    dealt = stratified_folds(rest, seed, MOST_FOLDS, groups) if sizes.max() > 1 else np.ones(len(labels), np.int64)
+    dealt = stratified_folds(rest, seed, MAX_FOLDS, groups) if sizes.max() > 1 else np.ones(len(labels), np.int64)
     folds = np.where(tested, SPLIT_TEST, np.where(labelled, SPLIT_TEST + dealt, NO_FOLD))
     learned = int((labelled & ~tested).sum())
     origin = f"the split of the data set, {learned} clips learned from and {int(tested.sum())} tested"
@@ -137,7 +137,7 @@ def usable_folds(
         )
     if count is not None and count < 2:
         raise SettingsError(f"folds is {count}; at least two are needed, to test on one and train on the others")
-    made = stratified_folds(labels, seed, count or MOST_FOLDS, groups)
+    made = stratified_folds(labels, seed, count or MAX_FOLDS, groups)
     if count is not None and made.max() < count:
         raise SettingsError(
             f"folds is {count}, but the smallest class has {made.max()} "
@@ -167,7 +167,7 @@ def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], gr
 
 
 def stratified_folds(
-    labels: Column, seed: int, most: int = MOST_FOLDS, groups: Column | None = None
+    labels: Column, seed: int, most: int = MAX_FOLDS, groups: Column | None = None
 ) -> NDArray[np.int64]:
     """Deal the clips of every class out to folds, evenly and at random.
 

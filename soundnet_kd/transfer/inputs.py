@@ -11,7 +11,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.transfer.windows import Windows
 
-MOST_BYTES = 4 * 2**30
+MAX_BYTES = 4 * 2**30
 """Of all windows of a layer; training doubles them several times."""
 
 Pooling = Literal["mean", "max", "std"]
@@ -48,7 +48,7 @@ def layer_inputs(
     poolings: Sequence[Pooling] | None = None,
     windows: Windows | None = None,
 ) -> Iterator[Inputs]:
-    """Give the features of every layer, or of all layers side by side.
+    """Return the features of every layer, or of all layers side by side.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def _windowed(cache: FeatureCache, layer: str, windows: Windows) -> Inputs:
     for index in range(len(cache.ids)):
         rows = windows.of(cache.sequence(index, layer), step_seconds)
         expected_bytes = rows.size * rows.itemsize * len(cache.ids)
-        if not index and expected_bytes > MOST_BYTES:
+        if not index and expected_bytes > MAX_BYTES:
             raise SettingsError(
                 f"the windows of {layer} would take about {expected_bytes / 2**30:.0f} GiB; take a deeper layer "
                 "(--layers), longer hops (--windows.hop_seconds), or their mean (--windows.pooling mean)"

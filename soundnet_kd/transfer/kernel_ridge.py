@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 def mean_squared_distance(features: NDArray[np.float64]) -> float:
-    """Give the mean squared distance of two rows of (rows, channels), by which kernel widths are measured here."""
+    """Return the mean squared distance of two rows of (rows, channels), by which kernel widths are measured here."""
     return float(2 * features.var(axis=0).sum()) or 1.0
 
 
@@ -48,14 +48,14 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Give the value of every class, (rows, classes); of the second alone, (rows,), where there are two."""
+        """Return the value of every class, (rows, classes); of the second alone, (rows,), where there are two."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
         values = np.asarray(self.regression_.predict(features) + self.shares_)
         return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
 
     def predict(self, X: ArrayLike) -> NDArray[np.generic]:
-        """Give the class of each row."""
+        """Return the class of each row."""
         values = self.decision_function(X)
         best = (values > 0).astype(int) if values.ndim == 1 else values.argmax(axis=1)
         answers: NDArray[np.generic] = self.classes_[best]

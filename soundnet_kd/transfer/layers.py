@@ -14,7 +14,7 @@ from soundnet_kd.transfer.classifiers import HeadName
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
 from soundnet_kd.transfer.folds import SOURCE_COLUMN, planned_folds, recordings, require_whole_groups
 from soundnet_kd.transfer.inputs import Pooling, layer_inputs
-from soundnet_kd.transfer.protocols import ProtocolName, Selection, planned
+from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 from soundnet_kd.transfer.results import Evaluation
 from soundnet_kd.transfer.windows import Windows
 
@@ -61,7 +61,7 @@ def evaluate_layers(
         If `features` is no feature cache.
     """
     features = Path(features)
-    cut = windows or planned(protocol, head, None).windows
+    cut = windows or plan_grid(protocol, head, None).windows
     with FeatureCache(features) as cache:
         wanted = chosen_layers(cache, layers)
         labels = cache.labels
@@ -122,7 +122,7 @@ def _sources(cache: FeatureCache, column: str | None) -> tuple[str, ...] | None:
 
 
 def chosen_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """Give the wanted layers of a cache from the input on; all if none are named.
+    """Return the wanted layers of a cache from the input on; all if none are named.
 
     Raises
     ------

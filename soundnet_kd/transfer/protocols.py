@@ -112,8 +112,8 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
 }
 
 
-def planned(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, Sequence[float]] | None) -> Protocol:
-    """Give a protocol, with another classifier or other settings where they are given.
+def plan_grid(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, Sequence[float]] | None) -> Protocol:
+    """Return a protocol, with another classifier or other settings where they are given.
 
     Raises
     ------

@@ -50,7 +50,9 @@ class Ranked:
     note: str
 
 
-def ranked(results: Sequence[str | Path], names: Sequence[str] | None, layers: Sequence[str] | None) -> list[Ranked]:
+def rank_evaluations(
+    results: Sequence[str | Path], names: Sequence[str] | None, layers: Sequence[str] | None
+) -> list[Ranked]:
     """Read evaluations of the same sounds under the same folds, and sort them by their accuracy, the best first.
 
     Parameters
@@ -145,9 +147,9 @@ RANKING_FIGURE = "accuracy_by_parameters.png"
 COLUMNS = tuple(each.name for each in fields(Ranked))
 
 
-def row_of(ranked: Ranked) -> list[Any]:
-    """Give a row of the table, under `COLUMNS`; what is missing is empty."""
-    values = (getattr(ranked, name) for name in COLUMNS)
+def row_of(rank_evaluations: Ranked) -> list[Any]:
+    """Return a row of the table, under `COLUMNS`; what is missing is empty."""
+    values = (getattr(rank_evaluations, name) for name in COLUMNS)
     return ["" if value is None else f"{value:.4f}" if isinstance(value, float) else value for value in values]
 
 

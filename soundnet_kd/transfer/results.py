@@ -97,7 +97,7 @@ def write_evaluation(evaluation: Evaluation, out: str | Path) -> None:
                 evaluation.channels[layer],
                 f"{result.accuracy:.4f}",
                 f"{np.std(result.fold_accuracy):.4f}",
-                told(result.chosen),
+                format_settings(result.chosen),
                 *(f"{accuracy:.4f}" for accuracy in result.fold_accuracy),
             )
             for layer, result in results.items()
@@ -145,8 +145,8 @@ def _as_json(layer: str, channels: int, result: CrossValidation) -> dict[str, An
     }
 
 
-def told(settings: Sequence[Setting]) -> str:
-    """Give the settings of the folds in a few words, such as C=0.1, or C=0.1 (3 folds), C=0.01 (2 folds)."""
+def format_settings(settings: Sequence[Setting]) -> str:
+    """Return the settings of the folds in a few words, such as C=0.1, or C=0.1 (3 folds), C=0.01 (2 folds)."""
     words = [
         ", ".join(f"{name.rpartition('__')[2]}={value:g}" for name, value in setting.items()) for setting in settings
     ]

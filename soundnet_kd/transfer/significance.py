@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.transfer.validation import Column, both_right, groups_of
+from soundnet_kd.transfer.validation import Column, both_correct, groups_of
 
 FEWEST_FOR_CHI2 = 25
 """Discordant clips from which chi-squared is close enough to the binomial distribution (the usual rule of thumb)."""
@@ -51,7 +51,7 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
     """
     from scipy.stats import binomtest, chi2
 
-    first, second = both_right(first_right, second_right)
+    first, second = both_correct(first_right, second_right)
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     discordant = only_first + only_second
@@ -74,7 +74,7 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Give the percentile bootstrap interval of the second classifier's accuracy less the first one's.
+    """Return the percentile bootstrap interval of the second classifier's accuracy less the first one's.
 
     Whole groups are drawn with replacement, since clips of one recording are right or wrong together. Source: Efron and
     Tibshirani, An introduction to the bootstrap (1993), chapter 13.
@@ -93,7 +93,7 @@ def bootstrap_interval(
     low, high : float
         -1 … 1.
     """
-    first, second = both_right(first_right, second_right)
+    first, second = both_correct(first_right, second_right)
     gain = second.astype(np.int64) - first
     members = np.arange(len(gain)) if groups is None else groups_of(groups)
     if len(members) != len(gain):

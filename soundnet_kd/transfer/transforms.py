@@ -30,7 +30,7 @@ class SignedPower(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: ArrayLike) -> Array:
-        """Give the powers of features (rows, channels)."""
+        """Return the powers of features (rows, channels)."""
         check_is_fitted(self)
         features: Array = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray(np.sign(features) * np.abs(features) ** self.exponent)
@@ -74,7 +74,7 @@ class WithinClassWhitening(TransformerMixin, BaseEstimator):  # type: ignore[mis
         return self
 
     def transform(self, X: ArrayLike) -> Array:
-        """Give the whitened features (rows, channels)."""
+        """Return the whitened features (rows, channels)."""
         check_is_fitted(self)
         features: Array = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray((features - self.mean_) @ self.projection_)

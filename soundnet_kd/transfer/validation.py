@@ -16,7 +16,7 @@ MISSING = -1
 
 
 def features_of(features: ArrayLike) -> NDArray[np.floating]:
-    """Give features as an array.
+    """Return features as an array.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def features_of(features: ArrayLike) -> NDArray[np.floating]:
 
 
 def labels_of(labels: Column, class_names: Sequence[str] | None = None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Give labels as numbers, and the names of the classes.
+    """Return labels as numbers, and the names of the classes.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def labels_of(labels: Column, class_names: Sequence[str] | None = None) -> tuple
 
 
 def folds_of(folds: Column) -> tuple[NDArray[np.int64], dict[int, int | str], NDArray[np.bool_]]:
-    """Give folds as numbers.
+    """Return folds as numbers.
 
     Parameters
     ----------
@@ -127,14 +127,14 @@ def folds_of(folds: Column) -> tuple[NDArray[np.int64], dict[int, int | str], ND
 
 
 def fold_names_of(folds: Column | int | str) -> set[str]:
-    """Give what `folds_of` would call some folds; a single one may stand for itself."""
+    """Return what `folds_of` would call some folds; a single one may stand for itself."""
     values = _column([folds] if isinstance(folds, int | float | str) else folds, "folds")
     numbers = _whole_numbers([_as_number(each) for each in values])
     return {str(each) for each in (values if numbers is None else numbers.tolist())}
 
 
 def groups_of(groups: Column) -> NDArray[np.int64]:
-    """Give the groups of clips, such as the recordings that they were cut from, as numbers from 0.
+    """Return the groups of clips, such as the recordings that they were cut from, as numbers from 0.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def groups_of(groups: Column) -> NDArray[np.int64]:
 
 
 def numbers_of(values: Column, what: str) -> NDArray[np.int64]:
-    """Give whole numbers, (rows,) int64.
+    """Return whole numbers, (rows,) int64.
 
     Raises
     ------
@@ -165,8 +165,8 @@ def numbers_of(values: Column, what: str) -> NDArray[np.int64]:
     return numbers
 
 
-def both_right(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Give which clips two classifiers have right, (clips,) bool each.
+def both_correct(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which clips two classifiers have right, (clips,) bool each.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def _array(values: Any) -> NDArray[Any]:
 
 
 def _column(values: Any, what: str) -> list[Any]:
-    """Give one value for each clip, None for what is missing."""
+    """Return one value for each clip, None for what is missing."""
     if isinstance(values, list | tuple) and all(np.ndim(each) == 0 for each in values):
         # As an array of texts NaN would be the text nan. Numbers of NumPy and PyTorch become plain ones.
         given = [each.item() if getattr(each, "ndim", None) == 0 else each for each in values]
@@ -218,7 +218,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _as_number(value: Any) -> Any:
-    """Give the number that a text holds, or else the text."""
+    """Return the number that a text holds, or else the text."""
     if not isinstance(value, str):
         return value
     try:
@@ -229,7 +229,7 @@ def _as_number(value: Any) -> Any:
 
 
 def _whole_numbers(values: Sequence[Any]) -> NDArray[np.int64] | None:
-    """Give whole numbers, -1 for what is missing; None if anything is something else."""
+    """Return whole numbers, -1 for what is missing; None if anything is something else."""
     if not all(each is None or (isinstance(each, int | float) and float(each).is_integer()) for each in values):
         return None
     return np.array([MISSING if each is None else int(each) for each in values], dtype=np.int64)
@@ -290,7 +290,7 @@ def require_finite(features: NDArray[np.floating]) -> None:
 
 
 def names_of(labels: NDArray[np.integer], class_names: Sequence[str] | None) -> tuple[str, ...]:
-    """Give the names of the classes, numbers where they have none.
+    """Return the names of the classes, numbers where they have none.
 
     Parameters
     ----------

@@ -58,10 +58,10 @@ def plain_clips(path: Path, teacher: Teacher, *, look: bool) -> None:
                 image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
                 taken.append(teacher.transform(image))
             if look and len(taken) == len(OFFSETS):
-                teacher.look(torch.stack(taken))
+                teacher.predict(torch.stack(taken))
                 taken.clear()
     if look and taken:
-        teacher.look(torch.stack(taken))
+        teacher.predict(torch.stack(taken))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.signal import get_window
 
 from soundnet_kd.analysis.dataset.anomalies import anomalies
-from soundnet_kd.analysis.dataset.measures import log_spectrogram, measured
+from soundnet_kd.analysis.dataset.measures import log_spectrogram, measure_sounds
 from soundnet_kd.cli import main
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import write_audio
@@ -33,7 +33,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_measured_by_hand(words: Path) -> None:
-    explored, failures = measured(read_manifest(words), RATE, 1.0)
+    explored, failures = measure_sounds(read_manifest(words), RATE, 1.0)
     assert list(failures) == ["high/broken.wav"]
     assert explored.hertz[0] == 10.0
     assert len(explored.hertz) == 400

@@ -153,7 +153,7 @@ def test_frozen_layers_stay_as_they_are_with_their_batch_norm(run: Path, student
 
 def test_the_classifier_answers_as_by_hand(run: Path, sounds: Path) -> None:
     """The layer's mean over time of the clip, tiled to a crop's length, times the weights of the head, and the bias."""
-    from soundnet_kd.media import SoundStore, StoredSound
+    from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 
     classifier = finetuned(run)
     assert classifier.class_names == tuple(HERTZ)
@@ -161,8 +161,8 @@ def test_the_classifier_answers_as_by_hand(run: Path, sounds: Path) -> None:
     assert preprocessing.least_samples == RATE // 2
     for number in (0, 13):
         path = sounds.parent / f"{number}.wav"
-        SoundStore(RATE, "first")(path, run.parent / "sound.f32")
-        answer = classifier.answers([StoredSound(run.parent / "sound.f32")])[0].numpy()
+        RawAudioDecoder(RATE, "first")(path, run.parent / "sound.f32")
+        answer = classifier.answers([RawAudioFile(run.parent / "sound.f32")])[0].numpy()
         waveform = preprocessing.read(path)
         tiled = np.concatenate([waveform] * (2 if len(waveform) < RATE // 2 else 1)) * np.float32(256)
         with torch.no_grad():

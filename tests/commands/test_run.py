@@ -11,8 +11,8 @@ from soundnet_kd.commands.run import read_recipe, run
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import LightCNN
-from soundnet_kd.storage import shipped
-from soundnet_kd.supervised.config_file import read_bench_recipe
+from soundnet_kd.storage import package_data
+from soundnet_kd.supervised.config_file import read_experiment_config
 
 
 def write(path: Path, text: str) -> Path:
@@ -20,13 +20,13 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-SHIPPED = sorted(shipped("pipelines").glob("*.yaml"))
+SHIPPED = sorted(package_data("pipelines").glob("*.yaml"))
 FROM_SCRATCH = [path.stem for path in SHIPPED if "network" in yaml.safe_load(path.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("recipe", FROM_SCRATCH)
 def test_shipped_recipes_of_networks_are_sound(recipe: str) -> None:
-    read = read_bench_recipe(Path(recipe))
+    read = read_experiment_config(Path(recipe))
     assert read.about
     names = ("cat", "dog") if read.training.loss == "cross_entropy" else ("dog",)
     assert read.build(names).class_names == {"classes": names}
@@ -66,11 +66,11 @@ def test_shipped_recipes_of_networks_are_sound(recipe: str) -> None:
 )
 def test_settings_that_do_not_fit_each_other_are_refused(recipe: str, assignments: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        read_bench_recipe(Path(recipe), assignments).build(("yes", "no"))
+        read_experiment_config(Path(recipe), assignments).build(("yes", "no"))
 
 
 def test_a_network_without_batch_norm_over_vectors_learns_from_one_sound_at_a_time() -> None:
-    read_bench_recipe(Path("cats_dogs"), ["training.batch_size=1"]).build(("dog",))
+    read_experiment_config(Path("cats_dogs"), ["training.batch_size=1"]).build(("dog",))
 
 
 @pytest.mark.parametrize("recipe", [path.stem for path in SHIPPED if path.stem not in FROM_SCRATCH])
@@ -149,7 +149,7 @@ def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
 
 
 def test_one_key_of_the_preprocessing_leaves_the_others_to_the_network() -> None:
-    changed = read_bench_recipe(
+    changed = read_experiment_config(
         Path("speech_commands"), ["network={LightCNN: {preprocessing: {channel: mean}}}"]
     ).preprocessing
     assert changed == replace(LightCNN(("yes",)).preprocessing, channel="mean")

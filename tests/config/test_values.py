@@ -11,7 +11,7 @@ from soundnet_kd.cli.arguments import parse
 from soundnet_kd.commands.run import read_recipe, run, run_steps
 from soundnet_kd.config.values import Written, guessed, read_yaml
 from soundnet_kd.errors import SettingsError, SoundNetKDError
-from soundnet_kd.supervised.config_file import read_bench_recipe
+from soundnet_kd.supervised.config_file import read_experiment_config
 from soundnet_kd.training.augmentation import Augmentation
 
 LIKE_NUMBERS = ["007", "010", "1_000", "22:05", "1e3", "1e-3", "0x10", "0o17", ".5", "1.", "+5", ".inf", "2024-01-01"]
@@ -353,7 +353,7 @@ def test_recipes_of_networks_read_values_likewise() -> None:
         "seeds=[007, 0]",
         "voice_activity=null",
     ]
-    recipe = read_bench_recipe(Path("nsynth"), changes)
+    recipe = read_experiment_config(Path("nsynth"), changes)
     assert recipe.identity["data"]["nsynth"] == {
         "learned": "007",
         "test": "on",
@@ -382,7 +382,7 @@ def test_recipes_of_networks_read_values_likewise() -> None:
 )
 def test_recipes_of_networks_refuse_likewise(change: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        read_bench_recipe(Path("nsynth"), [change])
+        read_experiment_config(Path("nsynth"), [change])
 
 
 def test_where_no_parameter_tells_numbers_are_guessed_as_yaml_has_them_today() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from soundnet_kd.demo import world
 from soundnet_kd.demo.backgrounds import SCENE_PICTURES
-from soundnet_kd.demo.scene import Stage, cast, poses_of
+from soundnet_kd.demo.scene import Scene, cast, poses_of
 from soundnet_kd.demo.sprites import EVENT_SPRITES, draw_sprite
 from soundnet_kd.demo.world import EVENTS, SCENES, Scenario
 from soundnet_kd.errors import SettingsError
@@ -106,7 +106,7 @@ def test_labelled_scenarios_go_through_all_events_round_by_round() -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_event_stands_out_from_its_scene(event: str, scene: str) -> None:
     rng = np.random.default_rng(0)
-    stage, actor = Stage(scene, 96, rng), cast(event, 96, rng)
+    stage, actor = Scene(scene, 96, rng), cast(event, 96, rng)
     empty = np.asarray(stage.background, dtype=float) * stage.light / 256
     changed = np.abs(stage.frame(actor, 0.0, 0.0, rng) - empty).max(axis=2) > 40
     assert changed.mean() > 0.04

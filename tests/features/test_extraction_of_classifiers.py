@@ -10,7 +10,7 @@ import torch
 from soundnet_kd import FeatureCache, extract
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.features import extractor as listening
+from soundnet_kd.features import extractor
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, build_classifier, write_network
 
@@ -78,7 +78,7 @@ def test_a_network_of_any_length_hears_a_sound_at_once(
         with pytest.raises(SettingsError, match="average has no steps over time"):
             cache.step_seconds("average")
     # Longer ones than are held in memory are heard in pieces, the last one if it is long enough.
-    monkeypatch.setattr(listening, "HEARD_AT_ONCE", 20_000)
+    monkeypatch.setattr(extractor, "SAMPLES_AT_ONCE", 20_000)
     extract(sounds, classifier, tmp_path / "pieces.h5", layers=["answer"], workers=0, device="cpu")
     with FeatureCache(tmp_path / "pieces.h5") as cache:
         expected = heard(classifier, sounds / "rain/0.wav", [slice(0, 20_000), slice(20_000, 40_000)], ("answer",))

@@ -15,7 +15,7 @@ import torch
 from soundnet_kd import FeatureCache, SoundNet8
 from soundnet_kd.commands import extract as extraction
 from soundnet_kd.features import writing
-from soundnet_kd.features.extractor import Listener
+from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
 from tests.processes import finish, signal_itself_after, start
@@ -44,7 +44,7 @@ def die_after_a_part(sounds: Path, student: Path, workers: int, out: Path) -> No
 def die_after_batches(sounds: Path, student: Path, workers: int, out: Path, batches: int) -> None:
     """Do the same until so many batches have been heard."""
     heard = count(1)
-    signal_itself_after(Listener, "hear", signal.SIGKILL, lambda *_: next(heard) == batches)
+    signal_itself_after(FeatureExtractor, "hear", signal.SIGKILL, lambda *_: next(heard) == batches)
     extract_in_parts(sounds, student, workers, out)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, SoundNet8, extract
-from soundnet_kd.features import extractor as listening
+from soundnet_kd.features import extractor
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import read_student, write_student
 from tests.processes import finish, start
@@ -35,7 +35,7 @@ def test_a_sound_eight_times_as_long_takes_no_more_memory(tmp_path: Path) -> Non
     second = (np.random.default_rng(0).normal(size=RATE) * 0.1).astype(np.float32)
     peaks_mb = []
     for seconds in (SHORT, LONG):
-        assert seconds * RATE > listening.HEARD_AT_ONCE
+        assert seconds * RATE > extractor.SAMPLES_AT_ONCE
         sound, out, peak = (tmp_path / f"{seconds}.{ending}" for ending in ("flac", "h5", "txt"))
         write_audio(sound, np.resize(second, seconds * RATE), RATE)
         assert finish(start(extract_and_tell_peak, sound, student, out, peak)) == 0

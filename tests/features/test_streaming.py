@@ -78,7 +78,7 @@ def test_no_more_is_kept_than_the_next_steps_need(student: SoundNet, sound: Tens
 
     stages = _Stages(student, student.layers)
     with torch.inference_mode():
-        stages.hear(sound, last=False)
+        stages.extract(sound, last=False)
     for window in stages._windows.values():
         assert window._held is not None
         assert window._held.shape[-1] < window.kernel

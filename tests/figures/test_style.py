@@ -12,7 +12,7 @@ from PIL import Image
 
 from soundnet_kd.analysis.maps.figures import draw_map
 from soundnet_kd.figures import fonts as letters
-from soundnet_kd.figures.style import drawn, heat_map, percents, readable
+from soundnet_kd.figures.style import heat_map, new_figure, percents, readable
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -23,7 +23,7 @@ def texts(path: Path) -> list[str]:
 
 def test_a_figure_is_a_png_and_an_svg_with_text(tmp_path: Path) -> None:
     path = tmp_path / "by_layer.v2.png"
-    with drawn(path, 4.0, 3.0) as figure:
+    with new_figure(path, 4.0, 3.0) as figure:
         axes = figure.subplots()
         axes.barh(["a $1 coin $2", "<b>loud</b> & long"], [1, 2])
     with Image.open(path) as picture:
@@ -35,14 +35,14 @@ def test_a_figure_is_a_png_and_an_svg_with_text(tmp_path: Path) -> None:
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        with drawn(tmp_path / f"{name}.png", 4.0, 3.0) as figure:
+        with new_figure(tmp_path / f"{name}.png", 4.0, 3.0) as figure:
             figure.subplots().plot([0, 1, 0])
     for ending in ("png", "svg"):
         assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
 
 
 def test_a_figure_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), drawn(tmp_path / "figure.png", 4.0, 3.0):
+    with pytest.raises(ZeroDivisionError), new_figure(tmp_path / "figure.png", 4.0, 3.0):
         _ = 1 / 0
     assert list(tmp_path.iterdir()) == []
 
@@ -75,7 +75,7 @@ NAMES = ("犬", "ねこ", "собака", "كلب", "कुत्ता", "ส�
 def draw_names(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with drawn(path, 6.0, 5.0) as figure:
+        with new_figure(path, 6.0, 5.0) as figure:
             axes = figure.subplots()
             heat_map(axes, np.eye(len(NAMES)), NAMES, NAMES, "犬")
             axes.set_title("犬 has a title")
@@ -111,7 +111,7 @@ def test_long_names_that_begin_alike_are_told_apart(tmp_path: Path, monkeypatch:
     ours = [font for font in fontManager.ttflist if font.name == "DejaVu Sans"]
     monkeypatch.setattr(fontManager, "ttflist", ours)
     names = ["犬犬犬犬犬ねこ", "犬犬犬犬犬さる", "ねこねこねこ"]
-    with drawn(tmp_path / "names.png", 6.0, 5.0) as figure:
+    with new_figure(tmp_path / "names.png", 6.0, 5.0) as figure:
         heat_map(figure.subplots(), np.eye(3), names, names, "share")
     found = texts(tmp_path / "names.svg")
     for shown in (r"\u72ac\u72ac…\u306d\u3053", r"\u72ac\u72ac…\u3055\u308b", r"\u306d\u3053\u306d\u3053…"):

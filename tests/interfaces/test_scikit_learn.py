@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from soundnet_kd import SoundNet8
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features import extractor as listening
+from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.interfaces.scikit_learn import SoundNetFeatures
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
@@ -100,8 +100,8 @@ def test_every_way_to_name_or_give_sounds(sounds: list[str]) -> None:
 def test_a_long_sound_is_heard_in_pieces(sounds: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     transformer = SoundNetFeatures(small_student(), layer="pool2", device="cpu")
     at_once = transformer.fit_transform(sounds)
-    monkeypatch.setattr(listening, "HEARD_AT_ONCE", RATE)
-    monkeypatch.setattr(listening, "PIECE_SAMPLES", 9_999)
+    monkeypatch.setattr("soundnet_kd.features.extractor.SAMPLES_AT_ONCE", RATE)
+    monkeypatch.setattr("soundnet_kd.features.extractor.PIECE_SAMPLES", 9_999)
     np.testing.assert_allclose(transformer.fit_transform(sounds), at_once, rtol=1e-5)
     waveforms = [small_student().preprocessing.read(Path(path)) for path in sounds]
     np.testing.assert_allclose(transformer.fit_transform(waveforms), at_once, rtol=1e-5)
@@ -114,13 +114,13 @@ def test_all_waveforms_are_looked_at_before_the_first_is_heard_and_only_some_are
     rng = np.random.default_rng(0)
     waveforms: list[Any] = [rng.integers(-9000, 9000, 2**20).astype(np.int16) for _ in range(16)]
     held: list[int] = []
-    hear = listening.Listener.hear
+    extract_batch = FeatureExtractor.extract
 
     def watched(*given: Any) -> dict[str, NDArray[np.float32]]:
         held.append(tracemalloc.get_traced_memory()[0])
-        return hear(*given)
+        return extract_batch(*given)
 
-    monkeypatch.setattr(listening.Listener, "hear", watched)
+    monkeypatch.setattr(FeatureExtractor, "extract", watched)
     transformer = SoundNetFeatures(small_student(), layer="conv1", batch_size=1, device="cpu").fit(waveforms)
     with pytest.raises(SettingsError, match="int32, whose full scale is unknown"):
         transformer.transform([*waveforms, waveforms[0].astype(np.int32)])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
-from soundnet_kd.media import SoundStore, StoredSound, read_audio, spooled, write_audio
-from soundnet_kd.media import decode_pool as spool
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes, read_audio, write_audio
+from soundnet_kd.media import decode_pool as decoded_folder
 
 RATE = 22_050
 
@@ -52,7 +52,7 @@ def test_order_is_kept_and_a_decoder_that_dies_takes_one_file_with_it(sources: l
     folder = tmp_path / "spool"
     folder.mkdir()
     (folder / "left by an earlier run").touch()
-    with spooled(upper, sources, folder, workers=2) as files:
+    with decode_in_processes(upper, sources, folder, workers=2) as files:
         found = [(source, file if isinstance(file, MediaError) else file.read_text()) for source, file in files]
     assert [source for source, _ in found] == sources
     assert [str(text) for _, text in found if not isinstance(text, MediaError)] == ["A", "B", "C", "D", "E"]
@@ -67,18 +67,18 @@ def test_many_deaths_cost_the_files_that_they_were_at(tmp_path: Path, workers: i
     sources = [tmp_path / f"{number}.txt" for number in range(24)]
     for number, source in enumerate(sources):
         source.write_text("a" if number % 3 else "die")
-    with spooled(upper, sources, tmp_path / "spool", workers) as files:
+    with decode_in_processes(upper, sources, tmp_path / "spool", workers) as files:
         found = [(source, isinstance(file, MediaError)) for source, file in files]
     assert found == [(source, number % 3 == 0) for number, source in enumerate(sources)]
 
 
 def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files after it have theirs, from when they are begun."""
-    monkeypatch.setattr(spool, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(decoded_folder, "LOOK_SECONDS", 0.1)
     sources = [tmp_path / f"{number}.txt" for number in range(4)]
     for source, text in zip(sources, ["a", "write for ever", "b", "c"], strict=True):
         source.write_text(text)
-    with spooled(upper, sources, tmp_path / "spool", workers=1, deadline_minutes=0.1) as files:
+    with decode_in_processes(upper, sources, tmp_path / "spool", workers=1, deadline_minutes=0.1) as files:
         found = [file if isinstance(file, MediaError) else file.read_text() for _, file in files]
     assert [found[0], *found[2:]] == ["A", "B", "C"]
     assert isinstance(found[1], GivenUpError)
@@ -87,13 +87,15 @@ def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch:
 
 def test_without_processes_a_file_that_does_not_end_is_given_up_too(tmp_path: Path) -> None:
     write_audio(tmp_path / "long.wav", np.full(80_000, 0.1, np.float32), 8000)
-    store = SoundStore(8000, "first")
-    with spooled(store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0, deadline_minutes=1e-9) as files:
+    store = RawAudioDecoder(8000, "first")
+    with decode_in_processes(
+        store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0, deadline_minutes=1e-9
+    ) as files:
         ((_, given_up),) = files
     assert isinstance(given_up, GivenUpError)
     assert str(given_up).startswith("long.wav was not decoded within 1e-09 minutes; convert it, or give a longer")
     # The limit was that of the file.
-    with spooled(store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0) as files:
+    with decode_in_processes(store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0) as files:
         ((_, file),) = files
     assert isinstance(file, Path)
 
@@ -102,7 +104,7 @@ def test_a_disk_that_times_out_is_no_deadline(tmp_path: Path) -> None:
     (tmp_path / "late.txt").write_text("late")
     with (
         pytest.raises(TimeoutError, match="Connection timed out"),
-        spooled(upper, [tmp_path / "late.txt"], tmp_path / "spool", workers=1) as files,
+        decode_in_processes(upper, [tmp_path / "late.txt"], tmp_path / "spool", workers=1) as files,
     ):
         next(files)
 
@@ -111,7 +113,7 @@ def test_a_disk_that_times_out_is_no_deadline(tmp_path: Path) -> None:
 def test_a_deadline_is_above_zero(tmp_path: Path, minutes: float) -> None:
     with (
         pytest.raises(SettingsError, match=r"deadline_minutes is .*; it has to be above 0"),
-        spooled(upper, [], tmp_path / "spool", workers=0, deadline_minutes=minutes),
+        decode_in_processes(upper, [], tmp_path / "spool", workers=0, deadline_minutes=minutes),
     ):
         pass
 
@@ -121,7 +123,7 @@ def test_an_idle_process_that_is_killed_costs_nothing(tmp_path: Path) -> None:
     for source in sources:
         source.write_text("a")
     before = set(multiprocessing.active_children())
-    with spooled(upper, sources, tmp_path / "spool", workers=2) as files:
+    with decode_in_processes(upper, sources, tmp_path / "spool", workers=2) as files:
         for number, (_, file) in enumerate(files):
             assert isinstance(file, Path), file
             if number == 20:
@@ -140,7 +142,7 @@ def test_a_full_disk_is_not_the_fault_of_a_sound(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            SoundStore(RATE, "first")(tmp_path / "noise.wav", tmp_path / "decoded")
+            RawAudioDecoder(RATE, "first")(tmp_path / "noise.wav", tmp_path / "decoded")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -151,9 +153,10 @@ def test_a_script_without_a_guard_may_decode_in_processes(tmp_path: Path, from_s
     write_audio(tmp_path / "noise.wav", np.full(RATE, 0.1, np.float32), RATE)
     script = (
         "from pathlib import Path\n"
-        "from soundnet_kd.media import SoundStore, spooled\n"
+        "from soundnet_kd.media import RawAudioDecoder, decode_in_processes\n"
         "print('once')\n"
-        "with spooled(SoundStore(None, 'first'), [Path('noise.wav')], Path('spool'), workers=1) as files:\n"
+        "decoder = RawAudioDecoder(None, 'first')\n"
+        "with decode_in_processes(decoder, [Path('noise.wav')], Path('spool'), workers=1) as files:\n"
         "    print([file.stat().st_size for _, file in files])\n"
     )
     (tmp_path / "script.py").write_text(script)
@@ -166,9 +169,10 @@ def test_a_script_without_a_guard_may_decode_in_processes(tmp_path: Path, from_s
 def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
     (tmp_path / "hang.txt").write_text("hang")
     script = (
-        "import sys\nfrom pathlib import Path\nfrom soundnet_kd.media import spooled\n"
+        "import sys\nfrom pathlib import Path\nfrom soundnet_kd.media import decode_in_processes\n"
         "from tests.media.test_decode_pool import upper\n"
-        f"with spooled(upper, [Path({str(tmp_path / 'hang.txt')!r})], Path({str(tmp_path / 'spool')!r}), 1) as files:\n"
+        f"sources, folder = [Path({str(tmp_path / 'hang.txt')!r})], Path({str(tmp_path / 'spool')!r})\n"
+        "with decode_in_processes(upper, sources, folder, 1) as files:\n"
         "    next(files)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script])
@@ -190,7 +194,7 @@ def test_an_error_that_is_not_the_files_ends_the_run(tmp_path: Path, workers: in
     (tmp_path / "bad.txt").write_text("break")
     with (
         pytest.raises(RuntimeError, match="an error of ours"),
-        spooled(upper, [tmp_path / "bad.txt"], tmp_path / "spool", workers) as files,
+        decode_in_processes(upper, [tmp_path / "bad.txt"], tmp_path / "spool", workers) as files,
     ):
         next(files)
     assert not (tmp_path / "spool").exists()
@@ -200,8 +204,8 @@ def test_an_error_that_is_not_the_files_ends_the_run(tmp_path: Path, workers: in
 def test_a_stored_sound_is_the_sound(tmp_path: Path, rate: int | None) -> None:
     noise = (np.random.default_rng(0).normal(size=30 * 16_000) * 0.1).astype(np.float32)
     write_audio(tmp_path / "noise.flac", noise, 16_000)
-    SoundStore(rate, "first")(tmp_path / "noise.flac", tmp_path / "decoded")
-    stored = StoredSound(tmp_path / "decoded")
+    RawAudioDecoder(rate, "first")(tmp_path / "noise.flac", tmp_path / "decoded")
+    stored = RawAudioFile(tmp_path / "decoded")
     wanted, found_rate = read_audio(tmp_path / "noise.flac", rate)
     assert found_rate == (rate or 16_000)
     assert len(stored) == len(wanted)
@@ -214,4 +218,4 @@ def test_a_stored_sound_is_the_sound(tmp_path: Path, rate: int | None) -> None:
 def test_a_broken_sound_says_so(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     with pytest.raises(MediaError, match=r"broken\.wav is not a media file"):
-        SoundStore(RATE, "first")(tmp_path / "broken.wav", tmp_path / "decoded")
+        RawAudioDecoder(RATE, "first")(tmp_path / "broken.wav", tmp_path / "decoded")

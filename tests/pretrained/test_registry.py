@@ -12,7 +12,7 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.pretrained import PretrainedWeights, published, registry, student_registry
 from soundnet_kd.pretrained.registry import ImagePreprocessing
-from soundnet_kd.storage import shipped
+from soundnet_kd.storage import package_data
 from tests.pretrained.soundnet import soundnet
 
 TEACHERS = ("resnet18:PLACES365", "resnet50:PLACES365", "alexnet:PLACES365", "densenet161:PLACES365")
@@ -48,7 +48,7 @@ def test_the_registry_has_what_the_cards_tell_of() -> None:
     assert registry().keys() == set(TEACHERS)
     assert student_registry().keys() == STUDENTS.keys()
     assert published().keys() == {*TEACHERS, *STUDENTS}
-    files = shipped("pretrained_files")
+    files = package_data("pretrained_files")
     entries = published().values()
     lists = {
         file
@@ -63,7 +63,7 @@ def test_the_registry_has_what_the_cards_tell_of() -> None:
 def test_an_entry_tells_the_truth(name: str) -> None:
     entry = published()[name]
     assert entry.name == name
-    card = (shipped("pretrained_files") / "cards" / entry.card).read_text(encoding="utf-8")
+    card = (package_data("pretrained_files") / "cards" / entry.card).read_text(encoding="utf-8")
     assert all(text.strip() for text in (entry.licence, entry.source, entry.citation))
     assert f"`{name}`" in card
     assert entry.licence in card
@@ -173,7 +173,7 @@ def test_the_scenes_are_places365s() -> None:
     ],
 )
 def test_a_wrong_registry_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = (shipped("pretrained_files") / "registry.toml").read_text(encoding="utf-8")
+    text = (package_data("pretrained_files") / "registry.toml").read_text(encoding="utf-8")
     (tmp_path / "registry.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(FormatError, match=message):
         registry(tmp_path / "registry.toml")

@@ -7,7 +7,7 @@ import pytest
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.supervised.clip_evaluation import ClipTable, Experiment
 
 
@@ -17,7 +17,7 @@ def table_of(labels: list[int], folds: list[int], sources: list[str], unreadable
         for number, (label, fold, source) in enumerate(zip(labels, folds, sources, strict=True))
     )
     manifest = Manifest(clips, ("cat", "dog"), ("src_file",))
-    sounds = {clip.id: StoredSound(clip.path) for clip in clips if clip.id not in unreadable}
+    sounds = {clip.id: RawAudioFile(clip.path) for clip in clips if clip.id not in unreadable}
     return ClipTable(manifest, sounds, seed=0)
 
 

@@ -18,8 +18,8 @@ from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.supervised.classifier_file import read_classifier
-from soundnet_kd.supervised.config_file import read_bench_recipe
-from soundnet_kd.supervised.experiment import run_bench
+from soundnet_kd.supervised.config_file import read_experiment_config
+from soundnet_kd.supervised.experiment import run_experiment
 from tests.media_files import sine
 from tests.processes import run_command
 from tests.stops import killed_at_checkpoint, killed_at_the_end
@@ -159,9 +159,9 @@ def test_a_run_that_is_done_is_told_again_and_others_are_refused(run: Path, anim
     assert untimed(run) == before
     assert {path.name for path in (run / "rounds").iterdir()} == {"seed-0.json", "seed-1.json"}
     assert not (run / ".sounds").exists()
-    recipe = read_bench_recipe(Path("cats_dogs"), ["seeds=[0,1]", *SMALL, "training.epochs=5"])
+    recipe = read_experiment_config(Path("cats_dogs"), ["seeds=[0,1]", *SMALL, "training.epochs=5"])
     with pytest.raises(RunConflictError, match=r"training\.epochs was 4, now 5"):
-        run_bench(recipe, animals, run)
+        run_experiment(recipe, animals, run)
 
 
 def test_a_trained_network_is_peeled(run: Path, animals: Path, tmp_path: Path) -> None:
@@ -231,19 +231,19 @@ def test_wrong_recipes_are_told(
     changes: list[str], error: type[Exception], message: str, animals: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        run_bench(read_bench_recipe(Path("cats_dogs"), [*SMALL, *changes]), animals, tmp_path / "out")
+        run_experiment(read_experiment_config(Path("cats_dogs"), [*SMALL, *changes]), animals, tmp_path / "out")
 
 
 def test_a_class_that_cannot_be_learned_and_sounds_that_cannot_be_read(tmp_path: Path) -> None:
     for name in ("cat_1.wav", "cat_90.wav", "dog_90.wav", "dog_91.wav"):
         write_audio(tmp_path / name, sine(300, 0.5, RATE), RATE)
-    recipe = read_bench_recipe(Path("cats_dogs"), SMALL)
+    recipe = read_experiment_config(Path("cats_dogs"), SMALL)
     with pytest.raises(SettingsError, match="of 2 clips of 'dog' none is left to learn from"):
-        run_bench(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
+        run_experiment(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
     for file in tmp_path.iterdir():
         file.write_bytes(b"nothing")
     with pytest.raises(MediaError, match="none of the 4 sounds could be read"):
-        run_bench(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-other")
+        run_experiment(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-other")
 
 
 def test_each_kind_of_recipe_names_the_command_that_takes_it(

@@ -8,8 +8,8 @@ import numpy as np
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
 from soundnet_kd.data.voice_activity import VoiceActivity
-from soundnet_kd.media import SoundStore, write_audio
-from soundnet_kd.supervised.config_file import read_bench_recipe
+from soundnet_kd.media import RawAudioDecoder, write_audio
+from soundnet_kd.supervised.config_file import read_experiment_config
 from soundnet_kd.supervised.sounds import decoded_sounds
 from tests.data.test_voice_activity import RATE, background, spoken_at
 
@@ -24,7 +24,7 @@ def test_a_sound_and_a_part_of_one_are_cut_to_their_voice(tmp_path: Path) -> Non
     )
     data = SplitSounds(Manifest(clips, ("a", "b")), {WITHOUT_FOLDS: ["train"] * 3}, parts={"part": FilePart(0.5, 1.4)})
     folders = tmp_path / "decoded", tmp_path
-    store = SoundStore(RATE, "first")
+    store = RawAudioDecoder(RATE, "first")
     cut = decoded_sounds({0: data}, store, *folders, VoiceActivity(2, margin_seconds=0.05)).sounds
     with (tmp_path / "voice.csv").open(encoding="utf-8", newline="") as handle:
         starts = {row["id"]: row["start"] for row in csv.DictReader(handle)}
@@ -41,10 +41,10 @@ def test_a_sound_and_a_part_of_one_are_cut_to_their_voice(tmp_path: Path) -> Non
 
 def test_nothing_is_cut_unless_told() -> None:
     """Runs from before there was such a setting are still the same runs."""
-    recipe = read_bench_recipe(Path("speech_commands"))
+    recipe = read_experiment_config(Path("speech_commands"))
     assert recipe.voice_activity is None
     assert "voice_activity" not in recipe.identity
-    told = read_bench_recipe(Path("speech_commands"), ["voice_activity.aggressiveness=3"])
+    told = read_experiment_config(Path("speech_commands"), ["voice_activity.aggressiveness=3"])
     assert told.voice_activity == VoiceActivity(3)
     assert told.identity["voice_activity"] == {"aggressiveness": 3, "margin_seconds": 0.1}
-    assert read_bench_recipe(Path("speech_commands"), ["voice_activity={}"]).voice_activity == VoiceActivity()
+    assert read_experiment_config(Path("speech_commands"), ["voice_activity={}"]).voice_activity == VoiceActivity()

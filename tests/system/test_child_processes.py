@@ -30,15 +30,15 @@ def loader_of_targets(folder: Path) -> DataLoader[Any]:
 
 def loader_of_pieces(folder: Path) -> DataLoader[Any]:
     """Give that of a network that learns from labelled sounds."""
-    from soundnet_kd.media import StoredSound
+    from soundnet_kd.media import RawAudioFile
     from soundnet_kd.training.augmentation import UNCHANGED
-    from soundnet_kd.training.classification import Feed
-    from soundnet_kd.training.segments import CropStream
+    from soundnet_kd.training.classification import TrainingBatches
+    from soundnet_kd.training.segments import CropDataset
 
     np.zeros(2000, np.float32).tofile(folder / "sound.f32")
-    sounds = [StoredSound(folder / "sound.f32")]
-    stream = CropStream(sounds, np.zeros(1, np.int64), 2, 1000, 22_050, UNCHANGED, seed=0)
-    return Feed(stream, batch_size=2, steps=10_000, steps_per_epoch=10).batches(0, workers=1, pinned=False)
+    sounds = [RawAudioFile(folder / "sound.f32")]
+    stream = CropDataset(sounds, np.zeros(1, np.int64), 2, 1000, 22_050, UNCHANGED, seed=0)
+    return TrainingBatches(stream, batch_size=2, steps=10_000, steps_per_epoch=10).batches(0, workers=1, pinned=False)
 
 
 def say(*words: object) -> None:

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 
 from soundnet_kd.errors import FormatError, MediaError
 from soundnet_kd.media import write_audio
-from soundnet_kd.media.container import blamed_on
-from soundnet_kd.storage import read_json, whole
+from soundnet_kd.media.container import describing_failure
+from soundnet_kd.storage import atomic_write, read_json
 from soundnet_kd.system.machine_errors import MachineError, last_words, machine_blamed, machine_error
 
 POOL = "A process in the process pool was terminated abruptly while the future was running or pending."
@@ -151,7 +151,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
 def test_a_file_that_does_not_fit_is_named_with_the_cure(writer: str, tmp_path: Path) -> None:
     """By what each library really raises."""
     out = tmp_path / "out.bin"
-    with pytest.raises(MachineError) as told, whole(out) as partial:
+    with pytest.raises(MachineError) as told, atomic_write(out) as partial:
         WRITERS[writer](partial)
     assert "out.bin: " in str(told.value)
     assert "the file is larger than" in str(told.value) or "could not be written whole" in str(told.value)
@@ -162,10 +162,10 @@ def test_what_fails_while_decoding_is_blamed_on_whom_it_concerns(tmp_path: Path)
     sound = tmp_path / "a.wav"
     write_audio(sound, np.zeros(100, np.float32), 22_050)
     for machines in (MemoryError(), OSError(errno.EIO, "x"), OSError(errno.EMFILE, "x"), OSError(errno.ENOSPC, "x")):
-        with pytest.raises(MachineError), blamed_on(sound):
+        with pytest.raises(MachineError), describing_failure(sound):
             raise machines
     for files in (ValueError("odd"), PermissionError(errno.EACCES, "x"), IndexError()):
-        with pytest.raises(MediaError, match=r"a\.wav cannot be decoded"), blamed_on(sound):
+        with pytest.raises(MediaError, match=r"a\.wav cannot be decoded"), describing_failure(sound):
             raise files
     assert isinstance(pickle.loads(pickle.dumps(MachineError("x"))), MachineError)
 

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data.datasets.cats_dogs import CatsDogs
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import StoredSound, read_audio
+from soundnet_kd.media import RawAudioFile, read_audio
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.training.optimization import Optimisation
-from soundnet_kd.training.segments import HeardSounds, Pieces, PieceStream, Segments, SegmentStream
+from soundnet_kd.training.optimization import TrainingConfig
+from soundnet_kd.training.segments import HeardSounds, LoudSegmentDataset, Pieces, Segments, SlidingDataset
 
 RATE = 10
 
 
-def stored(path: Path, samples: NDArray[Any]) -> StoredSound:
+def stored(path: Path, samples: NDArray[Any]) -> RawAudioFile:
     samples.astype(np.float32).tofile(path)
-    return StoredSound(path)
+    return RawAudioFile(path)
 
 
 def heard(folder: Path, lengths: list[int], samples: int, standardise: bool = False) -> HeardSounds:
@@ -80,13 +80,13 @@ def test_a_piece_is_brought_to_the_scale_of_its_whole_sound(tmp_path: Path) -> N
 
 def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
     whole = stored(tmp_path / "sound", np.arange(50))
-    part = StoredSound(whole.file, first=20, count=15)
+    part = RawAudioFile(whole.file, first=20, count=15)
     assert len(part) == 15
     assert part.read().tolist() == list(range(20, 35))
     assert part.cut(10, 10).tolist() == list(range(30, 35))
     assert [len(piece) for piece in part.pieces(6)] == [6, 6, 3]
-    assert len(StoredSound(whole.file, first=45, count=15)) == 5
-    assert len(StoredSound(whole.file, first=60)) == 0
+    assert len(RawAudioFile(whole.file, first=45, count=15)) == 5
+    assert len(RawAudioFile(whole.file, first=60)) == 0
 
 
 def test_segments_take_turns_and_are_loud_enough(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_segments_take_turns_and_are_loud_enough(tmp_path: Path) -> None:
         stored(tmp_path / "c", noise[450:]),
     ]
     targets = np.array([[0], [1], [0]], np.float32)
-    stream = SegmentStream(sounds, targets, 20, 0.4, RATE, UNCHANGED, seed=0)
+    stream = LoudSegmentDataset(sounds, targets, 20, 0.4, RATE, UNCHANGED, seed=0)
     vector = (noise - noise.mean()) / noise.std()
     windows = np.lib.stride_tricks.sliding_window_view(vector, 20)
     assert [float(stream[position][1]) for position in range(6)] == [0, 1, 0, 1, 0, 1]
@@ -121,9 +121,9 @@ def test_segments_that_there_are_none_of(tmp_path: Path) -> None:
     short, silent = stored(tmp_path / "a", np.ones(5)), stored(tmp_path / "b", np.zeros(100))
     target = np.ones((1, 1), np.float32)
     with pytest.raises(SettingsError, match="5 samples of sound, less than a segment of 20"):
-        SegmentStream([short], target, 20, 0.4, RATE, UNCHANGED, seed=0)
+        LoudSegmentDataset([short], target, 20, 0.4, RATE, UNCHANGED, seed=0)
     with pytest.raises(SettingsError, match=r"louder than sampling.segments.least_peak \(0.4\)"):
-        SegmentStream([silent], target, 20, 0.4, RATE, UNCHANGED, seed=0)
+        LoudSegmentDataset([silent], target, 20, 0.4, RATE, UNCHANGED, seed=0)
 
 
 def test_shifted_pieces_stay_inside_their_sound(tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_shifted_pieces_stay_inside_their_sound(tmp_path: Path) -> None:
     stream = Pieces().training(data, Augmentation(shift=True), 0)
     starts = {round(100 * float(stream[position][0][0, 0])) for position in range(300)}
     assert starts == set(range(16))
-    assert isinstance(stream, PieceStream)
+    assert isinstance(stream, SlidingDataset)
 
 
-FILM = Optimisation(
+FILM = TrainingConfig(
     epochs=1000, batch_size=1200, learning_rate=0.01, final_learning_rate=0.0001, momentum=0.9, final_momentum=0.999,
     optimizer="sgd", nesterov=True, schedule="linear", loss="squared_error",
 )  # fmt: skip
@@ -162,4 +162,4 @@ def test_the_schedules_of_the_film_genres() -> None:
 )
 def test_settings_that_contradict_each_other(change: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        Optimisation(epochs=1, batch_size=1, learning_rate=0.1, **change)  # type: ignore[arg-type]
+        TrainingConfig(epochs=1, batch_size=1, learning_rate=0.1, **change)  # type: ignore[arg-type]

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundnet_kd.media import StoredSound
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.training.segments import CropStream, crop
+from soundnet_kd.training.segments import CropDataset, crop
 
 RATE = 1000
 
 
-def stored(path: Path, samples: list[float]) -> StoredSound:
+def stored(path: Path, samples: list[float]) -> RawAudioFile:
     np.array(samples, np.float32).tofile(path)
-    return StoredSound(path)
+    return RawAudioFile(path)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_a_piece_of_an_endless_repetition(start: int, samples: int, expected: li
     assert piece.tolist() == expected
 
 
-def stream_of(folder: Path, augmentation: Augmentation, seed: int = 0) -> CropStream:
+def stream_of(folder: Path, augmentation: Augmentation, seed: int = 0) -> CropDataset:
     sounds = [stored(folder / str(number), [number / 10 + place / 100 for place in range(5)]) for number in range(4)]
-    return CropStream(sounds, np.array([2, 0, 1, 0]), 3, 4, RATE, augmentation, seed)
+    return CropDataset(sounds, np.array([2, 0, 1, 0]), 3, 4, RATE, augmentation, seed)
 
 
 def test_every_pass_gives_every_clip_once_with_its_class(tmp_path: Path) -> None:

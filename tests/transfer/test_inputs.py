@@ -107,7 +107,7 @@ def test_the_protocol_of_the_paper_takes_the_sequences(cache: Path, tmp_path: Pa
 
 
 def test_windows_that_would_not_fit_into_memory_are_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(inputs, "MAX_BYTES", 2**20)
     with FeatureCache(cache) as features, pytest.raises(SettingsError, match="take a deeper layer"):
         list(layer_inputs(features, ["pool2"], windows=Windows(1.0, pooling="flatten")))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.figures.style import COLOURS, GREY, drawn, percents
+from soundnet_kd.figures.style import COLORS, GREY, new_figure, percents
 from soundnet_kd.transfer.results import Evaluation
 
 
@@ -23,13 +23,13 @@ def draw_accuracy(evaluation: Evaluation, path: str | Path) -> None:
     places = range(len(layers))
     means = [result.accuracy for result in evaluation.results.values()]
     spreads = [float(np.std(result.fold_accuracy)) for result in evaluation.results.values()]
-    with drawn(path, max(5.0, 1.6 + 0.75 * len(layers)), 4.2) as figure:
+    with new_figure(path, max(5.0, 1.6 + 0.75 * len(layers)), 4.2) as figure:
         axes = figure.subplots()
         axes.axhline(evaluation.chance, color=GREY, linestyle="--", linewidth=1)
         for place, result in zip(places, evaluation.results.values(), strict=True):
             folds = result.fold_accuracy
-            axes.scatter([place] * len(folds), folds, s=14, color=COLOURS[5], alpha=0.8, linewidths=0, zorder=2)
-        axes.errorbar(places, means, spreads, color=COLOURS[0], marker="o", markersize=5, capsize=4, zorder=3)
+            axes.scatter([place] * len(folds), folds, s=14, color=COLORS[5], alpha=0.8, linewidths=0, zorder=2)
+        axes.errorbar(places, means, spreads, color=COLORS[0], marker="o", markersize=5, capsize=4, zorder=3)
         for place, result in zip(places, evaluation.results.values(), strict=True):
             axes.annotate(
                 f"{100 * result.accuracy:.1f}",

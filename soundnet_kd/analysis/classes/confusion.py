@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH
 from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.figures.style import GREY, drawn, heat_map, readable
+from soundnet_kd.figures.style import GREY, heat_map, new_figure, readable
 
 _FEW = 12
 """Classes up to which cells are so large that names fit in lines and numbers in the usual type."""
@@ -32,7 +32,7 @@ def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: 
     few = len(classes) <= _FEW
     names = [_in_lines(name) for name in classes] if few else classes
     side = float(np.clip(2.6 + 0.19 * len(classes), 6.0, 24.0))
-    with drawn(path, side + 1.0, side) as figure:
+    with new_figure(path, side + 1.0, side) as figure:
         axes = figure.subplots()
         heat_map(axes, shares, names, names, "share of the true class's clips (numbers: clips)", most=1.0)
         for row, column in np.argwhere(confusion > 0):

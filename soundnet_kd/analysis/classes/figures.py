@@ -7,11 +7,11 @@ import numpy as np
 
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH, ClassScores, ConfusedPair
 from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.figures.style import COLOURS, GREY, drawn, percents, readable
+from soundnet_kd.figures.style import COLORS, GREY, new_figure, percents, readable
 
 _INCHES_PER_ROW = 0.2
 _SMALL = 8
-MOST_PAIRS = 15
+MAX_PAIRS = 15
 """Pairs in the figure; the table has all."""
 
 
@@ -33,9 +33,9 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
     rows = np.arange(len(order))
     categories = order // CLASSES_EACH if is_esc50(scores.classes) else np.zeros_like(order)
     mistaken = _mostly_taken_for(pairs, scores.classes)
-    with drawn(path, 8.4, 1.6 + _INCHES_PER_ROW * len(order)) as figure:
+    with new_figure(path, 8.4, 1.6 + _INCHES_PER_ROW * len(order)) as figure:
         axes = figure.subplots()
-        axes.barh(rows, scores.recall[order], height=0.72, color=[COLOURS[each] for each in categories])
+        axes.barh(rows, scores.recall[order], height=0.72, color=[COLORS[each] for each in categories])
         axes.plot(
             scores.precision[order], rows, "D", markersize=4, markerfacecolor="white", markeredgecolor="black",
             clip_on=False, zorder=3,
@@ -74,7 +74,7 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
                    label="precision, the share of its guesses that are right"),
         ]  # fmt: skip
         if is_esc50(scores.classes):
-            handles += [Patch(color=COLOURS[place], label=name) for place, name in enumerate(ESC50_CATEGORIES)]
+            handles += [Patch(color=COLORS[place], label=name) for place, name in enumerate(ESC50_CATEGORIES)]
         figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) > 1 else 1, fontsize=_SMALL)
 
 
@@ -92,17 +92,17 @@ def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], l
     """
     from matplotlib.ticker import MaxNLocator
 
-    shown = pairs[:MOST_PAIRS]
+    shown = pairs[:MAX_PAIRS]
     rows = range(len(shown))
     forward = [pair.first_as_second for pair in shown]
-    with drawn(path, 7.4, 1.7 + 0.26 * len(shown)) as figure:
+    with new_figure(path, 7.4, 1.7 + 0.26 * len(shown)) as figure:
         axes = figure.subplots()
-        axes.barh(rows, forward, color=COLOURS[0], height=0.72, label="the first taken for the second")
+        axes.barh(rows, forward, color=COLORS[0], height=0.72, label="the first taken for the second")
         axes.barh(
             rows,
             [pair.second_as_first for pair in shown],
             left=forward,
-            color=COLOURS[1],
+            color=COLORS[1],
             height=0.72,
             label="the second taken for the first",
         )

@@ -12,7 +12,7 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.storage import read_json
 from soundnet_kd.transfer.results import RESULTS_FILE
 
-MOST_AT_THE_ENDS = 5
+MAX_AT_THE_ENDS = 5
 """How many of the hardest and of the easiest classes are named."""
 
 
@@ -52,7 +52,7 @@ class ClassScores:
     def ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The easiest and the hardest classes, up to five, each from the end on; none is both."""
         order = self.easiest_first
-        count = min(MOST_AT_THE_ENDS, len(order) // 2)
+        count = min(MAX_AT_THE_ENDS, len(order) // 2)
         return order[:count], order[::-1][:count]
 
 
@@ -118,7 +118,7 @@ def class_scores(
 
 
 def confused_pairs(confusion: NDArray[np.int64]) -> list[ConfusedPair]:
-    """Give the pairs of classes that are taken for each other at least once, the most mistakes first.
+    """Return the pairs of classes that are taken for each other at least once, the most mistakes first.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class Extremes:
     easiest: dict[int, float]
 
 
-def extremes_of(results: str | Path, class_names: Sequence[str]) -> Extremes:
+def hardest_and_easiest(results: str | Path, class_names: Sequence[str]) -> Extremes:
     """Read the hardest and the easiest classes from what `soundnet-kd evaluate` wrote.
 
     Parameters

@@ -22,7 +22,7 @@ from soundnet_kd.figures.style import readable
 from soundnet_kd.storage import write_csv
 from soundnet_kd.transfer.results import Evaluation
 
-_PAIRS_TOLD = 3
+_PAIRS_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class ClassReport:
             mistaken = (
                 f"{classes[pair.first]} for {classes[pair.second]} {pair.first_as_second} times "
                 f"(the other way {pair.second_as_first})"
-                for pair in self.pairs[:_PAIRS_TOLD]
+                for pair in self.pairs[:_PAIRS_SHOWN]
             )
             lines.append(f"  mistaken: {', '.join(mistaken)}")
         if self.categories is not None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 MIXED = 2
 """Gaussians of a class's mixture; one where it has too few sounds for two."""
 SOUNDS_PER_GAUSSIAN = 10
-LEAST_VARIANCE = 1e-3
+MIN_VARIANCE = 1e-3
 """Added to a Gaussian's variances, so that a few equal sounds do not make it a point."""
 
 
@@ -63,7 +63,7 @@ def anomalies(spectra: NDArray[np.floating], labels: NDArray[np.int64], componen
         mine = labels == label
         gaussians = MIXED if mine.sum() >= MIXED * SOUNDS_PER_GAUSSIAN else 1
         if mine.sum() > 1:
-            mixture = GaussianMixture(gaussians, reg_covar=LEAST_VARIANCE, random_state=seed).fit(scaled[mine])
+            mixture = GaussianMixture(gaussians, reg_covar=MIN_VARIANCE, random_state=seed).fit(scaled[mine])
             likelihood[:, label] = mixture.score_samples(scaled)
     shares = np.log(np.maximum(np.bincount(labels, minlength=likelihood.shape[1]), 1) / len(labels))
     return Anomalies(

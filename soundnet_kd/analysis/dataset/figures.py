@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures.style import COLOURS, GREY, drawn, readable
+from soundnet_kd.figures.style import COLORS, GREY, new_figure, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 6
 LENGTH_BINS = 40
-MOST_PANELS = 60
+MAX_PANELS = 60
 """Classes that have a panel of their own; the figure says so where there are more."""
 
 
@@ -24,9 +24,9 @@ def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: str | Pat
     """Draw how many sounds each class has, the most on top."""
     counts = np.bincount(labels, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
-    with drawn(path, 6.4, 1.2 + 0.2 * len(names)) as figure:
+    with new_figure(path, 6.4, 1.2 + 0.2 * len(names)) as figure:
         axes = figure.subplots()
-        axes.barh(range(len(names)), counts[order], color=COLOURS[0], height=0.72)
+        axes.barh(range(len(names)), counts[order], color=COLORS[0], height=0.72)
         for row, place in enumerate(order.tolist()):
             axes.annotate(
                 str(counts[place]),
@@ -50,7 +50,7 @@ def draw_lengths(
     edges = np.histogram_bin_edges(seconds, LENGTH_BINS)
     with _panels(path, names, "Lengths", "seconds", sharey=True) as panels:
         for label, axes in enumerate(panels):
-            axes.hist(seconds[labels == label], bins=list(edges), color=COLOURS[0])
+            axes.hist(seconds[labels == label], bins=list(edges), color=COLORS[0])
             axes.set_yscale("symlog", linthresh=1)
             axes.yaxis.set_major_formatter("{x:g}")
 
@@ -70,7 +70,7 @@ def draw_mean_spectra(
             axes.semilogy(hertz, np.maximum(everything, 1e-6), color=GREY, linewidth=0.7)
             if (labels == label).any():
                 mean = spectra[labels == label].mean(axis=0)
-                axes.semilogy(hertz, np.maximum(mean, 1e-6), color=COLOURS[0], linewidth=0.9)
+                axes.semilogy(hertz, np.maximum(mean, 1e-6), color=COLORS[0], linewidth=0.9)
             axes.yaxis.set_major_formatter("{x:g}")
 
 
@@ -96,7 +96,7 @@ def draw_violins(
     # The width of a violin is estimated from the spread, of which a single sound has none.
     shown = [label for label in range(len(names)) if (labels == label).sum() > 1]
     decibels = [20 * np.log10(np.maximum(magnitudes[labels == label], 1e-6)) for label in shown]
-    with drawn(path, max(6.4, 1.5 + 0.34 * len(names)), 4.2) as figure:
+    with new_figure(path, max(6.4, 1.5 + 0.34 * len(names)), 4.2) as figure:
         axes = figure.subplots()
         if shown:
             axes.violinplot(decibels, positions=range(len(shown)), showmedians=True, widths=0.85)
@@ -109,11 +109,11 @@ def draw_violins(
 def _panels(
     path: str | Path, names: Sequence[str], title: str, unit: str, sharey: bool = False
 ) -> Iterator[list["Axes"]]:
-    """Give a small panel for each class."""
-    shown = min(len(names), MOST_PANELS)
+    """Return a small panel for each class."""
+    shown = min(len(names), MAX_PANELS)
     columns = min(COLUMNS, shown)
     rows = -(-shown // columns)
-    with drawn(path, 2.1 * columns, 0.6 + 1.5 * rows) as figure:
+    with new_figure(path, 2.1 * columns, 0.6 + 1.5 * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
         panels = list(grid.flat)
         for axes in panels[shown:]:

@@ -63,7 +63,7 @@ class Explored:
         return np.array([clip.label for clip in self.clips], dtype=np.int64)
 
 
-def measured(
+def measure_sounds(
     manifest: Manifest, sample_rate: int, seconds: float, voice: VoiceActivity | None = None
 ) -> tuple[Explored, dict[str, str]]:
     """Measure all labelled sounds, one after the other, where asked only their voice.
@@ -105,7 +105,7 @@ def measured(
 
 
 def log_spectrogram(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
-    """Give the natural logarithm of the power (frequencies, steps): Hann windows of 20 ms, one every 10 ms."""
+    """Return the natural logarithm of the power (frequencies, steps): Hann windows of 20 ms, one every 10 ms."""
     from scipy.signal import spectrogram
 
     window, step = round(WINDOW_SECONDS * sample_rate), round(STEP_SECONDS * sample_rate)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.layers.pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
 from soundnet_kd.features.activation_file import Peeled, PeeledLayer
-from soundnet_kd.figures.style import AMOUNTS, COLOURS, GREY, drawn, readable
+from soundnet_kd.figures.style import AMOUNTS, COLORS, GREY, new_figure, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_COLUMNS = 1500
+_MAX_COLUMNS = 1500
 """More than a figure has dots; several steps share a column then."""
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
@@ -35,11 +35,11 @@ def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
         PNG to write.
     """
     seconds = len(peeled.waveform) / peeled.sample_rate
-    with drawn(path, 11, 2.2 + 0.9 * len(peeled.layers)) as figure:
+    with new_figure(path, 11, 2.2 + 0.9 * len(peeled.layers)) as figure:
         headline(figure, f"What each layer of {network} makes of {sound} {_part(peeled)}")
         panels = figure.subplots(len(peeled.layers) + 1, 1, sharex=True)
         axes = panels[0]
-        axes.plot(*_envelope(peeled), color=COLOURS[0], linewidth=0.6, rasterized=True)
+        axes.plot(*_envelope(peeled), color=COLORS[0], linewidth=0.6, rasterized=True)
         axes.set_ylabel("waveform", rotation=0, ha="right", va="center")
         axes.set_title(
             "channels of each layer by mean activation, the strongest on top; each step at the middle of what it hears"
@@ -73,14 +73,14 @@ def draw_pooled(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
     """
     rows = -(-len(peeled.layers) // _PANELS_IN_A_ROW)
     output = tuple(peeled.layers)[-1]
-    with drawn(path, 12, 0.6 + 2.3 * rows) as figure:
+    with new_figure(path, 12, 0.6 + 2.3 * rows) as figure:
         headline(figure, f"{network} on {sound} {_part(peeled)}: activations averaged over time, strongest first")
         panels = iter(figure.subplots(rows, _PANELS_IN_A_ROW, squeeze=False).flat)
         for (name, layer), axes in zip(peeled.layers.items(), panels, strict=False):
             pooled = layer.pooled
             order = np.argsort(-pooled, kind="stable")
             few = len(pooled) <= FEW_CHANNELS
-            axes.stairs(pooled[order], fill=True, color=COLOURS[0])
+            axes.stairs(pooled[order], fill=True, color=COLORS[0])
             axes.set_xlim(0, len(pooled))
             # Of few channels all are tall, and the names stand above the bars.
             axes.set_ylim(top=_headroom(pooled, 0.4 if few else 0.1))
@@ -134,9 +134,9 @@ def _lines(layer: PeeledLayer) -> NDArray[np.float32]:
 
 
 def _columns(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Give the greatest values of neighbours where there are too many steps to show, and how many steps that covers."""
+    """Greatest values of neighbours where there are too many steps to show, and how many steps that covers."""
     channels, steps = rows.shape
-    together = -(-steps // _MOST_COLUMNS)
+    together = -(-steps // _MAX_COLUMNS)
     columns = -(-steps // together)
     padded = np.full((channels, columns * together), -np.inf, dtype=np.float32)
     padded[:, :steps] = rows
@@ -144,7 +144,7 @@ def _columns(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
 
 
 def _envelope(peeled: Peeled) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Give a line through the lowest and the highest sample of each column, in ±1."""
+    """Return a line through the lowest and the highest sample of each column, in ±1."""
     scaled = (peeled.waveform / np.float32(peeled.amplitude))[None]
     highest, samples = _columns(scaled)
     lowest = -_columns(-scaled)[0]

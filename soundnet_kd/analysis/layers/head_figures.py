@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.layers.pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
 from soundnet_kd.features.activation_file import PeeledHead
-from soundnet_kd.figures.style import COLOURS, GREY, drawn, readable
+from soundnet_kd.figures.style import COLORS, GREY, new_figure, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_NAMED = 50
+_MAX_NAMED = 50
 """Classes up to which their rows of the weights are named."""
 
 _TOP_CLASSES = 4
@@ -44,15 +44,15 @@ def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> Non
     above = ", above the mean of all classes" if several else ""
     # Each name needs its line.
     least = 4.2 if several else 2.0
-    heights = (3.4, max(least, 1.0 + 0.15 * len(logits)) if len(logits) <= _MOST_NAMED else 4.2)
-    with drawn(path, 12, sum(heights)) as figure:
+    heights = (3.4, max(least, 1.0 + 0.15 * len(logits)) if len(logits) <= _MAX_NAMED else 4.2)
+    with new_figure(path, 12, sum(heights)) as figure:
         upper, lower = np.array(figure.subfigures(2, 1, height_ratios=heights))
         headline(upper, f"{name}: what {hidden}'s channels add to the highest logits (weight x activation{above})")
         panels = upper.subplots(1, len(shown), sharex=True, squeeze=False)[0]
         for axes, class_index in zip(panels, shown, strict=True):
             strongest = np.argsort(-np.abs(drives[class_index]), kind="stable")[:_TOP_CHANNELS]
             values = drives[class_index, strongest]
-            axes.barh(range(len(values)), values, color=[COLOURS[0] if value >= 0 else COLOURS[3] for value in values])
+            axes.barh(range(len(values)), values, color=[COLORS[0] if value >= 0 else COLORS[3] for value in values])
             axes.axvline(0, color=GREY, linewidth=0.8)
             axes.set_yticks(range(len(values)), [str(index) for index in strongest], fontsize=8)
             axes.invert_yaxis()
@@ -88,7 +88,7 @@ def _draw_weights(axes: "Axes", head: PeeledHead, name: str, hidden: str, classe
     if len(channels) <= FEW_CHANNELS:
         number_channels(axes, channels)
     axes.set_ylabel(f"{len(classes)} classes, the highest logit on top")
-    if len(classes) <= _MOST_NAMED:
+    if len(classes) <= _MAX_NAMED:
         names = [textwrap.shorten(readable(head.class_names[index]), 28, placeholder="…") for index in classes]
         axes.set_yticks(np.arange(len(classes)) + 0.5, names, fontsize=8)
         axes.set_ylabel("classes, the highest logit on top" if len(classes) > 1 else "class")

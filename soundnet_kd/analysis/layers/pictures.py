@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.features.activation_file import Peeled
-from soundnet_kd.figures.style import AMOUNTS, drawn
+from soundnet_kd.figures.style import AMOUNTS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) ->
     if not pictures:
         return False
     seconds = len(peeled.waveform) / peeled.sample_rate
-    with drawn(path, 12, 0.9 + 1.5 * len(pictures)) as figure:
+    with new_figure(path, 12, 0.9 + 1.5 * len(pictures)) as figure:
         headline(figure, f"{network} on {sound}: the strongest channels of each layer, each to its own scale")
         panels = figure.subplots(len(pictures), _CHANNELS, sharex=True, squeeze=False)
         for row, (name, layer) in zip(panels, pictures.items(), strict=True):
@@ -104,7 +104,7 @@ def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | P
     count, _, steps = filters.shape
     lines = -(-count // _FILTER_COLUMNS)
     most = float(np.abs(filters).max()) or 1.0
-    with drawn(path, 11, 1.2 + 1.3 * lines) as figure:
+    with new_figure(path, 11, 1.2 + 1.3 * lines) as figure:
         headline(figure, f"{name}'s filters: frequency upwards, time to the right ({steps} steps)")
         panels = figure.subplots(lines, _FILTER_COLUMNS, squeeze=False)
         for index, axes in enumerate(panels.flat):

@@ -9,7 +9,7 @@ WIDEST = 0.15
 """Of a strip without a clip, in widths of the map's middle."""
 MIDDLE = (0.05, 0.95)
 """Quantiles between which the middle lies: clips far away do not make it wider."""
-LEAST_CLIPS = 50
+MIN_CLIPS = 50
 """In a map of fewer clips there is room between any two."""
 
 
@@ -49,7 +49,7 @@ def without_empty_strips(points: NDArray[np.floating]) -> Shortened:
 def _shortened(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low, high = np.quantile(axis, MIDDLE)
     widest = WIDEST * (high - low)
-    if len(axis) < LEAST_CLIPS or widest == 0:
+    if len(axis) < MIN_CLIPS or widest == 0:
         return axis, np.empty(0)
     order = np.argsort(axis, kind="stable")
     excess = np.maximum(np.diff(axis[order]) - widest, 0)

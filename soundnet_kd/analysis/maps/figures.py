@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH, Extremes
 from soundnet_kd.analysis.maps.empty_strips import Shortened, without_empty_strips
 from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
-from soundnet_kd.figures.style import COLOURS, MARKERS, colour_and_marker, drawn, readable
+from soundnet_kd.figures.style import COLORS, MARKERS, color_and_marker, new_figure, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 PALE = "#D2D2D2"
 """Of clips that are there but not spoken of."""
 
-_MOST_NAMED = 50
+_MAX_NAMED = 50
 """Groups up to which a legend can tell them apart."""
 
-_MOST_AS_SHAPES = 1000
+_MAX_AS_SHAPES = 1000
 """Clips up to which an SVG has a shape for each; more are one picture."""
 
 
@@ -48,14 +48,14 @@ def draw_map(
     groups, names = labels, dict(enumerate(map(readable, class_names)))
     if is_esc50(class_names):
         groups, names = labels // CLASSES_EACH, dict(enumerate(ESC50_CATEGORIES))
-    named = len(names) <= _MOST_NAMED
-    few = len(names) <= len(COLOURS)
+    named = len(names) <= _MAX_NAMED
+    few = len(names) <= len(COLORS)
     shown = without_empty_strips(points)
     notes = [caption, shown.note]
     if not named:
         notes.append(f"the {len(names)} classes are named in {Path(path).with_suffix('.html').name}")
     height = 1.5 + _height(shown, 7.8, 5.6) + (0 if few or not named else 0.15 * len(names) / 6)
-    with drawn(path, 8.0, height) as figure:
+    with new_figure(path, 8.0, height) as figure:
         axes = figure.subplots()
         _empty(axes, shown)
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
@@ -124,7 +124,7 @@ def _draw_panels(
     """Draw the same map several times, each time with some classes in colour and the other clips pale."""
     rows = -(-len(panels) // columns)
     shown = without_empty_strips(points)
-    with drawn(path, 4.4 * columns, 0.6 + (1.3 + _height(shown, 4.3, 3.6)) * rows) as figure:
+    with new_figure(path, 4.4 * columns, 0.6 + (1.3 + _height(shown, 4.3, 3.6)) * rows) as figure:
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
         charts = np.array(figure.subplots(rows, columns, squeeze=False)).ravel()
         for axes in charts[len(panels) :]:
@@ -178,14 +178,14 @@ def _scatter(
     shapes: bool = False,
 ) -> None:
     """Draw the clips of each group in its colour, or also its shape; those without a group (-1) pale and beneath."""
-    look: dict[str, Any] = {"s": _size(len(points)), "linewidths": 0, "rasterized": len(points) > _MOST_AS_SHAPES}
+    look: dict[str, Any] = {"s": _size(len(points)), "linewidths": 0, "rasterized": len(points) > _MAX_AS_SHAPES}
     without = groups < 0
     if without.any():
         axes.scatter(*points[without].T, color=PALE, label=rest, **look)
     if shapes:
         look["s"] *= 2.2
     for group in np.unique(groups[~without]):
-        colour, marker = colour_and_marker(group)
+        colour, marker = color_and_marker(group)
         axes.scatter(
             *points[groups == group].T,
             color=colour,
@@ -197,7 +197,7 @@ def _scatter(
 
 
 def _height(shown: Shortened, width: float, most: float) -> float:
-    """Give the inches that a map takes if it may be so wide, and so high at most."""
+    """Return the inches that a map takes if it may be so wide, and so high at most."""
     across, up = np.ptp(shown.points, axis=0)
     return float(np.clip(width * up / across, 0.4 * width, most)) if across > 0 else most
 

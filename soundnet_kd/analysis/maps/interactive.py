@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH
 from soundnet_kd.analysis.maps.empty_strips import without_empty_strips
 from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.figures.style import COLOURS, MARKERS, colour_and_marker
-from soundnet_kd.storage import whole
+from soundnet_kd.figures.style import COLORS, MARKERS, color_and_marker
+from soundnet_kd.storage import atomic_write
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -25,7 +25,7 @@ PALE = "#B0B0B0"
 _SYMBOLS = dict(zip(MARKERS, ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"), strict=True))
 """The static figures' markers in plotly's words."""
 
-_MOST_AS_SHAPES = 10_000
+_MAX_AS_SHAPES = 10_000
 """Clips up to which each is a shape of the page; more are drawn by the graphics card, where there is one."""
 
 _PAGE = """<!DOCTYPE html>
@@ -72,7 +72,7 @@ def write_interactive_map(
     path = Path(path)
     from plotly.graph_objects import Figure, Scatter, Scattergl
 
-    marks = Scatter if len(points) <= _MOST_AS_SHAPES else Scattergl
+    marks = Scatter if len(points) <= _MAX_AS_SHAPES else Scattergl
     shown = without_empty_strips(points)
     figure = Figure()
     for clips, symbol, look in _classes(labels, ids, class_names):
@@ -125,7 +125,7 @@ def write_interactive_space(
 def _classes(
     labels: NDArray[np.integer], ids: Sequence[str], class_names: Sequence[str]
 ) -> Iterator[tuple[list[int], str, dict[str, Any]]]:
-    """Give the clips of each class, its mark, and how it is drawn in plotly's words."""
+    """Return the clips of each class, its mark, and how it is drawn in plotly's words."""
     by_category = is_esc50(class_names)
     for label in np.unique(labels):
         colour, marker, group = _look(int(label), by_category)
@@ -158,7 +158,7 @@ def _write_page(figure: "Figure", title: str, caption: str, path: Path) -> None:
     # The page has no business with anybody's server, and its button for sharing would send the figure to one.
     config = {"displaylogo": False, "scrollZoom": True, "showSendToCloud": False}
     body = figure.to_html(full_html=False, include_plotlyjs=False, div_id="map", config=config)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(_PAGE.format(title=escape(title), program=PLOTLY_FILE, figure=body), encoding="utf-8")
 
 
@@ -167,18 +167,18 @@ def write_plotly(folder: str | Path) -> None:
     folder = Path(folder)
     from plotly.offline import get_plotlyjs
 
-    with whole(folder / PLOTLY_FILE) as partial:
+    with atomic_write(folder / PLOTLY_FILE) as partial:
         partial.write_text(get_plotlyjs(), encoding="utf-8")
 
 
 def _look(label: int, by_category: bool) -> tuple[str, str, str | None]:
-    """Give the colour, the marker and, in ESC-50, the category of a class."""
+    """Return the colour, the marker and, in ESC-50, the category of a class."""
     if label < 0:
         return PALE, MARKERS[0], None
     if by_category:
         category, place = divmod(label, CLASSES_EACH)
-        return COLOURS[category], MARKERS[place % len(MARKERS)], ESC50_CATEGORIES[category]
-    return *colour_and_marker(label), None
+        return COLORS[category], MARKERS[place % len(MARKERS)], ESC50_CATEGORIES[category]
+    return *color_and_marker(label), None
 
 
 def _text(name: str) -> str:

@@ -12,7 +12,7 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.system.cache_folders import importing
 from soundnet_kd.transfer.validation import Column, features_of, labels_of, require_finite
 
-LEAST_CLIPS = 5
+MIN_CLIPS = 5
 
 
 def has_direction(features: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -74,8 +74,8 @@ def umap_map(
         If there are fewer than five clips that are not all zeros, or no labels for a supervised map.
     """
     given = features_of(features)
-    if given.ndim != 2 or len(given) < LEAST_CLIPS:
-        raise SettingsError(f"features have shape {given.shape}; a map needs at least {LEAST_CLIPS} clips")
+    if given.ndim != 2 or len(given) < MIN_CLIPS:
+        raise SettingsError(f"features have shape {given.shape}; a map needs at least {MIN_CLIPS} clips")
     require_finite(given)
     if neighbors < 2:
         raise SettingsError(f"neighbors is {neighbors}; expected at least 2")
@@ -83,9 +83,9 @@ def umap_map(
     if numbers is not None and numbers.shape != (len(given),):
         raise FormatError(f"there are {len(given)} clips but labels of shape {numbers.shape}; expected one per clip")
     mapped = has_direction(given)
-    if mapped.sum() < LEAST_CLIPS:
+    if mapped.sum() < MIN_CLIPS:
         raise SettingsError(
-            f"only {mapped.sum()} of {len(given)} clips are not all zeros; a map needs at least {LEAST_CLIPS}, so take "
+            f"only {mapped.sum()} of {len(given)} clips are not all zeros; a map needs at least {MIN_CLIPS}, so take "
             "another layer, or look at the sounds"
         )
     if supervised and (numbers is None or not (numbers[mapped] >= 0).any()):
@@ -138,7 +138,7 @@ def _mapper(clips: int, neighbors: int, seed: int) -> Any:
         n_neighbors=min(neighbors, clips - 1),
         metric="cosine",
         # The spectral start needs more clips than these; with them any start ends alike.
-        init="spectral" if clips > 2 * LEAST_CLIPS else "random",
+        init="spectral" if clips > 2 * MIN_CLIPS else "random",
         random_state=seed,
         n_jobs=1,
     )

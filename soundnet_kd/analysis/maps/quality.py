@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.maps.projection import LEAST_CLIPS, has_direction, place_unseen
+from soundnet_kd.analysis.maps.projection import MIN_CLIPS, has_direction, place_unseen
 from soundnet_kd.transfer.folds import NO_FOLD
 
 QUALITY_NEIGHBORS = 5
-MOST_CLIPS_FOR_QUALITY = 5000
+MAX_CLIPS_FOR_QUALITY = 5000
 """Trustworthiness and silhouette compare every pair of clips; above this they are estimated on a sample."""
 
 
@@ -75,8 +75,8 @@ def map_quality(
     from sklearn.manifold import trustworthiness
 
     sample = np.flatnonzero(has_direction(features))
-    if len(sample) > MOST_CLIPS_FOR_QUALITY:
-        sample = np.sort(np.random.default_rng(seed).choice(sample, MOST_CLIPS_FOR_QUALITY, replace=False))
+    if len(sample) > MAX_CLIPS_FOR_QUALITY:
+        sample = np.sort(np.random.default_rng(seed).choice(sample, MAX_CLIPS_FOR_QUALITY, replace=False))
     neighbors = min(QUALITY_NEIGHBORS, (len(sample) - 1) // 2)
     labelled = sample[labels[sample] >= 0]
     truth = labels[labelled]
@@ -173,7 +173,7 @@ def held_out_quality(
         tested = np.zeros(len(labels), dtype=bool)
         tested[np.random.default_rng(seed).permutation(np.flatnonzero(labelled))[: labelled.sum() // 5]] = True
     taught = labelled & ~tested
-    if not tested.any() or taught.sum() < max(LEAST_CLIPS, QUALITY_NEIGHBORS):
+    if not tested.any() or taught.sum() < max(MIN_CLIPS, QUALITY_NEIGHBORS):
         return None
     points, placed = place_unseen(features[~tested], labels[~tested], features[tested], seed=seed)
 

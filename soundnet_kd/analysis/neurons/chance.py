@@ -71,7 +71,7 @@ class ShuffledLabels:
         self._drawn: dict[int, NDArray[np.int64]] = {}
 
     def largest_counts(self, clips: int) -> NDArray[np.int64]:
-        """Give how many of `clips` clips the commonest class has, in each shuffle.
+        """Return how many of `clips` clips the commonest class has, in each shuffle.
 
         Returns
         -------

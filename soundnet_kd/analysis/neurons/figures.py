@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.neurons.chance import Chance
 from soundnet_kd.analysis.neurons.statistics import SELECTIVE, NeuronStatistics
-from soundnet_kd.figures.style import COLOURS, GREY, drawn, percents, readable
+from soundnet_kd.figures.style import COLORS, GREY, new_figure, percents, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_CHARTS = 24
+_MAX_CHARTS = 24
 _CHARTS_IN_A_ROW = 3
 _CLASSES_OF_A_CHART = 5
 _CLASSES_OF_A_NEURON = 12
@@ -46,11 +46,11 @@ def draw_neuron(
     """
     curve = activations[statistics.order[neuron]]
     above, threshold = int(statistics.activated[neuron]), float(statistics.thresholds[neuron])
-    with drawn(path, 10.0, 4.4) as figure:
+    with new_figure(path, 10.0, 4.4) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
-        left.plot(np.arange(1, len(curve) + 1), curve, color=COLOURS[0], linewidth=1.5)
-        left.fill_between(np.arange(1, above + 1), curve[:above], color=COLOURS[0], alpha=0.25, linewidth=0)
-        left.axhline(threshold, color=COLOURS[3], linestyle="--", linewidth=1)
+        left.plot(np.arange(1, len(curve) + 1), curve, color=COLORS[0], linewidth=1.5)
+        left.fill_between(np.arange(1, above + 1), curve[:above], color=COLORS[0], alpha=0.25, linewidth=0)
+        left.axhline(threshold, color=COLORS[3], linestyle="--", linewidth=1)
         left.annotate(
             f"percentile {percentile:g}: {threshold:.3g}, {above} clips above it",
             (1, threshold),
@@ -58,7 +58,7 @@ def draw_neuron(
             xytext=(0, 4),
             textcoords="offset points",
             ha="right",
-            color=COLOURS[3],
+            color=COLORS[3],
         )
         left.set_xlim(1, len(curve))
         left.set_xlabel("clips, the strongest first")
@@ -84,10 +84,10 @@ def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, pat
     selective = [neuron for neuron in order if statistics.best_share[neuron] > SELECTIVE]
     if not selective:
         return
-    shown = selective[:_MOST_CHARTS]
+    shown = selective[:_MAX_CHARTS]
     columns = min(_CHARTS_IN_A_ROW, len(shown))
     rows = -(-len(shown) // columns)
-    with drawn(path, max(6.0, 3.6 * columns), 1.1 + 1.35 * rows) as figure:
+    with new_figure(path, max(6.0, 3.6 * columns), 1.1 + 1.35 * rows) as figure:
         charts = np.array(figure.subplots(rows, columns, sharex=True, squeeze=False)).ravel()
         for axes, neuron in zip(charts, shown, strict=False):
             _draw_classes(axes, statistics, chance, neuron, _CLASSES_OF_A_CHART)
@@ -110,7 +110,7 @@ def _draw_classes(axes: "Axes", statistics: NeuronStatistics, chance: Chance, ne
 
     shares = statistics.share[neuron]
     best = [each for each in np.argsort(-shares, kind="stable")[:most] if shares[each] > 0]
-    colours = [COLOURS[0] if shares[each] > chance.share else COLOURS[5] for each in best]
+    colours = [COLORS[0] if shares[each] > chance.share else COLORS[5] for each in best]
     axes.barh(range(len(best)), shares[best], color=colours)
     axes.set_yticks(range(len(best)), [readable(statistics.classes[each]) for each in best])
     axes.set_ylim(max(len(best), 3) - 0.4, -0.6)

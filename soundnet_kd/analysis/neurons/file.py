@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from soundnet_kd.analysis.neurons.chance import Chance
 from soundnet_kd.analysis.neurons.statistics import NeuronStatistics
 from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.storage import whole
+from soundnet_kd.storage import atomic_write
 
 FORMAT_VERSION = 1
 
@@ -62,7 +62,7 @@ def write_neurons(
         What made the statistics; anything that JSON can hold.
     """
     path = Path(path)
-    with whole(path) as partial, open_hdf5(partial, "w") as file:
+    with atomic_write(path) as partial, open_hdf5(partial, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["source"] = json.dumps(source)
         file["id"] = list(ids)

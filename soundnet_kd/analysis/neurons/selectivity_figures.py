@@ -8,12 +8,12 @@ import numpy as np
 
 from soundnet_kd.analysis.neurons.chance import QUANTILE, Chance
 from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronStatistics
-from soundnet_kd.figures.style import COLOURS, GREY, depth_colours, drawn, heat_map, percents, readable
+from soundnet_kd.figures.style import COLORS, GREY, depth_colors, heat_map, new_figure, percents, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_NUMBERED = 64
+_MAX_NUMBERED = 64
 """Neurons up to which a figure numbers them."""
 
 
@@ -31,9 +31,9 @@ def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: str | Pa
     """
     order = np.lexsort((-statistics.best_share, statistics.best_class))
     count, classes = statistics.share.shape
-    numbers = [str(neuron) for neuron in order] if count <= _MOST_NUMBERED else None
+    numbers = [str(neuron) for neuron in order] if count <= _MAX_NUMBERED else None
     width = float(np.clip(3.5 + (0.035 if numbers is None else 0.12) * count, 7.0, 14.0))
-    with drawn(path, width, float(np.clip(1.6 + 0.15 * classes, 3.0, 20.0))) as figure:
+    with new_figure(path, width, float(np.clip(1.6 + 0.15 * classes, 3.0, 20.0))) as figure:
         axes = figure.subplots()
         heat_map(
             axes,
@@ -66,10 +66,10 @@ def draw_best_share(
     order = np.argsort(-statistics.best_share, kind="stable")
     shares, is_above = statistics.best_share[order], chance.is_above[order]
     places = np.arange(1, len(order) + 1)
-    with drawn(path, 8.0, 4.4) as figure:
+    with new_figure(path, 8.0, 4.4) as figure:
         axes = figure.subplots()
         for mask, colour, name in (
-            (is_above, COLOURS[0], f"above chance ({is_above.sum()})"),
+            (is_above, COLORS[0], f"above chance ({is_above.sum()})"),
             (~is_above, GREY, f"not above chance ({(~is_above).sum()})"),
         ):
             if mask.any():
@@ -103,9 +103,9 @@ def draw_best_share_by_layer(
     path : str or Path
         PNG to write.
     """
-    with drawn(path, 8.0, 4.6) as figure:
+    with new_figure(path, 8.0, 4.6) as figure:
         axes = figure.subplots()
-        for (layer, statistics), colour in zip(layers.items(), depth_colours(len(layers)), strict=True):
+        for (layer, statistics), colour in zip(layers.items(), depth_colors(len(layers)), strict=True):
             shares = np.sort(statistics.best_share)[::-1]
             places = (np.arange(len(shares)) + 0.5) / len(shares)
             axes.plot(places, shares, color=colour, linewidth=1.8, label=f"{layer} ({len(shares)})")
@@ -133,9 +133,9 @@ def draw_best_classes(statistics: NeuronStatistics, layer: str, path: str | Path
     common = [best for best in np.argsort(-per_class, kind="stable") if per_class[best] > COMMON]
     if not common:
         return
-    with drawn(path, 8.0, max(2.2, 1.3 + 0.24 * len(common))) as figure:
+    with new_figure(path, 8.0, max(2.2, 1.3 + 0.24 * len(common))) as figure:
         axes = figure.subplots()
-        axes.bar_label(axes.barh(range(len(common)), per_class[common], color=COLOURS[0]), padding=3)
+        axes.bar_label(axes.barh(range(len(common)), per_class[common], color=COLORS[0]), padding=3)
         axes.set_yticks(range(len(common)), [readable(statistics.classes[best]) for best in common])
         axes.set_ylim(max(len(common), 3) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
@@ -147,14 +147,14 @@ def draw_best_classes(statistics: NeuronStatistics, layer: str, path: str | Path
 def _draw_chance(axes: "Axes", chance: Chance) -> None:
     from matplotlib.patheffects import withStroke
 
-    axes.axhline(chance.share, color=COLOURS[3], linestyle="--", linewidth=1)
+    axes.axhline(chance.share, color=COLORS[3], linestyle="--", linewidth=1)
     axes.annotate(
         f"labels shuffled: {QUANTILE:.0%} of neurons have at most {chance.share:.1%}",
         (0, chance.share),
         xycoords=("axes fraction", "data"),
         xytext=(4, -11),
         textcoords="offset points",
-        color=COLOURS[3],
+        color=COLORS[3],
         path_effects=[withStroke(linewidth=3, foreground="white")],
     )
 

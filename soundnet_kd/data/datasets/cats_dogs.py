@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.data.manifest import Clip, Manifest
-from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, drawn_split
+from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, draw_split
 from soundnet_kd.errors import FormatError, nearest
 from soundnet_kd.media import find_media
 from soundnet_kd.storage import text_of
@@ -54,5 +54,5 @@ class CatsDogs:
         tested = np.array([file.stem in self.test for file in files])
         splits = np.full(len(clips), "test", dtype=object)
         labels = np.array([clip.label for clip in clips])
-        splits[~tested] = drawn_split(labels[~tested], {"validation": self.validation_share}, seed)
+        splits[~tested] = draw_split(labels[~tested], {"validation": self.validation_share}, seed)
         return SplitSounds(Manifest(clips, names), {WITHOUT_FOLDS: splits.tolist()})

@@ -8,7 +8,7 @@ import numpy as np
 from soundnet_kd.data.manifest import UNLABELED, Split
 from soundnet_kd.data.sources.detect import read_manifest
 from soundnet_kd.data.sources.folders import SOURCE_COLUMN
-from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, drawn_split
+from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, draw_split
 from soundnet_kd.errors import FormatError, SettingsError
 
 
@@ -61,7 +61,7 @@ class Folds:
         for fold in names:
             learned = folds != fold
             split = np.full(len(clips), "test", dtype=object)
-            split[learned] = drawn_split(
+            split[learned] = draw_split(
                 labels[learned],
                 {"validation": self.validation_share},
                 seed,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from soundnet_kd.data.manifest import Clip, Manifest, Split
-from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, drawn_split
+from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, draw_split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.storage import read_json
 
@@ -73,13 +73,13 @@ class NSynth:
         learned = np.array([folder == self.learned for folder, _, _ in notes])
         labels = np.array([clip.label for clip in clips])
         splits = np.full(len(clips), "test", dtype=object)
-        splits[learned] = drawn_split(labels[learned], {"validation": self.validation_share}, seed)
+        splits[learned] = draw_split(labels[learned], {"validation": self.validation_share}, seed)
         chosen: list[Split] = splits.tolist()
         return SplitSounds(Manifest(clips, families, CARRIED), {WITHOUT_FOLDS: chosen}, unusable=unusable)
 
 
 def _notes(place: Path, name: str) -> tuple[list[tuple[str, Path, dict[str, Any]]], dict[str, str]]:
-    """Give the notes of one folder, and those that are named there but cannot be used."""
+    """Return the notes of one folder, and those that are named there but cannot be used."""
     folder = place / name
     if not (folder / NOTES_FILE).is_file():
         raise SettingsError(

@@ -26,7 +26,7 @@ RATE = 16_000
 """Of the data set, in Hz."""
 HELD_OUT_PERCENT = 10.0
 """Of the speakers, for validation, and as many for the test, where there are no lists."""
-MOST_CLIPS_PER_WORD = 2**27 - 1
+MAX_CLIPS_PER_WORD = 2**27 - 1
 """The number in the published rule."""
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NOISE_SHARES: Mapping[Split, tuple[float, float]] = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
@@ -101,7 +101,7 @@ class SpeechCommands:
         )
 
     def _noises(self, place: Path) -> dict[Path, float]:
-        """Give the noise recordings that can be read, with their lengths in seconds."""
+        """Return the noise recordings that can be read, with their lengths in seconds."""
         if not self.silence_share:
             return {}
         cure = 'it is needed for "silence"; --set data.speech_commands.silence_share=0 does without'
@@ -119,16 +119,16 @@ class SpeechCommands:
 
 
 def split_by_hash(speaker: str) -> Split:
-    """Give the side that the published rule puts a speaker on (`which_set` in the data set's README)."""
+    """Return the side that the published rule puts a speaker on (`which_set` in the data set's README)."""
     digest = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16)
-    percent = digest % (MOST_CLIPS_PER_WORD + 1) * (100.0 / MOST_CLIPS_PER_WORD)
+    percent = digest % (MAX_CLIPS_PER_WORD + 1) * (100.0 / MAX_CLIPS_PER_WORD)
     if percent < HELD_OUT_PERCENT:
         return "validation"
     return "test" if percent < 2 * HELD_OUT_PERCENT else "train"
 
 
 def listed_splits(folder: Path) -> dict[str, Split]:
-    """Give what the lists of a folder say that its sounds are for, by their paths in it; empty where there are none.
+    """Return what the lists of a folder say that its sounds are for, by their paths in it; empty where there are none.
 
     Raises
     ------

@@ -96,7 +96,7 @@ class TaggedTracks:
 
 
 def _said_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
-    """Give the column of splits; one that is called set or so may well say something else."""
+    """Return the column of splits; one that is called set or so may well say something else."""
     values, place = table.values("split"), table.place("split")
     if values is None or place is None or table.columns[place].casefold() == "split":
         return values

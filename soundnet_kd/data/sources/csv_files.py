@@ -47,7 +47,7 @@ class Table:
     lines: tuple[int, ...] = field(repr=False)
 
     def place(self, meaning: str) -> int | None:
-        """Give the number of the column that has a meaning of `HEADINGS`, or the very name; None if there is none."""
+        """Return the number of the column that has a meaning of `HEADINGS`, or the very name; None if there is none."""
         names = [_plain(column) for column in self.columns]
         for wanted in HEADINGS.get(meaning, meaning).split():
             if wanted in names:
@@ -56,12 +56,12 @@ class Table:
         return None
 
     def values(self, meaning: str) -> tuple[str, ...] | None:
-        """Give the values of a column; None if there is none."""
+        """Return the values of a column; None if there is none."""
         place = self.place(meaning)
         return None if place is None else tuple(row[place] for row in self.rows)
 
     def required(self, meaning: str) -> tuple[str, ...]:
-        """Give the values of a column.
+        """Return the values of a column.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Table:
         raise FormatError(f"{self.file} has no column {meaning!r} (it has {', '.join(self.columns) or 'none'}){hint}")
 
     def paths(self) -> tuple[str, ...]:
-        """Give what the sounds are called.
+        """Return what the sounds are called.
 
         Raises
         ------
@@ -159,7 +159,7 @@ def read_text(file: str | Path) -> str:
 
 
 def in_order(names: Sequence[str], numbers: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Give the classes in the order of the alphabet, or in that of their numbers.
+    """Return the classes in the order of the alphabet, or in that of their numbers.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def in_order(names: Sequence[str], numbers: Sequence[str] | None = None) -> tupl
 
 
 def _name_columns(first: Sequence[str]) -> bool:
-    """Say whether the values of a first line can be names of columns, not a remark or a sound."""
+    """Return whether the values of a first line can be names of columns, not a remark or a sound."""
     return not any(Path(name).suffix.lower() in _SOUNDS for name in first) and not "".join(first).startswith("#")
 
 

@@ -150,7 +150,7 @@ def _words_of_splits(name: str) -> list[str]:
 
 
 def _splits_named(names: Sequence[str]) -> Mapping[str, str]:
-    """Give what folders are for that are called after a split, such as train and test, or nsynth-train and -test."""
+    """Return what folders are for that are called after a split, such as train and test, or nsynth-train and -test."""
     alike: dict[str, dict[str, str]] = {}
     for name in names:
         whole, splits = split_of(name), _words_of_splits(name)
@@ -210,7 +210,7 @@ def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, classes: Set[
 
 
 def _listed_splits(folder: Path, found: FoundMedia, ids: Sequence[str]) -> dict[str, str]:
-    """Give what Speech Commands's lists say that sounds are for; nothing where there are none."""
+    """Return what Speech Commands's lists say that sounds are for; nothing where there are none."""
     listed: dict[str, str] = {}
     for place in {file.parent for file in found.others if file.name in LISTS}:
         above = text_of(place.relative_to(folder).as_posix())

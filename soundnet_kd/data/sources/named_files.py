@@ -12,8 +12,8 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.media import is_known_other
 
 TRIED_ROWS = 20
-MOST_FOLDERS = 200
-MOST_DEPTH = 3
+MAX_FOLDERS = 200
+MAX_DEPTH = 3
 _FOLDERS_OF_TABLES = frozenset({"meta", "metadata"})
 _ENDING = re.compile(r"\.[A-Za-z]\w{1,4}")
 
@@ -27,7 +27,7 @@ class _Way:
     skipped: int
 
     def path(self, name: str, row: int) -> Path:
-        """Give where the sound of a row would lie."""
+        """Return where the sound of a row would lie."""
         name = "/".join(name.split("/")[self.skipped :])
         # A path from the root stays one.
         return self.base / name if self.between is None else self.base / self.between[row] / name
@@ -92,7 +92,7 @@ def named_files(
 
 
 def with_slashes(table: Path, name: str) -> str:
-    r"""Give a path as it is written here: a table from Windows writes a\b.wav."""
+    r"""Return a path as it is written here: a table from Windows writes a\b.wav."""
     return name.replace("\\", "/") if "\\" in name and not os.path.exists(table.parent / name) else name  # noqa: PTH110
 
 
@@ -111,7 +111,7 @@ def _ways(table: Path, depth: int, between: Mapping[str, Sequence[str]]) -> Iter
 
 
 def _usual(table: Path, folder: str = "audio") -> Path:
-    """Give the folder that a table in ESC-50's layout tells of, or the table's own."""
+    """Return the folder that a table in ESC-50's layout tells of, or the table's own."""
     parent = table.parent
     return parent.parent / folder if parent.name.lower() in _FOLDERS_OF_TABLES else parent
 
@@ -120,13 +120,13 @@ def _folders(top: Path) -> list[Path]:
     """List the folders below one, the nearest first, and of rates in numbers the highest first."""
     found: list[Path] = []
     level = [top]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         below = [Path(entry.path) for folder in level for entry in _entries(folder) if entry.is_dir()]
         level = sorted((each for each in below if not each.name.startswith(".")), key=_order)
         found += level
-        if len(found) > MOST_FOLDERS:
+        if len(found) > MAX_FOLDERS:
             break
-    return found[:MOST_FOLDERS]
+    return found[:MAX_FOLDERS]
 
 
 def _order(folder: Path) -> tuple[int, str]:
@@ -147,7 +147,7 @@ class _Folders:
         self._listed: dict[Path, Mapping[str, list[str]]] = {}
 
     def found(self, path: Path) -> Path | None:
-        """Give a file, or the only sound in its folder of the same name with another ending or other capitals."""
+        """Return a file, or the only sound in its folder of the same name with another ending or other capitals."""
         if os.path.isfile(path):  # noqa: PTH113  (never raises)
             return path
         if path.parent not in self._listed:

@@ -29,7 +29,7 @@ _NONE = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
 def table_in(folder: Path) -> Path | None:
-    """Give the table of a folder in a layout that is known: ESC-50's, UrbanSound8K's or Hugging Face's.
+    """Return the table of a folder in a layout that is known: ESC-50's, UrbanSound8K's or Hugging Face's.
 
     It may lie in the only folder of this one, as archives leave it, or beside this one, if this is its folder audio.
     """
@@ -57,7 +57,7 @@ def _is_hugging_faces(file: Path) -> bool:
 
 
 def _only_folder(folder: Path) -> Path | None:
-    """Give the folder that is all that a folder holds, but for documents and the archive that it came in."""
+    """Return the folder that is all that a folder holds, but for documents and the archive that it came in."""
     try:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     except OSError:
@@ -104,7 +104,7 @@ def read_sound_table(file: str | Path) -> Manifest:
 
 
 def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, ...]]:
-    """Give the class of each row, the classes in order, and the meanings of the columns that say so."""
+    """Return the class of each row, the classes in order, and the meanings of the columns that say so."""
     labels, numbers = table.values("label"), table.values("number")
     if labels is not None:
         _warn_of_labels_that_are_none(table.file, labels)
@@ -117,7 +117,7 @@ def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, .
 
 
 def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | None], str]:
-    """Give the fold of each row, or else the name of the column that says what each is for."""
+    """Return the fold of each row, or else the name of the column that says what each is for."""
     folds: list[int | None] = [None] * len(table.rows)
     for meaning in ("fold", "split"):
         values, place = table.values(meaning), table.place(meaning)
@@ -150,7 +150,7 @@ def _fold(value: str, table: Table) -> int | None:
 
 
 def _folds_from(folds: Sequence[int | None], labels: Sequence[str]) -> int:
-    """Say whether folds are counted from 0 or from 1; a 0 that no labelled sound has, or that all have, means none."""
+    """Whether folds are counted from 0 or from 1; a 0 that no labelled sound has, or that all have, means none."""
     counted = {fold for fold, label in zip(folds, labels, strict=True) if label or not any(labels)} - {None}
     return 0 if 0 in counted and len(counted) > 1 else 1
 

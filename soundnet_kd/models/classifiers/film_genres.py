@@ -139,7 +139,7 @@ class TileNetwork(nn.Module):
         return hidden.reshape(len(tracks), -1, hidden.shape[1]).transpose(1, 2)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what a step hears: its tile."""
+        """Return what a step hears: its tile."""
         return field.after(self.samples, self.samples)
 
 
@@ -161,7 +161,7 @@ class Recurrent(nn.Module):
         return states.transpose(1, 2)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what a step hears itself; through the state it hears all before it too."""
+        """Return what a step hears itself; through the state it hears all before it too."""
         return field
 
 

@@ -78,7 +78,7 @@ class SoundClassifier(nn.Module):
 
     @torch.no_grad()
     def flat_size(self) -> int:
-        """Give how many numbers the stages so far make of one sound of the exact length.
+        """Return how many numbers the stages so far make of one sound of the exact length.
 
         Raises
         ------
@@ -143,12 +143,12 @@ class SoundClassifier(nn.Module):
         return tuple(self._channels)
 
     def channels(self, layer: str) -> int:
-        """Give the number of channels of a layer."""
+        """Return the number of channels of a layer."""
         self._require(layer)
         return self._channels[layer]
 
     def depth(self, layer: str) -> int:
-        """Give a layer's place in `layers`.
+        """Return a layer's place in `layers`.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class SoundClassifier(nn.Module):
         return self.layers.index(layer)
 
     def receptive_field(self, layer: str) -> ReceptiveField | None:
-        """Give what a layer's steps hear of the input; None for a layer each of whose steps hears all of it."""
+        """Return what a layer's steps hear of the input; None for a layer each of whose steps hears all of it."""
         self._require(layer)
         if layer == OUTPUT:
             return None
@@ -203,7 +203,7 @@ class SoundClassifier(nn.Module):
         return {HEAD: hidden} if layers is None else found
 
     def logits(self, waveform: Tensor) -> Tensor:
-        """Give the logits (batch, classes) of preprocessed waveforms (batch, 1, samples)."""
+        """Return the logits (batch, classes) of preprocessed waveforms (batch, 1, samples)."""
         return self(waveform)[HEAD]  # type: ignore[no-any-return]
 
     def fit_front_end(self, waveforms: Iterable[Tensor]) -> None:
@@ -242,10 +242,10 @@ class SoundClassifier(nn.Module):
 
 
 def dense(inputs: int, outputs: int, *after: nn.Module) -> nn.Sequential:
-    """Give a linear layer with ReLU, and what follows it."""
+    """Return a linear layer with ReLU, and what follows it."""
     return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), *after)
 
 
 def average_over_time() -> nn.Sequential:
-    """Give global average pooling, from (batch, channels, steps) to (batch, channels)."""
+    """Return global average pooling, from (batch, channels, steps) to (batch, channels)."""
     return nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())

@@ -58,7 +58,7 @@ class Inception1d(nn.Module):
         return torch.cat([branch(normalised) for branch in self.branches], dim=1)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what the widest of its branches hear."""
+        """Return what the widest of its branches hear."""
         return field.after(5, 1, 2)
 
 

@@ -55,7 +55,7 @@ class MFCC(FrontEnd):
         self.register_buffer("cosines", torch.from_numpy(cosines), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give coefficients.
+        """Return coefficients.
 
         Parameters
         ----------
@@ -83,18 +83,18 @@ class MFCC(FrontEnd):
         return torch.cat([cepstra, *slopes], dim=2)
 
     def steps(self, samples: int) -> int:
-        """Give the number of columns."""
+        """Return the number of columns."""
         return self.mel.steps(samples)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what a column hears; slopes are fitted to 4 more on each side."""
+        """Return what a column hears; slopes are fitted to 4 more on each side."""
         heard = self.mel.field_after(field)
         return heard.after(DELTA_STEPS, 1, DELTA_STEPS // 2) if self.deltas else heard
 
 
 @lru_cache(maxsize=8)
 def _derivative(columns: int, order: int) -> NDArray[np.float32]:
-    """Give the matrix (columns, columns) that a row is multiplied with from the right to be derived.
+    """Return the matrix (columns, columns) that a row is multiplied with from the right to be derived.
 
     The filter is linear also at the ends, where the polynomial of the nearest whole window is derived.
     """

@@ -60,7 +60,7 @@ class FrontEndChain(FrontEnd):
         return [{"name": type(part).__name__, **part.settings} for part in self._parts()]
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give what the last front end gives, for waveforms (batch, 1, samples)."""
+        """Return what the last front end gives, for waveforms (batch, 1, samples)."""
         for part in self.parts:
             waveform = part(waveform)
         return waveform
@@ -79,13 +79,13 @@ class FrontEndChain(FrontEnd):
                 part.fit(self._through(waveform, place) for waveform in waveforms)
 
     def steps(self, samples: int) -> int:
-        """Give the number of steps that the last one makes."""
+        """Return the number of steps that the last one makes."""
         for part in self._parts():
             samples = part.steps(samples)
         return samples
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Give what the last one's steps hear."""
+        """Return what the last one's steps hear."""
         heard: ReceptiveField | None = field
         for part in self._parts():
             heard = None if heard is None else part.field_after(heard)

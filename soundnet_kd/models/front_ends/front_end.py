@@ -34,15 +34,15 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give the picture or the waveform of waveforms (batch, 1, samples)."""
+        """Return the picture or the waveform of waveforms (batch, 1, samples)."""
 
     @abstractmethod
     def steps(self, samples: int) -> int:
-        """Give how many steps it makes of so many samples (or steps); below 1 where they are too few."""
+        """Return how many steps it makes of so many samples (or steps); below 1 where they are too few."""
 
     @abstractmethod
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Give what its steps hear, if its input's steps hear `field`; None if each hears everything."""
+        """Return what its steps hear, if its input's steps hear `field`; None if each hears everything."""
 
 
 def require_positive(**settings: float) -> None:

@@ -40,11 +40,11 @@ class FourierResampling(FrontEnd):
         return resampled * (wanted / samples)
 
     def steps(self, samples: int) -> int:
-        """Give the number of samples at the new rate."""
+        """Return the number of samples at the new rate."""
         rate, target = self.rates
         return samples * target // rate
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Give the samples that a new one stands for, if their number is whole; it hears farther ones a little too."""
+        """Return the samples that a new one stands for, if that is a whole number; it hears farther ones a little."""
         rate, target = self.rates
         return field.after(rate // target, rate // target) if rate % target == 0 else None

@@ -12,7 +12,7 @@ from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, re
 from soundnet_kd.models.receptive_field import ReceptiveField
 from soundnet_kd.system.cache_folders import importing
 
-LEAST_POWER = 1e-10
+MIN_POWER = 1e-10
 """Below this power is taken for silence (librosa's `amin`, and the constant of the log spectrogram)."""
 
 
@@ -54,11 +54,11 @@ class WindowedPower(FrontEnd):
         return power[:, None]
 
     def steps(self, samples: int) -> int:
-        """Give the number of columns."""
+        """Return the number of columns."""
         return (samples + 2 * self.padding - self.window_samples) // self.step_samples + 1
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Give what a column hears."""
+        """Return what a column hears."""
         return field.after(self.window_samples, self.step_samples, self.padding)
 
 
@@ -90,7 +90,7 @@ class LogSpectrogram(WindowedPower):
         self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give log spectrograms.
+        """Return log spectrograms.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class LogSpectrogram(WindowedPower):
         (batch, 1, window // 2 + 1, (samples - window) // step + 1) float32, from 0 Hz to half the sample rate.
         """
         require_length(waveform, self.window_samples, "a window of the log spectrogram")
-        return torch.log(self.power(waveform) * self.get_buffer("scale") + LEAST_POWER)
+        return torch.log(self.power(waveform) * self.get_buffer("scale") + MIN_POWER)
 
 
 class MelSpectrogram(WindowedPower):
@@ -133,7 +133,7 @@ class MelSpectrogram(WindowedPower):
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give mel spectrograms.
+        """Return mel spectrograms.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class MelSpectrogram(WindowedPower):
         (batch, 1, bands, samples // step + 1) float32, in dB; 0 dB is a power of 1.
         """
         require_length(waveform, 1, "a mel spectrogram")
-        decibels = 10 * (self.get_buffer("filters") @ self.power(waveform)).clamp(min=LEAST_POWER).log10()
+        decibels = 10 * (self.get_buffer("filters") @ self.power(waveform)).clamp(min=MIN_POWER).log10()
         return torch.maximum(decibels, _peak(decibels) - self.RANGE_DB)
 
 
@@ -162,7 +162,7 @@ class LogMel(MelSpectrogram):
     """
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give mel spectrograms, in dB from -80 to 0.
+        """Return mel spectrograms, in dB from -80 to 0.
 
         Parameters
         ----------

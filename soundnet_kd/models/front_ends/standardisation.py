@@ -60,12 +60,12 @@ class Standardisation(FrontEnd):
         self.get_buffer("deviation").copy_(torch.where(deviation > 1e-6 * centre.abs().clamp(min=1e-6), deviation, 1.0))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give its input, standardised."""
+        """Return its input, standardised."""
         standardised: Tensor = (waveform - self.get_buffer("mean")) / self.get_buffer("deviation")
         return standardised
 
     def steps(self, samples: int) -> int:
-        """Give as many as there are."""
+        """Return as many as there are."""
         return samples
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:

@@ -28,11 +28,11 @@ from soundnet_kd.pretrained.formats.numpy_dict import MAGIC, read_numpy_dict
 from soundnet_kd.pretrained.formats.state_dict import Checkpoint, one_line, read_checkpoint
 from soundnet_kd.pretrained.formats.torch7 import STARTS, modules, read_torch7
 
-MOST_BYTES = 1 << 29
+MAX_BYTES = 1 << 29
 """No file of a student is larger, packed or unpacked."""
-MOST_PACKED = 100
+MAX_PACKED = 100
 """Weights hardly shrink when they are packed; what shrank more than this is made to fill a memory."""
-LEAST_BOMB = 1 << 20
+MIN_BOMB = 1 << 20
 """In bytes; smaller files may shrink as they like."""
 HEADS = ("objects", "scenes")
 """The order in which the authors' network has them."""
@@ -92,7 +92,7 @@ def read_layout(path: str | Path, member: str | None = None) -> Layout:
     return _from_checkpoint(read_checkpoint(path), path)
 
 
-MOST_CONVOLUTIONS = 16
+MAX_CONVOLUTIONS = 16
 """More are no network of SoundNet; each is copied, however often a file names the same numbers."""
 
 
@@ -121,8 +121,8 @@ def _from_checkpoint(found: Checkpoint, path: Path) -> Layout:
 
 def _from_numpy(content: bytes) -> State:
     found, state = read_numpy_dict(content), State()
-    if len(found) > MOST_CONVOLUTIONS:
-        raise FormatError(f"has {len(found)} layers; no network of SoundNet has more than {MOST_CONVOLUTIONS}")
+    if len(found) > MAX_CONVOLUTIONS:
+        raise FormatError(f"has {len(found)} layers; no network of SoundNet has more than {MAX_CONVOLUTIONS}")
     for layer, arrays in found.items():
         if not (parts := re.fullmatch(r"conv(\d+)(_2)?", layer)):
             raise FormatError(f"has the unknown layer {layer[:60]!r}")
@@ -153,8 +153,8 @@ def _from_torch7(content: bytes) -> State:
     convolutions: list[State] = []
     norms: dict[int, State] = {}
     for module in modules(read_torch7(content)):
-        if len(convolutions) > MOST_CONVOLUTIONS:
-            raise FormatError(f"has more than {MOST_CONVOLUTIONS} convolutions; no network of SoundNet has")
+        if len(convolutions) > MAX_CONVOLUTIONS:
+            raise FormatError(f"has more than {MAX_CONVOLUTIONS} convolutions; no network of SoundNet has")
         if module.kind.endswith(".SpatialConvolution"):
             convolutions.append(_arrays(module.fields, module.kind, ("weight", "bias")))
         elif module.kind.endswith(".SpatialBatchNormalization"):
@@ -190,7 +190,7 @@ def _arrays(fields: Mapping[Any, Any], kind: str, wanted: tuple[str, ...]) -> St
 
 
 def _native(array: Any) -> Any:
-    """Give an array that torch takes: in memory of its own, in this machine's byte order."""
+    """Return an array that torch takes: in memory of its own, in this machine's byte order."""
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
 
 
@@ -225,9 +225,9 @@ def _check_archive(infos: Sequence[zipfile.ZipInfo]) -> None:
         name, windows = repr(info.filename[:80]), PureWindowsPath(info.filename)
         if ".." in windows.parts or windows.anchor:
             raise FormatError(f"holds the path {name}, which leads out of the archive")
-        if info.file_size > max(LEAST_BOMB, MOST_PACKED * info.compress_size):
+        if info.file_size > max(MIN_BOMB, MAX_PACKED * info.compress_size):
             raise FormatError(
                 f"holds {name}, which unpacks from {info.compress_size} to {info.file_size} bytes; no network does"
             )
-    if sum(info.file_size for info in infos) > MOST_BYTES:
-        raise FormatError(f"unpacks to more than {MOST_BYTES} bytes; no student does")
+    if sum(info.file_size for info in infos) > MAX_BYTES:
+        raise FormatError(f"unpacks to more than {MAX_BYTES} bytes; no student does")

@@ -89,7 +89,7 @@ class _Array:
         raise FormatError(f"has an array that is not whole ({where})")
 
     def single(self) -> Any:
-        """Give the one object of an array of objects without dimensions."""
+        """Return the one object of an array of objects without dimensions."""
         shape, element, _, content = self._parts("the outermost")
         if shape != () or element != "O" or not isinstance(content, list) or len(content) != 1:
             raise FormatError("holds no dict of layers")

@@ -105,7 +105,7 @@ def is_safetensors(path: str | Path) -> bool:
 
 
 def one_line(error: BaseException, length: int = 200) -> str:
-    """Give an error's text in one line of at most `length` characters."""
+    """Return an error's text in one line of at most `length` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else f"{text[:length]}…"
 

@@ -111,7 +111,7 @@ class _Reader:
         raise FormatError(f"has a value of the unknown kind {kind} at byte {self.at - 4}")
 
     def shared(self, read: Callable[[int], Any]) -> Any:
-        """Give a value that was read before, or read it."""
+        """Return a value that was read before, or read it."""
         index = self.int32()
         if index not in self.seen:
             self.seen[index] = read(index)

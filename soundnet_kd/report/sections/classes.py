@@ -11,12 +11,12 @@ from soundnet_kd.report.scripts import packed, rounded
 from soundnet_kd.transfer.fitting import UNTESTED
 from soundnet_kd.transfer.results import StoredResults
 
-MOST_PAIRS = 200
+MAX_PAIRS = 200
 """Confused pairs that the page lists; results/confused_pairs.csv has all."""
 
 
 def predictions_of(results: StoredResults, layer: str, clips: Clips) -> NDArray[np.int64]:
-    """Give a layer's answer for each clip of the page, (clips,), -1 where it was not tested."""
+    """Return a layer's answer for each clip of the page, (clips,), -1 where it was not tested."""
     numbers = {name: number for number, name in enumerate(clips.class_names)}
     answers = results.answers[layer]
     return np.array([numbers.get(answers.get(clip, ""), UNTESTED) for clip in clips.ids], dtype=np.int64)
@@ -31,7 +31,7 @@ def confusion_of(predictions: NDArray[np.int64], clips: Clips) -> NDArray[np.int
 
 
 def answers_data(results: StoredResults, clips: Clips) -> dict[str, Any]:
-    """Give what the page shows of an evaluation, layer by layer.
+    """Return what the page shows of an evaluation, layer by layer.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def answers_data(results: StoredResults, clips: Clips) -> dict[str, Any]:
             **{name: rounded(getattr(scores, name)) for name in ("recall", "precision", "f1", "recall_std")},
             "pairs": [
                 (pair.first, pair.second, pair.first_as_second, pair.second_as_first, round(pair.share, 4))
-                for pair in confused_pairs(confusion)[:MOST_PAIRS]
+                for pair in confused_pairs(confusion)[:MAX_PAIRS]
             ],
         }
     return data

@@ -18,7 +18,7 @@ MAPS_FILE = "maps.json"
 
 
 def maps_in(folder: str | Path) -> list[dict[str, Any]]:
-    """Give what `soundnet-kd project` says of each of its maps: `layer`, `supervised`, `left_out`, and its quality."""
+    """Read what `soundnet-kd project` says of each map: `layer`, `supervised`, `left_out`, and its quality."""
     folder = Path(folder)
     content = read_json(folder / MAPS_FILE)
     supervised = bool(content["source"]["supervised"])
@@ -28,7 +28,7 @@ def maps_in(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def positions_data(folder: str | Path, layer: str, clips: Clips) -> dict[str, Any]:
-    """Give the place of every clip in a map.
+    """Return the place of every clip in a map.
 
     Returns
     -------

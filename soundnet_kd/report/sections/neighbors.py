@@ -13,7 +13,7 @@ NEURONS = 6
 
 
 def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[str, Any]:
-    """Give neighbors and strongest neurons of every clip in a layer.
+    """Return neighbors and strongest neurons of every clip in a layer.
 
     A clip to which no neuron answers has an angle to no other, and is a neighbor of none.
 

@@ -37,7 +37,7 @@ class NeuronFile:
             self.layers = tuple(layer for layer in settings["layers"] if layer in file)
 
     def data(self, layer: str, activations: NDArray[np.floating]) -> dict[str, Any]:
-        """Give what the page shows of a layer.
+        """Return what the page shows of a layer.
 
         Parameters
         ----------
@@ -117,12 +117,12 @@ class NeuronFile:
         return list(found.values())[:count]
 
     def shares(self, layer: str) -> list[float | None]:
-        """Give the best share of every neuron of a layer, the largest first."""
+        """Return the best share of every neuron of a layer, the largest first."""
         with open_hdf5(self._path) as file:
             return rounded(np.sort(file[layer]["best_share"][:])[::-1])
 
     def chance(self, layer: str) -> float:
-        """Give the 95 % quantile of the best share under shuffled labels."""
+        """Return the 95 % quantile of the best share under shuffled labels."""
         with open_hdf5(self._path) as file:
             return float(file[layer].attrs["shuffled_share"])
 

@@ -13,7 +13,7 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.sections.training import training_settings
 from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
 from soundnet_kd.transfer.protocols import SELECTIONS
-from soundnet_kd.transfer.results import StoredResults, told
+from soundnet_kd.transfer.results import StoredResults, format_settings
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def gains(comparisons: Iterable[StoredComparison], evaluations: Sequence[Accurac
 
 
 def accuracies(name: str, results: StoredResults) -> Accuracies:
-    """Give the accuracy of each layer and fold of an evaluation."""
+    """Return the accuracy of each layer and fold of an evaluation."""
     content = results.content
     source = content["source"]
     # The paper's figures are of transfer from SoundNet's eight layers, not of networks that were trained on the labels.
@@ -102,7 +102,7 @@ def accuracies(name: str, results: StoredResults) -> Accuracies:
                 accuracy=each["accuracy"],
                 std=float(np.std(each["fold_accuracy"])),
                 folds=tuple(each["fold_accuracy"]),
-                chosen=told(each["chosen"]),
+                chosen=format_settings(each["chosen"]),
                 published=BY_LAYER.get(each["layer"].partition("_")[0]) if comparable else None,
             )
             for each in content["results"]

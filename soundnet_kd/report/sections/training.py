@@ -12,12 +12,12 @@ HISTORY_FILE = "history.csv"
 SETTINGS_FILES = ("run.json", "finetune.json", "train.json")
 LABELS = ("network", "fold", "seed")
 """Columns of a history that tell one training of a run from the others, the most telling first."""
-MOST_POINTS = 400
+MAX_POINTS = 400
 """Of a curve; a longer history is thinned."""
 
 
 def training_settings(folder: Path) -> dict[str, Any]:
-    """Give the settings of a training, or nothing where it left none."""
+    """Return the settings of a training, or nothing where it left none."""
     for name in SETTINGS_FILES:
         if (folder / name).is_file():
             settings: dict[str, Any] = read_json(folder / name)
@@ -46,7 +46,7 @@ def curves_of(folder: Path) -> list[dict[str, Any]]:
                     points[figure, of].append((step, value))
     curves = []
     for (figure, of), found in points.items():
-        every = -(-len(found) // MOST_POINTS)
+        every = -(-len(found) // MAX_POINTS)
         # Counted from the end, so that the last figure is always there.
         kept = found[::-1][::every][::-1]
         curves.append(

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from soundnet_kd.transfer.svm.solver import Array, Rows, minimise
 
 TOLERANCE = 1e-6
-MOST_STEPS = 1000
+MAX_STEPS = 1000
 
 
 class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     converged_ : bool
     """
 
-    def __init__(self, C: float = 1.0, *, tol: float = TOLERANCE, max_iter: int = MOST_STEPS) -> None:
+    def __init__(self, C: float = 1.0, *, tol: float = TOLERANCE, max_iter: int = MAX_STEPS) -> None:
         self.C = C
         self.tol = tol
         self.max_iter = max_iter
@@ -59,14 +59,14 @@ class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Give w·x + b, (clips, classes); (clips,) where there are two classes."""
+        """Return w·x + b, (clips, classes); (clips,) where there are two classes."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
         scores: Array = features @ self.coef_.T + self.intercept_
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: ArrayLike) -> NDArray[np.generic]:
-        """Give the class of each clip, (clips,)."""
+        """Return the class of each clip, (clips,)."""
         scores = self.decision_function(X)
         best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         answers: NDArray[np.generic] = self.classes_[best]
@@ -74,7 +74,7 @@ class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def fit_path(
-    X: Array, y: NDArray[np.generic], Cs: Sequence[float], *, tol: float = TOLERANCE, max_iter: int = MOST_STEPS
+    X: Array, y: NDArray[np.generic], Cs: Sequence[float], *, tol: float = TOLERANCE, max_iter: int = MAX_STEPS
 ) -> list[SquaredHingeSVC]:
     """Fit one classifier for each C; each starts from the coefficients of the one before.
 

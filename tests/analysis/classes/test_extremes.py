@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from soundnet_kd.analysis.classes.scores import extremes_of
+from soundnet_kd.analysis.classes.scores import hardest_and_easiest
 from soundnet_kd.errors import FormatError
 
 NAMES = ("a", "b", "c", "d")
@@ -21,7 +21,7 @@ def write_results(folder: Path) -> Path:
 def test_recalls_by_hand(tmp_path: Path) -> None:
     path = write_results(tmp_path)
     for place in (path, tmp_path):
-        found = extremes_of(place, NAMES)
+        found = hardest_and_easiest(place, NAMES)
         assert found.layer == "pool5"
         # Four classes have two ends of two.
         assert list(found.hardest.items()) == [(3, 0.25), (2, 0.5)]
@@ -30,10 +30,10 @@ def test_recalls_by_hand(tmp_path: Path) -> None:
 
 def test_what_is_no_evaluation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="soundnet-kd evaluate"):
-        extremes_of(tmp_path, NAMES)
+        hardest_and_easiest(tmp_path, NAMES)
     path = write_results(tmp_path)
     with pytest.raises(FormatError, match="other classes"):
-        extremes_of(path, ("a", "b", "c", "e"))
+        hardest_and_easiest(path, ("a", "b", "c", "e"))
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(FormatError, match="holds no evaluation"):
-        extremes_of(path, NAMES)
+        hardest_and_easiest(path, NAMES)

@@ -15,7 +15,7 @@ from soundnet_kd.data.datasets.folds import Folds
 from soundnet_kd.data.datasets.nsynth import NSynth
 from soundnet_kd.data.datasets.speech_commands import SpeechCommands, split_by_hash
 from soundnet_kd.data.datasets.tagged_tracks import TaggedTracks
-from soundnet_kd.data.splits import SplitSounds, drawn_split
+from soundnet_kd.data.splits import SplitSounds, draw_split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import write_audio
 from tests.media_files import sine
@@ -318,9 +318,9 @@ def test_what_cannot_be_asked_of_words(tmp_path: Path) -> None:
 
 def test_drawing_leaves_one_of_each_class_to_learn_from() -> None:
     labels = np.array([0] * 8 + [1] * 2 + [2])
-    splits = np.array(drawn_split(labels, {"test": 0.4, "validation": 0.4}, seed=0))
+    splits = np.array(draw_split(labels, {"test": 0.4, "validation": 0.4}, seed=0))
     assert Counter(splits[:8]) == {"train": 2, "test": 3, "validation": 3}
     assert Counter(splits[8:10]) == {"train": 1, "test": 1}
     assert splits[10] == "train"
     with pytest.raises(SettingsError, match="together they are below 1"):
-        drawn_split(labels, {"test": 0.5, "validation": 0.5}, seed=0)
+        draw_split(labels, {"test": 0.5, "validation": 0.5}, seed=0)
