@@ -19,7 +19,7 @@ _HOMES = {
     "SoundNet8": "models",
     "SoundNetKDError": "errors",
     "cross_validate": "transfer",
-    "extract": "features",
+    "extract": "commands.extract",
     "load_student": "pretrained",
     "neuron_statistics": "analysis",
 }

@@ -76,7 +76,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np
-from soundnet_kd.analysis.maps import umap_map
+from soundnet_kd.analysis.maps.projection import umap_map
 from soundnet_kd.models.front_ends.spectra import MelSpectrogram
 MelSpectrogram(16_000)
 from soundnet_kd.system.cache_folders import importing

@@ -115,8 +115,7 @@ def test_waiting_for_data_is_what_the_reading_takes(tmp_path: Path, monkeypatch:
     rng = np.random.default_rng(0)
     targets = make_targets(tmp_path / "targets", [make_clip(f"{n}.mp4", 1, rng) for n in range(6)])
     monkeypatch.setattr("soundnet_kd.distill.data.TrainingStream", Slow)
-    for module in ("data", "pace"):
-        monkeypatch.setattr(f"soundnet_kd.distill.{module}.perf_counter", lambda: seconds)
+    monkeypatch.setattr("soundnet_kd.distill.data.perf_counter", lambda: seconds)
     monkeypatch.setattr(Distillation, "on_after_backward", lambda self: takes(0.3))
     monkeypatch.setattr(Distillation, "on_validation_epoch_end", lambda self: takes(3.0))
     distill(targets, tmp_path / "run", steps=5, batch_size=2, held_out=0.3, device="cpu")
