@@ -24,7 +24,7 @@ Sound = NDArray[np.float32] | RawAudioFile
 
 
 @contextmanager
-def read_sounds(
+def decode_in_order(
     paths: Iterable[Path],
     store: RawAudioDecoder,
     longest: int,
@@ -32,7 +32,7 @@ def read_sounds(
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[Sound | MediaError]]:
-    """Read sounds in their order.
+    """Decode sounds, several at a time, and yield them in their order.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import MediaError, TooShortError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.parts import Part, new_part, part_file, written_parts
-from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_sounds
+from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
 from soundnet_kd.media import DEADLINE_MINUTES, RawAudioDecoder
 
 SOUNDS_PER_PART = 256
@@ -74,7 +74,7 @@ def write_parts(
     paths = [clip.path for clip in waiting]
     with (
         tqdm(total=len(manifest), initial=done, desc="extract", unit="sound") as progress,
-        read_sounds(paths, store, extractor.longest, folder / DECODED_FOLDER, workers, deadline_minutes) as sounds,
+        decode_in_order(paths, store, extractor.longest, folder / DECODED_FOLDER, workers, deadline_minutes) as sounds,
     ):
         clips = zip(waiting, sounds, strict=True)
         for gap_number, gap in gaps.items():

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.extractor import FeatureExtractor
-from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_sounds
+from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
 from soundnet_kd.media import RawAudioDecoder, as_float
 from soundnet_kd.media.full_scale import OVERSHOOT, plain_array
 from soundnet_kd.models import SoundNet, choose_device
@@ -140,7 +140,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         store = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
         with (
             tempfile.TemporaryDirectory() as folder,
-            read_sounds(paths, store, extractor.longest, Path(folder) / "decoded", workers=0) as found,
+            decode_in_order(paths, store, extractor.longest, Path(folder) / "decoded", workers=0) as found,
         ):
             yield map(_readable, found)
 
