@@ -11,8 +11,9 @@ from soundnet_kd.figures import filters
 from soundnet_kd.figures.style import COLORS, new_figure
 from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
 from soundnet_kd.models.student_file import read_training
-from soundnet_kd.training.callbacks import read_history, write_history
+from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import FOLDER, best_checkpoint, last_checkpoint, student_state
+from soundnet_kd.training.history import write_history
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,8 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
     best = best_checkpoint(out / FOLDER, f"there is no {BEST_STUDENT_FILE}")
     assert last is not None
     state, steps = student_state(last)
-    history = write_history(out)
+    history = read_history(out)
+    write_history(out, [({}, history)])
     result = _result(out, steps, history)
     draw_history(history, out / "history.png")
     if best is not None:

@@ -11,6 +11,7 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import read_json
+from soundnet_kd.training.history import HISTORY_FILE
 from soundnet_kd.transfer.comparison import is_comparison
 from soundnet_kd.transfer.ranking import RANKING_FILE, is_ranking
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE
@@ -19,7 +20,7 @@ MARK = "report.json"
 """File that says of a folder that it is a report, in which nothing of a run is looked for."""
 
 _FILES: Mapping[str, str] = {
-    "history.csv": "trainings",
+    HISTORY_FILE: "trainings",
     RESULTS_FILE: "evaluations",
     "neurons.h5": "neurons",
     "maps.json": "maps",

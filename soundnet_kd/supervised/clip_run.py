@@ -17,7 +17,6 @@ from soundnet_kd.storage import (
     locked,
     read_json,
     versions,
-    write_csv,
     write_failures,
 )
 from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, is_classifier, write_classifier
@@ -25,6 +24,7 @@ from soundnet_kd.supervised.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.supervised.clip_folds import Learn, tested_fold
 from soundnet_kd.training.classification import FIGURES
 from soundnet_kd.training.decoded_sounds import decode_sounds
+from soundnet_kd.training.history import write_history
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
 from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
 
@@ -118,15 +118,7 @@ def run_folds(
             write_classifier(classifier, out / CLASSIFIER_FILE, identity)
         if is_tested:
             return _found(out)
-        write_csv(
-            out / "history.csv",
-            ("fold", "step", *FIGURES),
-            (
-                (fold, row["step"], *(row.get(figure, "") for figure in FIGURES))
-                for fold, found in tested.items()
-                for row in found.history
-            ),
-        )
+        write_history(out, (({"fold": fold}, found.history) for fold, found in tested.items()), FIGURES)
         source = {
             "student": experiment.student,
             "identity": identity,

@@ -22,7 +22,6 @@ from soundnet_kd.storage import (
     make_folder,
     set_aside,
     versions,
-    write_csv,
 )
 from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, is_classifier
 from soundnet_kd.supervised.config import ExperimentConfig
@@ -30,6 +29,7 @@ from soundnet_kd.supervised.sounds import decoded_sounds, merged_identity, requi
 from soundnet_kd.supervised.trial import Trial, TrialResult, TrialRunner, is_tested, read_tested
 from soundnet_kd.training.classification import FIGURES, MEASURES
 from soundnet_kd.training.decoded_sounds import SOUNDS_WORTH_A_WORKER
+from soundnet_kd.training.history import write_history
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
 
 RUN_FILE = "train.json"
@@ -232,16 +232,11 @@ def _train_lost_again(
 
 
 def _write_history(run: ExperimentRun, names: Mapping[Trial, str]) -> None:
-    columns = (*FIGURES, *MEASURES)
-    write_csv(
-        run.out / "history.csv",
-        ("seed", "fold", "network", "step", *columns),
-        (
-            (task.seed, task.fold, names[task], int(row["step"]), *(row.get(column, "") for column in columns))
-            for task, tested in run.tested.items()
-            for row in tested.history
-        ),
+    trainings = (
+        ({"seed": task.seed, "fold": task.fold, "network": names[task]}, tested.history)
+        for task, tested in run.tested.items()
     )
+    write_history(run.out, trainings, (*FIGURES, *MEASURES))
 
 
 def _failures(out: Path) -> dict[str, str]:

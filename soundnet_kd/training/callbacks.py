@@ -1,4 +1,4 @@
-"""A training's history: what was logged at which step, over all starts of a run."""
+"""What a training logs at which step, over all starts of a run, and the bar that shows it."""
 
 import csv
 import math
@@ -10,8 +10,6 @@ from typing import Any
 import lightning
 from lightning.pytorch.loggers import CSVLogger
 from tqdm import tqdm
-
-from soundnet_kd.storage import write_csv
 
 KEYS = ("step", "epoch")
 
@@ -44,15 +42,6 @@ def read_history(out: str | Path) -> list[dict[str, float]]:
                     figures = {name: float(value) for name, value in row.items() if value and name not in KEYS}
                     rows.setdefault(step, {"step": step}).update(figures)
     return [rows[step] for step in sorted(rows)]
-
-
-def write_history(out: str | Path) -> list[dict[str, float]]:
-    """Write the history of a run as one table, `history.csv`, and give it."""
-    out = Path(out)
-    history = read_history(out)
-    columns = ["step", *sorted({column for row in history for column in row} - {"step"})]
-    write_csv(out / "history.csv", columns, ([row.get(column, "") for column in columns] for row in history))
-    return history
 
 
 class Progress(lightning.Callback):
