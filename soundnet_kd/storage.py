@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, machine_blamed
+from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, translate_machine_errors
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ NAMES_OF_WEIGHTS = ("weights", "sha256", "url")
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
+def lock_folder(folder: str | Path) -> Iterator[None]:
     """Keep other runs out of a folder as long as the block lasts; a killed process lets go of it.
 
     Raises
@@ -40,14 +40,14 @@ def locked(folder: str | Path) -> Iterator[None]:
     make_folder(folder)
     with ExitStack() as held:
         try:
-            held.enter_context(lock_on(folder / ".lock", wait=False))
+            held.enter_context(lock_file(folder / ".lock", wait=False))
         except Timeout as error:
             raise RunConflictError(f"another run is writing to {folder}; wait for its end, or stop it") from error
         yield
 
 
 @contextmanager
-def lock_on(file: Path, wait: bool = True) -> Iterator[None]:
+def lock_file(file: Path, wait: bool = True) -> Iterator[None]:
     """Hold a lock as long as the block lasts; where a disk has none, go on without it and say so.
 
     Raises
@@ -69,7 +69,7 @@ def lock_on(file: Path, wait: bool = True) -> Iterator[None]:
             raise
         has_locks = False
     if not has_locks:
-        log.warning("the disk of %s has no locks; start no second run that writes there", text_of(file.parent))
+        log.warning("the disk of %s has no locks; start no second run that writes there", escape_name(file.parent))
     try:
         yield
     finally:
@@ -96,12 +96,12 @@ def make_folder(folder: str | Path) -> None:
         raise SettingsError(f"{folder} cannot be written to; choose another --out")
 
 
-def text_of(name: str | Path) -> str:
+def escape_name(name: str | Path) -> str:
     r"""Return a file's name as text that any file can hold; bytes that are not UTF-8 become \xNN."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def file_stems(names: Iterable[str]) -> list[str]:
+def unique_file_stems(names: Iterable[str]) -> list[str]:
     """Return each name as it can stand in a file's name, no two alike, also where capitals do not count.
 
     Parameters
@@ -136,7 +136,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     make_folder(path.parent)
     partial = path.with_name(f".partial-{path.name}")
     try:
-        with machine_blamed(path):
+        with translate_machine_errors(path):
             partial.touch()
             mode = partial.stat().st_mode
             yield partial
@@ -167,7 +167,7 @@ def read_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        with machine_blamed(path):
+        with translate_machine_errors(path):
             return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FormatError(
@@ -195,11 +195,11 @@ def read_own_json(path: str | Path, keys: Iterable[str], then: str) -> dict[str,
         content = None
     if isinstance(content, dict) and content.keys() >= set(keys):
         return content
-    set_aside(path, then)
+    rename_damaged(path, then)
     return None
 
 
-def set_aside(path: Path, then: str, why: str = "damaged") -> None:
+def rename_damaged(path: Path, then: str, why: str = "damaged") -> None:
     """Return a file of a run that is of no use any more another name, and say so.
 
     Parameters
@@ -236,7 +236,7 @@ def write_failures(path: str | Path, failures: Mapping[str, str]) -> None:
         path.unlink(missing_ok=True)
 
 
-def failures_beside(out: str | Path) -> Path:
+def failures_file(out: str | Path) -> Path:
     """Return the table of the files that an output lacks: features.h5.failures.csv for features.h5."""
     out = Path(out)
     return out.with_name(f"{out.name}.failures.csv")
@@ -297,7 +297,7 @@ def read_settings(path: str | Path) -> Mapping[str, Any] | None:
             f"{path} is damaged ({reason}), so that nobody knows what made the files beside it; delete it if they were "
             "made with the settings given now, else choose another --out"
         )
-    set_aside(path, "nothing else is there, so that the run begins anew")
+    rename_damaged(path, "nothing else is there, so that the run begins anew")
     return None
 
 

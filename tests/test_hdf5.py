@@ -20,7 +20,7 @@ from soundnet_kd.data.targets import Part, part_files
 from soundnet_kd.errors import FormatError, RunConflictError
 from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
 from soundnet_kd.media import write_audio
-from soundnet_kd.storage import lock_on, locked
+from soundnet_kd.storage import lock_file, lock_folder
 from soundnet_kd.system.machine_errors import MachineError
 from tests.targets import make_clip, make_targets
 
@@ -78,7 +78,7 @@ def test_other_failures_of_a_lock_are_not_taken_for_none(tmp_path: Path, monkeyp
         raise OSError(errno.EIO, "gone")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(OSError, match="gone"), lock_on(tmp_path / "lock"):
+    with pytest.raises(OSError, match="gone"), lock_file(tmp_path / "lock"):
         pass
 
 
@@ -95,9 +95,9 @@ def test_the_system_refuses_locks(number: int, cache: Path, tmp_path: Path) -> N
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, tmp_path / "shim.c"], check=True)
     script = (
         "import sys, logging; from pathlib import Path; logging.basicConfig(format='%(message)s')\n"
-        "from soundnet_kd import FeatureCache; from soundnet_kd.storage import locked\n"
+        "from soundnet_kd import FeatureCache; from soundnet_kd.storage import lock_folder\n"
         "from soundnet_kd.hdf5 import open_hdf5\n"
-        "with locked(Path(sys.argv[1])), open_hdf5(Path(sys.argv[1]) / 'new.h5', 'w') as file: file['a'] = [1]\n"
+        "with lock_folder(Path(sys.argv[1])), open_hdf5(Path(sys.argv[1]) / 'new.h5', 'w') as file: file['a'] = [1]\n"
         "print(FeatureCache(sys.argv[2])['conv1'].shape)\n"
     )
     done = subprocess.run(
@@ -114,7 +114,7 @@ def test_the_system_refuses_locks(number: int, cache: Path, tmp_path: Path) -> N
 
 
 def test_two_runs_still_keep_out_of_one_folder(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(RunConflictError, match="another run is writing"), locked(tmp_path):
+    with lock_folder(tmp_path), pytest.raises(RunConflictError, match="another run is writing"), lock_folder(tmp_path):
         pass
 
 

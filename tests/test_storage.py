@@ -10,9 +10,9 @@ from soundnet_kd.errors import FormatError, RunConflictError
 from soundnet_kd.storage import (
     atomic_write,
     ensure_same_settings,
-    file_stems,
     package_data,
     read_json,
+    unique_file_stems,
     versions,
     write_failures,
     write_json,
@@ -78,7 +78,7 @@ def test_failures_are_a_table_or_absent(tmp_path: Path) -> None:
 
 def test_names_become_parts_of_file_names_that_differ(tmp_path: Path) -> None:
     names = ["Sci-Fi", "a/b", "a_b", "A_B", "Kinder & Küche", "..", "", "x" * 300, "ü" * 300, "c:d?\n"]
-    stems = file_stems(names)
+    stems = unique_file_stems(names)
     assert stems[:7] == ["Sci-Fi", "a_b", "a_b-2", "A_B-3", "Kinder & Küche", "_", "_-2"]
     assert stems[-1] == "c_d__"
     assert len({stem.casefold() for stem in stems}) == len(names)

@@ -13,7 +13,7 @@ from soundnet_kd.cli.parsers import parser_for
 from soundnet_kd.cli.table import COMMANDS, Command, find, group
 from soundnet_kd.errors import SoundNetKDError
 from soundnet_kd.system.launch import is_first_process
-from soundnet_kd.system.machine_errors import last_words
+from soundnet_kd.system.machine_errors import explain_error
 
 INTERRUPTED = 130
 NO_HELP = "the help could not be printed"
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         give_up(sys.stdout)
         return 1
     except Exception as error:
-        return _failed(last_words(error), debug)
+        return _failed(explain_error(error), debug)
     return 0 if command.together and not is_first_process() else _told(str(result), NO_RESULT)
 
 

@@ -16,7 +16,7 @@ from soundnet_kd.distill.results import DistillResult, finish, found
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
-from soundnet_kd.storage import ensure_same_settings, locked, require_same_settings, versions
+from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
 from soundnet_kd.system.launch import is_first_process
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.training.callbacks import Columns, Progress
@@ -164,7 +164,7 @@ def distill(
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
     ]
     require_same_settings(out / RUN_FILE, settings)
-    with locked(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
+    with lock_folder(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
         if is_first_process():
             ensure_same_settings(out / RUN_FILE, settings)
             if not _readable(out / UNTRAINED_FILE):

@@ -10,7 +10,7 @@ import numpy as np
 
 from soundnet_kd.analysis.classes.accuracy import draw_accuracy
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
-from soundnet_kd.data.checks import reading_of
+from soundnet_kd.data.checks import describe_data_set
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
 from soundnet_kd.transfer.classifiers import HeadName
@@ -128,7 +128,7 @@ def evaluate(
         "seed": seed,
     }
     with FeatureCache(features) as cache:
-        log.info("%s: %s", features, reading_of(cache.manifest, heard=True))
+        log.info("%s: %s", features, describe_data_set(cache.manifest, heard=True))
         settings = {"layers": chosen_layers(cache, layers), **how, "windows": windows and asdict(windows)}
         made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
     require_same_settings(out / "evaluate.json", made_by)

@@ -19,7 +19,14 @@ from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, read_network
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import ensure_same_settings, failures_beside, locked, require_equal, versions, write_failures
+from soundnet_kd.storage import (
+    ensure_same_settings,
+    failures_file,
+    lock_folder,
+    require_equal,
+    versions,
+    write_failures,
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class ExtractResult:
     def __str__(self) -> str:
         if self.reading:
             return self.reading
-        skipped = f", {len(self.failures)} skipped (see {failures_beside(self.out)})" if self.failures else ""
+        skipped = f", {len(self.failures)} skipped (see {failures_file(self.out)})" if self.failures else ""
         if self.found and self.failures:
             skipped += "; remove it to try them again"
         done = "there was already" if self.found else "wrote"
@@ -145,7 +152,7 @@ def extract(
     parts_folder = out.with_name(f"{out.name}.parts")
     if out.exists():
         return _found(out, identity, parts_folder)
-    with locked(parts_folder):
+    with lock_folder(parts_folder):
         if out.exists():
             # Another run has finished since.
             return _found(out, identity, parts_folder)
@@ -154,7 +161,7 @@ def extract(
         parts = write_parts(parts_folder, extractor, store, sequences, manifest, batch_size, workers, deadline_minutes)
         failures = {clip_id: reason for part in parts for clip_id, reason in part_failures(part).items()}
         clips = [clip for clip in manifest.clips if clip.id not in failures]
-        write_failures(failures_beside(out), failures)
+        write_failures(failures_file(out), failures)
         if clips:
             fields = {layer: network.receptive_field(layer) for layer in wanted}
             steps = {layer: field.stride for layer, field in fields.items() if field is not None}
@@ -174,7 +181,7 @@ def extract(
     if not clips:
         raise MediaError(
             f"none of the {len(manifest)} sounds could be read, such as: {next(iter(failures.values()))} "
-            f"(see {failures_beside(out)})"
+            f"(see {failures_file(out)})"
         )
     return ExtractResult(out, len(clips), wanted, failures)
 
@@ -193,7 +200,7 @@ def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> Extrac
         # A run that was killed when it had just finished leaves its parts.
         if parts_folder.exists():
             _remove(parts_folder)
-        write_failures(failures_beside(out), cache.failures)
+        write_failures(failures_file(out), cache.failures)
         return ExtractResult(out, len(cache.ids), cache.layers, cache.failures, found=True)
 
 

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tiled_to_clip
-from soundnet_kd.data.checks import files_told
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tile_to_clip
+from soundnet_kd.data.checks import describe_files
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import failures_beside, make_folder, text_of, write_csv, write_failures, write_json
+from soundnet_kd.storage import escape_name, failures_file, make_folder, write_csv, write_failures, write_json
 
 MIN_SECONDS = 1.0
 """A shorter rest of a sound says too little."""
@@ -118,7 +118,7 @@ class Predictions:
                         lines.append(f"  {'' if rank else head:<{width}}  {guess.probability:6.1%}  {guess.name}")
         lines += [f"not read: {reason}" for reason in self.failures.values()]
         if self.out is not None:
-            skipped = f", {len(self.failures)} not read (see {failures_beside(self.out)})" if self.failures else ""
+            skipped = f", {len(self.failures)} not read (see {failures_file(self.out)})" if self.failures else ""
             lines.append(f"wrote {self.out}{skipped}")
         return "\n".join(lines)
 
@@ -172,7 +172,7 @@ def predict(
         raise SettingsError(f"{out} has to end in .csv or .json")
     files = find_media(sounds)
     if dry_run:
-        return Predictions({}, {}, reading=files_told(files))
+        return Predictions({}, {}, reading=describe_files(files))
     if out is not None:
         # Better now than when all sounds are heard.
         make_folder(out.parent)
@@ -183,11 +183,11 @@ def predict(
     failures: dict[str, str] = {}
     for file in tqdm(files, desc="predict", unit="sound", leave=False):
         try:
-            heard[text_of(file)] = _spans(network, list(listen(network, file)), top, per_step)
+            heard[escape_name(file)] = _spans(network, list(listen(network, file)), top, per_step)
         except MediaError as error:
-            failures[text_of(file)] = str(error)
+            failures[escape_name(file)] = str(error)
     if out is not None:
-        write_failures(failures_beside(out), failures)
+        write_failures(failures_file(out), failures)
     if not heard:
         raise MediaError(f"none of the {len(failures)} sounds could be read, such as: {next(iter(failures.values()))}")
     predictions = Predictions(heard, failures, out, json)
@@ -226,7 +226,7 @@ def listen(student: SoundNet, sound: str | Path) -> Iterator[tuple[float, float,
             if number and span_seconds < MIN_SECONDS:
                 return
             steps = math.ceil(span_seconds / STEP_SECONDS)
-            clip = torch.from_numpy(tiled_to_clip(block, steps, asked.sample_rate)).to(device)
+            clip = torch.from_numpy(tile_to_clip(block, steps, asked.sample_rate)).to(device)
             with torch.inference_mode():
                 answers = student(asked.scale(clip)[None, None])
             rows = {head: logits[0].softmax(dim=0).T.cpu().numpy() for head, logits in answers.items()}

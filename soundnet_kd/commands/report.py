@@ -10,7 +10,7 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.content import Content
 from soundnet_kd.report.find import MARK, RunFiles
 from soundnet_kd.report.page import write_page
-from soundnet_kd.storage import locked, make_folder, versions, write_json
+from soundnet_kd.storage import lock_folder, make_folder, versions, write_json
 
 PAGE_FILE = "index.html"
 
@@ -87,7 +87,7 @@ def report(
         raise SettingsError(f"{target} is not empty and holds no report; choose another --out, or an empty folder")
     chosen = files.choose_cache(None if features is None else Path(features))
     make_folder(target)
-    with locked(target), ExitStack() as stack:
+    with lock_folder(target), ExitStack() as stack:
         # From here on the folder is a report, in whose files nothing of a run is looked for.
         write_json(target / MARK, {"run": str(folder), "features": chosen and str(chosen), "versions": versions()})
         cache = None if chosen is None else stack.enter_context(FeatureCache(chosen))

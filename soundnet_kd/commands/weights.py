@@ -19,7 +19,7 @@ from soundnet_kd.pretrained.fetching import (
 )
 from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, published
 from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
-from soundnet_kd.system.machine_errors import machine_blamed
+from soundnet_kd.system.machine_errors import translate_machine_errors
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _state(entry: PublishedFile) -> str:
 
 def _architecture(student: Path) -> str:
     try:
-        with machine_blamed(student), safe_open(student, framework="pt") as file:
+        with translate_machine_errors(student), safe_open(student, framework="pt") as file:
             return str((file.metadata() or {}).get("architecture", "?"))
     except (SafetensorError, OSError):
         return "?"

@@ -7,8 +7,8 @@ from soundnet_kd.data.targets import (
     STEP_SECONDS,
     LabelledClip,
     Targets,
-    steps_of,
-    tiled_to_clip,
+    count_steps,
+    tile_to_clip,
     write_part,
 )
 
@@ -19,8 +19,8 @@ __all__ = [
     "LabelledClip",
     "Manifest",
     "Targets",
+    "count_steps",
     "read_manifest",
-    "steps_of",
-    "tiled_to_clip",
+    "tile_to_clip",
     "write_part",
 ]

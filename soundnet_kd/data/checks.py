@@ -15,11 +15,11 @@ from soundnet_kd.errors import FormatError, MediaError, SettingsError
 
 log = logging.getLogger(__name__)
 
-MAX_CLASSES_TOLD = 12
-MAX_FILES_TOLD = 3
+MAX_CLASSES_NAMED = 12
+MAX_FILES_NAMED = 3
 
 
-def reading_of(manifest: Manifest, split: SplitSounds | None = None, heard: bool = False) -> str:
+def describe_data_set(manifest: Manifest, split: SplitSounds | None = None, heard: bool = False) -> str:
     """Say what a data set is taken for: sounds, classes, folds or splits, what has no class, what is left out and why.
 
     Parameters
@@ -46,7 +46,7 @@ def reading_of(manifest: Manifest, split: SplitSounds | None = None, heard: bool
     return "; ".join([", ".join(said), *([f"left out: {', '.join(left_out)}"] if left_out else [])])
 
 
-def files_told(files: Sequence[Path]) -> str:
+def describe_files(files: Sequence[Path]) -> str:
     """Say which files are taken for sounds."""
     return f"{_count(len(files), 'sound')}: {_some([str(file) for file in files])}"
 
@@ -68,7 +68,7 @@ def announce(place: object, manifest: Manifest, split: SplitSounds | None = None
     MediaError
         If none is.
     """
-    said = reading_of(manifest, split)
+    said = describe_data_set(manifest, split)
     name = f"{place}: " if isinstance(place, str | Path) else ""
     if not dry_run:
         log.info("%s%s", name, said)
@@ -125,7 +125,7 @@ def _classes(manifest: Manifest) -> str:
     names = manifest.class_names
     if not names:
         return "no classes"
-    told = names if len(names) <= MAX_CLASSES_TOLD else names[: MAX_CLASSES_TOLD - 2]
+    told = names if len(names) <= MAX_CLASSES_NAMED else names[: MAX_CLASSES_NAMED - 2]
     more = f" and {len(names) - len(told)} more" if len(told) < len(names) else ""
     return f"{_count(len(names), 'class', 'classes')} ({', '.join(told)}{more})"
 
@@ -160,7 +160,7 @@ def _by_reason(unusable: Mapping[str, str]) -> list[tuple[str, list[str]]]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_FILES_TOLD]) + (" …" if len(names) > MAX_FILES_TOLD else "")
+    return ", ".join(names[:MAX_FILES_NAMED]) + (" …" if len(names) > MAX_FILES_NAMED else "")
 
 
 def _count(number: int, one: str, several: str = "") -> str:

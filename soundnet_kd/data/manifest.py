@@ -28,12 +28,12 @@ _SPELLINGS: Mapping[Split, str] = {
 _SPLIT_OF: Mapping[str, Split] = {word: split for split, words in _SPELLINGS.items() for word in words.split()}
 
 
-def split_of(name: str) -> Split | None:
+def parse_split(name: str) -> Split | None:
     """Say which split a name means, such as Training, val or eval; None if it is no split's name."""
     return _SPLIT_OF.get(name.strip().casefold().replace("-", "_").replace(" ", "_"))
 
 
-def resolved(splits: Sequence[Split | None]) -> tuple[Split | None, ...]:
+def resolve_splits(splits: Sequence[Split | None]) -> tuple[Split | None, ...]:
     """Return what each clip is for, if these are the splits of a data set, which have to leave something to test.
 
     What is called validation is tested on where there is no test, and learned from where there is no training part, as
@@ -140,7 +140,7 @@ class Manifest:
         if not self.split_column:
             return ()
         place = self.columns.index(self.split_column)
-        return resolved([split_of(clip.carried[place]) for clip in self.clips])
+        return resolve_splits([parse_split(clip.carried[place]) for clip in self.clips])
 
     @property
     def identity(self) -> dict[str, Any]:

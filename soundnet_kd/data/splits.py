@@ -17,7 +17,7 @@ WITHOUT_FOLDS = 1
 
 
 @dataclass(frozen=True)
-class FilePart:
+class FileSegment:
     """A clip that is only a part of its file."""
 
     start_seconds: float
@@ -35,7 +35,7 @@ class SplitSounds:
         Of each fold, or of the only test, what each clip is for: train, validation or test.
     tags : tuple of tuple of int
         Where clips have several labels: of each clip, as indices into the manifest's class names.
-    parts : mapping from id to FilePart
+    parts : mapping from id to FileSegment
         Of the clips that are a part of their file.
     unusable : mapping from id to str
         What the data set names but cannot be used, with the reason.
@@ -44,7 +44,7 @@ class SplitSounds:
     manifest: Manifest
     splits: Mapping[int, Sequence[Split]]
     tags: tuple[tuple[int, ...], ...] = ()
-    parts: Mapping[str, FilePart] = field(default_factory=dict)
+    parts: Mapping[str, FileSegment] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tiled_to_clip
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tile_to_clip
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.training.loading import loader_options
@@ -34,7 +34,7 @@ def fill(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.int16], dict[
     sound : (20 s of samples,) int16
     targets : dict from teacher to (4, classes) float32
     """
-    sound = tiled_to_clip(clip.sound, len(clip.frame_seconds), sample_rate)
+    sound = tile_to_clip(clip.sound, len(clip.frame_seconds), sample_rate)
     return sound, {name: np.resize(rows, (STEPS, rows.shape[1])) for name, rows in clip.distributions.items()}
 
 

@@ -19,7 +19,7 @@ from soundnet_kd.data import Clip
 from soundnet_kd.errors import FormatError
 from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
 from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.storage import atomic_write, set_aside, text_of
+from soundnet_kd.storage import atomic_write, escape_name, rename_damaged
 from soundnet_kd.system.machine_errors import machine_error
 
 CHUNK_BYTES = 1 << 18
@@ -90,7 +90,7 @@ def written_parts(folder: Path) -> dict[int, range]:
         if about is not None and about.start < 0 and follower:
             about = range(end, end + len(about))
         if about is None or (about.start != end if follower else about.start <= end):
-            set_aside(path, "its sounds are heard again", "damaged, or behind a damaged one,")
+            rename_damaged(path, "its sounds are heard again", "damaged, or behind a damaged one,")
             continue
         found[number], follows, end = about, number + 1, about.stop
     return found
@@ -161,7 +161,7 @@ def join_parts(
         if split_column:
             cache.attrs["split_column"] = split_column
         cache["id"] = np.array([clip.id for clip in clips], dtype=text)
-        cache["path"] = np.array([text_of(clip.path.resolve()) for clip in clips], dtype=text)
+        cache["path"] = np.array([escape_name(clip.path.resolve()) for clip in clips], dtype=text)
         cache["label"] = np.array([clip.label for clip in clips], dtype=np.int64)
         cache["fold"] = np.array([clip.fold for clip in clips], dtype=np.int64)
         cache["class_names"] = np.array(list(class_names), dtype=text)
@@ -221,7 +221,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             reason = error
         else:
             return
-    set_aside(path, "the same command hears its sounds again")
+    rename_damaged(path, "the same command hears its sounds again")
     raise FormatError(f"{path} is damaged ({reason}); run the same command again") from reason
 
 
@@ -240,4 +240,4 @@ def _append(file: h5py.File, name: str, steps: NDArray[np.float32], compression:
 def _write_failures(file: h5py.File, failures: Mapping[str, str]) -> None:
     text = h5py.string_dtype()
     file["failures/id"] = np.array(list(failures), dtype=text)
-    file["failures/reason"] = np.array([text_of(reason) for reason in failures.values()], dtype=text)
+    file["failures/reason"] = np.array([escape_name(reason) for reason in failures.values()], dtype=text)

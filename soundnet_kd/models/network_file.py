@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.storage import atomic_write
-from soundnet_kd.system.machine_errors import machine_blamed
+from soundnet_kd.system.machine_errors import translate_machine_errors
 
 FORMAT_VERSION = 1
 HEADER_SIZE_BYTES = 8
@@ -82,7 +82,7 @@ def read_network(
     """
     path = Path(path)
     try:
-        with machine_blamed(path), safe_open(path, framework="pt") as file:
+        with translate_machine_errors(path), safe_open(path, framework="pt") as file:
             description = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     except (SafetensorError, OSError) as error:

@@ -19,7 +19,7 @@ from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.downloading import discard, download_from_sources, part_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
-from soundnet_kd.storage import atomic_write, lock_on
+from soundnet_kd.storage import atomic_write, lock_file
 from soundnet_kd.system.cache_folders import home_folder
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
@@ -58,7 +58,7 @@ def fetch(weights: str | PublishedFile) -> Path:
     if not path.is_file() or _is_unknown(weights, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with lock_on(path.with_name(f"{path.name}.lock")):
+            with lock_file(path.with_name(f"{path.name}.lock")):
                 if not path.is_file():
                     sha256 = known_sha256(weights, path)
                     download_from_sources(

@@ -10,7 +10,7 @@ from soundnet_kd.models.student_file import read_training
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, check_file, did_you_mean, fetch, sha256_of
 from soundnet_kd.pretrained.registry import PretrainedStudent, published, student_registry
-from soundnet_kd.storage import lock_on, versions
+from soundnet_kd.storage import lock_file, versions
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
@@ -135,7 +135,7 @@ def _convert(file: Path, name: str, entry: PretrainedStudent | None) -> Path:
         origin |= {"licence": entry.licence, "source": entry.source}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with lock_on(place.with_name(f".{place.name}.lock")):
+        with lock_file(place.with_name(f".{place.name}.lock")):
             if not place.is_file():
                 write_student(found.student, place, {**found.training, "weights": origin})
             elif read_training(place).get("weights", {}).get("sha256") != sha256:

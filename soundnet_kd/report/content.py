@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from soundnet_kd.analysis.classes.scores import CLASSES_EACH
-from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, OTHERS, PAPER, is_esc50
+from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, OTHER_ACCURACIES, PAPER, is_esc50
 from soundnet_kd.errors import MediaError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.clip_sections import ClipSections
@@ -103,7 +103,7 @@ class Content:
             "gains": gains(comparisons.values(), evaluations),
             "about": self._about(),
             "paper": PAPER,
-            "published": OTHERS if any(is_esc50(each.classes) for each in self._results.values()) else {},
+            "published": OTHER_ACCURACIES if any(is_esc50(each.classes) for each in self._results.values()) else {},
             "figures": {"overview": [], "classes": [], "neurons": [], "map": []},
             "trainings": [made for name in files.trainings if (made := self._training(name)) is not None],
             "has_answers": False,

@@ -17,9 +17,9 @@ from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.models import classifiers as from_scratch
 from soundnet_kd.models.classifiers.network_file import CLASSIFIER_FILE as CLASSIFIER_FILE
 from soundnet_kd.models.network_file import read_network, write_network
-from soundnet_kd.storage import set_aside
+from soundnet_kd.storage import rename_damaged
 from soundnet_kd.supervised.clip_classifier import ClipClassifier
-from soundnet_kd.system.machine_errors import machine_blamed
+from soundnet_kd.system.machine_errors import translate_machine_errors
 
 
 def write_classifier(
@@ -75,14 +75,14 @@ def is_classifier(path: Path) -> bool:
         read_classifier(path)
     except FormatError:
         if path.exists():
-            set_aside(path, "it is trained again")
+            rename_damaged(path, "it is trained again")
         return False
     return True
 
 
 def _is_from_scratch(file: Path) -> bool:
     try:
-        with machine_blamed(file), safe_open(file, framework="pt") as opened:
+        with translate_machine_errors(file), safe_open(file, framework="pt") as opened:
             return "settings" in (opened.metadata() or {})
     except (SafetensorError, OSError):
         return False

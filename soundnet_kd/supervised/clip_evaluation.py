@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import Manifest
 from soundnet_kd.media import RawAudioFile
-from soundnet_kd.storage import text_of
+from soundnet_kd.storage import escape_name
 from soundnet_kd.supervised.clip_folds import LabelledSounds
 from soundnet_kd.transfer.classifiers import Setting
 from soundnet_kd.transfer.cross_validation import CrossValidation
@@ -69,7 +69,7 @@ class ClipTable:
         clips = [clip for clip in manifest.clips if clip.id in sounds]
         self.class_names = manifest.class_names
         self.ids = tuple(clip.id for clip in clips)
-        self.paths = tuple(text_of(clip.path.resolve()) for clip in clips)
+        self.paths = tuple(escape_name(clip.path.resolve()) for clip in clips)
         self.labels = np.array([clip.label for clip in clips], dtype=np.int64)
         self.groups: tuple[str, ...] | None = None
         if SOURCE_COLUMN in manifest.columns:

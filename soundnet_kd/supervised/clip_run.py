@@ -14,7 +14,7 @@ from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 from soundnet_kd.storage import (
     FAILURES_FILE,
     ensure_same_settings,
-    locked,
+    lock_folder,
     read_json,
     versions,
     write_failures,
@@ -102,7 +102,7 @@ def run_folds(
     SettingsError
         If folds cannot be made, there is too little to learn without one of them, or a training diverged.
     """
-    with locked(out), quiet_lightning(), deterministic():
+    with lock_folder(out), quiet_lightning(), deterministic():
         ensure_same_settings(out / RUN_FILE, identity)
         is_tested = (out / RESULTS_FILE).is_file() and not (out / FOLDS).exists()
         is_learned = folds_only or is_classifier(out / CLASSIFIER_FILE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.storage import text_of, versions, write_csv
+from soundnet_kd.storage import escape_name, versions, write_csv
 from soundnet_kd.supervised.experiment import ExperimentRun
 from soundnet_kd.supervised.trial import TrialResult
 from soundnet_kd.transfer.cross_validation import CrossValidation
@@ -125,7 +125,7 @@ def class_evaluation(run: ExperimentRun, scores: list[TrialScores]) -> Evaluatio
         folds=folds,
         groups=None,
         source={**source, "epochs": width},
-        paths=tuple(text_of(clip_of[name].path.resolve()) for name in ids),
+        paths=tuple(escape_name(clip_of[name].path.resolve()) for name in ids),
     )
 
 

@@ -17,10 +17,10 @@ from soundnet_kd.models import choose_device
 from soundnet_kd.storage import (
     FAILURES_FILE,
     ensure_same_settings,
-    file_stems,
-    locked,
+    lock_folder,
     make_folder,
-    set_aside,
+    rename_damaged,
+    unique_file_stems,
     versions,
 )
 from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, is_classifier
@@ -132,7 +132,7 @@ def run_experiment(
     if dry_run:
         return ExperimentRun(out, recipe, sets, {}, {}, reading=reading)
     settings = {"sounds": merged_identity(sets), "splits_sha256": _splits_sha256(sets), **recipe.identity}
-    with locked(out), quiet_lightning(), deterministic():
+    with lock_folder(out), quiet_lightning(), deterministic():
         ensure_same_settings(out / RUN_FILE, {**settings, "versions": versions()})
         folder = out / TRIALS_FOLDER
         make_folder(folder)
@@ -217,7 +217,7 @@ def _kept_networks(tasks: Sequence[Trial], data: SplitSounds, out: Path) -> dict
     first = [task for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
     if len(first) == 1:
         return {first[0]: out / CLASSIFIER_FILE}
-    stems = file_stems(data.manifest.class_names)
+    stems = unique_file_stems(data.manifest.class_names)
     return {task: out / TAG_NETWORKS / f"{stems[task.outputs[0]]}.safetensors" for task in first}
 
 
@@ -228,7 +228,7 @@ def _train_lost_again(
     for task, target in _kept_networks(tasks, data, out).items():
         made, tested = folder / f"{names[task]}.safetensors", folder / f"{names[task]}.json"
         if tested.is_file() and not is_classifier(made) and not is_classifier(target):
-            set_aside(tested, "it is trained again", f"without its network {target.name}")
+            rename_damaged(tested, "it is trained again", f"without its network {target.name}")
 
 
 def _write_history(run: ExperimentRun, names: Mapping[Trial, str]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from soundnet_kd.data import Clip
 from soundnet_kd.figures.style import COLORS, GREY, new_figure, readable
 from soundnet_kd.media import read_audio
-from soundnet_kd.storage import file_stems, make_folder, write_csv
+from soundnet_kd.storage import make_folder, unique_file_stems, write_csv
 from soundnet_kd.supervised.evaluation import class_probabilities
 from soundnet_kd.supervised.experiment import ExperimentRun
 
@@ -69,7 +69,7 @@ def write_gallery(run: ExperimentRun) -> None:
     clips = [clip_of[name] for _, tested in tests for name in tested.ids]
     probabilities = np.concatenate([class_probabilities(tested, len(names)) for _, tested in tests])
     rows: list[tuple[object, ...]] = []
-    for place, (name, stem) in enumerate(zip(names, file_stems(names), strict=True)):
+    for place, (name, stem) in enumerate(zip(names, unique_file_stems(names), strict=True)):
         shown = chosen(probabilities[:, place])
         waveforms = [_waveform(clips[each.row], run) for each in shown]
         draw_gallery(name, names, [clips[each.row] for each in shown], shown, waveforms, folder / f"{stem}.png")

@@ -23,7 +23,7 @@ def home_folder() -> Path | None:
 
 
 @contextmanager
-def importing(package: str) -> Iterator[None]:
+def provide_caches(package: str) -> Iterator[None]:
     """Let a package that Numba compiles be imported in the block, also where its caches have no place.
 
     Numba would refuse, or make a folder named "~" where one stands; it gets a temporary folder for this process.

@@ -38,7 +38,7 @@ _LAUNCHERS = (
 )  # fmt: skip
 
 
-def launched() -> Launch | None:
+def find_launch() -> Launch | None:
     """Return what started this process as one of several, or None if it was started alone."""
     for name, marks, rank, sizes in _LAUNCHERS:
         number = _number(rank)
@@ -54,7 +54,7 @@ def launched() -> Launch | None:
 
 def is_first_process() -> bool:
     """Whether this process is the one to write and to speak, where several train together."""
-    launch = launched()
+    launch = find_launch()
     return launch is None or launch.rank == 0
 
 

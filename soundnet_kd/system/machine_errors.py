@@ -140,7 +140,7 @@ def machine_error(error: BaseException, path: Path | None = None) -> MachineErro
 
 
 @contextmanager
-def machine_blamed(path: Path) -> Iterator[None]:
+def translate_machine_errors(path: Path) -> Iterator[None]:
     """Turn what the machine is to blame for into a MachineError that names `path`; all else goes on as it is."""
     try:
         yield
@@ -153,7 +153,7 @@ def machine_blamed(path: Path) -> Iterator[None]:
         raise told from error
 
 
-def last_words(error: BaseException) -> str:
+def explain_error(error: BaseException) -> str:
     """Say in one line why a program ends that nobody ended on purpose."""
     told = machine_error(error)
     if told is not None:

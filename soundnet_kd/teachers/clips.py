@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, steps_of
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, count_steps
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media import Frame, Sampling, Video, extent_of, stream_audio
 
@@ -65,7 +65,7 @@ def cut(duration: float) -> Iterator[Cut]:
     start = 0.0
     while start == 0 or duration - start >= STEP_SECONDS / 2:
         span = min(duration - start, CLIP_SECONDS)
-        steps = steps_of(span)
+        steps = count_steps(span)
         edges = [min(start + step * STEP_SECONDS, duration) for step in range(steps + 1)]
         middles = tuple((first + last) / 2 for first, last in pairwise(edges))
         yield Cut(start, start + steps * STEP_SECONDS, middles)

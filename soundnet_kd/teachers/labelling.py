@@ -25,7 +25,15 @@ from soundnet_kd.data.targets import (
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling, find_media
 from soundnet_kd.models import state_sha256
-from soundnet_kd.storage import FAILURES_FILE, ensure_same_settings, locked, read_settings, set_aside, text_of, versions
+from soundnet_kd.storage import (
+    FAILURES_FILE,
+    ensure_same_settings,
+    escape_name,
+    lock_folder,
+    read_settings,
+    rename_damaged,
+    versions,
+)
 from soundnet_kd.teachers.clips import Tally
 from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decode_videos
 from soundnet_kd.teachers.ensemble import TeacherEnsemble
@@ -155,7 +163,7 @@ def label_videos(
     }
     settings = {
         "format_version": FORMAT_VERSION,
-        "videos": text_of(root.resolve()),
+        "videos": escape_name(root.resolve()),
         "teachers": {
             name: {
                 **teacher.identity,
@@ -177,7 +185,7 @@ def label_videos(
         "versions": versions(),
     }
     ensure_same_settings(out / SETTINGS_FILE, settings, besides=["videos"])
-    sources = {file: text_of(file.relative_to(root).as_posix()) for file in files}
+    sources = {file: escape_name(file.relative_to(root).as_posix()) for file in files}
     found = {source: file for file, source in sources.items()}
     labelled, known = _labelled(out)
     if before and before["videos"] != settings["videos"]:
@@ -192,7 +200,7 @@ def label_videos(
     names = {name: teacher.class_names for name, teacher in teachers.items()}
 
     with (
-        locked(out),
+        lock_folder(out),
         tqdm(total=len(files), initial=len(files) - len(todo), desc="teach", unit="video") as progress,
         decode_videos(
             Decoder(SAMPLE_RATE, panel.transforms, frames, clips_per_video),
@@ -247,7 +255,7 @@ def _labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
         try:
             part = Part(file)
         except FormatError:
-            set_aside(file, "its videos are labelled again")
+            rename_damaged(file, "its videos are labelled again")
             continue
         sources.update(part.sources())
         known.update({video.source: video for video in part.videos()})

@@ -15,8 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
-from soundnet_kd.storage import atomic_write, set_aside
-from soundnet_kd.system.machine_errors import machine_blamed
+from soundnet_kd.storage import atomic_write, rename_damaged
+from soundnet_kd.system.machine_errors import translate_machine_errors
 
 FOLDER = "checkpoints"
 BEST_FILE = "best.ckpt"
@@ -213,7 +213,7 @@ def last_checkpoint(
     then = f"the training goes on from {found.stem.replace('=', ' ')}" if found else otherwise
     for file, flaw in flaws.items():
         if flaw and _is_first():
-            set_aside(file, then, flaw)
+            rename_damaged(file, then, flaw)
     return found
 
 
@@ -232,7 +232,7 @@ def best_checkpoint(folder: Path, then: str) -> Path | None:
         return None
     flaw = _flaw(best)
     if flaw and _is_first():
-        set_aside(best, then, flaw)
+        rename_damaged(best, then, flaw)
     return None if flaw else best
 
 
@@ -261,7 +261,7 @@ def _flaw(
 ) -> str:
     """Say why a checkpoint cannot be gone on from; nothing if it can."""
     try:
-        with machine_blamed(file):
+        with translate_machine_errors(file):
             with zipfile.ZipFile(file) as archive:
                 if archive.testzip() is not None:
                     return "damaged"

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.system.child_processes import end_with_parent
-from soundnet_kd.system.launch import Launch, launched
+from soundnet_kd.system.launch import Launch, find_launch
 from soundnet_kd.training.trainer import silence_lightning
 
 MAX_WORKERS = 8
@@ -54,7 +54,7 @@ def trainer_options(device: torch.device, devices: int, nodes: int, together: bo
     """
     if devices < 1 or nodes < 1:
         raise SettingsError(f"devices is {devices} and nodes is {nodes}; both are at least 1")
-    launch = launched() if together else None
+    launch = find_launch() if together else None
     if launch is not None and launch.processes != devices * nodes:
         raise SettingsError(
             f"{launch.name} started {launch.processes} processes, but this training takes {devices * nodes} "

@@ -20,7 +20,7 @@ from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_student
-from soundnet_kd.storage import locked
+from soundnet_kd.storage import lock_folder
 from tests.media_files import write_sound
 from tests.small_student import BLOCKS
 
@@ -138,7 +138,7 @@ def test_the_same_again_does_nothing(cached: Path, sounds: Path, student: Path) 
 
 def test_two_runs_at_once_are_refused_and_what_a_killed_one_left_is_removed(sounds: Path, tmp_path: Path) -> None:
     out, parts = tmp_path / "out.h5", tmp_path / "out.h5.parts"
-    with locked(parts), pytest.raises(RunConflictError, match="another run is writing"):
+    with lock_folder(parts), pytest.raises(RunConflictError, match="another run is writing"):
         extract(sounds, _student(least_samples=1), out, layers=["conv5"], device="cpu")
     extract(sounds, _student(least_samples=1), out, layers=["conv5"], device="cpu")
     parts.mkdir()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from soundnet_kd.data import Clip, Manifest, read_manifest
-from soundnet_kd.data.checks import announce, reading_of, require_classes, require_whole_folds
+from soundnet_kd.data.checks import announce, describe_data_set, require_classes, require_whole_folds
 from soundnet_kd.data.datasets.file_names import URBANSOUND8K_CLASSES
 from soundnet_kd.data.datasets.folds import Folds
-from soundnet_kd.data.manifest import split_of
+from soundnet_kd.data.manifest import parse_split
 from soundnet_kd.errors import FormatError, MediaError, SettingsError, SoundNetKDError
 
 
@@ -68,7 +68,7 @@ def test_tables_as_programs_write_them(text: str, encoding: str, tmp_path: Path)
         (folder / name, WANTED[name]) for name in SOUNDS
     ]
     assert manifest.columns == ()
-    assert reading_of(manifest) == "4 sounds, 2 classes (dog, rain), folds 1–2"  # noqa: RUF001
+    assert describe_data_set(manifest) == "4 sounds, 2 classes (dog, rain), folds 1–2"  # noqa: RUF001
 
 
 @pytest.mark.parametrize("place", ["audio/{name}", "{label}/{name}", "fold{fold}/{name}", "audio/fold{fold}/{name}"])
@@ -86,7 +86,7 @@ def test_of_two_files_that_could_be_meant_none_is_guessed(tmp_path: Path) -> Non
     (tmp_path / "table.csv").write_text("path\na\nb\n")
     manifest = read_manifest(tmp_path / "table.csv")
     assert [clip.path.name for clip in manifest.clips] == ["a", "b.wav"]
-    assert reading_of(manifest) == "2 sounds, no classes, no folds, 1 file not there: a"
+    assert describe_data_set(manifest) == "2 sounds, no classes, no folds, 1 file not there: a"
 
 
 def test_folds_from_0_are_told_from_none(tmp_path: Path) -> None:
@@ -95,7 +95,9 @@ def test_folds_from_0_are_told_from_none(tmp_path: Path) -> None:
     manifest = read_manifest(table)
     assert (manifest.folds.tolist(), manifest.no_fold) == ([0, 1, 2, -1], -1)
     require_whole_folds(manifest)
-    assert reading_of(manifest).startswith("4 sounds, 2 classes (x, y), folds 0–2, 1 file without a class: d.wav")  # noqa: RUF001
+    assert describe_data_set(manifest).startswith(
+        "4 sounds, 2 classes (x, y), folds 0–2, 1 file without a class: d.wav"  # noqa: RUF001
+    )
     assert list(Folds().read(table, seed=0).splits) == [0, 1, 2]
     table.write_text("path,label,fold\na.wav,x,0\nb.wav,y,1\nc.wav,x,\n")
     manifest = read_manifest(table)
@@ -199,8 +201,8 @@ def test_urbansound8k_has_ten_folds(table: str, tmp_path: Path) -> None:
         assert all_there(manifest)
         assert manifest.class_names == URBANSOUND8K_CLASSES
         assert told(manifest) == {name: (URBANSOUND8K_CLASSES[number], fold) for name, number, fold in US8K}
-        assert "10 classes" in reading_of(manifest)
-        assert "folds 1–10" in reading_of(manifest)  # noqa: RUF001
+        assert "10 classes" in describe_data_set(manifest)
+        assert "folds 1–10" in describe_data_set(manifest)  # noqa: RUF001
 
 
 def test_urbansound8k_without_its_table(tmp_path: Path) -> None:
@@ -211,7 +213,7 @@ def test_urbansound8k_without_its_table(tmp_path: Path) -> None:
     touch(tmp_path / "other", "fold0/dog/1.wav", "fold1/dog/1.wav", "fold1/rain/2.wav")
     assert list(told(read_manifest(tmp_path / "other")).values()) == [("dog", 0), ("dog", 1), ("rain", 1)]
     touch(tmp_path / "bare", "audio/fold1/a.wav", "audio/fold2/b.wav")
-    assert reading_of(read_manifest(tmp_path / "bare")) == "2 sounds, no classes, folds 1–2"  # noqa: RUF001
+    assert describe_data_set(read_manifest(tmp_path / "bare")) == "2 sounds, no classes, folds 1–2"  # noqa: RUF001
 
 
 @pytest.mark.parametrize("genres", ["genres", "Data/genres_original", "."])
@@ -223,7 +225,7 @@ def test_gtzan_with_its_lists(genres: str, tmp_path: Path) -> None:
     manifest = read_manifest(place)
     assert manifest.class_names == ("blues", "jazz")
     assert [label for label, _ in told(manifest).values()] == ["blues", "blues", "jazz", "jazz"]
-    assert "left out: 3 as no sound (" in reading_of(manifest)
+    assert "left out: 3 as no sound (" in describe_data_set(manifest)
 
 
 def test_folders_that_all_share_are_no_part_of_a_class(tmp_path: Path) -> None:
@@ -242,7 +244,7 @@ def test_a_stray_file_takes_no_labels_away_and_is_named(tmp_path: Path) -> None:
     assert told(manifest) == {
         "blues/1.wav": ("blues", 0), "jazz/1.wav": ("jazz", 0), "intro.wav": ("", 0), "list.xyz": ("", 0),
     }  # fmt: skip
-    assert reading_of(manifest) == (
+    assert describe_data_set(manifest) == (
         "4 sounds, 2 classes (blues, jazz), no folds, 2 files without a class: intro.wav, list.xyz"
     )
 
@@ -254,7 +256,7 @@ def test_background_noise_is_no_class_and_lists_are_a_split(above: str, tmp_path
     touch(up, "_background_noise_/pink.wav", "_background_noise_/README.md", "LICENSE")
     manifest = read_manifest(top)
     assert manifest.class_names == ("no", "yes")
-    assert reading_of(manifest).replace(above, "") == (
+    assert describe_data_set(manifest).replace(above, "") == (
         "8 sounds, 2 classes (no, yes), no folds; left out: 1 as background noise, which is no class "
         "(_background_noise_/pink.wav), 2 as no sound (LICENSE, _background_noise_/README.md)"
     )
@@ -262,7 +264,7 @@ def test_background_noise_is_no_class_and_lists_are_a_split(above: str, tmp_path
     (up / "testing_list.txt").write_text("no/2_nohash_0.wav\nyes/2_nohash_0.wav\n")
     manifest = read_manifest(top)
     assert manifest.splits == ("train", "validation", "test", "train", "train", "train", "test", "train")
-    assert "split: 5 train, 1 validation, 2 test" in reading_of(manifest)
+    assert "split: 5 train, 1 validation, 2 test" in describe_data_set(manifest)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_a_split_in_folders_is_a_split(place: str, names: tuple[str, ...], tmp_p
     assert manifest.class_names == ("dog", "rain")
     where = {"train": names[0], "validation": names[1], "test": names[2]}
     assert all(where[split or ""] in clip.id for clip, split in zip(manifest.clips, manifest.splits, strict=True))
-    assert "split: 2 train, 2 validation, 2 test" in reading_of(manifest)
+    assert "split: 2 train, 2 validation, 2 test" in describe_data_set(manifest)
     data = Folds().read(tmp_path, seed=0)
     assert data.splits == {1: list(manifest.splits)}
 
@@ -300,7 +302,7 @@ def test_a_split_without_a_test_or_without_a_training_part(tmp_path: Path) -> No
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     touch(tmp_path, "train/1.wav", "bus/1.wav", "car/1.wav")
     assert read_manifest(tmp_path).class_names == ("bus", "car", "train")
-    assert split_of("trainer") is None
+    assert parse_split("trainer") is None
 
 
 PARTS = ("train/{}/1.wav", "test/{}/1.wav")
@@ -348,7 +350,7 @@ def test_a_file_beside_a_split_or_folds_is_left_out(layout: tuple[str, ...], str
     touch(tmp_path, stray)
     manifest = read_manifest(tmp_path)
     assert manifest == before
-    assert reading_of(manifest).endswith(f"left out: 1 as beside the folders of a split or of folds ({stray})")
+    assert describe_data_set(manifest).endswith(f"left out: 1 as beside the folders of a split or of folds ({stray})")
 
 
 @pytest.mark.parametrize(
@@ -410,11 +412,11 @@ def test_sounds_that_the_table_of_a_folder_does_not_name_are_told(tmp_path: Path
     touch(tmp_path, "dog/1.wav", "dog/2.wav", "rain/1.wav")
     (tmp_path / "metadata.csv").write_text("file_name,label\ndog/1.wav,dog\n")
     said = "1 sound, 1 class (dog), no folds; left out: 2 as not in metadata.csv (dog/2.wav, rain/1.wav)"
-    assert reading_of(read_manifest(tmp_path)) == said
+    assert describe_data_set(read_manifest(tmp_path)) == said
     touch(tmp_path / "esc", "audio/1-1-A-0.wav", "audio/2-1-A-0.wav")
     (tmp_path / "esc" / "esc50.csv").write_text("filename,fold,category\n1-1-A-0.wav,1,dog\n")
     for place, name in (("esc", "audio/2-1-A-0.wav"), ("esc/audio", "2-1-A-0.wav")):
-        assert reading_of(read_manifest(tmp_path / place)).endswith(f"left out: 1 as not in esc50.csv ({name})")
+        assert describe_data_set(read_manifest(tmp_path / place)).endswith(f"left out: 1 as not in esc50.csv ({name})")
 
 
 @pytest.mark.parametrize("other", ["./a.wav", "x/../a.wav", "a", "A.wav", "sounds/a.wav"])
@@ -434,7 +436,7 @@ def test_two_rows_that_lead_to_the_same_file_are_refused(other: str, tmp_path: P
 def test_an_over_long_name_is_a_file_that_is_not_there(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     (tmp_path / "table.csv").write_text("path\na.wav\n" + "b\\" * 5000 + "b.wav\n")
-    assert "1 file not there" in reading_of(read_manifest(tmp_path / "table.csv"))
+    assert "1 file not there" in describe_data_set(read_manifest(tmp_path / "table.csv"))
 
 
 @pytest.mark.parametrize("fold", ["", "nan", "0"])
@@ -482,7 +484,7 @@ def test_linked_class_folders(tmp_path: Path) -> None:
     (tmp_path / "data" / "gone").symlink_to("nirvana")
     manifest = read_manifest(tmp_path / "data")
     assert told(manifest) == {"cat/1.wav": ("cat", 0), "dog/1.wav": ("dog", 0)}
-    assert reading_of(manifest) == (
+    assert describe_data_set(manifest) == (
         "2 sounds, 2 classes (cat, dog), no folds; left out: 1 as the same folder as another (newest, which is cat), "
         "1 as not to be read (gone leads nowhere (nirvana is not there))"
     )
@@ -535,4 +537,4 @@ def test_the_real_esc50_in_every_shape(real_data: Path, tmp_path: Path) -> None:
         manifest = read_manifest(place)
         assert {clip.id: (clip.label, clip.fold) for clip in manifest.clips} == wanted
         assert all_there(manifest)
-        assert reading_of(manifest).endswith("and 40 more), folds 1–5")  # noqa: RUF001
+        assert describe_data_set(manifest).endswith("and 40 more), folds 1–5")  # noqa: RUF001

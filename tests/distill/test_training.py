@@ -19,7 +19,7 @@ from soundnet_kd.commands.distill import distill
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.student_file import read_training
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
-from soundnet_kd.storage import locked
+from soundnet_kd.storage import lock_folder
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import last_checkpoint
 from soundnet_kd.training.optimization import cosine_factor
@@ -178,7 +178,7 @@ def test_a_checkpoint_without_a_description_is_gone_on_from(targets: Path, tmp_p
 
 
 def test_two_runs_do_not_share_a_folder(targets: Path, tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(RunConflictError, match="another run is writing to"):
+    with lock_folder(tmp_path), pytest.raises(RunConflictError, match="another run is writing to"):
         distill(targets, tmp_path, steps=1, batch_size=2, device="cpu")
 
 

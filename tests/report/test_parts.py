@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from soundnet_kd.commands.neurons import neurons
-from soundnet_kd.data.datasets.esc50 import BY_LAYER, OTHERS
+from soundnet_kd.data.datasets.esc50 import OTHER_ACCURACIES, PAPER_ACCURACY_BY_LAYER
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import Scripts, levels, packed, rounded
@@ -143,10 +143,10 @@ def test_a_curve_is_drawn_from_its_first_clip_to_its_last(clips: int, expected: 
 def test_published_figures_are_those_of_the_registry() -> None:
     figures = student_registry()["soundnet8"].figures
     assert {
-        f"ESC-50, paper, {layer}, VGG teachers": value for layer, value in BY_LAYER.items()
+        f"ESC-50, paper, {layer}, VGG teachers": value for layer, value in PAPER_ACCURACY_BY_LAYER.items()
     }.items() <= figures.items()
-    assert figures["ESC-50, notebook, pool5"] in OTHERS.values()
-    assert figures["ESC-50, paper, pool5, AlexNet teachers"] in OTHERS.values()
+    assert figures["ESC-50, notebook, pool5"] in OTHER_ACCURACIES.values()
+    assert figures["ESC-50, paper, pool5, AlexNet teachers"] in OTHER_ACCURACIES.values()
 
 
 def test_each_sound_keeps_its_pitch_and_shows_its_shape(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.data import Clip, Manifest
-from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
+from soundnet_kd.data.splits import WITHOUT_FOLDS, FileSegment, SplitSounds
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.media import RawAudioDecoder, write_audio
 from soundnet_kd.supervised.config_file import read_experiment_config
@@ -22,7 +22,9 @@ def test_a_sound_and_a_part_of_one_are_cut_to_their_voice(tmp_path: Path) -> Non
         Clip(name, tmp_path / file, 0)
         for name, file in (("whole", "spoken.wav"), ("part", "spoken.wav"), ("nobody", "nobody.wav"))
     )
-    data = SplitSounds(Manifest(clips, ("a", "b")), {WITHOUT_FOLDS: ["train"] * 3}, parts={"part": FilePart(0.5, 1.4)})
+    data = SplitSounds(
+        Manifest(clips, ("a", "b")), {WITHOUT_FOLDS: ["train"] * 3}, parts={"part": FileSegment(0.5, 1.4)}
+    )
     folders = tmp_path / "decoded", tmp_path
     store = RawAudioDecoder(RATE, "first")
     cut = decoded_sounds({0: data}, store, *folders, VoiceActivity(2, margin_seconds=0.05)).sounds

@@ -14,7 +14,7 @@ from soundnet_kd.cli import main
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.pretrained import fetching
 from soundnet_kd.system import cache_folders as home
-from soundnet_kd.system.cache_folders import NUMBA_VARIABLE, home_folder, importing
+from soundnet_kd.system.cache_folders import NUMBA_VARIABLE, home_folder, provide_caches
 from soundnet_kd.teachers.loading import network_from_torchvision
 
 
@@ -52,18 +52,18 @@ def test_a_cache_that_is_named_is_used(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.usefixtures("_homeless")
 def test_numba_gets_a_folder_only_where_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NUMBA_VARIABLE, "given")
-    with importing("umap"):
+    with provide_caches("umap"):
         assert os.environ["XDG_CACHE_HOME"]
     assert "XDG_CACHE_HOME" not in os.environ
     assert os.environ[NUMBA_VARIABLE] == "given"
     monkeypatch.delenv(NUMBA_VARIABLE)
     monkeypatch.setattr(home, "_is_writable", lambda _: True)
-    with importing("umap"):
+    with provide_caches("umap"):
         assert os.environ["XDG_CACHE_HOME"]
     assert "XDG_CACHE_HOME" not in os.environ
     assert NUMBA_VARIABLE not in os.environ
     monkeypatch.setattr(home, "_is_writable", lambda _: False)
-    with importing("umap"):
+    with provide_caches("umap"):
         assert os.environ["XDG_CACHE_HOME"]
     assert "XDG_CACHE_HOME" not in os.environ
     folder = Path(os.environ[NUMBA_VARIABLE])
@@ -79,8 +79,8 @@ import numpy as np
 from soundnet_kd.analysis.maps.projection import umap_map
 from soundnet_kd.models.front_ends.spectra import MelSpectrogram
 MelSpectrogram(16_000)
-from soundnet_kd.system.cache_folders import importing
-with importing("umap"):
+from soundnet_kd.system.cache_folders import provide_caches
+with provide_caches("umap"):
     import umap
 # To compile it takes long; with a home folder that cannot be written to, Numba would refuse before that.
 print(umap_map(np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)).shape if sys.argv[1:] else (12, 2))

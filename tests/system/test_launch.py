@@ -14,7 +14,7 @@ from soundnet_kd.data import read_manifest
 from soundnet_kd.data.checks import announce
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
-from soundnet_kd.system.launch import Launch, is_first_process, launched
+from soundnet_kd.system.launch import Launch, find_launch, is_first_process
 from soundnet_kd.training.devices import trainer_options
 from tests.processes import finish, start_command
 from tests.targets import make_clip, make_targets
@@ -78,7 +78,7 @@ def test_only_a_launchers_own_mark_counts(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert launched() == wanted
+    assert find_launch() == wanted
     assert is_first_process() == (wanted is None or wanted.rank == 0)
 
 

@@ -21,7 +21,7 @@ from soundnet_kd.errors import FormatError, MediaError
 from soundnet_kd.media import write_audio
 from soundnet_kd.media.container import describing_failure
 from soundnet_kd.storage import atomic_write, read_json
-from soundnet_kd.system.machine_errors import MachineError, last_words, machine_blamed, machine_error
+from soundnet_kd.system.machine_errors import MachineError, explain_error, machine_error, translate_machine_errors
 
 POOL = "A process in the process pool was terminated abruptly while the future was running or pending."
 LOKY = "A worker process managed by the executor was unexpectedly terminated. The exit codes of the workers are {{{}}}"
@@ -60,7 +60,7 @@ LOKY = "A worker process managed by the executor was unexpectedly terminated. Th
     ],
 )  # fmt: skip
 def test_words_and_cure_of_each(error: Exception, words: str) -> None:
-    with pytest.raises(MachineError, match=words) as told, machine_blamed(Path("p")):
+    with pytest.raises(MachineError, match=words) as told, translate_machine_errors(Path("p")):
         raise error
     assert "\n" not in str(told.value)
     outer = ValueError("what came of it")
@@ -84,19 +84,21 @@ def test_words_and_cure_of_each(error: Exception, words: str) -> None:
 )
 def test_all_else_is_not_the_machines(error: Exception) -> None:
     assert machine_error(error, Path("p")) is None
-    with pytest.raises(type(error)), machine_blamed(Path("p")):
+    with pytest.raises(type(error)), translate_machine_errors(Path("p")):
         raise error
 
 
 def test_what_nobody_foresaw_is_not_called_a_full_disk() -> None:
-    assert last_words(KeyError("a\nb")).startswith("KeyError: ")
-    assert "disk" not in last_words(KeyError("a"))
-    assert last_words(FileNotFoundError(errno.ENOENT, "x", "a.wav")) == (
+    assert explain_error(KeyError("a\nb")).startswith("KeyError: ")
+    assert "disk" not in explain_error(KeyError("a"))
+    assert explain_error(FileNotFoundError(errno.ENOENT, "x", "a.wav")) == (
         "a.wav: there is no such file or folder (any more); check the path"
     )
-    assert "pip install" in last_words(OSError("libsndfile.so.1: cannot open shared object file"))
-    assert "pip install" in last_words(ModuleNotFoundError("No module named 'umap'"))
-    assert last_words(ImportError("libtorch.so: failed to map segment from shared object")).startswith("memory is used")
+    assert "pip install" in explain_error(OSError("libsndfile.so.1: cannot open shared object file"))
+    assert "pip install" in explain_error(ModuleNotFoundError("No module named 'umap'"))
+    assert explain_error(ImportError("libtorch.so: failed to map segment from shared object")).startswith(
+        "memory is used"
+    )
 
 
 def test_the_systems_own_number_and_the_place_that_a_user_knows_are_told() -> None:
@@ -113,7 +115,7 @@ def test_semaphores_lie_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("_multiprocessing.SemLock", refuse)
     with pytest.raises(OSError, match="No space") as failed:
         multiprocessing.get_context("spawn").Lock()
-    assert "--shm-size" in last_words(failed.value)
+    assert "--shm-size" in explain_error(failed.value)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from soundnet_kd.data import Targets
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import Frame, Video, write_video
 from soundnet_kd.media import decode_pool as decoded_folder
-from soundnet_kd.storage import locked
+from soundnet_kd.storage import lock_folder
 from soundnet_kd.teachers import Teacher, label_videos, labelling, write_teacher
 from soundnet_kd.teachers.teacher import frame_transform
 from tests.processes import run_command, signal_itself_after
@@ -140,7 +140,7 @@ def test_what_a_broken_file_provokes_is_its_own_fault(tmp_path: Path, monkeypatc
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "a.mp4", ["red"])
-    with locked(tmp_path / "targets"), pytest.raises(RunConflictError, match="another run is writing to"):
+    with lock_folder(tmp_path / "targets"), pytest.raises(RunConflictError, match="another run is writing to"):
         label_videos(tmp_path / "videos", {"a": Teacher(MeanColour(), plain, NAMES)}, tmp_path / "targets")
 
 

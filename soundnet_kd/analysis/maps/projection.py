@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.system.cache_folders import importing
+from soundnet_kd.system.cache_folders import provide_caches
 from soundnet_kd.transfer.validation import Column, features_of, labels_of, require_finite
 
 MIN_CLIPS = 5
@@ -131,7 +131,7 @@ def place_unseen(
 
 
 def _mapper(clips: int, neighbors: int, seed: int) -> Any:
-    with importing("umap"):
+    with provide_caches("umap"):
         from umap import UMAP
 
     return UMAP(

@@ -9,7 +9,7 @@ from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, draw_split
 from soundnet_kd.errors import FormatError, nearest
 from soundnet_kd.media import find_media
-from soundnet_kd.storage import text_of
+from soundnet_kd.storage import escape_name
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CatsDogs:
                 raise FormatError(f"{place} lacks {name}, which is to be tested on{nearest(name, list(stems), 3)}")
         names = tuple(sorted({file.stem.partition("_")[0] for file in files}))
         clips = tuple(
-            Clip(text_of(file.relative_to(place).as_posix()), file, names.index(file.stem.partition("_")[0]))
+            Clip(escape_name(file.relative_to(place).as_posix()), file, names.index(file.stem.partition("_")[0]))
             for file in files
         )
         tested = np.array([file.stem in self.test for file in files])

@@ -20,7 +20,7 @@ def is_esc50(class_names: Sequence[str]) -> bool:
 
 PAPER = "Aytar, Vondrick, Torralba: SoundNet (NIPS 2016)"
 
-BY_LAYER: Mapping[str, float] = {
+PAPER_ACCURACY_BY_LAYER: Mapping[str, float] = {
     "conv4": 66.0,
     "conv5": 69.3,
     "pool5": 72.9,
@@ -30,7 +30,7 @@ BY_LAYER: Mapping[str, float] = {
 }
 """The paper's SoundNet of eight layers with VGG teachers, by the layer that its features come from."""
 
-OTHERS: Mapping[str, float] = {
+OTHER_ACCURACIES: Mapping[str, float] = {
     "human": 81.3,
     "SoundNet, pool5, AlexNet teachers (the paper's best)": 74.2,
     "SoundNet, pool5, averaged over time (the ESC-50 notebook, C by the same folds)": 71.95,

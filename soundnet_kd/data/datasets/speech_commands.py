@@ -12,10 +12,10 @@ import numpy as np
 
 from soundnet_kd.data.manifest import Clip, Manifest, Split
 from soundnet_kd.data.sources.csv_files import read_text
-from soundnet_kd.data.splits import WITHOUT_FOLDS, FilePart, SplitSounds
+from soundnet_kd.data.splits import WITHOUT_FOLDS, FileSegment, SplitSounds
 from soundnet_kd.errors import MediaError, SettingsError, nearest
 from soundnet_kd.media import find_media, stream_audio
-from soundnet_kd.storage import text_of
+from soundnet_kd.storage import escape_name
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class SpeechCommands:
         rng = np.random.default_rng(seed)
         names = (*self.words, *([UNKNOWN] if others else []), *([SILENCE] if self.silence_share else []))
         chosen: list[tuple[Clip, Split]] = []
-        parts: dict[str, FilePart] = {}
+        parts: dict[str, FileSegment] = {}
         noises = self._noises(place)
         for split in SPLITS:
             mine = [file for file in files if split_of[_speaker(file)] == split]
@@ -127,7 +127,7 @@ def split_by_hash(speaker: str) -> Split:
     return "test" if percent < 2 * HELD_OUT_PERCENT else "train"
 
 
-def listed_splits(folder: Path) -> dict[str, Split]:
+def read_split_lists(folder: Path) -> dict[str, Split]:
     """Return what the lists of a folder say that its sounds are for, by their paths in it; empty where there are none.
 
     Raises
@@ -140,7 +140,7 @@ def listed_splits(folder: Path) -> dict[str, Split]:
 
 
 def _splits_of_speakers(place: Path, files: list[Path]) -> dict[str, Split]:
-    listed = listed_splits(place)
+    listed = read_split_lists(place)
     if not listed:
         return {_speaker(file): split_by_hash(_speaker(file)) for file in files}
     sides: dict[str, set[Split]] = {}
@@ -170,7 +170,7 @@ def _sounds(folder: Path) -> list[Path]:
 def _clip(file: Path, place: Path, names: tuple[str, ...], split: Split) -> Clip:
     word = file.parent.name
     label = names.index(word if word in names else UNKNOWN)
-    return Clip(text_of(file.relative_to(place).as_posix()), file, label, carried=(_speaker(file), split))
+    return Clip(escape_name(file.relative_to(place).as_posix()), file, label, carried=(_speaker(file), split))
 
 
 def _second(
@@ -180,12 +180,12 @@ def _second(
     label: int,
     place: Path,
     rng: np.random.Generator,
-) -> tuple[Clip, FilePart]:
+) -> tuple[Clip, FileSegment]:
     """Draw a second of the part of a noise recording that a split may hear."""
     file = list(noises)[int(rng.integers(len(noises)))]
     first, last = (edge * noises[file] for edge in NOISE_SHARES[split])
     start = round(float(rng.uniform(first, last - 1.0)), 4)
     # Another seed draws another second under the same number; each is a clip of its own.
-    name = f"{text_of(file.relative_to(place).as_posix())}#{split}-{number}@{start}"
+    name = f"{escape_name(file.relative_to(place).as_posix())}#{split}-{number}@{start}"
     clip = Clip(name, file, label, carried=("", split))
-    return clip, FilePart(start, 1.0)
+    return clip, FileSegment(start, 1.0)

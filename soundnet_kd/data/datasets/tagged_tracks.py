@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.data.manifest import Clip, Manifest, Split, split_of
+from soundnet_kd.data.manifest import Clip, Manifest, Split, parse_split
 from soundnet_kd.data.sources.csv_files import Table, read_table
-from soundnet_kd.data.sources.named_files import named_files, with_slashes
+from soundnet_kd.data.sources.named_files import locate_files, normalize_slashes
 from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, require_shares
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 
@@ -51,7 +51,7 @@ class TaggedTracks:
         place = Path(place)
         file = place / "tracks.csv" if place.is_dir() else place
         table = read_table(file)
-        paths = [with_slashes(file, name) for name in table.paths()]
+        paths = [normalize_slashes(file, name) for name in table.paths()]
         tags_of = [{tag.strip() for tag in tags.split(SEPARATOR)} - {""} for tags in table.required("tags")]
         found = sorted(set().union(*tags_of))
         for tag in self.tags:
@@ -68,7 +68,7 @@ class TaggedTracks:
         }
         # A table that splits otherwise is another data set to a run.
         said = _said_splits(table, kept)
-        files = named_files(file, paths, {}, table.lines)
+        files = locate_files(file, paths, {}, table.lines)
         clips = tuple(Clip(paths[row], files[row], carried=() if said is None else (said[row],)) for row in kept)
         tags = tuple(
             tuple(place for place, name in enumerate(names) if name in each) for each in tags_of if each & set(names)
@@ -100,7 +100,7 @@ def _said_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
     values, place = table.values("split"), table.place("split")
     if values is None or place is None or table.columns[place].casefold() == "split":
         return values
-    splits = {values[row]: split_of(values[row]) for row in kept}
+    splits = {values[row]: parse_split(values[row]) for row in kept}
     odd = [value for value, split in splits.items() if split is None]
     if odd and any(splits.values()):
         log.warning(
@@ -113,7 +113,7 @@ def _said_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
 def _named_splits(clips: Sequence[Clip], file: Path) -> list[Split]:
     splits: list[Split] = []
     for clip in clips:
-        split = split_of(clip.carried[0])
+        split = parse_split(clip.carried[0])
         if split is None:
             hint = nearest(clip.carried[0], ("train", "validation", "test"))
             raise FormatError(f"{file}: {clip.id} has the split {clip.carried[0]!r}{hint}")

@@ -158,7 +158,7 @@ def read_text(file: str | Path) -> str:
     return text
 
 
-def in_order(names: Sequence[str], numbers: Sequence[str] | None = None) -> tuple[str, ...]:
+def order_classes(names: Sequence[str], numbers: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return the classes in the order of the alphabet, or in that of their numbers.
 
     Parameters

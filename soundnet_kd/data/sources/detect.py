@@ -8,10 +8,10 @@ from pathlib import Path
 from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.sources.csv_files import TABLE_SUFFIXES
 from soundnet_kd.data.sources.folders import read_folder
-from soundnet_kd.data.sources.tables import read_list, read_sound_table, table_in
+from soundnet_kd.data.sources.tables import find_table, read_list, read_sound_table
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import find_media, search_folder
-from soundnet_kd.storage import text_of
+from soundnet_kd.storage import escape_name
 
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".mf"})
 OTHER_TABLES = frozenset({".parquet", ".arrow", ".xls", ".xlsx", ".ods", ".json", ".jsonl"})
@@ -40,7 +40,7 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
         return _read_several(several)
     [place] = several
     if place.is_dir():
-        table = table_in(place)
+        table = find_table(place)
         return read_folder(place) if table is None else _read_table_of_folder(place, table)
     suffix = place.suffix.lower()
     if suffix in TABLE_SUFFIXES:
@@ -50,7 +50,7 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
     if suffix in OTHER_TABLES:
         raise FormatError(f"{place} is no table that can be read here; save it as CSV, and its sounds as files")
     [file] = find_media(place)
-    return Manifest((Clip(id=text_of(file.name), path=file),))
+    return Manifest((Clip(id=escape_name(file.name), path=file),))
 
 
 def _read_table_of_folder(folder: Path, table: Path) -> Manifest:
@@ -58,15 +58,15 @@ def _read_table_of_folder(folder: Path, table: Path) -> Manifest:
     manifest = read_sound_table(table)
     named = {os.path.realpath(clip.path) for clip in manifest.clips}
     others = [file for file in search_folder(folder).files if os.path.realpath(file) not in named]
-    told = tuple(text_of(file.relative_to(folder).as_posix()) for file in others)
+    told = tuple(escape_name(file.relative_to(folder).as_posix()) for file in others)
     return replace(manifest, left_out={f"not in {table.name}": told} if told else {})
 
 
 def _read_several(places: Sequence[Path]) -> Manifest:
     for place in places:
         suffix = place.suffix.lower()
-        if (place.is_dir() and table_in(place) is not None) or suffix in TABLE_SUFFIXES | LIST_SUFFIXES:
+        if (place.is_dir() and find_table(place) is not None) or suffix in TABLE_SUFFIXES | LIST_SUFFIXES:
             raise SettingsError(f"{place} names a data set of its own; give it alone, or give files and folders only")
     files = [file.absolute() for file in find_media(places)]
     root = Path(os.path.commonpath([file.parent for file in files]))
-    return Manifest(tuple(Clip(id=text_of(file.relative_to(root).as_posix()), path=file) for file in files))
+    return Manifest(tuple(Clip(id=escape_name(file.relative_to(root).as_posix()), path=file) for file in files))

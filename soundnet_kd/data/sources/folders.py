@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from soundnet_kd.data.datasets.file_names import ESC50_CLASSES, URBANSOUND8K_CLASSES, said_by_names
-from soundnet_kd.data.datasets.speech_commands import LISTS, NOISE_FOLDER, listed_splits
-from soundnet_kd.data.manifest import NO_FOLD, SPLIT, UNLABELED, Clip, Manifest, split_of
+from soundnet_kd.data.datasets.speech_commands import LISTS, NOISE_FOLDER, read_split_lists
+from soundnet_kd.data.manifest import NO_FOLD, SPLIT, UNLABELED, Clip, Manifest, parse_split
 from soundnet_kd.errors import FormatError
 from soundnet_kd.media import FoundMedia, search_folder
-from soundnet_kd.storage import text_of
+from soundnet_kd.storage import escape_name
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ def read_folder(folder: str | Path) -> Manifest:
     """Find the sounds of a folder.
 
     A sound's class is the sub-folder that it lies in, without the folders that all lie in; what lies in none has none.
-    Folders that are called train, validation and test (or otherwise, see `split_of`), above those of the classes or in
-    them, are a split, and fold1, fold2 … are folds; a file beside these is left out. Names of files that are mostly
+    Folders that are called train, validation and test (or otherwise, see `parse_split`), above those of the classes or
+    in them, are a split, and fold1, fold2 … are folds; a file beside these is left out. Names of files that are mostly
     ESC-50's, or in folds UrbanSound8K's, say what these data sets say by them.
 
     Raises
@@ -45,7 +45,7 @@ def read_folder(folder: str | Path) -> Manifest:
     folder = Path(folder)
     found = search_folder(folder)
     found.require_media(folder)
-    files = {text_of(file.relative_to(folder).as_posix()): file for file in found.files}
+    files = {escape_name(file.relative_to(folder).as_posix()): file for file in found.files}
     parents: Places = {name: PurePosixPath(name).parts[:-1] for name in files}
     noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]
     places = {name: parts for name, parts in parents.items() if NOISE_FOLDER not in parts}
@@ -127,7 +127,7 @@ def _level(
         if len(set(meaning.values())) < 2:
             continue
         others_split = sorted(name for name in names - meaning.keys() if _words_of_splits(name))
-        if others_split and meanings is _splits_named and not any(map(split_of, meaning)):
+        if others_split and meanings is _splits_named and not any(map(parse_split, meaning)):
             log.warning(
                 "%s: %s and %s are taken for no parts of a split, as the rest of their names differs; call them train, "
                 "validation and test if they are", folder, ", ".join(sorted(meaning)), others_split[0],
@@ -146,15 +146,15 @@ def _level(
 
 
 def _words_of_splits(name: str) -> list[str]:
-    return [split for word in _WORDS.split(name) if (split := split_of(word)) is not None]
+    return [split for word in _WORDS.split(name) if (split := parse_split(word)) is not None]
 
 
 def _splits_named(names: Sequence[str]) -> Mapping[str, str]:
     """Return what folders are for that are called after a split, such as train and test, or nsynth-train and -test."""
     alike: dict[str, dict[str, str]] = {}
     for name in names:
-        whole, splits = split_of(name), _words_of_splits(name)
-        rest = "" if whole else " ".join(word for word in _WORDS.split(name) if split_of(word) is None)
+        whole, splits = parse_split(name), _words_of_splits(name)
+        rest = "" if whole else " ".join(word for word in _WORDS.split(name) if parse_split(word) is None)
         if whole or len(splits) == 1:
             alike.setdefault(rest, {})[name] = whole or splits[0]
     return max(alike.values(), key=lambda named: len(set(named.values())), default={})
@@ -201,7 +201,7 @@ def _warn_of_parts(folder: Path, places: Places) -> None:
 def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, classes: Set[str]) -> None:
     """Refuse classes that are links to the same folder outside: nobody can say which one its sounds are of."""
     for path, first in found.twice.items():
-        second, name = (text_of(each.relative_to(folder).as_posix()) for each in (path, first))
+        second, name = (escape_name(each.relative_to(folder).as_posix()) for each in (path, first))
         if path.is_symlink() and first.is_symlink() and name in classes and name != second:
             raise FormatError(
                 f"{second} and {name} in {folder} are links to the same folder, so that its sounds would be of two "
@@ -213,15 +213,15 @@ def _listed_splits(folder: Path, found: FoundMedia, ids: Sequence[str]) -> dict[
     """Return what Speech Commands's lists say that sounds are for; nothing where there are none."""
     listed: dict[str, str] = {}
     for place in {file.parent for file in found.others if file.name in LISTS}:
-        above = text_of(place.relative_to(folder).as_posix())
-        listed |= {str(PurePosixPath(above, name)): split for name, split in listed_splits(place).items()}
+        above = escape_name(place.relative_to(folder).as_posix())
+        listed |= {str(PurePosixPath(above, name)): split for name, split in read_split_lists(place).items()}
     named = [name for name in ids if name in listed]
     return {name: listed.get(name, "train") for name in ids} if named else {}
 
 
 def _left_out(folder: Path, found: FoundMedia, sounds: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     def told(path: Path) -> str:
-        return text_of(path.relative_to(folder).as_posix())
+        return escape_name(path.relative_to(folder).as_posix())
 
     reasons = {
         **{reason: tuple(names) for reason, names in sounds.items()},

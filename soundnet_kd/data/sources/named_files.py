@@ -33,7 +33,7 @@ class _Way:
         return self.base / name if self.between is None else self.base / self.between[row] / name
 
 
-def named_files(
+def locate_files(
     table: Path,
     names: Sequence[str],
     between: Mapping[str, Sequence[str]],
@@ -91,7 +91,7 @@ def named_files(
     return files
 
 
-def with_slashes(table: Path, name: str) -> str:
+def normalize_slashes(table: Path, name: str) -> str:
     r"""Return a path as it is written here: a table from Windows writes a\b.wav."""
     return name.replace("\\", "/") if "\\" in name and not os.path.exists(table.parent / name) else name  # noqa: PTH110
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, resolved, split_of
-from soundnet_kd.data.sources.csv_files import Table, in_order, read_table, read_text
-from soundnet_kd.data.sources.named_files import named_files, with_slashes
+from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, parse_split, resolve_splits
+from soundnet_kd.data.sources.csv_files import Table, order_classes, read_table, read_text
+from soundnet_kd.data.sources.named_files import locate_files, normalize_slashes
 from soundnet_kd.errors import FormatError, SoundNetKDError
 from soundnet_kd.media import is_known_other
 
@@ -28,7 +28,7 @@ TELLING = ("label", "number", "fold", "split")
 _NONE = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
-def table_in(folder: Path) -> Path | None:
+def find_table(folder: Path) -> Path | None:
     """Return the table of a folder in a layout that is known: ESC-50's, UrbanSound8K's or Hugging Face's.
 
     It may lie in the only folder of this one, as archives leave it, or beside this one, if this is its folder audio.
@@ -77,7 +77,7 @@ def read_sound_table(file: str | Path) -> Manifest:
     """
     file = Path(file)
     table = read_table(file)
-    names = tuple(with_slashes(file, name) for name in table.paths())
+    names = tuple(normalize_slashes(file, name) for name in table.paths())
     labels, classes, of_labels = _classes(table)
     folds, split_column = _folds_and_split(table, labels)
     folds_from = _folds_from(folds, labels)
@@ -97,7 +97,7 @@ def read_sound_table(file: str | Path) -> Manifest:
             carried=tuple(row[place] for place in carried),
         )
         for name, path, label, fold, row in zip(
-            names, named_files(file, names, between, table.lines), labels, folds, table.rows, strict=True
+            names, locate_files(file, names, between, table.lines), labels, folds, table.rows, strict=True
         )
     )
     return Manifest(clips, classes, tuple(table.columns[place] for place in carried), folds_from, split_column)
@@ -110,10 +110,10 @@ def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, .
         _warn_of_labels_that_are_none(table.file, labels)
     else:
         labels = numbers or ("",) * len(table.rows)
-        return labels, in_order(labels, labels) or in_order(labels), ("number",)
+        return labels, order_classes(labels, labels) or order_classes(labels), ("number",)
     # A column that is called label is all that its table says of classes.
-    ordered = () if numbers is None or "label" in table.columns else in_order(labels, numbers)
-    return labels, ordered or in_order(labels), ("label", "number") if ordered else ("label",)
+    ordered = () if numbers is None or "label" in table.columns else order_classes(labels, numbers)
+    return labels, ordered or order_classes(labels), ("label", "number") if ordered else ("label",)
 
 
 def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | None], str]:
@@ -123,16 +123,16 @@ def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | No
         values, place = table.values(meaning), table.place(meaning)
         if values is None or place is None:
             continue
-        splits = [split_of(value) for value in values]
+        splits = [parse_split(value) for value in values]
         named = zip(values, splits, labels, strict=True)
         odd = [value for value, split, label in named if split is None and (value or label)]
-        if resolved(splits) and not odd:
+        if resolve_splits(splits) and not odd:
             return [None] * len(values), table.columns[place]
         if meaning == "fold":
             folds = [_fold(value, table) for value in values]
             if set(folds) - {None, 0}:
                 return folds, ""
-        elif resolved(splits):
+        elif resolve_splits(splits):
             log.warning(
                 "%s: column %s holds %r, which is none of train, validation and test, so that it is not taken for a "
                 "split", table.file, table.columns[place], odd[0],
@@ -174,13 +174,13 @@ def read_list(file: str | Path) -> Manifest:
         for row, (_, line) in zip(rows, numbered, strict=True)
     )
     names = [
-        with_slashes(file, row[0] if has_labels else line.strip())
+        normalize_slashes(file, row[0] if has_labels else line.strip())
         for row, (_, line) in zip(rows, numbered, strict=True)
     ]
     labels = [row[1] if has_labels and len(row) == 2 else "" for row in rows]
     _warn_of_labels_that_are_none(file, labels)
-    classes = in_order(labels)
-    paths = named_files(file, names, {"label": labels} if has_labels else {}, [number for number, _ in numbered])
+    classes = order_classes(labels)
+    paths = locate_files(file, names, {"label": labels} if has_labels else {}, [number for number, _ in numbered])
     return Manifest(
         tuple(
             Clip(name, path, classes.index(label) if label else UNLABELED)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, require_positive
 from soundnet_kd.models.receptive_field import ReceptiveField
-from soundnet_kd.system.cache_folders import importing
+from soundnet_kd.system.cache_folders import provide_caches
 
 MIN_POWER = 1e-10
 """Below this power is taken for silence (librosa's `amin`, and the constant of the log spectrogram)."""
@@ -126,7 +126,7 @@ class MelSpectrogram(WindowedPower):
         require_positive(bands=bands)
         settings = {"bands": bands, "window_samples": window_samples, "step_samples": step_samples}
         super().__init__(bands, window_samples, step_samples, True, settings)
-        with importing("librosa"):
+        with provide_caches("librosa"):
             from librosa.filters import mel
 
         filters = mel(sr=sample_rate, n_fft=window_samples, n_mels=bands)

@@ -12,7 +12,7 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import levels, packed
 from soundnet_kd.storage import read_json
-from soundnet_kd.system.machine_errors import machine_blamed
+from soundnet_kd.system.machine_errors import translate_machine_errors
 
 MAPS_FILE = "maps.json"
 
@@ -47,7 +47,7 @@ def positions_data(folder: str | Path, layer: str, clips: Clips) -> dict[str, An
     rows = clips.row_of
     points: NDArray[np.float64] = np.full((len(clips.ids), 2), np.nan)
     try:
-        with machine_blamed(file), file.open(newline="", encoding="utf-8") as handle:
+        with translate_machine_errors(file), file.open(newline="", encoding="utf-8") as handle:
             for row in csv.DictReader(handle):
                 if row["id"] in rows:
                     points[rows[row["id"]]] = float(row["x"]), float(row["y"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from soundnet_kd.data.datasets.esc50 import BY_LAYER, is_esc50
+from soundnet_kd.data.datasets.esc50 import PAPER_ACCURACY_BY_LAYER, is_esc50
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.sections.training import training_settings
 from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
@@ -103,7 +103,7 @@ def accuracies(name: str, results: StoredResults) -> Accuracies:
                 std=float(np.std(each["fold_accuracy"])),
                 folds=tuple(each["fold_accuracy"]),
                 chosen=format_settings(each["chosen"]),
-                published=BY_LAYER.get(each["layer"].partition("_")[0]) if comparable else None,
+                published=PAPER_ACCURACY_BY_LAYER.get(each["layer"].partition("_")[0]) if comparable else None,
             )
             for each in content["results"]
         ),
