@@ -16,7 +16,7 @@ from soundnet_kd.errors import MediaError, TooShortError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.parts import Part, new_part, part_file, written_parts
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
-from soundnet_kd.media import DEADLINE_MINUTES, RawAudioDecoder
+from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, SOUNDS_WORTH_A_WORKER, RawAudioDecoder
 
 SOUNDS_PER_PART = 256
 SAMPLES_PER_PART = 30 * 60 * 22_050
@@ -25,10 +25,6 @@ SECONDS_PER_PART = 10.0
 BATCHES_PER_BLOCK = 8
 """Batches are made of the sounds of a block of so many. Parts end where blocks do: the clock then decides what a kill
 costs, but not which sounds are heard together, to which the last digits of a layer are due."""
-SOUNDS_WORTH_A_WORKER = 64
-"""A process takes a second or two to start, in which this one decodes more than that."""
-DECODED_FOLDER = ".decoded"
-"""Folder of what is decoded but not heard yet."""
 
 
 def write_parts(

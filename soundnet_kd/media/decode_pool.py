@@ -32,6 +32,10 @@ LOOK_SECONDS = 10.0
 STARTING_SECONDS = 180.0
 """Longer than the slowest machine needs to start a process."""
 
+SOUNDS_WORTH_A_WORKER = 64
+"""A process takes a second or two to start, in which this one decodes more sounds than that."""
+DECODED_FOLDER = ".decoded"
+"""Name of a folder for what is decoded and not used yet."""
 TRIALS = 2
 """How often a file may be in work when all processes are lost, before it is taken for the cause."""
 

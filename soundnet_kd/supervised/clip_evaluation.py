@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Manifest
+from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.storage import escape_name
 from soundnet_kd.supervised.clip_folds import LabelledSounds
 from soundnet_kd.transfer.classifiers import Setting
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.fitting import UNTESTED
-from soundnet_kd.transfer.folds import SOURCE_COLUMN, planned_folds, recordings
+from soundnet_kd.transfer.folds import plan_folds, recordings
 from soundnet_kd.transfer.results import Evaluation
 
 
@@ -78,7 +79,7 @@ class ClipTable:
         own = np.array([clip.fold for clip in clips], dtype=np.int64)
         split_of = dict(zip((clip.id for clip in manifest.clips), manifest.splits, strict=False))
         splits = [split_of[name] for name in self.ids] if split_of else ()
-        self._plan = plan = planned_folds(own, self.labels, seed, None, self.groups, manifest.no_fold, splits)
+        self._plan = plan = plan_folds(own, self.labels, seed, None, self.groups, manifest.no_fold, splits)
         self.folds, self.origin = plan.folds, plan.origin
         self._labelled = np.flatnonzero(self.labels >= 0)
         self.labelled = LabelledSounds(

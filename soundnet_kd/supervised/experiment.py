@@ -12,7 +12,7 @@ from soundnet_kd.data.checks import announce
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, count_voiceless
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import RawAudioDecoder
+from soundnet_kd.media import SOUNDS_WORTH_A_WORKER, RawAudioDecoder
 from soundnet_kd.models import choose_device
 from soundnet_kd.storage import (
     FAILURES_FILE,
@@ -28,7 +28,6 @@ from soundnet_kd.supervised.config import ExperimentConfig
 from soundnet_kd.supervised.sounds import decoded_sounds, merged_identity, require_learnable
 from soundnet_kd.supervised.trial import Trial, TrialResult, TrialRunner, is_tested, read_tested
 from soundnet_kd.training.classification import FIGURES, MEASURES
-from soundnet_kd.training.decoded_sounds import SOUNDS_WORTH_A_WORKER
 from soundnet_kd.training.history import write_history
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
 

@@ -23,7 +23,7 @@ from soundnet_kd.data.targets import (
     write_part,
 )
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
-from soundnet_kd.media import DEADLINE_MINUTES, Sampling, find_media
+from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, Sampling, find_media
 from soundnet_kd.models import state_sha256
 from soundnet_kd.storage import (
     FAILURES_FILE,
@@ -46,8 +46,6 @@ VIDEOS_WORTH_A_WORKER = 8
 """A process takes some seconds to start, in which this one could decode a few videos itself."""
 TOLERANCE_SECONDS = 1e-3
 """Times of frames are rounded to those of their container."""
-DECODED_FOLDER = ".decoded"
-"""Folder of what is decoded but not labelled yet."""
 
 
 @dataclass(frozen=True)

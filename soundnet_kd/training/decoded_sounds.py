@@ -10,12 +10,9 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes
+from soundnet_kd.media import DECODED_FOLDER, SOUNDS_WORTH_A_WORKER, RawAudioDecoder, RawAudioFile, decode_in_processes
 from soundnet_kd.storage import read_own_json, write_json
 
-SOUNDS_WORTH_A_WORKER = 64
-"""A process takes a second or two to start, in which this one decodes more than that."""
-DECODED_FOLDER = ".decoding"
 SAMPLE_BYTES = 4
 FAILURES = "failures.json"
 

@@ -6,16 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.manifest import Split
+from soundnet_kd.data.manifest import NO_FOLD, Split
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.validation import Column, groups_of, labels_of
 
-NO_FOLD = 0
 SPLIT_TEST = 1
 """Stands for the fold of what is tested, where a data set is split and has no folds."""
 MAX_FOLDS = 5
-SOURCE_COLUMN = "src_file"
-"""ESC-50's name for the recording that a clip was cut from."""
 
 
 def recordings(ids: Sequence[str], sources: Sequence[str]) -> tuple[str, ...]:
@@ -45,7 +42,7 @@ class FoldPlan:
         return labels if self.tested is None else np.where(np.isin(self.folds, self.tested), labels, -1)
 
 
-def planned_folds(
+def plan_folds(
     own: NDArray[np.int64],
     labels: NDArray[np.int64],
     seed: int,
@@ -58,8 +55,17 @@ def planned_folds(
 
     Parameters
     ----------
-    own, labels, seed, count, groups, no_fold
-        As in `usable_folds`.
+    own : (clips,) int
+        The data set's folds; all `no_fold` where there are none.
+    labels : (clips,) int
+        -1 where unlabeled.
+    seed : int
+    count : int, optional
+        Make so many folds, whether the data set has some or not.
+    groups : sequence of str, optional
+        Source recording of each clip; its clips stay in one fold.
+    no_fold : int
+        What stands for none: 0, or -1 where folds are counted from 0.
     splits : (clips,) sequence
         What each clip is for: train, validation, test, or None of a clip without a label; empty where there is no
         split. Only the test is tested, and the rest learned from; it is dealt out to folds, too, to choose by.
@@ -69,10 +75,33 @@ def planned_folds(
     FormatError
         If some labelled clips have a fold, or a part of the split, and others do not.
     SettingsError
-        If folds cannot be made.
+        If `count` is below 2, or folds cannot be made.
     """
-    if not splits or count is not None:
-        return FoldPlan(*usable_folds(own, labels, seed, count, groups, no_fold))
+    if splits and count is None:
+        return _plan_of_split(splits, labels, seed, groups)
+    without = int((own[labels >= 0] == no_fold).sum())
+    if count is None and without == 0:
+        return FoldPlan(own, "the folds of the data set")
+    if count is None and without < (labels >= 0).sum():
+        raise FormatError(
+            f"{without} labelled clips have no fold but others do; give every clip a fold, or none (folds that are "
+            "counted from 0 are known as such once features are extracted anew)"
+        )
+    if count is not None and count < 2:
+        raise SettingsError(f"folds is {count}; at least two are needed, to test on one and train on the others")
+    made = stratified_folds(labels, seed, count or MAX_FOLDS, groups)
+    if count is not None and made.max() < count:
+        raise SettingsError(
+            f"folds is {count}, but the smallest class has {made.max()} "
+            f"{'clips' if groups is None else 'recordings'}; take fewer folds, or add sounds"
+        )
+    together = "" if groups is None else ", clips of one source together"
+    return FoldPlan(made, f"{made.max()} folds, drawn class by class{together} with seed {seed}")
+
+
+def _plan_of_split(
+    splits: Sequence[Split | None], labels: NDArray[np.int64], seed: int, groups: Sequence[str] | None
+) -> FoldPlan:
     labelled = labels >= 0
     without = int(sum(split is None for split, counts in zip(splits, labelled, strict=True) if counts))
     if without:
@@ -88,63 +117,6 @@ def planned_folds(
     learned = int((labelled & ~tested).sum())
     origin = f"the split of the data set, {learned} clips learned from and {int(tested.sum())} tested"
     return FoldPlan(folds, origin, (SPLIT_TEST,))
-
-
-def usable_folds(
-    own: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    seed: int,
-    count: int | None = None,
-    groups: Sequence[str] | None = None,
-    no_fold: int = NO_FOLD,
-) -> tuple[NDArray[np.int64], str]:
-    """Keep a data set's own folds, or make some where it has none or others are wanted.
-
-    Parameters
-    ----------
-    own : (clips,) int
-        All `no_fold` where there are none.
-    labels : (clips,) int
-        -1 where unlabeled.
-    seed : int
-    count : int, optional
-        Make so many folds, whether the data set has some or not.
-    groups : sequence of str, optional
-        Source recording of each clip; its clips stay in one fold.
-    no_fold : int
-        What stands for none: 0, or -1 where folds are counted from 0.
-
-    Returns
-    -------
-    folds : (clips,) int
-    origin : str
-        In plain words, where the folds come from.
-
-    Raises
-    ------
-    FormatError
-        If some labelled clips have a fold and others do not.
-    SettingsError
-        If `count` is below 2, or folds cannot be made.
-    """
-    without = int((own[labels >= 0] == no_fold).sum())
-    if count is None and without == 0:
-        return own, "the folds of the data set"
-    if count is None and without < (labels >= 0).sum():
-        raise FormatError(
-            f"{without} labelled clips have no fold but others do; give every clip a fold, or none (folds that are "
-            "counted from 0 are known as such once features are extracted anew)"
-        )
-    if count is not None and count < 2:
-        raise SettingsError(f"folds is {count}; at least two are needed, to test on one and train on the others")
-    made = stratified_folds(labels, seed, count or MAX_FOLDS, groups)
-    if count is not None and made.max() < count:
-        raise SettingsError(
-            f"folds is {count}, but the smallest class has {made.max()} "
-            f"{'clips' if groups is None else 'recordings'}; take fewer folds, or add sounds"
-        )
-    together = "" if groups is None else ", clips of one source together"
-    return made, f"{made.max()} folds, drawn class by class{together} with seed {seed}"
 
 
 def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], groups: Sequence[str]) -> None:

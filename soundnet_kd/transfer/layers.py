@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import versions
 from soundnet_kd.transfer.classifiers import HeadName
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
-from soundnet_kd.transfer.folds import SOURCE_COLUMN, planned_folds, recordings, require_whole_groups
+from soundnet_kd.transfer.folds import plan_folds, recordings, require_whole_groups
 from soundnet_kd.transfer.inputs import Pooling, layer_inputs
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 from soundnet_kd.transfer.results import Evaluation
@@ -66,7 +67,7 @@ def evaluate_layers(
         wanted = chosen_layers(cache, layers)
         labels = cache.labels
         sources = _sources(cache, groups)
-        plan = planned_folds(cache.folds, labels, seed, folds, sources, cache.no_fold, cache.splits)
+        plan = plan_folds(cache.folds, labels, seed, folds, sources, cache.no_fold, cache.splits)
         if groups is not None and sources is not None and plan.tested is None:
             require_whole_groups(plan.folds, labels, sources)
         results: dict[str, CrossValidation] = {}

@@ -8,8 +8,8 @@ import pytest
 
 from soundnet_kd.data import Clip, Manifest, read_manifest
 from soundnet_kd.data.checks import announce, describe_data_set, require_classes, require_whole_folds
-from soundnet_kd.data.datasets.file_names import URBANSOUND8K_CLASSES
 from soundnet_kd.data.datasets.folds import Folds
+from soundnet_kd.data.datasets.urbansound8k import URBANSOUND8K_CLASSES
 from soundnet_kd.data.manifest import parse_split
 from soundnet_kd.errors import FormatError, MediaError, SettingsError, SoundNetKDError
 

@@ -6,7 +6,7 @@ from sklearn.utils.fixes import parse_version
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import stratified_folds
-from soundnet_kd.transfer.folds import require_whole_groups, usable_folds
+from soundnet_kd.transfer.folds import plan_folds, require_whole_groups
 
 LABELS = np.repeat([0, 1, -1], [10, 20, 3])
 
@@ -85,22 +85,23 @@ def test_classes_of_one_clip_cannot_be_dealt_out() -> None:
 
 def test_the_data_sets_own_folds_are_kept() -> None:
     own = np.array([1, 2, 0])
-    folds, origin = usable_folds(own, np.array([0, 1, -1]), seed=0)
-    assert folds.tolist() == [1, 2, 0]
-    assert origin == "the folds of the data set"
+    plan = plan_folds(own, np.array([0, 1, -1]), seed=0)
+    assert plan.folds.tolist() == [1, 2, 0]
+    assert plan.origin == "the folds of the data set"
 
 
 def test_folds_of_some_clips_only_are_refused() -> None:
     with pytest.raises(FormatError, match="1 labelled clips have no fold"):
-        usable_folds(np.array([1, 2, 0]), np.array([0, 1, 1]), seed=0)
+        plan_folds(np.array([1, 2, 0]), np.array([0, 1, 1]), seed=0)
 
 
 def test_other_folds_may_be_made_and_keep_the_clips_of_a_source_together() -> None:
     labels = np.repeat([0, 1, 2, -1], [12, 12, 12, 4])
     groups = [f"recording {index // 2}" for index in range(40)]
     own = np.tile([1, 2], 20)
-    folds, origin = usable_folds(own, labels, seed=0, count=3, groups=groups)
-    assert origin == "3 folds, drawn class by class, clips of one source together with seed 0"
+    plan = plan_folds(own, labels, seed=0, count=3, groups=groups)
+    folds = plan.folds
+    assert plan.origin == "3 folds, drawn class by class, clips of one source together with seed 0"
     assert set(folds[labels >= 0]) == {1, 2, 3}
     assert (folds[0:36:2] == folds[1:36:2]).all()
     assert [np.bincount(folds[labels == label]).tolist() for label in range(3)] == [[0, 4, 4, 4]] * 3
@@ -108,6 +109,6 @@ def test_other_folds_may_be_made_and_keep_the_clips_of_a_source_together() -> No
     with pytest.raises(SettingsError, match="part the clips of 18 recordings; give --folds"):
         require_whole_groups(own, labels, groups)
     with pytest.raises(SettingsError, match="folds is 1"):
-        usable_folds(own, labels, seed=0, count=1)
+        plan_folds(own, labels, seed=0, count=1)
     with pytest.raises(SettingsError, match="no class has two sources"):
-        usable_folds(own, labels, seed=0, count=2, groups=[f"{label}" for label in labels])
+        plan_folds(own, labels, seed=0, count=2, groups=[f"{label}" for label in labels])

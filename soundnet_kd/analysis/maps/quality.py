@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.maps.projection import MIN_CLIPS, has_direction, place_unseen
-from soundnet_kd.transfer.folds import NO_FOLD
+from soundnet_kd.data.manifest import NO_FOLD
 
 QUALITY_NEIGHBORS = 5
 MAX_CLIPS_FOR_QUALITY = 5000

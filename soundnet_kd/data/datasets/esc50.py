@@ -1,8 +1,68 @@
-"""ESC-50's five major categories of ten classes each."""
+"""ESC-50 (Piczak, ACM Multimedia 2015): what its classes, tables and files are called, and what was published on it."""
 
+import re
 from collections.abc import Mapping, Sequence
 
-from soundnet_kd.data.datasets.file_names import ESC50_CLASSES as ESC50_CLASSES
+TABLES = ("meta/esc50.csv", "esc50.csv")
+"""Where its table may lie in its folder."""
+SOURCE_COLUMN = "src_file"
+"""Column of the recording that a clip was cut from."""
+FILE_NAME = re.compile(r"(?P<fold>[1-5])-(?P<source>\d+)-(?P<take>[A-Z])(?:-(?P<target>\d{1,2}))?")
+"""Name of a file without its ending; `target` is an index into `ESC50_CLASSES`."""
+
+# The official order: class // 10 is the category.
+ESC50_CLASSES = (
+    "dog",
+    "rooster",
+    "pig",
+    "cow",
+    "frog",
+    "cat",
+    "hen",
+    "insects",
+    "sheep",
+    "crow",
+    "rain",
+    "sea_waves",
+    "crackling_fire",
+    "crickets",
+    "chirping_birds",
+    "water_drops",
+    "wind",
+    "pouring_water",
+    "toilet_flush",
+    "thunderstorm",
+    "crying_baby",
+    "sneezing",
+    "clapping",
+    "breathing",
+    "coughing",
+    "footsteps",
+    "laughing",
+    "brushing_teeth",
+    "snoring",
+    "drinking_sipping",
+    "door_wood_knock",
+    "mouse_click",
+    "keyboard_typing",
+    "door_wood_creaks",
+    "can_opening",
+    "washing_machine",
+    "vacuum_cleaner",
+    "clock_alarm",
+    "clock_tick",
+    "glass_breaking",
+    "helicopter",
+    "chainsaw",
+    "siren",
+    "car_horn",
+    "engine",
+    "train",
+    "church_bells",
+    "airplane",
+    "fireworks",
+    "hand_saw",
+)
 
 ESC50_CATEGORIES = (
     "animals",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
 from soundnet_kd.data.manifest import UNLABELED, Split
 from soundnet_kd.data.sources.detect import read_manifest
-from soundnet_kd.data.sources.folders import SOURCE_COLUMN
 from soundnet_kd.data.splits import WITHOUT_FOLDS, SplitSounds, draw_split
 from soundnet_kd.errors import FormatError, SettingsError
 

@@ -1,7 +1,11 @@
-"""Which sounds there are, with their labels and folds: what each way of naming a data set is taken for."""
+"""What a path is taken for: a folder, a table or a list of sounds.
+
+Sounds from another source, such as a table of another format, are a reader in a file beside this one, which returns a
+`Manifest`, and a line in `READERS`.
+"""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,11 @@ from soundnet_kd.media import find_media, search_folder
 from soundnet_kd.storage import escape_name
 
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".mf"})
+READERS: Mapping[str, Callable[[Path], Manifest]] = {
+    **dict.fromkeys(TABLE_SUFFIXES, read_sound_table),
+    **dict.fromkeys(LIST_SUFFIXES, read_list),
+}
+"""By the ending of a file that names sounds, in small letters."""
 OTHER_TABLES = frozenset({".parquet", ".arrow", ".xls", ".xlsx", ".ods", ".json", ".jsonl"})
 
 
@@ -43,10 +52,8 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
         table = find_table(place)
         return read_folder(place) if table is None else _read_table_of_folder(place, table)
     suffix = place.suffix.lower()
-    if suffix in TABLE_SUFFIXES:
-        return read_sound_table(place)
-    if suffix in LIST_SUFFIXES:
-        return read_list(place)
+    if suffix in READERS:
+        return READERS[suffix](place)
     if suffix in OTHER_TABLES:
         raise FormatError(f"{place} is no table that can be read here; save it as CSV, and its sounds as files")
     [file] = find_media(place)
@@ -65,7 +72,7 @@ def _read_table_of_folder(folder: Path, table: Path) -> Manifest:
 def _read_several(places: Sequence[Path]) -> Manifest:
     for place in places:
         suffix = place.suffix.lower()
-        if (place.is_dir() and find_table(place) is not None) or suffix in TABLE_SUFFIXES | LIST_SUFFIXES:
+        if (place.is_dir() and find_table(place) is not None) or suffix in READERS:
             raise SettingsError(f"{place} names a data set of its own; give it alone, or give files and folders only")
     files = [file.absolute() for file in find_media(places)]
     root = Path(os.path.commonpath([file.parent for file in files]))

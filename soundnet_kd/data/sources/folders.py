@@ -2,11 +2,14 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from soundnet_kd.data.datasets.file_names import ESC50_CLASSES, URBANSOUND8K_CLASSES, said_by_names
+from soundnet_kd.data.datasets import esc50, urbansound8k
+from soundnet_kd.data.datasets.esc50 import ESC50_CLASSES, SOURCE_COLUMN
 from soundnet_kd.data.datasets.speech_commands import LISTS, NOISE_FOLDER, read_split_lists
+from soundnet_kd.data.datasets.urbansound8k import URBANSOUND8K_CLASSES
 from soundnet_kd.data.manifest import NO_FOLD, SPLIT, UNLABELED, Clip, Manifest, parse_split
 from soundnet_kd.errors import FormatError
 from soundnet_kd.media import FoundMedia, search_folder
@@ -14,8 +17,6 @@ from soundnet_kd.storage import escape_name
 
 log = logging.getLogger(__name__)
 
-SOURCE_COLUMN = "src_file"
-"""ESC-50's name of the recording that a clip was cut from."""
 BACKGROUND_NOISE = "background noise, which is no class"
 """Why such recordings are left out."""
 BESIDE = "beside the folders of a split or of folds"
@@ -50,14 +51,14 @@ def read_folder(folder: str | Path) -> Manifest:
     noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]
     places = {name: parts for name, parts in parents.items() if NOISE_FOLDER not in parts}
     levels: set[int] = set()
-    said_there: list[dict[str, str]] = []
+    by_level: list[dict[str, str]] = []
     for verb, meanings in (("is split into", _splits_named), ("has the folds", _folds_named)):
         level, meaning = _level(folder, places, verb, meanings)
         if meaning:
             levels.add(level)
             places = {name: places[name] for name in meaning}
-        said_there.append(meaning)
-    splits, folds = said_there
+        by_level.append(meaning)
+    splits, folds = by_level
     places = {
         name: tuple(part for level, part in enumerate(parts) if level not in levels) for name, parts in places.items()
     }
@@ -67,14 +68,14 @@ def read_folder(folder: str | Path) -> Manifest:
     }
     sources: dict[str, str] = {}
     order: Sequence[str] = ()
-    said = {} if splits else said_by_names(places, bool(folds))
-    in_classes = len({labels[name] for name in said} - {""}) > 1
-    if said and not (in_classes and len(said) < len(places)):
-        sources = {name: each.source for name, each in said.items()}
-        folds = folds or {name: each.fold for name, each in said.items()}
-    if not in_classes and any(each.label for each in said.values()):
-        labels = {name: each.label for name, each in said.items()}
-        order = ESC50_CLASSES if any(each.fold for each in said.values()) else URBANSOUND8K_CLASSES
+    by_name = {} if splits else read_file_names(places, bool(folds))
+    in_classes = len({labels[name] for name in by_name} - {""}) > 1
+    if by_name and not (in_classes and len(by_name) < len(places)):
+        sources = {name: each.source for name, each in by_name.items()}
+        folds = folds or {name: each.fold for name, each in by_name.items()}
+    if not in_classes and any(each.label for each in by_name.values()):
+        labels = {name: each.label for name, each in by_name.items()}
+        order = ESC50_CLASSES if any(each.fold for each in by_name.values()) else URBANSOUND8K_CLASSES
     else:
         labels = _without_a_single_class(folder, labels, [name for name in places if not parents[name]])
         _refuse_classes_of_one_folder(folder, found, {"/".join(parts) for parts in places.values()})
@@ -99,6 +100,43 @@ def read_folder(folder: str | Path) -> Manifest:
     split_column = SPLIT if splits and not numbers else ""
     left_out = _left_out(folder, found, {BACKGROUND_NOISE: noise, BESIDE: beside})
     return Manifest(clips, tuple(names), tuple(carried), folds_from, split_column, left_out)
+
+
+@dataclass(frozen=True)
+class FileName:
+    """What a file's name says of its sound; empty where it says nothing."""
+
+    fold: str = ""
+    source: str = ""
+    label: str = ""
+
+
+def read_file_names(files: Collection[str], in_folds: bool) -> dict[str, FileName]:
+    """Read the names of files as those of ESC-50 or, where they lie in folders of folds, of UrbanSound8K.
+
+    Parameters
+    ----------
+    files : collection of str
+        Their paths.
+    in_folds : bool
+        Whether there is a folder for each fold.
+
+    Returns
+    -------
+    dict from path to FileName
+        Of the files that are named so; empty if they are not more than half of all.
+    """
+    pattern = urbansound8k.FILE_NAME if in_folds else esc50.FILE_NAME
+    classes: Sequence[str] = URBANSOUND8K_CLASSES if in_folds else ESC50_CLASSES
+    names = {}
+    for file in files:
+        match = pattern.fullmatch(PurePosixPath(file).stem)
+        groups = match.groupdict() if match else {}
+        target = int(groups.get("target") or -1)
+        if match and target < len(classes):
+            label = classes[target] if target >= 0 else ""
+            names[file] = FileName(groups.get("fold", ""), groups["source"], label)
+    return names if 2 * len(names) > len(files) else {}
 
 
 def _level(

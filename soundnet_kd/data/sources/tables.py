@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from soundnet_kd.data.datasets import esc50, urbansound8k
 from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, parse_split, resolve_splits
 from soundnet_kd.data.sources.csv_files import Table, order_classes, read_table, read_text
 from soundnet_kd.data.sources.named_files import locate_files, normalize_slashes
@@ -14,12 +15,7 @@ from soundnet_kd.media import is_known_other
 
 log = logging.getLogger(__name__)
 
-KNOWN_TABLES = (
-    "meta/esc50.csv",
-    "esc50.csv",
-    "metadata/UrbanSound8K.csv",
-    "UrbanSound8K.csv",
-)
+KNOWN_TABLES = (*esc50.TABLES, *urbansound8k.TABLES)
 HUGGING_FACE_TABLE = "metadata.csv"
 _FOLD = re.compile(r"(?:fold[ _-]*)?(\d{1,9})(?:[.,]0+)?", re.IGNORECASE)
 _NEWLINE = re.compile(r"\r\n|\r|\n")

@@ -1,0 +1,21 @@
+"""UrbanSound8K (Salamon et al., ACM Multimedia 2014): what its classes, tables and files are called."""
+
+import re
+
+TABLES = ("metadata/UrbanSound8K.csv", "UrbanSound8K.csv")
+"""Where its table may lie in its folder."""
+FILE_NAME = re.compile(r"(?P<source>\d+)-(?P<target>\d)-\d+-\d+")
+"""Name of a file without its ending; `target` is an index into `URBANSOUND8K_CLASSES`."""
+
+URBANSOUND8K_CLASSES = (
+    "air_conditioner",
+    "car_horn",
+    "children_playing",
+    "dog_bark",
+    "drilling",
+    "engine_idling",
+    "gun_shot",
+    "jackhammer",
+    "siren",
+    "street_music",
+)
