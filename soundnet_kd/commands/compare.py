@@ -2,14 +2,68 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.transfer.comparison import Comparison, LayerComparison, require_same_clips, write_comparison
-from soundnet_kd.transfer.results import StoredResults
+from soundnet_kd.transfer.results import Evaluation, read_evaluation
 from soundnet_kd.transfer.significance import bootstrap_interval, mcnemar
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """Two evaluations side by side, where the table is, and what it is about.
+
+    Attributes
+    ----------
+    out : Path
+    comparison : Comparison
+    clips : int
+    groups : int or None
+        Source recordings of the clips, where they are known.
+    """
+
+    out: Path
+    comparison: Comparison = field(repr=False)
+    clips: int
+    groups: int | None
+
+    @property
+    def rows(self) -> tuple[LayerComparison, ...]:
+        """The compared layers."""
+        return self.comparison.rows
+
+    def __str__(self) -> str:
+        names = self.comparison.names
+        widths = [max(len(name), 8) for name in names]
+        width = max(7, *(len(row.name) for row in self.rows))
+        lines = [
+            f"{'layer':<{width}} {names[0]:>{widths[0]}} {names[1]:>{widths[1]}}     gain   95 % interval        p"
+        ]
+        for row in self.rows:
+            before, after = row.accuracy
+            low, high = row.interval
+            lines.append(
+                f"{row.name:<{width}} {before:>{widths[0]}.1%} {after:>{widths[1]}.1%} {100 * row.gain:>+8.1f}"
+                f"  {100 * low:>+6.1f} … {100 * high:>+5.1f}  {_p_value(row.test.p_value)}"
+            )
+        counted = "1 comparison" if len(self.rows) == 1 else f"{len(self.rows)} comparisons"
+        many = len({row.layers for row in self.rows}) > 1
+        resampled = "clips" if self.groups is None else f"the {self.groups} source recordings"
+        return "\n".join(
+            [
+                *lines,
+                *(f"{name}: {protocol}" for name, protocol in zip(names, self.comparison.protocols, strict=True)),
+                f"gain in percentage points; interval: bootstrap over {resampled}; p: McNemar's test, row by row, with "
+                "clips taken for independent",
+                *(["a layer that was chosen for its accuracy on these clips flatters its row"] if many else []),
+                f"wrote {self.out}: {counted} on {self.clips} clips",
+            ]
+        )
 
 
 def compare(
@@ -18,7 +72,7 @@ def compare(
     out: Path | str,
     names: list[str] | None = None,
     layers: list[str] | None = None,
-) -> Comparison:
+) -> CompareResult:
     """Set two evaluations of the same sounds side by side, and tell whether their difference is more than chance.
 
     They may have different layers and protocols. For every layer: both accuracies, McNemar's test, and a 95 % bootstrap
@@ -49,41 +103,49 @@ def compare(
     if names is not None and len(names) != 2:
         raise SettingsError(f"names are two, for the baseline and the results, not {len(names)}")
     first, second = names or ("baseline", "results")
-    before, after = StoredResults.read(baseline), StoredResults.read(results)
+    before, after = read_evaluation(baseline), read_evaluation(results)
     require_same_clips(before, after)
     pairs = _default_pairs(before, after) if layers is None else [_pair(layer, before, after) for layer in layers]
-    ids = tuple(after.labels)
-    known = after.groups or before.groups
-    groups = None if known is None else np.unique([known[clip] for clip in ids], return_inverse=True)[1]
+    clips = tuple(after.place_of)
+    recordings = _recordings(after if after.groups else before, clips)
     rows = []
     for pair in pairs:
-        right = before.right(pair[0], ids), after.right(pair[1], ids)
+        correct = before.correct(pair[0], clips), after.correct(pair[1], clips)
+        accuracy = float(correct[0].mean()), float(correct[1].mean())
         rows.append(
             LayerComparison(
                 layers=pair,
-                accuracy=(float(right[0].mean()), float(right[1].mean())),
-                interval=bootstrap_interval(*right, groups),
-                test=mcnemar(*right),
+                accuracy=accuracy,
+                gain=accuracy[1] - accuracy[0],
+                interval=bootstrap_interval(*correct, recordings),
+                test=mcnemar(*correct),
             )
         )
-    comparison = Comparison(
-        out=out,
-        names=(first, second),
-        protocols=(before.protocol, after.protocol),
-        rows=tuple(rows),
-        clips=len(ids),
-        groups=None if groups is None else int(groups.max()) + 1,
-    )
-    write_comparison(comparison)
-    return comparison
+    comparison = Comparison((first, second), (before.protocol, after.protocol), tuple(rows))
+    write_comparison(comparison, out)
+    return CompareResult(out, comparison, len(clips), None if recordings is None else int(recordings.max()) + 1)
 
 
-def _default_pairs(before: StoredResults, after: StoredResults) -> Sequence[tuple[str, str]]:
+def _recordings(evaluation: Evaluation, clips: Sequence[str]) -> NDArray[np.int64] | None:
+    """Return the number of each clip's source recording, (clips,); None where they are not known."""
+    if not evaluation.groups:
+        return None
+    names = [evaluation.groups[evaluation.place_of[clip]] for clip in clips]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _default_pairs(before: Evaluation, after: Evaluation) -> Sequence[tuple[str, str]]:
     common = [(layer, layer) for layer in after.layers if layer in before.layers]
-    return list(dict.fromkeys([*common, (before.best_layer, after.best_layer)]))
+    return list(dict.fromkeys([*common, (_best_layer(before), _best_layer(after))]))
 
 
-def _pair(layers: str, before: StoredResults, after: StoredResults) -> tuple[str, str]:
+def _best_layer(evaluation: Evaluation) -> str:
+    """Return the layer with the most clips right, the one nearest the input where several have as many."""
+    clips = tuple(evaluation.place_of)
+    return max(evaluation.layers, key=lambda layer: int(evaluation.correct(layer, clips).sum()))
+
+
+def _pair(layers: str, before: Evaluation, after: Evaluation) -> tuple[str, str]:
     first, _, second = layers.partition(":")
     pair = first, second or first
     for layer, side in zip(pair, (before, after), strict=True):
@@ -93,3 +155,7 @@ def _pair(layers: str, before: StoredResults, after: StoredResults) -> tuple[str
                 f"{side.folder} has no layer {layer!r}, did you mean {nearest!r}? It has {', '.join(side.layers)}"
             )
     return pair
+
+
+def _p_value(p_value: float) -> str:
+    return "<0.0001" if p_value < 1e-4 else f"{p_value:>7.4f}"

@@ -6,11 +6,17 @@ from itertools import groupby
 from pathlib import Path
 
 from soundnet_kd.figures.style import GREY, color_and_marker, new_figure, percents
-from soundnet_kd.storage import atomic_write, make_folder, write_csv
-from soundnet_kd.transfer.ranking import COLUMNS, RANKING_FIGURE, RANKING_FILE, Ranked, notes, rank_evaluations, row_of
-
-MARKDOWN = "ranking.md"
-HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")
+from soundnet_kd.storage import make_folder
+from soundnet_kd.transfer.ranking import (
+    FIRST_NUMBER,
+    RANKING_FIGURE,
+    TABLE_HEADER,
+    Ranked,
+    notes,
+    rank_evaluations,
+    table_cells,
+    write_ranking,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +27,11 @@ class RankResult:
     rows: Sequence[Ranked] = field(repr=False)
 
     def __str__(self) -> str:
-        table = [HEADER, *map(_cells, self.rows)]
+        table = [TABLE_HEADER, *map(table_cells, self.rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  ".join(
-                f"{cell:>{width}}" if place >= HEADER.index("parameters") else f"{cell:<{width}}"
+                f"{cell:>{width}}" if place >= FIRST_NUMBER else f"{cell:<{width}}"
                 for place, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in table
@@ -69,9 +75,7 @@ def rank(
     out = Path(out)
     rows = rank_evaluations([Path(each) for each in results], names, layers)
     make_folder(out)
-    write_csv(out / RANKING_FILE, COLUMNS, map(row_of, rows))
-    with atomic_write(out / MARKDOWN) as partial:
-        partial.write_text(_markdown(rows), encoding="utf-8")
+    write_ranking(rows, out)
     figure = out / RANKING_FIGURE
     sized = [row for row in rows if row.parameters]
     if sized:
@@ -80,27 +84,6 @@ def rank(
         for file in (figure, figure.with_suffix(".svg")):
             file.unlink(missing_ok=True)
     return RankResult(out, rows)
-
-
-def _cells(row: Ranked) -> tuple[str, ...]:
-    return (
-        row.name,
-        row.protocol,
-        row.network,
-        row.layer,
-        "" if row.parameters is None else f"{row.parameters:,}".replace(",", " "),
-        "" if row.training_seconds is None else f"{row.training_seconds:.1f}",
-        f"{row.accuracy:.1%}" + ("" if row.std is None else f" ± {row.std:.1%}"),
-    )
-
-
-def _markdown(rows: Sequence[Ranked]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
-
-    rule = ["---"] * HEADER.index("parameters") + ["---:"] * (len(HEADER) - HEADER.index("parameters"))
-    below = "".join(f"\n{note}\n" for note in notes(rows))
-    return "".join(map(line, [HEADER, rule, *map(_cells, rows)])) + below
 
 
 def _draw(rows: Sequence[Ranked], path: Path) -> None:

@@ -18,7 +18,7 @@ from soundnet_kd.report.sections.neighbors import relatives_data
 from soundnet_kd.report.sections.neurons import NeuronFile
 from soundnet_kd.report.sections.overview import Accuracies
 from soundnet_kd.report.skipped import Skipped
-from soundnet_kd.transfer.results import StoredResults
+from soundnet_kd.transfer.results import Evaluation
 
 DEFAULT_PERCENTILE = 95.0
 TELLERS, CLIPS_OF_A_TELLER = 4, 2
@@ -34,7 +34,7 @@ class ClipSections:
     files : RunFiles
     cache : FeatureCache or None
         The page's features, where there are any.
-    results : mapping from name to StoredResults
+    results : mapping from name to Evaluation
     accuracies : mapping from name to Accuracies
         Of the same evaluations.
     scripts : Scripts
@@ -56,7 +56,7 @@ class ClipSections:
         clips: Clips,
         files: RunFiles,
         cache: FeatureCache | None,
-        results: Mapping[str, StoredResults],
+        results: Mapping[str, Evaluation],
         accuracies: Mapping[str, Accuracies],
         scripts: Scripts,
         figures: FigureFolder,
@@ -91,14 +91,17 @@ class ClipSections:
         shown: list[dict[str, Any]] = []
         for label, results in self._results.items():
             about = self._accuracies[label]
-            figures = self._folder.copied(results.folder, label)
-            fits = set(results.classes) == set(self._clips.class_names) and results.labels.keys() & set(self._clips.ids)
+            place = self._files.evaluations[label]
+            figures = self._folder.copied(place, label)
+            fits = set(results.classes) == set(self._clips.class_names) and results.place_of.keys() & set(
+                self._clips.ids
+            )
             if not fits:
                 self._left_out[f"{label} in Classes"] = "its clips or classes are others than the page's"
                 self.figures.setdefault("overview", []).extend(figures)
                 continue
             self.figures.setdefault("classes", []).extend(
-                [*figures, *self._folder.confusions(results, label, self._clips)]
+                [*figures, *self._folder.confusions(results, place, label, self._clips)]
             )
             self._scripts.write(f"answers-{len(shown)}", answers_data(results, self._clips))
             shown.append(

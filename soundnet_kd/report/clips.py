@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.manifest import NO_FOLD, UNLABELED
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.transfer.results import StoredResults
+from soundnet_kd.transfer.results import Evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,26 +55,32 @@ class Clips:
         return cls(cache.ids, cache.labels, cache.folds, cache.class_names, paths, cache.no_fold)
 
     @classmethod
-    def of_results(cls, results: StoredResults, sounds: str | Path | None) -> Self:
+    def of_results(cls, results: Evaluation, sounds: str | Path | None) -> Self:
         """Take the clips of an evaluation, where there are no features.
 
         Parameters
         ----------
-        results : StoredResults
+        results : Evaluation
         sounds : str or Path, optional
             Where they lie, as `read_manifest` takes it; otherwise where the evaluation says that they lay.
         """
         sounds = None if sounds is None else Path(sounds)
-        places = {**results.paths, **_places(sounds)}
-        numbers = {name: number for number, name in enumerate(results.classes)}
+        tested = list(results.place_of.values())
+        known = (
+            {}
+            if results.paths is None
+            else {clip: Path(path) for clip, path in zip(results.ids, results.paths, strict=True)}
+        )
+        places = {**known, **_places(sounds)}
+        folds = results.folds[tested]
         return cls(
-            ids=tuple(results.labels),
-            labels=np.array([numbers[label] for label in results.labels.values()], dtype=np.int64),
-            folds=np.array(list(results.folds.values()), dtype=np.int64),
+            ids=tuple(results.place_of),
+            labels=results.labels[tested],
+            folds=folds,
             class_names=results.classes,
-            paths=tuple(places.get(clip) for clip in results.labels),
+            paths=tuple(places.get(clip) for clip in results.place_of),
             # What is tested has a fold, so that a 0 is the first.
-            no_fold=-1 if 0 in results.folds.values() else NO_FOLD,
+            no_fold=-1 if 0 in folds else NO_FOLD,
         )
 
     @property

@@ -29,9 +29,9 @@ from soundnet_kd.report.sections.training import curves_of
 from soundnet_kd.report.skipped import Skipped
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
 from soundnet_kd.storage import read_json
-from soundnet_kd.transfer.comparison import StoredComparison
+from soundnet_kd.transfer.comparison import Comparison, read_comparison
 from soundnet_kd.transfer.ranking import RANKING_FIGURE, notes, read_ranking
-from soundnet_kd.transfer.results import StoredResults
+from soundnet_kd.transfer.results import Evaluation, read_evaluation
 
 FILTERS = ("conv1", "filters")
 """Figures of a training that show its first layer."""
@@ -69,7 +69,7 @@ class Content:
         self._name = files.folder.resolve().name
         self._figures, self._scripts = FigureFolder(out), Scripts(out)
         self.left_out = Skipped()
-        self._results: dict[str, StoredResults] = {}
+        self._results: dict[str, Evaluation] = {}
         self._accuracies: dict[str, Accuracies] = {}
         self._read_evaluations()
         self._clips: Clips | None = None
@@ -143,9 +143,9 @@ class Content:
 
     def _read_evaluations(self) -> None:
         """Read the evaluations: those of the page's features first, and of these the best one at the top."""
-        found: dict[str, tuple[StoredResults, Accuracies]] = {}
+        found: dict[str, tuple[Evaluation, Accuracies]] = {}
         for name, place in self._files.evaluations.items():
-            results = self.left_out.read(name, StoredResults.read, place)
+            results = self.left_out.read(name, read_evaluation, place)
             if results is not None:
                 about = self.left_out.read(name, accuracies, self._named(name), results)
                 if about is not None:
@@ -153,8 +153,7 @@ class Content:
         own = None if self._cache is None else self._cache.identity
 
         def key(name: str) -> tuple[bool, float]:
-            results, about = found[name]
-            return own is not None and made_from(results.folder) != own, -about.best.accuracy
+            return own is not None and made_from(self._files.evaluations[name]) != own, -found[name][1].best.accuracy
 
         for name in sorted(found, key=key):
             self._results[name], self._accuracies[name] = found[name]
@@ -174,10 +173,10 @@ class Content:
             facts += [fact for fact in facts_of_teachers(place) if fact not in facts]
         return facts
 
-    def _comparisons(self) -> dict[str, StoredComparison]:
+    def _comparisons(self) -> dict[str, Comparison]:
         found = {}
         for name, file in self._files.comparisons.items():
-            table = self.left_out.read(name, StoredComparison.read, file)
+            table = self.left_out.read(name, read_comparison, file)
             if table is not None:
                 found[Path(name).with_suffix("").as_posix()] = table
         return found

@@ -14,7 +14,7 @@ from soundnet_kd.figures.style import readable
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.sections.classes import confusion_of, predictions_of
 from soundnet_kd.storage import atomic_write
-from soundnet_kd.transfer.results import StoredResults
+from soundnet_kd.transfer.results import PREDICTIONS_FILE, Evaluation
 
 FOLDER = "figures"
 
@@ -68,10 +68,10 @@ class FigureFolder:
             if file.with_suffix(".svg").is_file()
         ]
 
-    def confusions(self, results: StoredResults, label: str, clips: Clips) -> list[FigureLink]:
+    def confusions(self, results: Evaluation, place: Path, label: str, clips: Clips) -> list[FigureLink]:
         """Draw the confusion of every layer of which there is none among the copies, or an older one."""
         links = []
-        made = (results.folder / "predictions.csv").stat().st_mtime
+        made = (place / PREDICTIONS_FILE).stat().st_mtime
         for layer in results.layers:
             path = self._place(label) / f"confusion_{layer}.png"
             if path not in self._kept:

@@ -14,7 +14,7 @@ from soundnet_kd.storage import read_json
 from soundnet_kd.training.history import HISTORY_FILE
 from soundnet_kd.transfer.comparison import is_comparison
 from soundnet_kd.transfer.ranking import RANKING_FILE, is_ranking
-from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE
+from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE, kind_of_results
 
 MARK = "report.json"
 """File that says of a folder that it is a report, in which nothing of a run is looked for."""
@@ -130,12 +130,7 @@ def _identity(cache: Path) -> dict[str, Any]:
 
 def _is_evaluation(place: Path) -> bool:
     """Tell the results of an evaluation of classes from what else is called so: other programs', and those of tags."""
-    try:
-        content = read_json(place / RESULTS_FILE)
-    except (FormatError, OSError):
-        return False
-    is_ours = isinstance(content, dict) and {"classes", "results", "chance", "source"} <= content.keys()
-    return is_ours and bool(content["results"]) and (place / PREDICTIONS_FILE).is_file()
+    return kind_of_results(place) not in (None, "tags") and (place / PREDICTIONS_FILE).is_file()
 
 
 def _is_cache(path: Path) -> bool:

@@ -130,6 +130,7 @@ class ClipTable:
             unconverged=(),
         )
         return Evaluation(
+            kind="finetuned",
             results={experiment.layer: result},
             channels={experiment.layer: experiment.channels},
             classes=self.class_names,

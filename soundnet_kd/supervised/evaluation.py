@@ -117,6 +117,7 @@ def class_evaluation(run: ExperimentRun, scores: list[TrialScores]) -> Evaluatio
     }
     width = run.recipe.training.epochs
     return Evaluation(
+        kind="trained",
         results=results,
         channels=dict.fromkeys(results, len(run.class_names)),
         classes=run.class_names,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.storage import versions, write_csv, write_json
+from soundnet_kd.storage import versions, write_csv
 from soundnet_kd.supervised.evaluation import PROTOCOL, TrialScores
 from soundnet_kd.supervised.experiment import ExperimentRun
-from soundnet_kd.transfer.results import FORMAT_VERSION, PREDICTIONS_FILE, RESULTS_FILE
+from soundnet_kd.transfer.results import PREDICTIONS_FILE, write_results
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +151,10 @@ def write_tag_evaluation(
 ) -> None:
     """Write `results.json`, `predictions.csv` (a row per track and seed), `tags.csv` and `tag_overlap.csv`."""
     names, out, top = run.class_names, run.out, found[0].top
-    write_json(
-        out / RESULTS_FILE,
+    write_results(
+        out,
+        "tags",
         {
-            "format_version": FORMAT_VERSION,
             "source": {
                 "recipe": run.recipe.about.strip(),
                 "identity": run.recipe.identity,

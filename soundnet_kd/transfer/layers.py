@@ -91,6 +91,7 @@ def evaluate_layers(
                 seed=seed,
             )
         return Evaluation(
+            kind="features",
             results=results,
             channels=channels,
             classes=next(iter(results.values())).classes,

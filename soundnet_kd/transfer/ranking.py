@@ -1,4 +1,4 @@
-"""Evaluations of the same sounds as a table: how large each network is, how long it learned, and how right it is."""
+"""Evaluations of the same sounds in one table, written and read: size of each network, time to train it, accuracy."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,20 @@ import numpy as np
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.models.soundnet import parameters_up_to
+from soundnet_kd.storage import atomic_write, write_csv
 from soundnet_kd.transfer.comparison import require_same_clips
-from soundnet_kd.transfer.results import StoredResults
+from soundnet_kd.transfer.results import Evaluation, read_evaluation
 
 NOT_TRAINED = "only a classifier on kept features was fitted"
 UNKNOWN_SIZE = "nothing tells how many parameters come before this layer"
 UNTOLD = "its results.json tells no parameters or seconds; they are there when it is made again"
+
+RANKING_FILE, MARKDOWN_FILE = "ranking.csv", "ranking.md"
+RANKING_FIGURE = "accuracy_by_parameters.png"
+"""Not there where no size is known."""
+TABLE_HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")
+FIRST_NUMBER = TABLE_HEADER.index("parameters")
+"""Columns from here on hold numbers."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,9 @@ class Ranked:
     note: str
 
 
+_COLUMNS = tuple(each.name for each in fields(Ranked))
+
+
 def rank_evaluations(
     results: Sequence[str | Path], names: Sequence[str] | None, layers: Sequence[str] | None
 ) -> list[Ranked]:
@@ -69,14 +80,14 @@ def rank_evaluations(
     SettingsError
         If their clips, labels, classes or folds differ, or nothing has one of the layers.
     """
-    read = [StoredResults.read(path) for path in results]
+    read = [read_evaluation(path) for path in results]
     if not read:
         raise SettingsError("there is nothing to rank; give folders that evaluate, finetune or train wrote")
     for other in read[1:]:
         require_same_clips(read[0], other)
         _require_same_folds(read[0], other)
     if names is None:
-        names = _names([each.folder for each in read])
+        names = _names([Path(path) for path in results])
     if len(names) != len(read) or len(set(names)) < len(names):
         raise SettingsError(f"names are {len(read)} different ones, one for each of the results, not {list(names)}")
     known = [layer for each in read for layer in each.layers]
@@ -96,61 +107,85 @@ def notes(rows: Sequence[Ranked]) -> list[str]:
     return [f"{', '.join(names)}: {note}" for note, names in of.items()]
 
 
-def _rows(name: str, stored: StoredResults, layers: Sequence[str] | None) -> Iterator[Ranked]:
-    source = stored.content["source"]
+def _rows(name: str, evaluation: Evaluation, layers: Sequence[str] | None) -> Iterator[Ranked]:
+    source = evaluation.source
     student = source["identity"].get("student")
-    chosen = [layer for layer in stored.layers if layer in (layers or ())] or stored.layers
-    for result in stored.content["results"]:
-        layer, folds = result["layer"], result["fold_accuracy"]
-        if layer not in chosen:
-            continue
+    chosen = [layer for layer in evaluation.layers if layer in (layers or ())] or evaluation.layers
+    for layer in chosen:
+        result = evaluation.results[layer]
         parameters, seconds, note = source.get("parameters"), None, ""
-        if "training_seconds" in source:
-            seconds = source["training_seconds"] / source["trainings"]
-        elif "features" in source:
+        if evaluation.kind == "features":
             parameters = parameters_up_to(student["architecture"], layer)
             note = NOT_TRAINED if parameters else f"{NOT_TRAINED}; {UNKNOWN_SIZE}"
+        elif "training_seconds" in source:
+            seconds = source["training_seconds"] / source["trainings"]
         else:
             note = UNTOLD
-        network = student["architecture"] if student else result["head"]
+        network = student["architecture"] if student else result.head
         yield Ranked(
             name=name,
-            protocol=result["protocol"],
+            protocol=result.protocol,
             network=network,
             # Trainings from scratch call their output as their network, with a seed if there are several.
             layer=layer if student else layer.removeprefix(network).strip() or "output",
             parameters=parameters,
             training_seconds=seconds,
-            accuracy=result["accuracy"],
-            std=float(np.std(folds)) if len(folds) > 1 else None,
+            accuracy=result.accuracy,
+            std=float(np.std(result.fold_accuracy)) if len(result.fold_accuracy) > 1 else None,
             note=note,
         )
 
 
-def _require_same_folds(first: StoredResults, other: StoredResults) -> None:
-    moved = [clip for clip, fold in first.folds.items() if other.folds[clip] != fold]
+def _require_same_folds(first: Evaluation, other: Evaluation) -> None:
+    one = {clip: int(first.folds[place]) for clip, place in first.place_of.items()}
+    two = {clip: int(other.folds[place]) for clip, place in other.place_of.items()}
+    moved = [clip for clip in one if one[clip] != two[clip]]
     if moved:
         raise SettingsError(
             f"{first.folder} and {other.folder} cannot be compared: {len(moved)} clips were tested in another fold, "
-            f"such as {moved[0]} ({first.folds[moved[0]]}, {other.folds[moved[0]]})"
+            f"such as {moved[0]} ({one[moved[0]]}, {two[moved[0]]})"
         )
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
+def _names(paths: Sequence[Path]) -> list[str]:
+    folders = [path.parent if path.suffix == ".json" else path for path in paths]
     short = [folder.resolve().name for folder in folders]
     return short if len(set(short)) == len(short) else [folder.as_posix() for folder in folders]
 
 
-RANKING_FILE = "ranking.csv"
-RANKING_FIGURE = "accuracy_by_parameters.png"
-"""Not there where no size is known."""
-COLUMNS = tuple(each.name for each in fields(Ranked))
+def table_cells(row: Ranked) -> tuple[str, ...]:
+    """Return a row as people read it, under `TABLE_HEADER`."""
+    return (
+        row.name,
+        row.protocol,
+        row.network,
+        row.layer,
+        "" if row.parameters is None else f"{row.parameters:,}".replace(",", " "),
+        "" if row.training_seconds is None else f"{row.training_seconds:.1f}",
+        f"{row.accuracy:.1%}" + ("" if row.std is None else f" ± {row.std:.1%}"),
+    )
 
 
-def row_of(rank_evaluations: Ranked) -> list[Any]:
-    """Return a row of the table, under `COLUMNS`; what is missing is empty."""
-    values = (getattr(rank_evaluations, name) for name in COLUMNS)
+def write_ranking(rows: Sequence[Ranked], out: str | Path) -> None:
+    """Write `ranking.csv`, a column for each attribute of a row, and `ranking.md`, the same for people, to a folder."""
+    out = Path(out)
+    write_csv(out / RANKING_FILE, _COLUMNS, map(_cells, rows))
+    with atomic_write(out / MARKDOWN_FILE) as partial:
+        partial.write_text(_markdown(rows), encoding="utf-8")
+
+
+def _cells(row: Ranked) -> list[Any]:
+    values = (getattr(row, name) for name in _COLUMNS)
     return ["" if value is None else f"{value:.4f}" if isinstance(value, float) else value for value in values]
+
+
+def _markdown(rows: Sequence[Ranked]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+
+    rule = ["---"] * FIRST_NUMBER + ["---:"] * (len(TABLE_HEADER) - FIRST_NUMBER)
+    below = "".join(f"\n{note}\n" for note in notes(rows))
+    return "".join(map(line, [TABLE_HEADER, rule, *map(table_cells, rows)])) + below
 
 
 def read_ranking(path: str | Path) -> tuple[Ranked, ...]:
@@ -187,6 +222,6 @@ def is_ranking(path: Path) -> bool:
     """Tell a ranking from other tables by the names of its columns."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-            return tuple(next(csv.reader(handle), ())) == COLUMNS
+            return tuple(next(csv.reader(handle), ())) == _COLUMNS
     except (OSError, csv.Error):
         return False

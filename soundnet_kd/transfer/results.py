@@ -1,11 +1,23 @@
-"""What an evaluation of layers found, and the files that it is kept in."""
+"""What an evaluation found, and the files that it is kept in.
+
+Layout of `results.json`
+------------------------
+`format_version`, `kind` (what was evaluated, one of `KINDS`), `source` (what made it: the identity of its inputs, the
+seed, versions; of trained networks also `parameters`, `training_seconds` and `trainings`), `classes`, `chance`,
+`best_layer`, and `results`, one for each layer. That of tags has `tags`, `protocol`, and measures of tags as `results`.
+Version 0.1.0 wrote no `kind`.
+
+Beside it lies `predictions.csv`, a row for each clip: `id`, `fold`, `label` (empty where it was not tested), `group`
+and `path` where they are known, and the class that it was given from each layer.
+"""
 
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,35 +26,46 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.storage import read_json, write_csv, write_json
 from soundnet_kd.transfer.classifiers import Setting
 from soundnet_kd.transfer.cross_validation import CrossValidation
+from soundnet_kd.transfer.fitting import UNTESTED
 from soundnet_kd.transfer.protocols import SELECTIONS
 
 FORMAT_VERSION = 1
 RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.csv"
 
+Kind = Literal["features", "finetuned", "trained", "tags"]
+"""What was evaluated: classifiers on the features of layers; a student that was trained on, with new outputs; networks
+of a recipe, on classes; networks of a recipe, on tags, several to a sound."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How well each layer of a cache tells the classes apart.
+    """How well each layer of a cache, or each trained network, tells the classes apart.
 
     Attributes
     ----------
+    kind : str
+        What was evaluated; tags are no classes, and have an evaluation of their own.
     results : mapping from layer to CrossValidation
         From the input on; layers that were joined are one, such as conv5+pool5.
     channels : mapping from layer to its number of features
     classes : tuple of str
     ids : tuple of str
-        Of every clip of the cache.
+        Of every clip.
     labels, folds : (clips,) int64
-        -1 where unlabeled; the folds that were used.
+        -1 where unlabeled, or not tested; the folds that were used.
     groups : tuple of str or None
         Source recording of every clip, where it is known.
     source : mapping
-        The cache, what made it, and where the folds come from.
+        What was evaluated, what made it, and where the folds come from.
     paths : tuple of str, optional
         Where every clip lies, for whoever wants to hear them; of a cache's clips the cache knows.
+    folder : Path, optional
+        Where it was read from.
     """
 
+    kind: Kind
     results: Mapping[str, CrossValidation]
     channels: Mapping[str, int]
     classes: tuple[str, ...]
@@ -52,6 +75,20 @@ class Evaluation:
     groups: tuple[str, ...] | None = field(repr=False)
     source: Mapping[str, Any] = field(repr=False)
     paths: tuple[str, ...] | None = field(default=None, repr=False)
+    folder: Path | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """From the input on."""
+        return tuple(self.results)
+
+    @property
+    def protocol(self) -> str:
+        """Its name, the classifier, and how the classifier's settings were chosen."""
+        protocols = (
+            f"{each.protocol}, {each.head}, settings chosen: {each.selection}" for each in self.results.values()
+        )
+        return "; ".join(dict.fromkeys(protocols))
 
     @property
     def best_layer(self) -> str:
@@ -63,6 +100,21 @@ class Evaluation:
         """Accuracy of always answering the commonest class."""
         counts = np.bincount(self.labels[self.labels >= 0])
         return float(counts.max() / counts.sum())
+
+    @cached_property
+    def place_of(self) -> Mapping[str, int]:
+        """Place of each clip that was tested, by its id."""
+        return {clip: place for place, clip in enumerate(self.ids) if self.labels[place] >= 0}
+
+    def true_class(self, clip: str) -> str:
+        """Return the class of a clip that was tested."""
+        return self.classes[int(self.labels[self.place_of[clip]])]
+
+    def correct(self, layer: str, clips: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which of some tested clips are given their class from a layer, (clips,) bool."""
+        places = [self.place_of[clip] for clip in clips]
+        correct: NDArray[np.bool_] = self.results[layer].predictions[places] == self.labels[places]
+        return correct
 
 
 def write_evaluation(evaluation: Evaluation, out: str | Path) -> None:
@@ -76,10 +128,10 @@ def write_evaluation(evaluation: Evaluation, out: str | Path) -> None:
     """
     out = Path(out)
     results = evaluation.results
-    write_json(
-        out / RESULTS_FILE,
+    write_results(
+        out,
+        evaluation.kind,
         {
-            "format_version": FORMAT_VERSION,
             "source": evaluation.source,
             "classes": evaluation.classes,
             "chance": evaluation.chance,
@@ -106,23 +158,28 @@ def write_evaluation(evaluation: Evaluation, out: str | Path) -> None:
     names = (*evaluation.classes, "")
     predictions = [result.predictions for result in results.values()]
     others = {"group": evaluation.groups, "path": evaluation.paths}
-    told_of = {name: values for name, values in others.items() if values is not None}
+    known = {name: values for name, values in others.items() if values is not None}
     write_csv(
         out / PREDICTIONS_FILE,
-        ("id", "fold", "label", *told_of, *results),
+        ("id", "fold", "label", *known, *results),
         (
             (
                 clip,
                 fold,
                 names[label],
-                *(values[index] for values in told_of.values()),
-                *(names[answers[index]] for answers in predictions),
+                *(values[index] for values in known.values()),
+                *(names[given[index]] for given in predictions),
             )
             for index, (clip, fold, label) in enumerate(
                 zip(evaluation.ids, evaluation.folds, evaluation.labels, strict=True)
             )
         ),
     )
+
+
+def write_results(out: str | Path, kind: Kind, content: Mapping[str, Any]) -> None:
+    """Write `results.json` with what an evaluation of a kind found."""
+    write_json(Path(out) / RESULTS_FILE, {"format_version": FORMAT_VERSION, "kind": kind, **content})
 
 
 def _as_json(layer: str, channels: int, result: CrossValidation) -> dict[str, Any]:
@@ -158,95 +215,99 @@ def format_settings(settings: Sequence[Setting]) -> str:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class StoredResults:
-    """What an evaluation answered for each clip that it tested.
+def read_evaluation(path: str | Path) -> Evaluation:
+    """Read what `evaluate`, `finetune` or `train` found of classes.
 
-    Attributes
+    Parameters
     ----------
-    folder : Path
-    protocol : str
-        Its name, the classifier, and how the classifier's settings were chosen.
-    classes : tuple of str
-    layers : tuple of str
-        From the input on.
-    labels : mapping from the id of a clip to its class
-    folds : mapping from the id of a clip to the fold that it was tested in
-    groups : mapping from the id of a clip to its source recording, or None where that is not known
-    paths : mapping from the id of a clip to where it lies; empty where that is not known
-    answers : mapping from layer to a mapping from the id of a clip to the class that it was given
-    content : mapping
-        Of results.json.
+    path : str or Path
+        The folder, or the results.json in it; the predictions lie beside it.
+
+    Raises
+    ------
+    SettingsError
+        If one of the files is not there.
+    FormatError
+        If they are not what these commands write.
     """
+    path = Path(path)
+    file = path if path.suffix == ".json" else path / RESULTS_FILE
+    for needed in (file, file.parent / PREDICTIONS_FILE):
+        if not needed.is_file():
+            raise SettingsError(f"there is no {needed}; make it with `soundnet-kd evaluate`")
+    content = read_json(file)
+    try:
+        kind = _kind(content)
+        if kind is None or kind == "tags":
+            found = "measures of tags, which cannot be compared yet" if kind else "nothing that is known"
+            raise FormatError(f"{file} holds {found}; name what `soundnet-kd evaluate`, finetune or train wrote")
+        classes = tuple(content["classes"])
+        layers = [each["layer"] for each in content["results"]]
+        rows, header = _rows(file.parent / PREDICTIONS_FILE)
+        numbers = {name: number for number, name in enumerate(classes)} | {"": UNTESTED}
+        columns = {name: [row[name] for row in rows] for name in ("id", "fold", "label", *layers)}
+        given = {name: np.array([numbers[each] for each in columns[name]], np.int64) for name in ("label", *layers)}
+        return Evaluation(
+            kind=kind,
+            results={each["layer"]: _from_json(each, classes, given[each["layer"]]) for each in content["results"]},
+            channels={each["layer"]: each["channels"] for each in content["results"]},
+            classes=classes,
+            ids=tuple(columns["id"]),
+            labels=given["label"],
+            folds=np.array([int(fold) for fold in columns["fold"]], dtype=np.int64),
+            groups=tuple(row["group"] for row in rows) if "group" in header else None,
+            source=content["source"],
+            paths=tuple(row["path"] for row in rows) if "path" in header else None,
+            folder=file.parent,
+        )
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise FormatError(f"{file.parent} is not what `soundnet-kd evaluate` writes ({what}); make it again") from error
 
-    folder: Path
-    protocol: str
-    classes: tuple[str, ...]
-    layers: tuple[str, ...]
-    labels: Mapping[str, str] = field(repr=False)
-    folds: Mapping[str, int] = field(repr=False)
-    groups: Mapping[str, str] | None = field(repr=False)
-    paths: Mapping[str, Path] = field(repr=False)
-    answers: Mapping[str, Mapping[str, str]] = field(repr=False)
-    content: Mapping[str, Any] = field(repr=False)
 
-    @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """Read the folder, or the results.json in it, that `soundnet-kd evaluate` wrote.
+def kind_of_results(folder: str | Path) -> Kind | None:
+    """Return what the results in a folder are of; None where there are none, or a file of that name is not of ours."""
+    try:
+        return _kind(read_json(Path(folder) / RESULTS_FILE))
+    except (FormatError, OSError):
+        return None
 
-        Raises
-        ------
-        SettingsError
-            If there is none.
-        FormatError
-            If it is not what `evaluate` writes.
-        """
-        path = Path(path)
-        folder = path.parent if path.suffix == ".json" else path
-        for name in (RESULTS_FILE, PREDICTIONS_FILE):
-            if not (folder / name).is_file():
-                raise SettingsError(f"there is no {folder / name}; make it with `soundnet-kd evaluate`")
-        content = read_json(folder / RESULTS_FILE)
-        with (folder / PREDICTIONS_FILE).open(encoding="utf-8", newline="") as handle:
-            rows = [row for row in csv.DictReader(handle) if row.get("label")]
-        try:
-            results = content["results"]
-            layers = tuple(result["layer"] for result in results)
-            protocols = (
-                f"{each['protocol']}, {each['head']}, settings chosen: {each['selection']}" for each in results
-            )
-            return cls(
-                folder=folder,
-                protocol="; ".join(dict.fromkeys(protocols)),
-                classes=tuple(content["classes"]),
-                layers=layers,
-                labels={row["id"]: row["label"] for row in rows},
-                folds={row["id"]: int(row["fold"]) for row in rows},
-                groups={row["id"]: row["group"] for row in rows} if rows and "group" in rows[0] else None,
-                paths={row["id"]: Path(row["path"]) for row in rows} if rows and "path" in rows[0] else {},
-                answers={layer: {row["id"]: row[layer] for row in rows} for layer in layers},
-                content=content,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{folder} is not what `soundnet-kd evaluate` writes ({error} is missing)") from error
 
-    @property
-    def best_layer(self) -> str:
-        """The layer with the most clips right, the one nearest the input where several have as many."""
-        ids = tuple(self.labels)
-        return max(self.layers, key=lambda layer: int(self.right(layer, ids).sum()))
+def _kind(content: Any) -> Kind | None:
+    if not isinstance(content, dict) or not content.get("results"):
+        return None
+    if "kind" in content:
+        return content["kind"] if content["kind"] in KINDS else None
+    # Version 0.1.0 named no kind.
+    if "tags" in content:
+        return "tags"
+    if not {"classes", "chance"} <= content.keys() or not isinstance(content.get("source"), dict):
+        return None
+    if "features" in content["source"]:
+        return "features"
+    return "trained" if "recipe" in content["source"] else "finetuned"
 
-    def right(self, layer: str, ids: tuple[str, ...]) -> NDArray[np.bool_]:
-        """Tell which clips a layer has right.
 
-        Parameters
-        ----------
-        layer : str
-        ids : tuple of str, (clips,)
+def _from_json(stored: Mapping[str, Any], classes: tuple[str, ...], predictions: NDArray[np.int64]) -> CrossValidation:
+    return CrossValidation(
+        protocol=stored["protocol"],
+        head=stored["head"],
+        selection=stored["selection"],
+        accuracy=stored["accuracy"],
+        folds=tuple(stored["folds"]),
+        fold_accuracy=tuple(stored["fold_accuracy"]),
+        chosen=tuple(stored["chosen"]),
+        grid=tuple(stored["grid"]),
+        grid_accuracy=tuple(stored["grid_accuracy"]),
+        confusion=np.array(stored["confusion"], dtype=np.int64),
+        predictions=predictions,
+        classes=classes,
+        left_out=stored["left_out"],
+        unconverged=tuple(stored["unconverged"]),
+    )
 
-        Returns
-        -------
-        (clips,) bool
-        """
-        answers = self.answers[layer]
-        return np.array([answers[clip] == self.labels[clip] for clip in ids], dtype=np.bool_)
+
+def _rows(file: Path) -> tuple[list[dict[str, str]], Sequence[str]]:
+    with file.open(encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        return list(reader), reader.fieldnames or ()

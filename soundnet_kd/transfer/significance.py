@@ -24,14 +24,16 @@ class McNemarTest:
         Clips that only one of the two has right.
     p_value : float
         How likely a difference at least as large is, were both equally good.
-    exact : bool
-        Whether from the binomial distribution; otherwise from chi-squared.
     """
 
     only_first: int
     only_second: int
     p_value: float
-    exact: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether p is from the binomial distribution; otherwise it is from chi-squared."""
+        return self.only_first + self.only_second < FEWEST_FOR_CHI2
 
 
 def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
@@ -55,14 +57,13 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     discordant = only_first + only_second
-    exact = discordant < FEWEST_FOR_CHI2
     if discordant == 0:
         p_value = 1.0
-    elif exact:
+    elif discordant < FEWEST_FOR_CHI2:
         p_value = float(binomtest(only_first, discordant, 0.5).pvalue)
     else:
         p_value = float(chi2.sf(max(abs(only_first - only_second) - 1, 0) ** 2 / discordant, df=1))
-    return McNemarTest(only_first, only_second, p_value, exact)
+    return McNemarTest(only_first, only_second, p_value)
 
 
 def bootstrap_interval(

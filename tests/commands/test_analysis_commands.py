@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from soundnet_kd.commands.project import project
 from soundnet_kd.data.datasets.esc50 import ESC50_CLASSES
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.report.sections.maps import maps_in
+from soundnet_kd.transfer.results import write_evaluation
 from tests.analysis.caches import write_cache
+from tests.transfer.evaluations import evaluation
 
 NAMES = ("cat", "dog_bark", "rain")
 LABELS = [0] * 10 + [1] * 10 + [2] * 10 + [-1]
@@ -164,9 +167,9 @@ def test_a_neuron_that_a_layer_lacks_is_refused(cache: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_project_writes_maps_and_how_far_to_trust_them(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "maps"
-    confusion = [[10, 0, 0], [4, 6, 0], [9, 0, 1]]
-    results = {"classes": NAMES, "best_layer": "pool5", "results": [{"layer": "pool5", "confusion": confusion}]}
-    (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    # Of the three classes 10, 6 and 1 of ten clips are recognised.
+    found_so = evaluation({"pool5": "a" * 14 + "b" * 6 + "a" * 9 + "c"}, "a" * 10 + "b" * 10 + "c" * 10)
+    write_evaluation(replace(found_so, classes=NAMES), tmp_path)
     told = project(cache, out, layers=["pool5"], supervised=True, results=tmp_path)
     table = rows_of(out / "map_pool5.csv")
     assert len(table) == 31

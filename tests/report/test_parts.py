@@ -18,7 +18,8 @@ from soundnet_kd.report.sections.neighbors import neuron_ranks, relatives_data
 from soundnet_kd.report.sections.neurons import NeuronFile, curve_ranks
 from soundnet_kd.report.sections.overview import Accuracies, LayerAccuracy, gains
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
-from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
+from soundnet_kd.transfer.comparison import Comparison, LayerComparison
+from soundnet_kd.transfer.significance import McNemarTest
 from tests.analysis.caches import write_cache
 from tests.report.runs import make_sounds, pitch_heard, pitch_of
 
@@ -34,9 +35,13 @@ def evaluation(accuracy: float) -> Accuracies:
     return Accuracies("results", "notebook", "linear SVM", "fixed", 0.1, (1,), (row,))
 
 
-def comparison(second: str, *rows: tuple[str, float, float]) -> StoredComparison:
-    return StoredComparison(
-        ("before", second), tuple(ComparedLayer(name, one, two, two - one, -1, 1, 0.5) for name, one, two in rows)
+def comparison(second: str, *rows: tuple[str, float, float]) -> Comparison:
+    layers = [((*name.split(":"), name)[:2], one, two) for name, one, two in rows]
+    test = McNemarTest(1, 2, 0.5)
+    return Comparison(
+        ("before", second),
+        ("notebook", "notebook"),
+        tuple(LayerComparison((pair[0], pair[1]), (one, two), two - one, (-1, 1), test) for pair, one, two in layers),
     )
 
 
@@ -47,8 +52,8 @@ def test_gains_are_those_of_the_evaluation_that_the_page_begins_with() -> None:
     found = gains([other, mine], [evaluation(0.70003), evaluation(0.9)])
     assert found is not None
     assert (found.names, found.chance) == (("before", "after"), 0.1)
-    assert [row.layer for row in found.rows] == ["conv1", "pool5"]
-    assert found.best.layer == "pool5"
+    assert [row.name for row in found.rows] == ["conv1", "pool5"]
+    assert found.best.name == "pool5"
     assert gains([mine], [evaluation(0.8)]) is None
     assert gains([comparison("after", ("conv1:pool5", 0.5, 0.7))], [evaluation(0.7)]) is None
     assert gains([mine], []) is None

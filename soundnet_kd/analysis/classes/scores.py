@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES
 from soundnet_kd.errors import FormatError
-from soundnet_kd.storage import read_json
-from soundnet_kd.transfer.results import RESULTS_FILE
+from soundnet_kd.transfer.results import read_evaluation
 
 MAX_AT_THE_ENDS = 5
 """How many of the hardest and of the easiest classes are named."""
@@ -211,23 +210,18 @@ def hardest_and_easiest(results: str | Path, class_names: Sequence[str]) -> Extr
 
     Raises
     ------
+    SettingsError
+        If there are no results there.
     FormatError
-        If there are no results there, or they are of other classes.
+        If they are none of classes, or of other classes.
     """
-    path = Path(results)
-    path = path / RESULTS_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise FormatError(f"there is no {path}; make it with `soundnet-kd evaluate FEATURES --out {results}`")
-    content = read_json(path)
-    try:
-        classes, layer = content["classes"], content["best_layer"]
-        (confusion,) = (np.array(each["confusion"]) for each in content["results"] if each["layer"] == layer)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path} holds no evaluation; make it again with `soundnet-kd evaluate`") from error
-    if classes != list(class_names):
-        raise FormatError(f"{path} is of other classes than the features; name the evaluation of these features")
+    evaluation = read_evaluation(results)
+    if evaluation.classes != tuple(class_names):
+        raise FormatError(f"{results} is of other classes than the features; name the evaluation of these features")
+    layer = evaluation.best_layer
+    confusion = evaluation.results[layer].confusion
     # A row for each clip, as the confusion counts them.
-    truth, answers = np.repeat(np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1)
-    scores = class_scores(truth, answers, np.ones(len(truth), dtype=np.int64), classes)
+    truth, predicted = np.repeat(np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1)
+    scores = class_scores(truth, predicted, np.ones(len(truth), dtype=np.int64), evaluation.classes)
     easiest, hardest = ({int(each): float(scores.recall[each]) for each in end} for end in scores.ends)
     return Extremes(layer, hardest, easiest)

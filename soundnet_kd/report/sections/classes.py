@@ -9,17 +9,22 @@ from soundnet_kd.analysis.classes.scores import class_scores, confused_pairs
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import packed, rounded
 from soundnet_kd.transfer.fitting import UNTESTED
-from soundnet_kd.transfer.results import StoredResults
+from soundnet_kd.transfer.results import Evaluation
 
 MAX_PAIRS = 200
 """Confused pairs that the page lists; results/confused_pairs.csv has all."""
 
 
-def predictions_of(results: StoredResults, layer: str, clips: Clips) -> NDArray[np.int64]:
+def predictions_of(results: Evaluation, layer: str, clips: Clips) -> NDArray[np.int64]:
     """Return a layer's answer for each clip of the page, (clips,), -1 where it was not tested."""
     numbers = {name: number for number, name in enumerate(clips.class_names)}
-    answers = results.answers[layer]
-    return np.array([numbers.get(answers.get(clip, ""), UNTESTED) for clip in clips.ids], dtype=np.int64)
+    # The classes of an evaluation may have another order than those of the page.
+    predicted = [
+        numbers.get(results.classes[each], UNTESTED) if each >= 0 else UNTESTED
+        for each in results.results[layer].predictions
+    ]
+    given = dict(zip(results.ids, predicted, strict=True))
+    return np.array([given.get(clip, UNTESTED) for clip in clips.ids], dtype=np.int64)
 
 
 def confusion_of(predictions: NDArray[np.int64], clips: Clips) -> NDArray[np.int64]:
@@ -30,7 +35,7 @@ def confusion_of(predictions: NDArray[np.int64], clips: Clips) -> NDArray[np.int
     return confusion
 
 
-def answers_data(results: StoredResults, clips: Clips) -> dict[str, Any]:
+def answers_data(results: Evaluation, clips: Clips) -> dict[str, Any]:
     """Return what the page shows of an evaluation, layer by layer.
 
     Returns
@@ -40,7 +45,8 @@ def answers_data(results: StoredResults, clips: Clips) -> dict[str, Any]:
         packed; `recall`, `precision`, `f1`, `recall_std` and `clips`, one number for each class; `pairs`, rows of
         first class, second class, first taken for second, second taken for first, and their share of the clips of both.
     """
-    folds = np.array([results.folds.get(clip, 0) for clip in clips.ids], dtype=np.int64)
+    fold_of = {clip: results.folds[place] for clip, place in results.place_of.items()}
+    folds = np.array([fold_of.get(clip, 0) for clip in clips.ids], dtype=np.int64)
     data: dict[str, Any] = {}
     for layer in results.layers:
         predictions = predictions_of(results, layer, clips)

@@ -11,9 +11,9 @@ import numpy as np
 from soundnet_kd.data.datasets.esc50 import PAPER_ACCURACY_BY_LAYER, is_esc50
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.sections.training import training_settings
-from soundnet_kd.transfer.comparison import ComparedLayer, StoredComparison
+from soundnet_kd.transfer.comparison import Comparison, LayerComparison
 from soundnet_kd.transfer.protocols import SELECTIONS
-from soundnet_kd.transfer.results import StoredResults, format_settings
+from soundnet_kd.transfer.results import Evaluation, format_settings
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Accuracies:
     head: str
     selection: str
     chance: float
-    folds: tuple[int, ...]
+    folds: tuple[int | str, ...]
     rows: tuple[LayerAccuracy, ...]
 
     @property
@@ -57,55 +57,53 @@ class Gains:
 
     names: tuple[str, str]
     chance: float
-    rows: tuple[ComparedLayer, ...]
+    rows: tuple[LayerComparison, ...]
 
     @property
-    def best(self) -> ComparedLayer:
+    def best(self) -> LayerComparison:
         """The row with the best accuracy after the change."""
-        return max(self.rows, key=lambda row: row.second)
+        return max(self.rows, key=lambda row: row.accuracy[1])
 
 
-def gains(comparisons: Iterable[StoredComparison], evaluations: Sequence[Accuracies]) -> Gains | None:
+def gains(comparisons: Iterable[Comparison], evaluations: Sequence[Accuracies]) -> Gains | None:
     """Find what the page's first evaluation gained on another one, layer by layer; None if no comparison tells it.
 
     A comparison is known to be of that evaluation by the accuracy of its best layer.
     """
     for each in comparisons:
         # A layer against another one (pool2:pool5) is no step on the way through the network.
-        rows = tuple(row for row in each.rows if ":" not in row.layer)
+        rows = tuple(row for row in each.rows if row.layers[0] == row.layers[1])
         if rows and evaluations:
             found = Gains(each.names, evaluations[0].chance, rows)
-            if abs(found.best.second - evaluations[0].best.accuracy) < WRITTEN_TO:
+            if abs(found.best.accuracy[1] - evaluations[0].best.accuracy) < WRITTEN_TO:
                 return found
     return None
 
 
-def accuracies(name: str, results: StoredResults) -> Accuracies:
+def accuracies(name: str, results: Evaluation) -> Accuracies:
     """Return the accuracy of each layer and fold of an evaluation."""
-    content = results.content
-    source = content["source"]
     # The paper's figures are of transfer from SoundNet's eight layers, not of networks that were trained on the labels.
-    student = source.get("identity", {}).get("student", {}) if "features" in source else {}
+    student = results.source.get("identity", {}).get("student", {}) if results.kind == "features" else {}
     comparable = is_esc50(results.classes) and student.get("architecture") == "SoundNet8"
-    first = content["results"][0]
+    first = next(iter(results.results.values()))
     return Accuracies(
         name=name,
-        protocol=first["protocol"],
-        head=first["head"].replace("_", " ").replace("svm", "SVM"),
-        selection=SELECTIONS[first["selection"]],
-        chance=content["chance"],
-        folds=tuple(first["folds"]),
+        protocol=first.protocol,
+        head=first.head.replace("_", " ").replace("svm", "SVM"),
+        selection=SELECTIONS[first.selection],
+        chance=results.chance,
+        folds=first.folds,
         rows=tuple(
             LayerAccuracy(
-                layer=each["layer"],
-                features=each["channels"],
-                accuracy=each["accuracy"],
-                std=float(np.std(each["fold_accuracy"])),
-                folds=tuple(each["fold_accuracy"]),
-                chosen=format_settings(each["chosen"]),
-                published=PAPER_ACCURACY_BY_LAYER.get(each["layer"].partition("_")[0]) if comparable else None,
+                layer=layer,
+                features=results.channels[layer],
+                accuracy=each.accuracy,
+                std=float(np.std(each.fold_accuracy)),
+                folds=each.fold_accuracy,
+                chosen=format_settings(each.chosen),
+                published=PAPER_ACCURACY_BY_LAYER.get(layer.partition("_")[0]) if comparable else None,
             )
-            for each in content["results"]
+            for layer, each in results.results.items()
         ),
     )
 
