@@ -45,3 +45,9 @@ def nearest(name: str, known: Mapping[str, Any] | Sequence[str], most: int = 40)
     if found:
         return f"; did you mean {found[0]!r}?"
     return f"; there are {', '.join(list(known)[:most])}{' …' if len(known) > most else ''}"
+
+
+def one_line(error: BaseException, length: int = 200) -> str:
+    """Return an error's text in one line of at most `length` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= length else f"{text[:length]}…"

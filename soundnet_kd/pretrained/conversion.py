@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from soundnet_kd.errors import FormatError, SoundNetKDError
+from soundnet_kd.errors import FormatError, SoundNetKDError, one_line
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
 from soundnet_kd.pretrained.description import from_json, read_description
-from soundnet_kd.pretrained.formats.detect import MAX_BYTES, Layout, State, read_layout
-from soundnet_kd.pretrained.formats.state_dict import is_safetensors, one_line
+from soundnet_kd.pretrained.formats import read_layout
+from soundnet_kd.pretrained.formats.layout import MAX_BYTES, Layout, State
+from soundnet_kd.pretrained.formats.state_dict import is_safetensors
 from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
 from soundnet_kd.system.machine_errors import machine_error
 
@@ -41,7 +42,7 @@ class Converted:
     student : SoundNet
         In evaluation mode.
     layout : str
-        One of `soundnet_kd.pretrained.formats.detect`, or `student` for this package's `student.safetensors`.
+        One of `soundnet_kd.pretrained.formats`, or `student` for this package's `student.safetensors`.
     training : mapping
         How it was trained, if the file says so.
     """

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, one_line
 from soundnet_kd.models import ARCHITECTURES, Preprocessing, SoundNet
 from soundnet_kd.models.network_file import FORMAT_VERSION
-from soundnet_kd.pretrained.formats.state_dict import one_line
 
 CHECKPOINT_KEY = "student_description"
 """Where a checkpoint has it."""

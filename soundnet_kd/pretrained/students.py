@@ -82,7 +82,7 @@ def import_student(file: str | Path, name: str) -> Path:
     Parameters
     ----------
     file : str or Path
-        In any of the layouts of `soundnet_kd.pretrained.formats.detect`, or a `student.safetensors`.
+        In any of the layouts of `soundnet_kd.pretrained.formats`, or a `student.safetensors`.
     name : str
         A student of the registry, which the file must then be, or a name of the user's own.
 

@@ -21,7 +21,7 @@ from torch.storage import TypedStorage
 from soundnet_kd import SoundNet5
 from soundnet_kd.models import write_student
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
-from soundnet_kd.pretrained.formats.detect import MAX_BYTES
+from soundnet_kd.pretrained.formats.layout import MAX_BYTES
 from tests.pretrained.layouts import Write, own_names, write_lightning, write_pytorch
 from tests.pretrained.numpy_files import as_numpy_dict
 from tests.pretrained.soundnet import soundnet

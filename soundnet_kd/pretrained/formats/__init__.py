@@ -1,1 +1,52 @@
-"""Readers of other frameworks' weights files, which execute nothing of them; `detect` finds the one that fits."""
+"""The formats in which SoundNet's weights are published, each read into this package's names and shapes.
+
+| layout | how a convolution is kept |
+|---|---|
+| `pytorch` | state dict, 2-D: `convN.weight` (out, in, kernel, 1), heads `conv8_objs`, `conv8_scns` |
+| `state dict` | this package's own names, 1-D |
+| `lightning` | a checkpoint of `soundnet-kd distill`: this package's names behind `student.` |
+| `numpy` | pickled dict: weights (kernel, 1, in, out), biases, mean, var, beta, gamma; heads `conv8`, `conv8_2` |
+| `torch7` | modules in a `.t7`, alone or in a zip: weight (out, in, kernel, 1), bias, running_mean, running_var |
+
+Another format is a file beside these with a reader, and a line in `FORMATS`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from soundnet_kd.pretrained.formats import numpy_dict, state_dict, torch7
+from soundnet_kd.pretrained.formats.layout import Layout
+
+START_BYTES = 16
+"""So many bytes of a file tell its format."""
+
+FORMATS: tuple[Callable[[Path, bytes, str | None], Layout | None], ...] = (
+    numpy_dict.read_layout,
+    torch7.read_layout,
+    state_dict.read_layout,
+)
+"""Readers, each given a file, its first bytes and the pattern of the file to read of an archive; each returns None for
+a file of another format, but the last one, which takes whatever is left."""
+
+
+def read_layout(path: str | Path, member: str | None = None) -> Layout:
+    """Read a file of any format without running anything that it may hold.
+
+    Parameters
+    ----------
+    path : str or Path
+    member : str, optional
+        Pattern of the one file to read of a zip archive. [default: *.t7]
+
+    Raises
+    ------
+    FormatError
+        If the file is of none of the formats, is cut off or is hostile.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    with path.open("rb") as handle:
+        start = handle.read(START_BYTES)
+    found = (read(path, start, member) for read in FORMATS)
+    return next(layout for layout in found if layout is not None)

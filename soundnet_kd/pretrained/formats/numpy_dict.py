@@ -8,15 +8,63 @@ import io
 import pickle
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from soundnet_kd.errors import FormatError
-from soundnet_kd.pretrained.formats.state_dict import one_line
+from soundnet_kd.errors import FormatError, one_line
+from soundnet_kd.pretrained.formats.layout import HEADS, MAX_CONVOLUTIONS, Layout, State, to_native
 
 MAGIC = b"\x93NUMPY"
+
+
+def read_layout(path: Path, start: bytes, _member: str | None) -> Layout | None:
+    """Read a file of the layout `numpy`; None if it is of another format.
+
+    Raises
+    ------
+    FormatError
+        If it is cut off, hostile or no network.
+    """
+    if not start.startswith(MAGIC):
+        return None
+    try:
+        return Layout("numpy", _to_state(read_numpy_dict(path.read_bytes())))
+    except FormatError as error:
+        raise FormatError(f"{path} {error}") from error
+
+
+def _to_state(found: Mapping[str, Mapping[str, NDArray[Any]]]) -> State:
+    state = State()
+    if len(found) > MAX_CONVOLUTIONS:
+        raise FormatError(f"has {len(found)} layers; no network of SoundNet has more than {MAX_CONVOLUTIONS}")
+    for layer, arrays in found.items():
+        if not (parts := re.fullmatch(r"conv(\d+)(_2)?", layer)):
+            raise FormatError(f"has the unknown layer {layer[:60]!r}")
+        if not {"weights", "biases"} <= arrays.keys():
+            raise FormatError(f"has no weights and biases for {layer}")
+        kernel = arrays["weights"]
+        if kernel.ndim != 4 or kernel.shape[1] != 1:
+            raise FormatError(f"has {layer}'s weights as {kernel.shape}; expected (kernel, 1, in, out)")
+        number = int(parts[1])
+        is_head = f"conv{number}_2" in found or "mean" not in arrays
+        name = f"conv{number}.{HEADS[1 if parts[2] else 0]}" if is_head else f"conv{number}"
+        state[f"{name}.weight"] = torch.from_numpy(to_native(kernel[:, 0].transpose(2, 1, 0)))
+        state[f"{name}.bias"] = torch.from_numpy(to_native(arrays["biases"]))
+        if not is_head:
+            for ours, theirs in (
+                ("weight", "gamma"),
+                ("bias", "beta"),
+                ("running_mean", "mean"),
+                ("running_var", "var"),
+            ):
+                if theirs not in arrays:
+                    raise FormatError(f"has no {theirs} for {layer}")
+                state[f"batchnorm{number}.{ours}"] = torch.from_numpy(to_native(arrays[theirs]))
+    return state
 
 
 def read_numpy_dict(content: bytes) -> dict[str, dict[str, NDArray[Any]]]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from soundnet_kd.errors import FormatError
+from soundnet_kd.errors import FormatError, one_line
+from soundnet_kd.pretrained.description import CHECKPOINT_KEY
+from soundnet_kd.pretrained.formats.layout import Layout, State
 from soundnet_kd.system.machine_errors import machine_error
 
 
@@ -68,6 +70,37 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(dict(state), beside)
 
 
+def read_layout(path: Path, _start: bytes, _member: str | None) -> Layout:
+    """Read a file of the layouts `pytorch`, `state dict` and `lightning`.
+
+    Raises
+    ------
+    FormatError
+        If it is none of these, is cut off or holds more than tensors and plain values.
+    """
+    found = read_checkpoint(path)
+    tensors: State = {}
+    layout = "lightning" if any(name.startswith("student.") for name in found.state) else "state dict"
+    for name, value in found.state.items():
+        if layout == "lightning":
+            if not name.startswith("student."):
+                continue
+            name = name.removeprefix("student.")
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized:
+            raise FormatError(f"{path}: {name[:60]!r} is no plain tensor")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise FormatError(f"{path}: {name[:60]!r} claims to be larger than what is stored of it")
+        if head := re.fullmatch(r"(conv\d+)_(objs|scns)\.(weight|bias)", name):
+            name = f"{head[1]}.{'objects' if head[2] == 'objs' else 'scenes'}.{head[3]}"
+        if value.ndim == 4:
+            layout = "pytorch"
+            if value.shape[3] != 1:
+                raise FormatError(f"{path}: {name} is {tuple(value.shape)}; the last size should be 1")
+            value = value[..., 0]
+        tensors[name] = value
+    return Layout(layout, tensors, found.beside.get(CHECKPOINT_KEY))
+
+
 def load_weights(network: nn.Module, path: str | Path, described: str, assign: bool = False) -> None:
     """Load a file's state dict into a network.
 
@@ -102,12 +135,6 @@ def is_safetensors(path: str | Path) -> bool:
     path = Path(path)
     with path.open("rb") as handle:
         return path.suffix == ".safetensors" or handle.read(9)[6:] == b"\0\0{"
-
-
-def one_line(error: BaseException, length: int = 200) -> str:
-    """Return an error's text in one line of at most `length` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _modern_name(key: str) -> str:

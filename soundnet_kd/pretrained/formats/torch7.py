@@ -5,16 +5,22 @@ value has its kind in front (int32); tables, modules, tensors and storages also 
 to them.
 """
 
+import fnmatch
 import re
 import struct
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from soundnet_kd.errors import FormatError
+from soundnet_kd.errors import FormatError, one_line
+from soundnet_kd.pretrained.formats.layout import HEADS, MAX_BYTES, MAX_CONVOLUTIONS, Layout, State, to_native
 
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
 FUNCTIONS = (6, 7, 8)
@@ -33,6 +39,10 @@ ELEMENTS = {
 }
 STARTS = (struct.pack("<i", TORCH), struct.pack("<i", TABLE))
 """What a file can begin with: an object of Torch, or a table."""
+MAX_PACKED = 100
+"""Weights hardly shrink when they are packed; what shrank more than this is made to fill a memory."""
+MIN_BOMB = 1 << 20
+"""In bytes; smaller files may shrink as they like."""
 
 
 @dataclass
@@ -41,6 +51,27 @@ class Module:
 
     kind: str
     fields: dict[Any, Any] = field(default_factory=dict)
+
+
+def read_layout(path: Path, start: bytes, member: str | None) -> Layout | None:
+    """Read a file of the layout `torch7`, alone or in a zip archive; None if it is of another format.
+
+    Raises
+    ------
+    FormatError
+        If it is cut off, hostile or no network.
+    """
+    try:
+        content = path.read_bytes() if start.startswith(STARTS) else None
+        if start.startswith(b"PK"):
+            content = _read_member(path, member)
+        if content is not None:
+            return Layout("torch7", _to_state(read_torch7(content)))
+    except FormatError as error:
+        raise FormatError(f"{path} {error}") from error
+    if re.match(rb"[34]\s+1\s+\d", start):
+        raise FormatError(f"{path} is Torch7's text form; only its binary form is read")
+    return None
 
 
 def read_torch7(content: bytes) -> Any:
@@ -200,3 +231,82 @@ def _product(sizes: list[int]) -> int:
     for size in sizes:
         product *= size
     return product
+
+
+def _to_state(network: Any) -> State:
+    convolutions: list[State] = []
+    norms: dict[int, State] = {}
+    for module in modules(network):
+        if len(convolutions) > MAX_CONVOLUTIONS:
+            raise FormatError(f"has more than {MAX_CONVOLUTIONS} convolutions; no network of SoundNet has")
+        if module.kind.endswith(".SpatialConvolution"):
+            convolutions.append(_arrays(module.fields, module.kind, ("weight", "bias")))
+        elif module.kind.endswith(".SpatialBatchNormalization"):
+            if not convolutions:
+                raise FormatError("has a batch norm before its first convolution")
+            wanted = ("weight", "bias", "running_mean", "running_var")
+            norms[len(convolutions)] = _arrays(module.fields, module.kind, wanted)
+    depth = len(norms)
+    heads = convolutions[depth:]
+    if not depth or sorted(norms) != list(range(1, depth + 1)) or not 1 <= len(heads) <= len(HEADS):
+        raise FormatError(
+            f"has {len(convolutions)} convolutions and {depth} batch norms; SoundNet has one batch norm after each "
+            "convolution, then one output for objects and one for scenes"
+        )
+    state = State()
+    named = {f"conv{number}": tensors for number, tensors in enumerate(convolutions[:depth], start=1)}
+    named |= {f"conv{depth + 1}.{head}": tensors for head, tensors in zip(HEADS, heads, strict=False)}
+    for name, tensors in named.items():
+        weight = tensors["weight"]
+        if weight.ndim != 4 or weight.shape[3] != 1:
+            raise FormatError(f"has {name}'s weight as {tuple(weight.shape)}; expected (out, in, kernel, 1)")
+        state |= {f"{name}.weight": weight[..., 0], f"{name}.bias": tensors["bias"]}
+    for number, tensors in norms.items():
+        state |= {f"batchnorm{number}.{name}": tensor for name, tensor in tensors.items()}
+    return state
+
+
+def _arrays(fields: Mapping[Any, Any], kind: str, wanted: tuple[str, ...]) -> State:
+    for name in wanted:
+        if not isinstance(fields.get(name), np.ndarray) or fields[name].dtype.kind != "f":
+            raise FormatError(f"has a {kind} without {name}")
+    return {name: torch.from_numpy(to_native(fields[name])) for name in wanted}
+
+
+def _read_member(path: Path, pattern: str | None) -> bytes | None:
+    """Read the one network of a zip archive into memory; None if the archive holds none, as one of torch.save."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            _check_archive(infos)
+            if not any(info.filename.lower().endswith(".t7") for info in infos):
+                return None
+            found = [
+                info
+                for info in infos
+                if fnmatch.fnmatchcase(info.filename.lower(), (pattern or "*.t7").lower())
+                and not info.filename.startswith("__MACOSX/")
+            ]
+            if len(found) != 1:
+                names = ", ".join(info.filename[:80] for info in infos[:5])
+                advice = "" if pattern else "; import it as a name of the registry (`soundnet-kd weights list`)"
+                raise FormatError(
+                    f"holds {len(found)} files {pattern or '*.t7'} where one should be; it has {names}{advice}"
+                )
+            return archive.read(found[0])
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        raise FormatError(f"is a zip archive that is broken, cut off or locked: {one_line(error)}") from error
+
+
+def _check_archive(infos: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse paths that lead elsewhere, though nothing is unpacked to them, and what would fill the memory."""
+    for info in infos:
+        name, windows = repr(info.filename[:80]), PureWindowsPath(info.filename)
+        if ".." in windows.parts or windows.anchor:
+            raise FormatError(f"holds the path {name}, which leads out of the archive")
+        if info.file_size > max(MIN_BOMB, MAX_PACKED * info.compress_size):
+            raise FormatError(
+                f"holds {name}, which unpacks from {info.compress_size} to {info.file_size} bytes; no network does"
+            )
+    if sum(info.file_size for info in infos) > MAX_BYTES:
+        raise FormatError(f"unpacks to more than {MAX_BYTES} bytes; no student does")

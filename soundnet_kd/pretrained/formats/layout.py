@@ -1,0 +1,39 @@
+"""What a reader of a format makes of a file of weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+MAX_BYTES = 1 << 29
+"""No file of a student is larger, packed or unpacked."""
+MAX_CONVOLUTIONS = 16
+"""More are no network of SoundNet; each is copied, however often a file names the same numbers."""
+HEADS = ("objects", "scenes")
+"""The order in which the authors' network has them."""
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file holds.
+
+    Attributes
+    ----------
+    name : str
+        The format and, where there are several, the layout within it.
+    state : dict from name to tensor
+        With the names and dimensions of `SoundNet.state_dict`; sizes and values are not checked.
+    description : mapping, optional
+        What a checkpoint says of its student; not checked either, see `read_description`.
+    """
+
+    name: str
+    state: State
+    description: Any = None
+
+
+def to_native(array: Any) -> Any:
+    """Return an array that torch takes: in memory of its own, in this machine's byte order."""
+    return array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
