@@ -1,7 +1,7 @@
 """What can go wrong, each with its cure in the message."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -37,14 +37,31 @@ class RunConflictError(SoundNetKDError):
     """An output already holds something that was made differently."""
 
 
-def nearest(name: str, known: Mapping[str, Any] | Sequence[str], most: int = 40) -> str:
-    """Return the end of an error message: the known name that is most like a wrong one, or else the first of them."""
+def nearest(name: str, known: Mapping[str, Any] | Sequence[str], max_listed: int = 40, *, always: bool = False) -> str:
+    """Return the end of an error message about an unknown name: the known name most like it, or a list of known names.
+
+    Parameters
+    ----------
+    name : str
+    known : mapping from str, or sequence of str
+    max_listed : int
+        Names in the list, which is given where no known name is like the unknown one.
+    always : bool
+        Name the most similar one, however little it is like the unknown one.
+    """
     if not known:
         return "; there are none"
-    found = difflib.get_close_matches(name, list(known), n=1)
-    if found:
-        return f"; did you mean {found[0]!r}?"
-    return f"; there are {', '.join(list(known)[:most])}{' …' if len(known) > most else ''}"
+    found = closest(name, known, always=always)
+    if found is not None:
+        return f"; did you mean {found!r}?"
+    return f"; there are {', '.join(list(known)[:max_listed])}{' …' if len(known) > max_listed else ''}"
+
+
+def closest(name: str, known: Iterable[str], *, always: bool = False) -> str | None:
+    """Return the known name most like another, whatever its case; None if none is like it, unless `always` is set."""
+    by_lower = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0 if always else 0.6)
+    return by_lower[found[0]] if found else None
 
 
 def one_line(error: BaseException, length: int = 200) -> str:

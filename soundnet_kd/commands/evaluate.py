@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from soundnet_kd.analysis.classes.accuracy import draw_accuracy
+from soundnet_kd.analysis.classes.figures import draw_accuracy
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
 from soundnet_kd.data.checks import describe_data_set
 from soundnet_kd.features import FeatureCache

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.dataset.anomalies import Anomalies, anomalies
+from soundnet_kd.analysis.dataset.anomalies import Anomalies, find_anomalies
 from soundnet_kd.analysis.dataset.figures import (
     draw_counts,
     draw_lengths,
@@ -15,7 +15,7 @@ from soundnet_kd.analysis.dataset.figures import (
     draw_mean_spectrograms,
     draw_violins,
 )
-from soundnet_kd.analysis.dataset.measures import CLIPPED_SHARE, WINDOW_SECONDS, Explored, measure_sounds
+from soundnet_kd.analysis.dataset.measures import CLIPPED_SHARE, WINDOW_SECONDS, SoundMeasures, measure_sounds
 from soundnet_kd.analysis.maps.interactive import write_interactive_space, write_plotly
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.checks import announce
@@ -30,7 +30,7 @@ class ExploreResult:
     """What was found, and where it is written."""
 
     out: Path
-    explored: Explored | None = field(repr=False)
+    explored: SoundMeasures | None = field(repr=False)
     found: Anomalies | None = field(repr=False)
     skipped: int
     noise: int
@@ -136,7 +136,7 @@ def explore(
             f"{len(explored.clips)} of {len(manifest)} labelled sounds could be read, too few for {components} "
             f"components; see {out / FAILURES_FILE}"
         )
-    found = anomalies(explored.spectra, explored.labels, components, seed)
+    found = find_anomalies(explored.spectra, explored.labels, components, seed)
     _write_tables(explored, found, out)
     names, labels = explored.class_names, explored.labels
     draw_counts(labels, names, out / "counts.png")
@@ -159,7 +159,7 @@ def explore(
     return ExploreResult(out, explored, found, len(failures), len(noise))
 
 
-def _write_tables(explored: Explored, found: Anomalies, out: Path) -> None:
+def _write_tables(explored: SoundMeasures, found: Anomalies, out: Path) -> None:
     labels, names = explored.labels, explored.class_names
     write_csv(
         out / "classes.csv",
@@ -187,7 +187,7 @@ def _write_tables(explored: Explored, found: Anomalies, out: Path) -> None:
     )  # fmt: skip
 
 
-def _class_row(name: str, mine: NDArray[np.bool_], explored: Explored) -> list[object]:
+def _class_row(name: str, mine: NDArray[np.bool_], explored: SoundMeasures) -> list[object]:
     seconds = explored.seconds[mine]
     lengths = [f"{value:.4f}" for value in (seconds.min(), seconds.mean(), seconds.max())] if len(seconds) else [""] * 3
     odd = (explored.clipped[mine] > CLIPPED_SHARE).sum(), (explored.peaks[mine] == 0).sum()

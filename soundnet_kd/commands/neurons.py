@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.analysis.neurons.chance import Chance, ShuffledLabels
-from soundnet_kd.analysis.neurons.figures import draw_neuron, draw_selective
-from soundnet_kd.analysis.neurons.file import write_neurons
-from soundnet_kd.analysis.neurons.selectivity_figures import (
+from soundnet_kd.analysis.neurons.figures import (
     draw_best_classes,
     draw_best_share,
     draw_best_share_by_layer,
+    draw_neuron,
     draw_neuron_classes,
+    draw_selective,
 )
+from soundnet_kd.analysis.neurons.file import write_neurons
 from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronStatistics, neuron_statistics
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.analysis.layers.figures import draw_layers, draw_pooled
-from soundnet_kd.analysis.layers.head_figures import draw_head
-from soundnet_kd.analysis.layers.pictures import draw_filter_pictures, draw_pictures
+from soundnet_kd.analysis.layers.figures import draw_filter_pictures, draw_head, draw_layers, draw_pictures, draw_pooled
 from soundnet_kd.features.activation_file import Peeled, read_peel, write_peel
 from soundnet_kd.features.activations import Peelable, peel_sound
 from soundnet_kd.figures.filters import draw_filters

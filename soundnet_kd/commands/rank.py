@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from soundnet_kd.figures.style import GREY, color_and_marker, new_figure, percents
+from soundnet_kd.figures.style import GREY, color_and_marker, new_figure, percent_formatter
 from soundnet_kd.storage import make_folder
 from soundnet_kd.transfer.ranking import (
     FIRST_NUMBER,
@@ -121,7 +121,7 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
         axes.xaxis.set_major_formatter(EngFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(percents())
+        axes.yaxis.set_major_formatter(percent_formatter())
         axes.set_xlabel("parameters, up to the layer or of the whole classifier")
         axes.set_ylabel("accuracy")
         axes.set_title("Accuracy by the size of the network (bars: deviation over folds)")

@@ -17,9 +17,8 @@ from soundnet_kd.supervised.evaluation import (
     write_trials,
 )
 from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
+from soundnet_kd.supervised.figures import draw_tag_overlap, draw_tracks, draw_trainings
 from soundnet_kd.supervised.gallery import write_gallery
-from soundnet_kd.supervised.history_figures import draw_trainings
-from soundnet_kd.supervised.tag_figures import draw_tag_overlap, draw_tracks
 from soundnet_kd.supervised.tags import TagScores, tag_overlap, tag_scores, track_scores, write_tag_evaluation
 from soundnet_kd.transfer.results import write_evaluation
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.figures import filters
+from soundnet_kd.figures.curves import draw_curve, finish_curves
 from soundnet_kd.figures.style import COLORS, new_figure
 from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
 from soundnet_kd.models.student_file import read_training
@@ -114,32 +115,26 @@ def draw_history(history: Sequence[dict[str, float]], path: str | Path) -> None:
     heads = sorted(
         {column.removeprefix("train/loss_") for row in history for column in row if column.startswith("train/loss_")}
     )
-    measured = any("validation/loss" in row for row in history)
-    with new_figure(path, 11 if measured else 7, 4.2) as figure:
-        panels = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
+    has_validation = any("validation/loss" in row for row in history)
+    with new_figure(path, 11 if has_validation else 7, 4.2) as figure:
+        panels = figure.subplots(1, 2 if has_validation else 1, squeeze=False)[0]
         losses = panels[0]
-        for colour, head in zip(COLORS, heads, strict=False):
-            _curve(losses, history, f"train/loss_{head}", f"{head}, training", colour)
-            _curve(losses, history, f"validation/loss_{head}", f"{head}, held out", colour, True)
-        losses.set_title("Loss")
-        if measured:
-            agreement = panels[1]
-            for colour, head in zip(COLORS, heads, strict=False):
-                _curve(agreement, history, f"validation/agreement_{head}", f"{head}, first guess", colour)
-                _curve(agreement, history, f"validation/agreement_top5_{head}", f"{head}, in first five", colour, True)
-            agreement.set_title("Agreement with the teachers on held-out videos")
-            agreement.set_ylim(0, 1)
-            agreement.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        for color, head in zip(COLORS, heads, strict=False):
+            _draw_curve(losses, history, f"train/loss_{head}", f"{head}, training", color)
+            _draw_curve(losses, history, f"validation/loss_{head}", f"{head}, held out", color, dashed=True)
+        finish_curves(losses, "Loss")
+        if has_validation:
+            axes = panels[1]
+            for color, head in zip(COLORS, heads, strict=False):
+                _draw_curve(axes, history, f"{AGREEMENT}{head}", f"{head}, first guess", color)
+                _draw_curve(axes, history, f"{AGREEMENT}top5_{head}", f"{head}, in first five", color, dashed=True)
+            finish_curves(axes, "Agreement with the teachers on held-out videos", fractions=True)
         for axes in panels:
-            axes.set_xlabel("step")
             axes.legend()
 
 
-def _curve(
-    axes: "Axes", history: Sequence[dict[str, float]], column: str, label: str, colour: str, dashed: bool = False
+def _draw_curve(
+    axes: "Axes", history: Sequence[Mapping[str, float]], column: str, label: str, color: str, dashed: bool = False
 ) -> None:
-    points = [(row["step"], row[column]) for row in history if column in row]
-    if points:
-        steps, values = zip(*points, strict=True)
-        marker = "o" if len(points) < 30 else None
-        axes.plot(steps, values, color=colour, label=label, linestyle="--" if dashed else "-", marker=marker, ms=3)
+    marker = "o" if sum(column in row for row in history) < 30 else None
+    draw_curve(axes, history, column, dashed=dashed, label=label, color=color, marker=marker, ms=3)

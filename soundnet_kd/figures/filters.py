@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures.style import COLORS, GREY, new_figure
+from soundnet_kd.figures.panels import add_panels, count_rows
+from soundnet_kd.figures.style import COLORS, GREY, LEVELS, headline, new_figure
 
 RESPONSE_BINS = 512
 FLOOR_DB = -40.0
-"""What figures show of a response, below its best frequency."""
+"""Lowest gain that figures show, relative to the filter's best frequency."""
 
 _SILENCE_DB = -240.0
 _COLUMNS = 4
@@ -24,14 +25,14 @@ def frequency_responses(
     ----------
     filters : (filters, taps) float
     sample_rate : int
-        Of the sound that they are convolved with, in Hz.
+        Of the sound that the filters are convolved with, in Hz.
 
     Returns
     -------
     frequencies : (bins,) float64
         From 0 to half the sample rate, in Hz; 513 of them, more for filters of more than 1024 taps.
     decibels : (filters, bins) float64
-        20 log10 of the magnitude of the filter's Fourier transform; not below -240 dB.
+        20 log10 of the magnitude of each filter's Fourier transform; never below -240 dB.
     """
     points = max(2 * RESPONSE_BINS, filters.shape[1])
     magnitudes = np.abs(np.fft.rfft(filters, points, axis=1))
@@ -65,7 +66,7 @@ def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, pat
     sample_rate : int
         In Hz.
     name : str
-        Of the layer.
+        Name of the layer.
     path : str or Path
         PNG to write.
     """
@@ -73,37 +74,26 @@ def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, pat
     centres = centre_frequencies(frequencies, decibels)
     order = np.argsort(centres, kind="stable")
     count, taps = filters.shape
-    rows = -(-count // _COLUMNS)
     milliseconds = 1000 * np.arange(taps) / sample_rate
-    with new_figure(path, 11, 1.4 + 0.95 * rows) as figure:
+    with new_figure(path, 11, 1.4 + 0.95 * count_rows(count, _COLUMNS)) as figure:
         left, right = np.array(figure.subfigures(1, 2, width_ratios=(1.3, 1)))
-        left.suptitle(
-            f"{name}'s filters, by their centre frequency, each to its own scale",
-            x=0.02,
-            ha="left",
-            weight="bold",
-            size=11,
-        )
-        for place, axes in enumerate(left.subplots(rows, _COLUMNS, sharex=True).flat):
-            if place >= count:
-                axes.set_visible(False)
-                continue
-            index = order[place]
+        headline(left, f"{name}'s filters, by their centre frequency, each to its own scale", x=0.02)
+        panels = add_panels(left, count, _COLUMNS, sharex=True)
+        for axes, index in zip(panels, order, strict=True):
             axes.plot(milliseconds, filters[index], color=COLORS[0], linewidth=1)
             axes.axhline(0, color=GREY, linewidth=0.5)
             axes.set_yticks([])
             axes.grid(visible=False)
             axes.set_title(f"{index}: {centres[index]:.0f} Hz", fontsize=8, pad=2, weight="normal")
-            if place >= count - _COLUMNS:
-                axes.set_xlabel("ms", fontsize=8)
-                axes.tick_params(labelbottom=True)
+        for axes in panels[-_COLUMNS:]:
+            axes.set_xlabel("ms", fontsize=8)
         axes = right.subplots()
         best = np.maximum(decibels.max(axis=1, keepdims=True), _SILENCE_DB - FLOOR_DB)
         picture = axes.imshow(
             (decibels - best)[order],
             aspect="auto",
             interpolation="nearest",
-            cmap="magma",
+            cmap=LEVELS,
             vmin=FLOOR_DB,
             vmax=0,
             extent=(0, sample_rate / 2000, count - 0.5, -0.5),

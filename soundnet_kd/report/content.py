@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from soundnet_kd.analysis.classes.scores import CLASSES_EACH
-from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, OTHER_ACCURACIES, PAPER, is_esc50
+from soundnet_kd.data.datasets.esc50 import (
+    CLASSES_PER_CATEGORY,
+    ESC50_CATEGORIES,
+    OTHER_ACCURACIES,
+    PAPER,
+    is_esc50,
+)
 from soundnet_kd.errors import MediaError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.clip_sections import ClipSections
@@ -246,4 +251,4 @@ class Content:
 def _categories(class_names: Sequence[str]) -> dict[str, Any] | None:
     if not is_esc50(class_names):
         return None
-    return {"names": ESC50_CATEGORIES, "of": [number // CLASSES_EACH for number in range(len(class_names))]}
+    return {"names": ESC50_CATEGORIES, "of": [number // CLASSES_PER_CATEGORY for number in range(len(class_names))]}

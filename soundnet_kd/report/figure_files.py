@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from soundnet_kd.analysis.classes.confusion import draw_confusion
-from soundnet_kd.figures.style import readable
+from soundnet_kd.analysis.classes.figures import draw_confusion
+from soundnet_kd.figures.style import display_name
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.sections.classes import confusion_of, predictions_of
 from soundnet_kd.storage import atomic_write
@@ -116,4 +116,4 @@ class FigureFolder:
         # Of a picture that is broken the page shows the name.
         with suppress(OSError, Image.DecompressionBombError), Image.open(path) as picture:
             size = picture.size
-        return FigureLink(readable(path.stem), quote(os.fsencode(href)), *size)
+        return FigureLink(display_name(path.stem), quote(os.fsencode(href)), *size)

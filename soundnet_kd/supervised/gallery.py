@@ -8,23 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
-from soundnet_kd.figures.style import COLORS, GREY, new_figure, readable
+from soundnet_kd.figures.style import COLORS, GREY, display_name, new_figure
 from soundnet_kd.media import read_audio
 from soundnet_kd.storage import make_folder, unique_file_stems, write_csv
 from soundnet_kd.supervised.evaluation import class_probabilities
 from soundnet_kd.supervised.experiment import ExperimentRun
 
-SURE, ANOTHER = 0.9, 0.1
+SURE, SURE_OF_ANOTHER = 0.9, 0.1
 """Above this probability of a class a network is sure of it; below this one, sure of another."""
 BOUNDARY = 0.5
-EACH = 6
+CLIPS_PER_KIND = 6
 KINDS = ("sure", "another", "nearest the boundary")
 MIN_POINTS = 2000
 """A waveform is drawn as its lowest and highest values between so many moments."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class GalleryClip:
     """A clip in a class's gallery."""
 
     row: int
@@ -32,7 +32,7 @@ class Shown:
     kind: str
 
 
-def chosen(probability: NDArray[np.float64], seed: int = 0) -> list[Shown]:
+def choose_clips(probability: NDArray[np.float64], seed: int = 0) -> list[GalleryClip]:
     """Choose what to show of a class.
 
     Parameters
@@ -51,10 +51,10 @@ def chosen(probability: NDArray[np.float64], seed: int = 0) -> list[Shown]:
     found = []
     for kind, rows in (
         ("sure", rng.permutation(np.flatnonzero(probability > SURE))),
-        ("another", rng.permutation(np.flatnonzero(probability < ANOTHER))),
+        ("another", rng.permutation(np.flatnonzero(probability < SURE_OF_ANOTHER))),
         ("nearest the boundary", np.argsort(np.abs(probability - BOUNDARY), kind="stable")),
     ):
-        found += [Shown(int(row), float(probability[row]), kind) for row in rows[:EACH]]
+        found += [GalleryClip(int(row), float(probability[row]), kind) for row in rows[:CLIPS_PER_KIND]]
     return found
 
 
@@ -70,7 +70,7 @@ def write_gallery(run: ExperimentRun) -> None:
     probabilities = np.concatenate([class_probabilities(tested, len(names)) for _, tested in tests])
     rows: list[tuple[object, ...]] = []
     for place, (name, stem) in enumerate(zip(names, unique_file_stems(names), strict=True)):
-        shown = chosen(probabilities[:, place])
+        shown = choose_clips(probabilities[:, place])
         waveforms = [_waveform(clips[each.row], run) for each in shown]
         draw_gallery(name, names, [clips[each.row] for each in shown], shown, waveforms, folder / f"{stem}.png")
         rows += [
@@ -91,7 +91,7 @@ def draw_gallery(
     name: str,
     names: Sequence[str],
     clips: Sequence[Clip],
-    shown: Sequence[Shown],
+    shown: Sequence[GalleryClip],
     waveforms: Sequence[tuple[NDArray[np.float32], int]],
     path: str | Path,
 ) -> None:
@@ -109,8 +109,8 @@ def draw_gallery(
     path : str or Path
         PNG to write.
     """
-    with new_figure(path, 2.1 * EACH, 4.8) as figure:
-        panels = figure.subplots(len(KINDS), EACH, squeeze=False)
+    with new_figure(path, 2.1 * CLIPS_PER_KIND, 4.8) as figure:
+        panels = figure.subplots(len(KINDS), CLIPS_PER_KIND, squeeze=False)
         for row, kind in enumerate(KINDS):
             mine = [place for place, each in enumerate(shown) if each.kind == kind]
             for column, axes in enumerate(panels[row]):
@@ -133,10 +133,10 @@ def draw_gallery(
                 edges = np.unique(np.linspace(0, len(waveform), MIN_POINTS + 1).astype(int))[:-1]
                 lowest, highest = np.minimum.reduceat(waveform, edges), np.maximum.reduceat(waveform, edges)
                 axes.fill_between(edges / rate, lowest, highest, color=colour, linewidth=0.3, rasterized=True)
-                axes.set_title(f"{readable(truth)} {shown[place].probability:.2f}", fontsize=8)
+                axes.set_title(f"{display_name(truth)} {shown[place].probability:.2f}", fontsize=8)
         figure.suptitle(
-            f"{readable(name)}: probability above {SURE}, below {ANOTHER}, nearest {BOUNDARY} "
-            f"(seconds; in colour: truly {readable(name)})",
+            f"{display_name(name)}: probability above {SURE}, below {SURE_OF_ANOTHER}, nearest {BOUNDARY} "
+            f"(seconds; in colour: truly {display_name(name)})",
             fontsize=10,
         )
 

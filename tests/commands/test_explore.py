@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import get_window
 
-from soundnet_kd.analysis.dataset.anomalies import anomalies
+from soundnet_kd.analysis.dataset.anomalies import find_anomalies
 from soundnet_kd.analysis.dataset.measures import log_spectrogram, measure_sounds
 from soundnet_kd.cli import main
 from soundnet_kd.data import read_manifest
@@ -65,7 +65,7 @@ def test_what_is_far_away_is_strange() -> None:
     spectra[:30, 0] += 5
     spectra[59] += 30
     labels = np.repeat([0, 1], 30)
-    found = anomalies(spectra, labels, 3, seed=0)
+    found = find_anomalies(spectra, labels, 3, seed=0)
     assert int(found.distance.argmax()) == 59
     assert (found.likeliest[:59] == labels[:59]).mean() > 0.95
     assert found.points.shape == (60, 3)

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8
-from soundnet_kd.analysis.layers.figures import draw_layers, draw_pooled
-from soundnet_kd.analysis.layers.head_figures import draw_head
-from soundnet_kd.analysis.layers.pictures import draw_filter_pictures, draw_pictures
+from soundnet_kd.analysis.layers.figures import draw_filter_pictures, draw_head, draw_layers, draw_pictures, draw_pooled
 from soundnet_kd.commands.peel import peel
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.features.activation_file import Peeled, PeeledHead, PeeledLayer, read_peel

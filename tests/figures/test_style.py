@@ -12,7 +12,8 @@ from PIL import Image
 
 from soundnet_kd.analysis.maps.figures import draw_map
 from soundnet_kd.figures import fonts as letters
-from soundnet_kd.figures.style import heat_map, new_figure, percents, readable
+from soundnet_kd.figures.heat_map import heat_map
+from soundnet_kd.figures.style import display_name, new_figure, percent_formatter
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -60,13 +61,19 @@ def test_an_svg_of_many_clips_is_small(classes: int, tmp_path: Path) -> None:
 
 
 def test_names_are_cut_to_what_fits() -> None:
-    assert readable("door_wood_knock") == "door wood knock"
-    assert readable("great_white_shark, white_shark, man-eater") == "great white shark, white shar…"
+    assert display_name("door_wood_knock") == "door wood knock"
+    assert display_name("great_white_shark, white_shark, man-eater") == "great white shark, white shar…"
 
 
 def test_percents_are_exact() -> None:
     """Ticks of 2.5 % once read 2 %, 5 %, 8 %."""
-    assert [percents()(share, 0) for share in (0.0, 0.025, 0.07, 0.3, 1.0)] == ["0%", "2.5%", "7%", "30%", "100%"]
+    assert [percent_formatter()(share, 0) for share in (0.0, 0.025, 0.07, 0.3, 1.0)] == [
+        "0%",
+        "2.5%",
+        "7%",
+        "30%",
+        "100%",
+    ]
 
 
 NAMES = ("犬", "ねこ", "собака", "كلب", "कुत्ता", "สุนัข", "한국어", "a\tb", "犬" * 30)

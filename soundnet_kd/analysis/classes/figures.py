@@ -1,18 +1,123 @@
-"""The figures of single classes: how well each is recognised, and which pairs are taken for each other."""
+"""The figures of an evaluation: accuracy by layer; of a layer, the confusion, each class's scores, common mistakes."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from soundnet_kd.analysis.classes.scores import CLASSES_EACH, ClassScores, ConfusedPair
-from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.figures.style import COLORS, GREY, new_figure, percents, readable
+from soundnet_kd.analysis.classes.scores import ClassScores, ConfusedPair
+from soundnet_kd.data.datasets.esc50 import CLASSES_PER_CATEGORY, ESC50_CATEGORIES, is_esc50
+from soundnet_kd.figures.heat_map import count_map
+from soundnet_kd.figures.style import COLORS, GREY, display_name, new_figure, percent_formatter
+from soundnet_kd.transfer.results import Evaluation
 
+_FEW = 12
+"""Classes up to which cells are so large that names fit in lines and numbers in the usual type."""
 _INCHES_PER_ROW = 0.2
 _SMALL = 8
 MAX_PAIRS = 15
 """Pairs in the figure; the table has all."""
+_PRECISION: dict[str, Any] = {
+    "linestyle": "",
+    "marker": "D",
+    "markersize": 4,
+    "markerfacecolor": "white",
+    "markeredgecolor": "black",
+}
+"""The mark of a class's precision, in the figure and in its legend."""
+
+
+def draw_accuracy(evaluation: Evaluation, path: str | Path) -> None:
+    """Draw each layer's accuracy with its folds, and what guessing would give.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    path : str or Path
+        PNG to write.
+    """
+    from matplotlib.patheffects import withStroke
+
+    layers = list(evaluation.results)
+    places = range(len(layers))
+    means = [result.accuracy for result in evaluation.results.values()]
+    spreads = [float(np.std(result.fold_accuracy)) for result in evaluation.results.values()]
+    with new_figure(path, max(5.0, 1.6 + 0.75 * len(layers)), 4.2) as figure:
+        axes = figure.subplots()
+        axes.axhline(evaluation.chance, color=GREY, linestyle="--", linewidth=1)
+        for place, result in zip(places, evaluation.results.values(), strict=True):
+            folds = result.fold_accuracy
+            axes.scatter([place] * len(folds), folds, s=14, color=COLORS[5], alpha=0.8, linewidths=0, zorder=2)
+        axes.errorbar(places, means, spreads, color=COLORS[0], marker="o", markersize=5, capsize=4, zorder=3)
+        for place, result in zip(places, evaluation.results.values(), strict=True):
+            axes.annotate(
+                f"{100 * result.accuracy:.1f}",
+                (place, max(*result.fold_accuracy, means[place] + spreads[place])),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                path_effects=[withStroke(linewidth=3, foreground="white")],
+            )
+        axes.set_xticks(places, layers)
+        axes.set_xlim(-0.5, len(layers) - 0.5)
+        most = max(max(result.fold_accuracy) for result in evaluation.results.values())
+        axes.set_ylim(0, 1.15 * most or 1)
+        axes.yaxis.set_major_formatter(percent_formatter())
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel("layer, from the input on" if len(layers) > 1 else "")
+        axes.set_ylabel("accuracy")
+        first = next(iter(evaluation.results.values()))
+        axes.set_title(f"Accuracy by layer (protocol: {first.protocol})")
+        notes = (
+            "points: folds; bars: their standard deviation",
+            f"dashed: always the commonest class, {evaluation.chance:.1%}",
+            f"classifier: {first.head}, settings chosen: {first.selection}",
+        )
+        figure.supxlabel("\n".join(notes), fontsize=8, color=GREY)
+
+
+def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: str, path: str | Path) -> None:
+    """Draw how often the clips of each true class were given each class.
+
+    Colours are fractions of the true class's clips, numbers are clips. Lines part ESC-50's categories.
+
+    Parameters
+    ----------
+    confusion : (classes, classes) int
+        Clips of each true class (row) by predicted class (column).
+    classes : sequence of str
+    title : str
+    path : str or Path
+        PNG to write.
+    """
+    few = len(classes) <= _FEW
+    names = [_wrap(name) for name in classes] if few else classes
+    side = float(np.clip(2.6 + 0.19 * len(classes), 6.0, 24.0))
+    with new_figure(path, side + 1.0, side) as figure:
+        axes = figure.subplots()
+        legend = "share of the true class's clips (numbers: clips)"
+        count_map(axes, confusion, confusion.sum(axis=1), names, legend, font_size=9 if few else 5)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        axes.set_title(title, pad=26 if is_esc50(classes) else None)
+        if is_esc50(classes):
+            for category, name in enumerate(ESC50_CATEGORIES):
+                edge = category * CLASSES_PER_CATEGORY - 0.5
+                if category > 0:
+                    axes.axhline(edge, color=GREY, linewidth=0.8)
+                    axes.axvline(edge, color=GREY, linewidth=0.8)
+                axes.annotate(
+                    name,
+                    (edge + CLASSES_PER_CATEGORY / 2, 1),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(0, 5),
+                    textcoords="offset points",
+                    ha="center",
+                    color=GREY,
+                )
 
 
 def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer: str, path: str | Path) -> None:
@@ -31,19 +136,16 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
 
     order = scores.easiest_first
     rows = np.arange(len(order))
-    categories = order // CLASSES_EACH if is_esc50(scores.classes) else np.zeros_like(order)
-    mistaken = _mostly_taken_for(pairs, scores.classes)
+    categories = order // CLASSES_PER_CATEGORY if is_esc50(scores.classes) else np.zeros_like(order)
+    mistakes = _commonest_mistakes(pairs, scores.classes)
     with new_figure(path, 8.4, 1.6 + _INCHES_PER_ROW * len(order)) as figure:
         axes = figure.subplots()
         axes.barh(rows, scores.recall[order], height=0.72, color=[COLORS[each] for each in categories])
-        axes.plot(
-            scores.precision[order], rows, "D", markersize=4, markerfacecolor="white", markeredgecolor="black",
-            clip_on=False, zorder=3,
-        )  # fmt: skip
+        axes.plot(scores.precision[order], rows, clip_on=False, zorder=3, **_PRECISION)
         for row, number in zip(rows, order, strict=True):
-            if number in mistaken:
+            if number in mistakes:
                 axes.annotate(
-                    mistaken[number],
+                    mistakes[number],
                     (1, row),
                     xycoords=("axes fraction", "data"),
                     xytext=(10, 0),
@@ -61,18 +163,17 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
             fontsize=_SMALL,
             color=GREY,
         )
-        axes.set_yticks(rows, [readable(scores.classes[number]) for number in order])
+        axes.set_yticks(rows, [display_name(scores.classes[number]) for number in order])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(percents())
+        axes.xaxis.set_major_formatter(percent_formatter())
         axes.grid(visible=False, axis="y")
         axes.set_title(f"{layer}: how well each class is recognised", pad=18)
         axes.set_xlabel("bar: recall, the share of its clips that are recognised")
         handles: list[Line2D | Patch] = [
-            Line2D([], [], linestyle="", marker="D", markersize=4, markerfacecolor="white", markeredgecolor="black",
-                   label="precision, the share of its guesses that are right"),
-        ]  # fmt: skip
+            Line2D([], [], label="precision, the share of its guesses that are right", **_PRECISION)
+        ]
         if is_esc50(scores.classes):
             handles += [Patch(color=COLORS[place], label=name) for place, name in enumerate(ESC50_CATEGORIES)]
         figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) > 1 else 1, fontsize=_SMALL)
@@ -108,14 +209,15 @@ def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], l
         )
         for row, pair in zip(rows, shown, strict=True):
             axes.annotate(
-                f"{pair.mistakes} ({pair.share:.0%})",
+                f"{pair.mistakes} ({pair.fraction:.0%})",
                 (pair.mistakes, row),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize=_SMALL,
             )
-        axes.set_yticks(rows, [f"{readable(classes[pair.first])} / {readable(classes[pair.second])}" for pair in shown])
+        names = [display_name(name) for name in classes]
+        axes.set_yticks(rows, [f"{names[pair.first]} / {names[pair.second]}" for pair in shown])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -126,8 +228,8 @@ def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], l
         figure.legend(loc="outside lower center", ncols=2)
 
 
-def _mostly_taken_for(pairs: Sequence[ConfusedPair], classes: Sequence[str]) -> dict[int, str]:
-    """For each class that is taken for another one more than once, that other one and the number of clips."""
+def _commonest_mistakes(pairs: Sequence[ConfusedPair], classes: Sequence[str]) -> dict[int, str]:
+    """Name for each class the one that it is most often taken for, and the number of clips, if more than one."""
     most: dict[int, tuple[int, int]] = {}
     for pair in pairs:
         for true, given, clips in (
@@ -136,4 +238,8 @@ def _mostly_taken_for(pairs: Sequence[ConfusedPair], classes: Sequence[str]) -> 
         ):
             if clips > most.get(true, (1, 0))[0]:
                 most[true] = (clips, given)
-    return {true: f"{readable(classes[given])} ({clips})" for true, (clips, given) in most.items()}
+    return {true: f"{display_name(classes[given])} ({clips})" for true, (clips, given) in most.items()}
+
+
+def _wrap(name: str) -> str:
+    return fill(display_name(name).replace("/", "/ "), 10, break_long_words=False, break_on_hyphens=False)

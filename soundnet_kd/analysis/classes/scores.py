@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES
+from soundnet_kd.data.datasets.esc50 import CLASSES_PER_CATEGORY, ESC50_CATEGORIES
 from soundnet_kd.errors import FormatError
 from soundnet_kd.transfer.results import read_evaluation
 
@@ -81,8 +81,8 @@ class ConfusedPair:
         return self.first_as_second + self.second_as_first
 
     @property
-    def share(self) -> float:
-        """Share of the clips of both that are taken for the other class."""
+    def fraction(self) -> float:
+        """Fraction of the clips of both that are taken for the other class."""
         return self.mistakes / self.clips
 
 
@@ -101,13 +101,13 @@ def class_scores(
     from sklearn.metrics import precision_recall_fscore_support, recall_score
 
     tested = (labels >= 0) & (predictions >= 0)
-    truth, answers, fold_of = labels[tested], predictions[tested], folds[tested]
+    truth, given, fold_of = labels[tested], predictions[tested], folds[tested]
     numbers = np.arange(len(classes))
-    precision, recall, f1, clips = precision_recall_fscore_support(truth, answers, labels=numbers, zero_division=np.nan)
+    precision, recall, f1, clips = precision_recall_fscore_support(truth, given, labels=numbers, zero_division=np.nan)
     by_fold = np.array(
         [
             recall_score(
-                truth[fold_of == fold], answers[fold_of == fold], labels=numbers, average=None, zero_division=np.nan
+                truth[fold_of == fold], given[fold_of == fold], labels=numbers, average=None, zero_division=np.nan
             )
             for fold in np.unique(fold_of)
         ]
@@ -137,10 +137,7 @@ def confused_pairs(confusion: NDArray[np.int64]) -> list[ConfusedPair]:
                 clips=int(clips[first] + clips[second]),
             )
         )
-    return sorted(pairs, key=lambda pair: (-pair.mistakes, -pair.share, pair.first, pair.second))
-
-
-CLASSES_EACH = len(ESC50_CLASSES) // len(ESC50_CATEGORIES)
+    return sorted(pairs, key=lambda pair: (-pair.mistakes, -pair.fraction, pair.first, pair.second))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,12 +168,12 @@ def category_scores(confusion: NDArray[np.int64]) -> CategoryScores:
         Clips of each true class (row) by predicted class (column), in the official order.
     """
     count = len(ESC50_CATEGORIES)
-    by_category = confusion.reshape(count, CLASSES_EACH, count, CLASSES_EACH).sum(axis=(1, 3))
+    by_category = confusion.reshape(count, CLASSES_PER_CATEGORY, count, CLASSES_PER_CATEGORY).sum(axis=(1, 3))
     clips = by_category.sum(axis=1)
-    of = np.where(clips > 0, clips, np.nan)
+    divisor = np.where(clips > 0, clips, np.nan)
     return CategoryScores(
-        accuracy=confusion.diagonal().reshape(count, CLASSES_EACH).sum(axis=1) / of,
-        category_accuracy=by_category.diagonal() / of,
+        accuracy=confusion.diagonal().reshape(count, CLASSES_PER_CATEGORY).sum(axis=1) / divisor,
+        category_accuracy=by_category.diagonal() / divisor,
         confusion=by_category,
     )
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.analysis.classes.confusion import draw_confusion
-from soundnet_kd.analysis.classes.figures import draw_class_scores, draw_confused_pairs
+from soundnet_kd.analysis.classes.figures import draw_class_scores, draw_confused_pairs, draw_confusion
 from soundnet_kd.analysis.classes.scores import (
-    CLASSES_EACH,
     CategoryScores,
     ClassScores,
     ConfusedPair,
@@ -17,8 +15,8 @@ from soundnet_kd.analysis.classes.scores import (
     class_scores,
     confused_pairs,
 )
-from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.figures.style import readable
+from soundnet_kd.data.datasets.esc50 import CLASSES_PER_CATEGORY, ESC50_CATEGORIES, is_esc50
+from soundnet_kd.figures.style import display_name
 from soundnet_kd.storage import write_csv
 from soundnet_kd.transfer.results import Evaluation
 
@@ -34,24 +32,25 @@ class ClassReport:
     categories: CategoryScores | None = field(repr=False)
 
     def __str__(self) -> str:
-        classes = [readable(name) for name in self.scores.classes]
+        classes = [display_name(name) for name in self.scores.classes]
         easiest, hardest = (
             ", ".join(f"{classes[number]} {self.scores.recall[number]:.0%}" for number in end)
             for end in self.scores.ends
         )
         lines = [f"  easiest: {easiest}", f"  hardest: {hardest}"]
         if self.pairs:
-            mistaken = (
+            mistakes = (
                 f"{classes[pair.first]} for {classes[pair.second]} {pair.first_as_second} times "
                 f"(the other way {pair.second_as_first})"
                 for pair in self.pairs[:_PAIRS_SHOWN]
             )
-            lines.append(f"  mistaken: {', '.join(mistaken)}")
+            lines.append(f"  mistaken: {', '.join(mistakes)}")
         if self.categories is not None:
-            told = zip(ESC50_CATEGORIES, self.categories.accuracy, self.categories.category_accuracy, strict=True)
+            accuracies = self.categories.accuracy, self.categories.category_accuracy
+            per_category = zip(ESC50_CATEGORIES, *accuracies, strict=True)
             lines.append(
                 "  class right (category right): "
-                + "; ".join(f"{name} {right:.0%} ({category:.0%})" for name, right, category in told)
+                + "; ".join(f"{name} {correct:.0%} ({category:.0%})" for name, correct, category in per_category)
             )
         return "\n".join(lines)
 
@@ -81,7 +80,7 @@ def write_class_tables(reports: Mapping[str, ClassReport], out: str | Path) -> N
     out = Path(out)
     classes = next(iter(reports.values())).scores.classes
     esc50 = is_esc50(classes)
-    category_of = [ESC50_CATEGORIES[number // CLASSES_EACH] for number in range(len(classes))] if esc50 else None
+    category_of = [name for name in ESC50_CATEGORIES for _ in range(CLASSES_PER_CATEGORY)] if esc50 else None
     write_csv(
         out / "classes.csv",
         ("layer", "class", *(["category"] if category_of else []), "clips", "precision", "recall", "f1", "recall std"),
@@ -116,7 +115,7 @@ def write_class_tables(reports: Mapping[str, ClassReport], out: str | Path) -> N
                 pair.first_as_second,
                 pair.second_as_first,
                 pair.mistakes,
-                _cell(pair.share),
+                _cell(pair.fraction),
             )
             for layer, report in reports.items()
             for pair in report.pairs
@@ -127,10 +126,10 @@ def write_class_tables(reports: Mapping[str, ClassReport], out: str | Path) -> N
             out / "categories.csv",
             ("layer", "category", "clips", "accuracy", "category accuracy", *(f"as {n}" for n in ESC50_CATEGORIES)),
             (
-                (layer, name, row.sum(), _cell(right), _cell(category), *row)
+                (layer, name, row.sum(), _cell(correct), _cell(category), *row)
                 for layer, report in reports.items()
                 if report.categories is not None
-                for name, row, right, category in zip(
+                for name, row, correct, category in zip(
                     ESC50_CATEGORIES,
                     report.categories.confusion,
                     report.categories.accuracy,

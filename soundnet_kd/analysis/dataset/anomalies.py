@@ -37,7 +37,7 @@ class Anomalies:
     likeliest: NDArray[np.int64] = field(repr=False)
 
 
-def anomalies(spectra: NDArray[np.floating], labels: NDArray[np.int64], components: int, seed: int) -> Anomalies:
+def find_anomalies(spectra: NDArray[np.floating], labels: NDArray[np.int64], components: int, seed: int) -> Anomalies:
     """Find what is strange.
 
     Parameters

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures.style import COLORS, GREY, new_figure, readable
+from soundnet_kd.figures.panels import new_panels
+from soundnet_kd.figures.style import COLORS, GREY, LEVELS, display_name, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLUMNS = 6
 LENGTH_BINS = 40
@@ -36,7 +36,7 @@ def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: str | Pat
                 va="center",
                 fontsize=8,
             )
-        axes.set_yticks(range(len(names)), [readable(names[place]) for place in order.tolist()])
+        axes.set_yticks(range(len(names)), [display_name(names[place]) for place in order.tolist()])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("sounds")
@@ -48,7 +48,7 @@ def draw_lengths(
 ) -> None:
     """Draw histograms of the lengths, on one scale of seconds and one of counts (logarithmic)."""
     edges = np.histogram_bin_edges(seconds, LENGTH_BINS)
-    with _panels(path, names, "Lengths", "seconds", sharey=True) as panels:
+    with _class_panels(path, names, "Lengths", "seconds", sharey=True) as panels:
         for label, axes in enumerate(panels):
             axes.hist(seconds[labels == label], bins=list(edges), color=COLORS[0])
             axes.set_yscale("symlog", linthresh=1)
@@ -65,7 +65,7 @@ def draw_mean_spectra(
     """Draw the mean magnitude of the Fourier transform of each class, over that of all sounds (grey)."""
     everything = spectra.mean(axis=0)
     title = "Mean magnitude of the Fourier transform (grey: of all sounds)"
-    with _panels(path, names, title, "Hz", sharey=True) as panels:
+    with _class_panels(path, names, title, "Hz", sharey=True) as panels:
         for label, axes in enumerate(panels):
             axes.semilogy(hertz, np.maximum(everything, 1e-6), color=GREY, linewidth=0.7)
             if (labels == label).any():
@@ -79,12 +79,18 @@ def draw_mean_spectrograms(
 ) -> None:
     """Draw the mean log spectrogram of each class, all on one scale."""
     lowest, highest = (float(edge) for edge in np.percentile(spectrograms, (1, 99.9)))
-    with _panels(path, names, "Mean log power spectrogram", "seconds") as panels:
+    with _class_panels(path, names, "Mean log power spectrogram", "seconds") as panels:
         for label, axes in enumerate(panels):
             axes.imshow(
-                spectrograms[label], origin="lower", aspect="auto", vmin=lowest, vmax=highest, cmap="magma",
-                extent=(0, seconds, 0, sample_rate / 2000), interpolation="nearest",
-            )  # fmt: skip
+                spectrograms[label],
+                origin="lower",
+                aspect="auto",
+                vmin=lowest,
+                vmax=highest,
+                cmap=LEVELS,
+                extent=(0, seconds, 0, sample_rate / 2000),
+                interpolation="nearest",
+            )
             axes.grid(visible=False)
             axes.set_ylabel("kHz", fontsize=7)
 
@@ -100,34 +106,24 @@ def draw_violins(
         axes = figure.subplots()
         if shown:
             axes.violinplot(decibels, positions=range(len(shown)), showmedians=True, widths=0.85)
-        axes.set_xticks(range(len(shown)), [readable(names[label]) for label in shown], rotation=90)
+        axes.set_xticks(range(len(shown)), [display_name(names[label]) for label in shown], rotation=90)
         axes.set_ylabel("magnitude in dB")
         axes.set_title(f"Magnitude near {frequency:g} Hz over the sounds of each class")
 
 
 @contextmanager
-def _panels(
+def _class_panels(
     path: str | Path, names: Sequence[str], title: str, unit: str, sharey: bool = False
 ) -> Iterator[list["Axes"]]:
-    """Return a small panel for each class."""
+    """Open a figure with a small panel for each class, up to 60."""
     shown = min(len(names), MAX_PANELS)
     columns = min(COLUMNS, shown)
-    rows = -(-shown // columns)
-    with new_figure(path, 2.1 * columns, 0.6 + 1.5 * rows) as figure:
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey)
-        panels = list(grid.flat)
-        for axes in panels[shown:]:
-            axes.set_axis_off()
+    with new_panels(path, shown, columns, 2.1, 1.5, sharex=True, sharey=sharey) as (figure, panels):
         for name, axes in zip(names, panels, strict=False):
-            axes.set_title(readable(name), fontsize=8, pad=3)
+            axes.set_title(display_name(name), fontsize=8, pad=3)
             axes.tick_params(labelsize=6)
-        for axes in panels[max(0, shown - columns) : shown]:
-            # The lowest one of its column, also where the last row is not full.
-            axes.tick_params(labelbottom=True)
+        for axes in panels[-columns:]:
             axes.set_xlabel(unit, fontsize=7)
-        yield panels[:shown]
-        _entitle(figure, title if shown == len(names) else f"{title}: the first {shown} of {len(names)} classes")
-
-
-def _entitle(figure: "Figure", title: str) -> None:
-    figure.suptitle(title, fontsize=10)
+        yield panels
+        some = "" if shown == len(names) else f": the first {shown} of {len(names)} classes"
+        figure.suptitle(f"{title}{some}", fontsize=10)

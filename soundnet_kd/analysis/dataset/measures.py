@@ -24,7 +24,7 @@ CLIPPED_LEVEL, CLIPPED_SHARE = 0.999, 0.001
 
 
 @dataclass(frozen=True, eq=False)
-class Explored:
+class SoundMeasures:
     """What was measured of each sound.
 
     Attributes
@@ -65,7 +65,7 @@ class Explored:
 
 def measure_sounds(
     manifest: Manifest, sample_rate: int, seconds: float, voice: VoiceActivity | None = None
-) -> tuple[Explored, dict[str, str]]:
+) -> tuple[SoundMeasures, dict[str, str]]:
     """Measure all labelled sounds, one after the other, where asked only their voice.
 
     Returns
@@ -97,7 +97,7 @@ def measure_sounds(
     table = np.array(figures).reshape(-1, 3)
     edges = np.linspace(0, sample_rate / 2, min(BANDS, samples // 2) + 1)
     hertz = (edges[:-1] + edges[1:]) / 2
-    explored = Explored(
+    explored = SoundMeasures(
         tuple(clips), manifest.class_names, sample_rate, table[:, 0], table[:, 1], table[:, 2],
         np.array(spectra, np.float32), hertz, np.array(pictures), None if voice is None else spans,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The figures of a network peeled on one sound; all are drawn from what `peel.h5` holds."""
+"""The figures of what each layer of a network makes of one sound; all are drawn from what `peel.h5` holds."""
 
 import textwrap
 from pathlib import Path
@@ -7,20 +7,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.layers.pictures import FEW_CHANNELS, LIMIT_PERCENTILE, headline, number_channels
-from soundnet_kd.features.activation_file import Peeled, PeeledLayer
-from soundnet_kd.figures.style import AMOUNTS, COLORS, GREY, new_figure, readable
+from soundnet_kd.features.activation_file import Peeled, PeeledHead, PeeledLayer
+from soundnet_kd.figures.panels import new_panels
+from soundnet_kd.figures.style import AMOUNTS, COLORS, GREY, SIGNED, display_name, headline, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_LIMIT_PERCENTILE = 99.5
+"""Percentile of the values that has the darkest colour: a few outliers would leave the rest of a layer pale."""
+
+_FEW_CHANNELS = 16
+"""Channels up to which there is room for the number of each."""
 
 _MAX_COLUMNS = 1500
 """More than a figure has dots; several steps share a column then."""
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
 
-_PANELS_IN_A_ROW = 4
+_POOLED_IN_A_ROW = 4
 _STRONGEST = 3
+
+_PICTURES_OF_A_LAYER = 6
+_FILTERS_IN_A_ROW = 8
+
+_MAX_NAMED = 50
+"""Classes up to which their rows of a head's weights are named."""
+_TOP_CLASSES = 4
+_TOP_CHANNELS = 8
 
 
 def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> None:
@@ -36,7 +50,7 @@ def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
     """
     seconds = len(peeled.waveform) / peeled.sample_rate
     with new_figure(path, 11, 2.2 + 0.9 * len(peeled.layers)) as figure:
-        headline(figure, f"What each layer of {network} makes of {sound} {_part(peeled)}")
+        headline(figure, f"What each layer of {network} makes of {sound} {_describe_span(peeled)}")
         panels = figure.subplots(len(peeled.layers) + 1, 1, sharex=True)
         axes = panels[0]
         axes.plot(*_envelope(peeled), color=COLORS[0], linewidth=0.6, rasterized=True)
@@ -56,7 +70,7 @@ def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
             axes.axvline(start, color=GREY, linestyle="--", linewidth=0.8)
         for axes, (name, layer) in zip(panels[1:], peeled.layers.items(), strict=True):
             _draw_activations(axes, layer, peeled.sample_rate)
-            axes.set_ylabel(_named(peeled, name, "\n"), rotation=0, ha="right", va="center")
+            axes.set_ylabel(_layer_label(peeled, name, "\n"), rotation=0, ha="right", va="center")
         panels[-1].set_xlim(0, seconds)
         panels[-1].set_xlabel("seconds from the start of what is heard")
 
@@ -71,38 +85,197 @@ def draw_pooled(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
     path : str or Path
         PNG to write.
     """
-    rows = -(-len(peeled.layers) // _PANELS_IN_A_ROW)
     output = tuple(peeled.layers)[-1]
-    with new_figure(path, 12, 0.6 + 2.3 * rows) as figure:
-        headline(figure, f"{network} on {sound} {_part(peeled)}: activations averaged over time, strongest first")
-        panels = iter(figure.subplots(rows, _PANELS_IN_A_ROW, squeeze=False).flat)
-        for (name, layer), axes in zip(peeled.layers.items(), panels, strict=False):
+    with new_panels(path, len(peeled.layers), _POOLED_IN_A_ROW, 3.0, 2.3) as (figure, panels):
+        shown = "activations averaged over time, strongest first"
+        headline(figure, f"{network} on {sound} {_describe_span(peeled)}: {shown}")
+        for (name, layer), axes in zip(peeled.layers.items(), panels, strict=True):
             pooled = layer.pooled
             order = np.argsort(-pooled, kind="stable")
-            few = len(pooled) <= FEW_CHANNELS
+            few = len(pooled) <= _FEW_CHANNELS
             axes.stairs(pooled[order], fill=True, color=COLORS[0])
             axes.set_xlim(0, len(pooled))
             # Of few channels all are tall, and the names stand above the bars.
             axes.set_ylim(top=_headroom(pooled, 0.4 if few else 0.1))
-            axes.set_title(_named(peeled, name, ", "), fontsize=10)
+            axes.set_title(_layer_label(peeled, name, ", "), fontsize=10)
             if few and name != output:
-                number_channels(axes, order)
+                _number_channels(axes, order)
             else:
-                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.locator_params(axis="x", integer=True)
             names = _output_names(peeled) if name == output else [f"channel {index}" for index in range(len(pooled))]
             strongest = "\n".join(f"{names[index]}  {pooled[index]:.3g}" for index in order[:_STRONGEST])
             axes.text(0.98, 0.97, strongest, transform=axes.transAxes, ha="right", va="top", fontsize=8, bbox=_PAPER)
             axes.set_xlabel("classes of all heads, sorted" if name == output else "channels, sorted", fontsize=8)
-        for axes in panels:
-            axes.set_visible(False)
+
+
+def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) -> bool:
+    """Draw the strongest channels of each layer that has rows, over frequency and time; nothing if none has.
+
+    Parameters
+    ----------
+    peeled : Peeled
+    sound, network : str
+        Their names, for the title.
+    path : str or Path
+        PNG to write.
+
+    Returns
+    -------
+    bool
+        Whether there was something to draw.
+    """
+    pictures = {name: layer for name, layer in peeled.layers.items() if layer.activations.ndim == 3}
+    if not pictures:
+        return False
+    seconds = len(peeled.waveform) / peeled.sample_rate
+    with new_figure(path, 12, 0.9 + 1.5 * len(pictures)) as figure:
+        headline(figure, f"{network} on {sound}: the strongest channels of each layer, each to its own scale")
+        panels = figure.subplots(len(pictures), _PICTURES_OF_A_LAYER, sharex=True, squeeze=False)
+        for row, (name, layer) in zip(panels, pictures.items(), strict=True):
+            steps, channels, rows = layer.activations.shape
+            pooled = layer.pooled
+            for place, (axes, index) in enumerate(zip(row, np.argsort(-pooled, kind="stable"), strict=False)):
+                least, most = np.percentile(
+                    layer.activations[:, index], (100 - _LIMIT_PERCENTILE, _LIMIT_PERCENTILE)
+                ).tolist()
+                axes.imshow(
+                    layer.activations[:, index].T,
+                    aspect="auto",
+                    origin="lower",
+                    cmap=AMOUNTS,
+                    vmin=least,
+                    vmax=most if most > least else least + 1,
+                    extent=(
+                        layer.middle_seconds(-0.5, peeled.sample_rate),
+                        layer.middle_seconds(steps - 0.5, peeled.sample_rate),
+                        0,
+                        rows,
+                    ),
+                )
+                axes.grid(visible=False)
+                axes.set_yticks([])
+                if channels > 1:
+                    axes.set_title(f"channel {index}, mean {pooled[index]:.3g}", fontsize=8, pad=2, weight="normal")
+                if place == 0:
+                    axes.set_ylabel(f"{name}\n{rows} rows", rotation=0, ha="right", va="center")
+            for axes in row[channels:]:
+                axes.set_visible(False)
+        panels[-1, 0].set_xlim(0, seconds)
+        panels[-1, 0].set_xlabel("s")
+    return True
+
+
+def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | Path) -> None:
+    """Draw filters over frequency (upwards) and time, all to one scale.
+
+    Parameters
+    ----------
+    filters : (filters, rows, steps) float
+    name : str
+        Of their layer.
+    path : str or Path
+        PNG to write.
+    """
+    count, _, steps = filters.shape
+    most = float(np.abs(filters).max()) or 1.0
+    with new_panels(path, count, _FILTERS_IN_A_ROW, 11 / _FILTERS_IN_A_ROW, 1.3, extra_height=1.2) as (figure, panels):
+        headline(figure, f"{name}'s filters: frequency upwards, time to the right ({steps} steps)")
+        for index, axes in enumerate(panels):
+            picture = axes.imshow(filters[index], origin="lower", cmap=SIGNED, vmin=-most, vmax=most)
+            axes.grid(visible=False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_title(str(index), fontsize=8, pad=2, weight="normal")
+        figure.colorbar(picture, ax=panels, label="weight", fraction=0.03, pad=0.015)
+
+
+def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> None:
+    """Draw which channels make a head's likeliest classes likely, and all of its weights.
+
+    What a channel adds to all classes alike does not change what a softmax answers, so its mean over the classes is
+    taken off; a head of a single class is drawn as it is.
+
+    Parameters
+    ----------
+    head : PeeledHead
+    name, hidden : str
+        Of the head, and of the layer that it sits on.
+    path : str or Path
+        PNG to write.
+    """
+    drives = head.contributions
+    logits = drives.sum(axis=1) + head.bias
+    several = len(logits) > 1
+    if several:
+        drives, logits = drives - drives.mean(axis=0), logits - logits.mean()
+    shown = np.argsort(-logits, kind="stable")[:_TOP_CLASSES]
+    above = ", above the mean of all classes" if several else ""
+    # Each name needs its line.
+    least = 4.2 if several else 2.0
+    heights = (3.4, max(least, 1.0 + 0.15 * len(logits)) if len(logits) <= _MAX_NAMED else 4.2)
+    with new_figure(path, 12, sum(heights)) as figure:
+        upper, lower = np.array(figure.subfigures(2, 1, height_ratios=heights))
+        headline(upper, f"{name}: what {hidden}'s channels add to the highest logits (weight x activation{above})")
+        panels = upper.subplots(1, len(shown), sharex=True, squeeze=False)[0]
+        for axes, class_index in zip(panels, shown, strict=True):
+            strongest = np.argsort(-np.abs(drives[class_index]), kind="stable")[:_TOP_CHANNELS]
+            values = drives[class_index, strongest]
+            axes.barh(range(len(values)), values, color=[COLORS[0] if value >= 0 else COLORS[3] for value in values])
+            axes.axvline(0, color=GREY, linewidth=0.8)
+            axes.set_yticks(range(len(values)), [str(index) for index in strongest], fontsize=8)
+            axes.invert_yaxis()
+            axes.set_xlabel("added to the logit")
+            title = textwrap.shorten(display_name(head.class_names[class_index]), 60, placeholder="…")
+            axes.set_title(
+                f"{textwrap.fill(title, 32, break_on_hyphens=False)}\nlogit {logits[class_index]:+.3g}",
+                fontsize=9,
+                linespacing=1.3,
+            )
+        panels[0].set_ylabel("channel")
+        _draw_weights(lower.subplots(), head, name, hidden, np.argsort(-logits, kind="stable"))
+
+
+def _draw_weights(axes: "Axes", head: PeeledHead, name: str, hidden: str, classes: NDArray[np.intp]) -> None:
+    """Draw a head's weights, summed over the kernel: the likeliest classes on top, the strongest channels left."""
+    weights = head.weight.sum(axis=2, dtype=np.float64)
+    channels = np.argsort(-head.heard.mean(axis=1), kind="stable")
+    most = float(np.percentile(np.abs(weights), _LIMIT_PERCENTILE)) or 1.0
+    picture = axes.imshow(
+        weights[np.ix_(classes, channels)],
+        aspect="auto",
+        cmap=SIGNED,
+        vmin=-most,
+        vmax=most,
+        extent=(0, len(channels), len(classes), 0),
+    )
+    axes.grid(visible=False)
+    kernel = head.weight.shape[2]
+    summed = f", summed over the kernel's {kernel} steps" if kernel > 1 else ""
+    axes.set_title(f"All weights of {name}{summed}")
+    axes.set_xlabel(f"{len(channels)} channels of {hidden}, the most active first")
+    if len(channels) <= _FEW_CHANNELS:
+        _number_channels(axes, channels)
+    axes.set_ylabel(f"{len(classes)} classes, the highest logit on top")
+    if len(classes) <= _MAX_NAMED:
+        names = [textwrap.shorten(display_name(head.class_names[index]), 28, placeholder="…") for index in classes]
+        axes.set_yticks(np.arange(len(classes)) + 0.5, names, fontsize=8)
+        axes.set_ylabel("classes, the highest logit on top" if len(classes) > 1 else "class")
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.colorbar(picture, ax=axes, label="weight", fraction=0.03, pad=0.015, extend="both")
+
+
+def _number_channels(axes: "Axes", order: NDArray[np.intp]) -> None:
+    """Write the numbers of sorted channels beneath them, each of which is one wide."""
+    axes.set_xticks(np.arange(len(order)) + 0.5, [str(channel) for channel in order], fontsize=8)
 
 
 def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> None:
     values = _lines(layer)
     image, steps = _columns(values)
     # ReLU's zero stays the lightest colour; logits have no such floor.
-    least = min(0.0, float(np.percentile(values, 100 - LIMIT_PERCENTILE)))
-    most = float(np.nanpercentile(image, LIMIT_PERCENTILE))
+    least = min(0.0, float(np.percentile(values, 100 - _LIMIT_PERCENTILE)))
+    most = float(np.nanpercentile(image, _LIMIT_PERCENTILE))
     picture = axes.imshow(
         image,
         aspect="auto",
@@ -127,7 +300,7 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
 
 
 def _lines(layer: PeeledLayer) -> NDArray[np.float32]:
-    """Give (lines, steps): the channels, the strongest on top; of a single picture its rows, the high ones on top."""
+    """Return (lines, steps): the channels, the strongest on top; of a single picture its rows, the high ones on top."""
     if layer.activations.ndim == 3 and layer.activations.shape[1] == 1:
         return layer.activations[:, 0, ::-1].T
     return layer.over_time[:, np.argsort(-layer.pooled, kind="stable")].T
@@ -152,7 +325,7 @@ def _envelope(peeled: Peeled) -> tuple[NDArray[np.float64], NDArray[np.float32]]
     return times, np.stack([lowest[0], highest[0]], axis=1).ravel()
 
 
-def _part(peeled: Peeled) -> str:
+def _describe_span(peeled: Peeled) -> str:
     seconds = peeled.sound_samples / peeled.sample_rate
     times = len(peeled.waveform) // peeled.sound_samples
     repeated = f", repeated {times} times" if times > 1 else ""
@@ -167,7 +340,7 @@ def _headroom(values: NDArray[np.floating], share: float) -> float | None:
     return most + share * (most - least) if most > least else None
 
 
-def _named(peeled: Peeled, layer: str, separator: str) -> str:
+def _layer_label(peeled: Peeled, layer: str, separator: str) -> str:
     _, channels, *rows = peeled.layers[layer].activations.shape
     unit = "channel" if channels == 1 else "channels"
     if layer == tuple(peeled.layers)[-1]:
@@ -177,7 +350,7 @@ def _named(peeled: Peeled, layer: str, separator: str) -> str:
 
 def _output_names(peeled: Peeled) -> list[str]:
     return [
-        textwrap.shorten(readable(name), 28, placeholder="…")
+        textwrap.shorten(display_name(name), 28, placeholder="…")
         for head in peeled.heads.values()
         for name in head.class_names
     ]

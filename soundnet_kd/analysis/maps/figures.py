@@ -1,22 +1,21 @@
 """Maps as pictures: all clips, the classes inside each category, the hardest and the easiest classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.classes.scores import CLASSES_EACH, Extremes
-from soundnet_kd.analysis.maps.empty_strips import Shortened, without_empty_strips
-from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
-from soundnet_kd.figures.style import COLORS, MARKERS, color_and_marker, new_figure, readable
+from soundnet_kd.analysis.classes.scores import Extremes
+from soundnet_kd.analysis.maps.layout import MapLayout, shorten_empty_strips
+from soundnet_kd.data.datasets.esc50 import CLASSES_PER_CATEGORY, ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
+from soundnet_kd.figures.panels import new_panels
+from soundnet_kd.figures.style import COLORS, MARKERS, PALE, color_and_marker, display_name, headline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-PALE = "#D2D2D2"
-"""Of clips that are there but not spoken of."""
 
 _MAX_NAMED = 50
 """Groups up to which a legend can tell them apart."""
@@ -45,22 +44,19 @@ def draw_map(
     path : str or Path
         PNG to write.
     """
-    groups, names = labels, dict(enumerate(map(readable, class_names)))
+    groups, names = labels, dict(enumerate(map(display_name, class_names)))
     if is_esc50(class_names):
-        groups, names = labels // CLASSES_EACH, dict(enumerate(ESC50_CATEGORIES))
+        groups, names = labels // CLASSES_PER_CATEGORY, dict(enumerate(ESC50_CATEGORIES))
     named = len(names) <= _MAX_NAMED
     few = len(names) <= len(COLORS)
-    shown = without_empty_strips(points)
-    notes = [caption, shown.note]
+    layout = shorten_empty_strips(points)
+    notes = [caption, layout.note]
     if not named:
         notes.append(f"the {len(names)} classes are named in {Path(path).with_suffix('.html').name}")
-    height = 1.5 + _height(shown, 7.8, 5.6) + (0 if few or not named else 0.15 * len(names) / 6)
-    with new_figure(path, 8.0, height) as figure:
-        axes = figure.subplots()
-        _empty(axes, shown)
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
-        figure.supxlabel("\n".join(filter(None, notes)), x=0.01, ha="left", size=9)
-        _scatter(axes, shown.points, groups, names if named else dict.fromkeys(names, ""), "unlabeled")
+    legend_height = 0 if few or not named else 0.15 * len(names) / 6
+    height = _height(layout, 7.8, 5.6)
+    with _new_maps(path, layout, 1, 1, 8.0, height, 1.5 + legend_height, title, notes) as (axes,):
+        _scatter(axes, layout.points, groups, names if named else dict.fromkeys(names, ""), "unlabeled")
         if named and axes.get_legend_handles_labels()[0]:
             _legend(axes, len(points), columns=3 if few else 6, size=9 if few else 7)
 
@@ -79,8 +75,8 @@ def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], t
     """
     panels = {}
     for category, name in enumerate(ESC50_CATEGORIES):
-        first = category * CLASSES_EACH
-        panels[name] = {each: readable(ESC50_CLASSES[each]) for each in range(first, first + CLASSES_EACH)}
+        first = category * CLASSES_PER_CATEGORY
+        panels[name] = {each: display_name(ESC50_CLASSES[each]) for each in range(first, first + CLASSES_PER_CATEGORY)}
     _draw_panels(points, labels, panels, title, path, columns=3)
 
 
@@ -106,7 +102,7 @@ def draw_extremes(
         PNG to write.
     """
     panels = {
-        name: {each: f"{readable(class_names[each])} ({recall:.0%})" for each, recall in classes.items()}
+        name: {each: f"{display_name(class_names[each])} ({recall:.0%})" for each, recall in classes.items()}
         for name, classes in (("hardest (recall)", extremes.hardest), ("easiest (recall)", extremes.easiest))
     }
     title = f"{title}: classes that a classifier of {extremes.layer} recognises worst and best"
@@ -122,24 +118,51 @@ def _draw_panels(
     columns: int,
 ) -> None:
     """Draw the same map several times, each time with some classes in colour and the other clips pale."""
-    rows = -(-len(panels) // columns)
-    shown = without_empty_strips(points)
-    with new_figure(path, 4.4 * columns, 0.6 + (1.3 + _height(shown, 4.3, 3.6)) * rows) as figure:
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
-        charts = np.array(figure.subplots(rows, columns, squeeze=False)).ravel()
-        for axes in charts[len(panels) :]:
-            axes.set_visible(False)
-        for axes, (name, classes) in zip(charts, panels.items(), strict=False):
-            _empty(axes, shown)
+    layout = shorten_empty_strips(points)
+    height = 1.3 + _height(layout, 4.3, 3.6)
+    with _new_maps(path, layout, len(panels), columns, 4.4, height, 0.6, title, [layout.note]) as charts:
+        for axes, (name, classes) in zip(charts, panels.items(), strict=True):
             # The classes of a panel take the first colours, whatever their numbers.
             groups = np.full(len(labels), -1)
             for place, each in enumerate(classes):
                 groups[labels == each] = place
-            _scatter(axes, shown.points, groups, dict(enumerate(classes.values())), None, shapes=True)
+            _scatter(axes, layout.points, groups, dict(enumerate(classes.values())), None, shapes=True)
             axes.set_title(name, fontsize=10)
             _legend(axes, len(points), columns, size=8)
-        if shown.note:
-            figure.supxlabel(shown.note, x=0.01, ha="left", size=9)
+
+
+@contextmanager
+def _new_maps(
+    path: str | Path,
+    layout: MapLayout,
+    count: int,
+    columns: int,
+    width: float,
+    height: float,
+    extra_height: float,
+    title: str,
+    notes: Sequence[str],
+) -> Iterator[list["Axes"]]:
+    """Open a figure of the same map several times; sizes are in inches, notes stand beneath, those that are not empty.
+
+    The axes have no numbers, which would mean nothing, and dashes where empty strips are shortened.
+    """
+    with new_panels(path, count, columns, width, height, extra_height=extra_height) as (figure, panels):
+        headline(figure, title)
+        if any(notes):
+            figure.supxlabel("\n".join(filter(None, notes)), x=0.01, ha="left", size=9)
+        for axes in panels:
+            axes.grid(visible=False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+            # What hangs beneath them, the legend, is then where the layout was told that it would be.
+            axes.set_aspect("equal", adjustable="box", anchor="S")
+            for draw, places in zip((axes.axvline, axes.axhline), layout.breaks, strict=True):
+                for place in places:
+                    draw(place, color=PALE, linewidth=0.8, linestyle=(0, (5, 5)))
+        yield panels
 
 
 def _legend(axes: "Axes", clips: int, columns: int, size: int) -> None:
@@ -155,20 +178,6 @@ def _legend(axes: "Axes", clips: int, columns: int, size: int) -> None:
     )
 
 
-def _empty(axes: "Axes", shown: Shortened) -> None:
-    """Prepare axes whose numbers mean nothing, with the places where room is left out."""
-    axes.grid(visible=False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    # What hangs beneath them, the legend, is then where the layout was told that it would be.
-    axes.set_aspect("equal", adjustable="box", anchor="S")
-    for draw, places in zip((axes.axvline, axes.axhline), shown.breaks, strict=True):
-        for place in places:
-            draw(place, color=PALE, linewidth=0.8, linestyle=(0, (5, 5)))
-
-
 def _scatter(
     axes: "Axes",
     points: NDArray[np.floating],
@@ -177,7 +186,19 @@ def _scatter(
     rest: str | None,
     shapes: bool = False,
 ) -> None:
-    """Draw the clips of each group in its colour, or also its shape; those without a group (-1) pale and beneath."""
+    """Draw the clips of each group in its colour, or its colour and shape; those without one (-1) pale and beneath.
+
+    Parameters
+    ----------
+    axes : Axes
+    points : (clips, 2) float
+    groups : (clips,) int
+    names : mapping from group to its name in the legend
+    rest : str or None
+        Name of the clips without a group; None leaves it out.
+    shapes : bool
+        Whether the groups have shapes of their own.
+    """
     look: dict[str, Any] = {"s": _size(len(points)), "linewidths": 0, "rasterized": len(points) > _MAX_AS_SHAPES}
     without = groups < 0
     if without.any():
@@ -196,11 +217,12 @@ def _scatter(
         )
 
 
-def _height(shown: Shortened, width: float, most: float) -> float:
+def _height(layout: MapLayout, width: float, max_height: float) -> float:
     """Return the inches that a map takes if it may be so wide, and so high at most."""
-    across, up = np.ptp(shown.points, axis=0)
-    return float(np.clip(width * up / across, 0.4 * width, most)) if across > 0 else most
+    across, up = np.ptp(layout.points, axis=0)
+    return float(np.clip(width * up / across, 0.4 * width, max_height)) if across > 0 else max_height
 
 
 def _size(clips: int) -> float:
+    """Return the area of a mark, in square points."""
     return float(np.clip(6000 / clips, 8, 60))

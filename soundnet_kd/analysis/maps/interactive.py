@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.classes.scores import CLASSES_EACH
-from soundnet_kd.analysis.maps.empty_strips import without_empty_strips
-from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, is_esc50
-from soundnet_kd.figures.style import COLORS, MARKERS, color_and_marker
+from soundnet_kd.analysis.maps.layout import class_style, shorten_empty_strips
+from soundnet_kd.figures.style import MARKERS, PALE
 from soundnet_kd.storage import atomic_write
 
 if TYPE_CHECKING:
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
 
 PLOTLY_FILE = "plotly.min.js"
 """The program that all pages of a folder share, and look for beside them."""
-
-PALE = "#B0B0B0"
 
 _SYMBOLS = dict(zip(MARKERS, ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"), strict=True))
 """The static figures' markers in plotly's words."""
@@ -73,10 +69,10 @@ def write_interactive_map(
     from plotly.graph_objects import Figure, Scatter, Scattergl
 
     marks = Scatter if len(points) <= _MAX_AS_SHAPES else Scattergl
-    shown = without_empty_strips(points)
+    shown = shorten_empty_strips(points)
     figure = Figure()
     for clips, symbol, look in _classes(labels, ids, class_names):
-        marker = {"color": look.pop("colour"), "symbol": symbol, "size": 7, "opacity": 0.75}
+        marker = {"color": look.pop("color"), "symbol": symbol, "size": 7, "opacity": 0.75}
         figure.add_trace(marks(x=shown.points[clips, 0], y=shown.points[clips, 1], marker=marker, **look))
     for draw, places in zip((figure.add_vline, figure.add_hline), shown.breaks, strict=True):
         for place in places:
@@ -116,40 +112,40 @@ def write_interactive_space(
 
     figure = Figure()
     for clips, _, look in _classes(labels, ids, class_names):
-        marker = {"color": look.pop("colour"), "size": 4, "opacity": 0.75}
+        marker = {"color": look.pop("color"), "size": 4, "opacity": 0.75}
         figure.add_trace(Scatter3d(x=points[clips, 0], y=points[clips, 1], z=points[clips, 2], marker=marker, **look))
-    figure.update_layout(scene={f"{axis}axis": {"title": _text(name)} for axis, name in zip("xyz", axes, strict=True)})
+    titles = {f"{axis}axis": {"title": _escape(name)} for axis, name in zip("xyz", axes, strict=True)}
+    figure.update_layout(scene=titles)
     _write_page(figure, title, caption, path)
 
 
 def _classes(
     labels: NDArray[np.integer], ids: Sequence[str], class_names: Sequence[str]
 ) -> Iterator[tuple[list[int], str, dict[str, Any]]]:
-    """Return the clips of each class, its mark, and how it is drawn in plotly's words."""
-    by_category = is_esc50(class_names)
+    """Yield the clips of each class, its symbol, and its colour and texts as arguments of a plotly trace."""
     for label in np.unique(labels):
-        colour, marker, group = _look(int(label), by_category)
-        name = _text(class_names[label].replace("_", " ")) if label >= 0 else "unlabeled"
+        color, marker, category = class_style(int(label), class_names)
+        name = _escape(class_names[label].replace("_", " ")) if label >= 0 else "unlabeled"
         clips: list[int] = np.flatnonzero(labels == label).tolist()
         yield (
             clips,
             _SYMBOLS[marker],
             {
-                "colour": colour,
+                "color": color,
                 "mode": "markers",
                 "name": name,
-                "customdata": [(_text(ids[clip]), name) for clip in clips],
+                "customdata": [(_escape(ids[clip]), name) for clip in clips],
                 # The names go in as data: in the template itself their signs could mean something.
                 "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
-                "legendgroup": group,
-                "legendgrouptitle": {"text": group},
+                "legendgroup": category,
+                "legendgrouptitle": {"text": category},
             },
         )
 
 
 def _write_page(figure: "Figure", title: str, caption: str, path: Path) -> None:
     figure.update_layout(
-        title={"text": _text(title), "subtitle": {"text": _text(caption).replace("\n", "<br>")}},
+        title={"text": _escape(title), "subtitle": {"text": _escape(caption).replace("\n", "<br>")}},
         template="plotly_white",
         legend={"groupclick": "toggleitem", "itemsizing": "constant"},
         hoverlabel={"align": "left"},
@@ -171,16 +167,6 @@ def write_plotly(folder: str | Path) -> None:
         partial.write_text(get_plotlyjs(), encoding="utf-8")
 
 
-def _look(label: int, by_category: bool) -> tuple[str, str, str | None]:
-    """Return the colour, the marker and, in ESC-50, the category of a class."""
-    if label < 0:
-        return PALE, MARKERS[0], None
-    if by_category:
-        category, place = divmod(label, CLASSES_EACH)
-        return COLORS[category], MARKERS[place % len(MARKERS)], ESC50_CATEGORIES[category]
-    return *color_and_marker(label), None
-
-
-def _text(name: str) -> str:
+def _escape(name: str) -> str:
     """Make a name safe where plotly would read it as markup; it knows no other entities than these."""
     return escape(name, quote=False)

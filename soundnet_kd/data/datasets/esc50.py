@@ -71,6 +71,7 @@ ESC50_CATEGORIES = (
     "interior/domestic",
     "exterior/urban",
 )
+CLASSES_PER_CATEGORY = len(ESC50_CLASSES) // len(ESC50_CATEGORIES)
 
 
 def is_esc50(class_names: Sequence[str]) -> bool:

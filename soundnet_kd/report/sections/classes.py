@@ -58,7 +58,7 @@ def answers_data(results: Evaluation, clips: Clips) -> dict[str, Any]:
             "clips": scores.clips.tolist(),
             **{name: rounded(getattr(scores, name)) for name in ("recall", "precision", "f1", "recall_std")},
             "pairs": [
-                (pair.first, pair.second, pair.first_as_second, pair.second_as_first, round(pair.share, 4))
+                (pair.first, pair.second, pair.first_as_second, pair.second_as_first, round(pair.fraction, 4))
                 for pair in confused_pairs(confusion)[:MAX_PAIRS]
             ],
         }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.maps.empty_strips import without_empty_strips
+from soundnet_kd.analysis.maps.layout import shorten_empty_strips
 from soundnet_kd.errors import FormatError
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.scripts import levels, packed
@@ -56,7 +56,7 @@ def positions_data(folder: str | Path, layer: str, clips: Clips) -> dict[str, An
     missing = np.flatnonzero(np.isnan(points[:, 0]))
     if len(missing) == len(points):
         raise FormatError(f"{file} places none of the clips; draw it again with `soundnet-kd project`")
-    known = without_empty_strips(points[~np.isnan(points[:, 0])])
+    known = shorten_empty_strips(points[~np.isnan(points[:, 0])])
     low = known.points.min(axis=0)
     placed = np.zeros_like(points)
     placed[~np.isnan(points[:, 0])] = (known.points - low) / max(float(np.ptp(known.points, axis=0).max()), 1e-9)

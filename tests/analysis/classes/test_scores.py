@@ -38,7 +38,7 @@ def test_confused_pairs_count_both_directions() -> None:
         ConfusedPair(first=0, second=2, first_as_second=2, second_as_first=0, clips=14),
     ]
     assert confused_pairs(confusion)[0].mistakes == 6
-    assert confused_pairs(confusion)[0].share == pytest.approx(1 / 3)
+    assert confused_pairs(confusion)[0].fraction == pytest.approx(1 / 3)
     assert confused_pairs(np.diag([3, 4])) == []
 
 

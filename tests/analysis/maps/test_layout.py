@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundnet_kd.analysis.maps.empty_strips import without_empty_strips
+from soundnet_kd.analysis.maps.layout import shorten_empty_strips
 
 
 def test_a_few_clips_far_away_by_hand() -> None:
@@ -11,7 +11,7 @@ def test_a_few_clips_far_away_by_hand() -> None:
     body = np.linspace(0, 10, 101)
     x = np.concatenate([[100.0, 101.0], body, [-5.0]])
     points = np.column_stack([x, np.zeros(len(x))])
-    shown = without_empty_strips(points)
+    shown = shorten_empty_strips(points)
     low, high = np.quantile(x, [0.05, 0.95])
     widest = 0.15 * (high - low)
     assert widest == pytest.approx(1.39, abs=0.06)
@@ -34,6 +34,6 @@ def test_a_few_clips_far_away_by_hand() -> None:
     ],
 )
 def test_a_map_without_such_room_stays_as_it_is(points: np.ndarray) -> None:
-    shown = without_empty_strips(points)
+    shown = shorten_empty_strips(points)
     np.testing.assert_array_equal(shown.points, points)
     assert shown.note == ""
