@@ -44,7 +44,7 @@ def choose_clips(probability: NDArray[np.float64], seed: int = 0) -> list[Galler
 
     Returns
     -------
-    list of Shown
+    list of GalleryClip
         Up to six of each kind: random ones above 0.9 and below 0.1, and those nearest to 0.5.
     """
     rng = np.random.default_rng(seed)
@@ -104,7 +104,7 @@ def draw_gallery(
     names : sequence of str
         Of all classes.
     clips : sequence of Clip
-    shown : sequence of Shown
+    shown : sequence of GalleryClip
     waveforms : sequence of (waveform, sample rate)
     path : str or Path
         PNG to write.
