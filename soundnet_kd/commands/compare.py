@@ -1,6 +1,5 @@
 """The command `compare`: two evaluations of the same clips side by side."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.transfer.comparison import Comparison, LayerComparison, require_same_clips, write_comparison
 from soundnet_kd.transfer.results import Evaluation, read_evaluation
 from soundnet_kd.transfer.significance import bootstrap_interval, mcnemar
@@ -150,10 +149,8 @@ def _pair(layers: str, before: Evaluation, after: Evaluation) -> tuple[str, str]
     pair = first, second or first
     for layer, side in zip(pair, (before, after), strict=True):
         if layer not in side.layers:
-            nearest = difflib.get_close_matches(layer, side.layers, n=1, cutoff=0.0)[0]
-            raise SettingsError(
-                f"{side.folder} has no layer {layer!r}, did you mean {nearest!r}? It has {', '.join(side.layers)}"
-            )
+            hint = nearest(layer, side.layers, always=True)
+            raise SettingsError(f"{side.folder} has no layer {layer!r}{hint} It has {', '.join(side.layers)}")
     return pair
 
 

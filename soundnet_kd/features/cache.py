@@ -19,7 +19,6 @@ the data set counts its folds from 0, `folds_from` (0); where it is split and ha
 `columns` which says what each sound is for).
 """
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, Split
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.hdf5 import OpenHdf5
 
 if TYPE_CHECKING:
@@ -267,10 +266,8 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
 
     def _require(self, layer: str) -> None:
         if layer not in self.layers:
-            nearest = difflib.get_close_matches(layer, self.layers, n=1, cutoff=0.0)[0]
-            raise SettingsError(
-                f"{self.path} has no layer {layer!r}, did you mean {nearest!r}? It has {', '.join(self.layers)}"
-            )
+            hint = nearest(layer, self.layers, always=True)
+            raise SettingsError(f"{self.path} has no layer {layer!r}{hint} It has {', '.join(self.layers)}")
 
 
 def read_failures(file: h5py.File) -> dict[str, str]:

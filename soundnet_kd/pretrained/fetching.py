@@ -5,7 +5,6 @@ trusted on first use: it must hold tensors that fit its network, and the sha256 
 `FILE.sha256` (as `sha256sum` writes it), and asked of it from then on.
 """
 
-import difflib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, closest
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.downloading import discard, download_from_sources, part_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
@@ -93,9 +92,8 @@ def entry_named(name: str) -> PretrainedWeights | PretrainedStudent:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Go on in a message: the known name that is most like a wrong one, whatever its case."""
-    by_lower = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[found[0]]!r}?" if found else "."
+    found = closest(name, known)
+    return "." if found is None else f"; did you mean {found!r}?"
 
 
 def check_file(weights: PublishedFile, path: str | Path, sha256: str | None = None) -> None:

@@ -1,6 +1,5 @@
 """Teachers by name: torchvision's own, published ones, and files."""
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torchvision import models
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.pretrained import PretrainedWeights, fetch, registry
 from soundnet_kd.pretrained.fetching import sha256_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
@@ -139,8 +138,8 @@ def network_from_torchvision(name: str, member: str) -> nn.Module:
     if member not in enum.__members__:
         known = [*(f"{name}:{each}" for each in enum.__members__), *registry()]
         raise SettingsError(
-            f"{name} has no weights {member!r} and there is no such file; "
-            f"did you mean {nearest(f'{name}:{member}', known)!r}?"
+            f"{name} has no weights {member!r} and there is no such file"
+            f"{nearest(f'{name}:{member}', known, always=True)}"
         )
     if home_folder() is None and not {"TORCH_HOME", "XDG_CACHE_HOME"} & os.environ.keys():
         raise SettingsError(f"there is no home folder to keep {name}'s weights in; let TORCH_HOME name a folder")
@@ -160,12 +159,4 @@ def require_network(name: str) -> None:
     """Raise SettingsError, with the nearest name, if torchvision has no classification network `name`."""
     known = models.list_models(module=models)
     if name not in known:
-        raise SettingsError(
-            f"torchvision has no classification network {name!r}; did you mean {nearest(name, known)!r}?"
-        )
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Return the one of `known` that `name` most likely means, whatever its case."""
-    by_lower = {each.lower(): each for each in known}
-    return by_lower[difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)[0]]
+        raise SettingsError(f"torchvision has no classification network {name!r}{nearest(name, known, always=True)}")

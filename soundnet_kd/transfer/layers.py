@@ -1,6 +1,5 @@
 """Every layer of a feature cache through the same cross-validation."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
-from soundnet_kd.errors import SettingsError
+
+
+
+from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import versions
 from soundnet_kd.transfer.classifiers import HeadName
@@ -137,8 +139,6 @@ def chosen_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[st
         raise SettingsError(f"no layers are asked for; {cache.path} has {', '.join(cache.layers)}")
     for layer in layers:
         if layer not in cache:
-            nearest = difflib.get_close_matches(layer, cache.layers, n=1, cutoff=0.0)[0]
-            raise SettingsError(
-                f"{cache.path} has no layer {layer!r}, did you mean {nearest!r}? It has {', '.join(cache.layers)}"
-            )
+            hint = nearest(layer, cache.layers, always=True)
+            raise SettingsError(f"{cache.path} has no layer {layer!r}{hint} It has {', '.join(cache.layers)}")
     return tuple(layer for layer in cache.layers if layer in layers)

@@ -1,11 +1,10 @@
 """Named ways to measure features: what they go through, which classifier, which settings, how these are chosen."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.transfer.classifiers import DECADES, HEADS, HeadName
 from soundnet_kd.transfer.windows import Windows
 
@@ -140,6 +139,6 @@ def plan_grid(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, 
 
 def _known(table: Mapping[Any, Found], name: str, what: str) -> Found:
     if name not in table:
-        nearest = difflib.get_close_matches(name, table, n=1, cutoff=0.0)[0]
-        raise SettingsError(f"there is no {what} {name!r}, did you mean {nearest!r}? There are: {', '.join(table)}")
+        hint = nearest(name, table, always=True)
+        raise SettingsError(f"there is no {what} {name!r}{hint} There are: {', '.join(table)}")
     return table[name]

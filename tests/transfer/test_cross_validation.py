@@ -146,11 +146,11 @@ def test_what_cannot_be_tested_is_refused(labels: NDArray[np.int64], folds: NDAr
 
 
 def test_an_unknown_protocol_names_the_nearest_one() -> None:
-    with pytest.raises(SettingsError, match="'notebok', did you mean 'notebook'"):
+    with pytest.raises(SettingsError, match="'notebok'; did you mean 'notebook'"):
         cross_validate(apart(LABELS), LABELS, FOLDS, "notebok")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="'linear_svn', did you mean 'linear_svm'"):
+    with pytest.raises(SettingsError, match="'linear_svn'; did you mean 'linear_svm'"):
         cross_validate(apart(LABELS), LABELS, FOLDS, head="linear_svn")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="there is no setting 'gamma', did you mean 'C'"):
+    with pytest.raises(SettingsError, match="there is no setting 'gamma'; did you mean 'C'"):
         cross_validate(apart(LABELS), LABELS, FOLDS, grid={"gamma": (1.0,)})
     with pytest.raises(SettingsError, match="selection is 'honest' for 6 settings; it is 'same folds' or 'nested'"):
         cross_validate(apart(LABELS), LABELS, FOLDS, selection="honest")  # type: ignore[arg-type]

@@ -2,13 +2,12 @@
 
 import codecs
 import csv
-import difflib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, closest
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab"})
 SEPARATORS = ",;\t|"
@@ -71,8 +70,8 @@ class Table:
         values = self.values(meaning)
         if values is not None:
             return values
-        near = difflib.get_close_matches(meaning, self.columns, n=1)
-        hint = f"; did you mean to call {near[0]!r} so?" if near else ""
+        near = closest(meaning, self.columns)
+        hint = f"; did you mean to call {near!r} so?" if near is not None else ""
         if not _name_columns(self.columns):
             hint = f"; {_FIRST_LINE}"
         raise FormatError(f"{self.file} has no column {meaning!r} (it has {', '.join(self.columns) or 'none'}){hint}")
