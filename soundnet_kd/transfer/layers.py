@@ -7,9 +7,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
-
-
-
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import versions
