@@ -1,4 +1,4 @@
-"""What the features of a layer mean: results, neurons, maps; reads caches and knows no network."""
+"""What the features of a layer mean: scores of classes, neurons, maps, figures. It reads files and knows no network."""
 
 from soundnet_kd.analysis.maps.projection import umap_map
 from soundnet_kd.analysis.neurons.statistics import NeuronStatistics, neuron_statistics

@@ -30,26 +30,26 @@ class ExploreResult:
     """What was found, and where it is written."""
 
     out: Path
-    explored: SoundMeasures | None = field(repr=False)
-    found: Anomalies | None = field(repr=False)
+    measures: SoundMeasures | None = field(repr=False)
+    anomalies: Anomalies | None = field(repr=False)
     skipped: int
     noise: int
     reading: str = ""
     """What the sounds are taken for, where nothing but this was asked for."""
 
     def __str__(self) -> str:
-        if self.explored is None or self.found is None:
+        if self.measures is None or self.anomalies is None:
             return self.reading
-        explored, strangest = self.explored, np.argsort(-self.found.distance)[:3]
-        named = ", ".join(explored.clips[place].id for place in strangest)
-        odd = int((explored.clipped > CLIPPED_SHARE).sum()), int((explored.peaks == 0).sum())
+        measures, strangest = self.measures, np.argsort(-self.anomalies.distance)[:3]
+        named = ", ".join(measures.clips[place].id for place in strangest)
+        odd = int((measures.clipped > CLIPPED_SHARE).sum()), int((measures.peaks == 0).sum())
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
-        if explored.spans is not None:
-            skipped = f", {list(explored.spans.values()).count(None)} without a voice stay whole{skipped}"
+        if measures.spans is not None:
+            skipped = f", {list(measures.spans.values()).count(None)} without a voice stay whole{skipped}"
         noise = f", {self.noise} recordings of background noise left out" if self.noise else ""
         return (
-            f"wrote {self.out}: {len(explored.clips)} sounds of {len(explored.class_names)} classes, "
-            f"{explored.seconds.min():.2f} to {explored.seconds.max():.2f} s, {odd[0]} clipped, {odd[1]} silent; "
+            f"wrote {self.out}: {len(measures.clips)} sounds of {len(measures.class_names)} classes, "
+            f"{measures.seconds.min():.2f} to {measures.seconds.max():.2f} s, {odd[0]} clipped, {odd[1]} silent; "
             f"the strangest: {named}{noise}{skipped}"
         )
 
@@ -127,68 +127,68 @@ def explore(
         out / "explore.json",
         {"sounds": manifest.identity, "settings": {**settings, "seed": seed}, "versions": versions()},
     )
-    explored, failures = measure_sounds(manifest, sample_rate, seconds, voice_activity)
+    measures, failures = measure_sounds(manifest, sample_rate, seconds, voice_activity)
     write_failures(out / FAILURES_FILE, failures)
-    if explored.spans is not None:
-        write_spans(out / VOICE_FILE, explored.spans, sample_rate)
-    if len(explored.clips) <= components:
+    if measures.spans is not None:
+        write_spans(out / VOICE_FILE, measures.spans, sample_rate)
+    if len(measures.clips) <= components:
         raise MediaError(
-            f"{len(explored.clips)} of {len(manifest)} labelled sounds could be read, too few for {components} "
+            f"{len(measures.clips)} of {len(manifest)} labelled sounds could be read, too few for {components} "
             f"components; see {out / FAILURES_FILE}"
         )
-    found = find_anomalies(explored.spectra, explored.labels, components, seed)
-    _write_tables(explored, found, out)
-    names, labels = explored.class_names, explored.labels
+    anomalies = find_anomalies(measures.spectra, measures.labels, components, seed)
+    _write_tables(measures, anomalies, out)
+    names, labels = measures.class_names, measures.labels
     draw_counts(labels, names, out / "counts.png")
-    draw_lengths(explored.seconds, labels, names, out / "lengths.png")
-    draw_mean_spectra(explored.spectra, explored.hertz, labels, names, out / "mean_fft.png")
-    draw_mean_spectrograms(explored.spectrograms, seconds, sample_rate, names, out / "mean_spectrograms.png")
-    band = int(np.argmin(np.abs(explored.hertz - frequency)))
-    draw_violins(explored.spectra[:, band], labels, names, frequency, out / "violins.png")
+    draw_lengths(measures.seconds, labels, names, out / "lengths.png")
+    draw_mean_spectra(measures.spectra, measures.hertz, labels, names, out / "mean_fft.png")
+    draw_mean_spectrograms(measures.spectrograms, seconds, sample_rate, names, out / "mean_spectrograms.png")
+    band = int(np.argmin(np.abs(measures.hertz - frequency)))
+    draw_violins(measures.spectra[:, band], labels, names, frequency, out / "violins.png")
     write_plotly(out)
     write_interactive_space(
-        found.points[:, :3],
+        anomalies.points[:, :3],
         labels,
-        [clip.id for clip in explored.clips],
+        [clip.id for clip in measures.clips],
         names,
         [f"component {number}" for number in (1, 2, 3)],
         "Sounds by the principal components of their standardised spectra",
-        f"{found.explained:.0%} of the variance in {components} components; far from all others is what is strange",
+        f"{anomalies.explained:.0%} of the variance in {components} components; far from all others is what is strange",
         out / "anomalies.html",
     )
-    return ExploreResult(out, explored, found, len(failures), len(noise))
+    return ExploreResult(out, measures, anomalies, len(failures), len(noise))
 
 
-def _write_tables(explored: SoundMeasures, found: Anomalies, out: Path) -> None:
-    labels, names = explored.labels, explored.class_names
+def _write_tables(measures: SoundMeasures, anomalies: Anomalies, out: Path) -> None:
+    labels, names = measures.labels, measures.class_names
     write_csv(
         out / "classes.csv",
         ("class", "sounds", "shortest", "mean seconds", "longest", "clipped", "silent"),
-        (_class_row(name, labels == label, explored) for label, name in enumerate(names)),
+        (_class_row(name, labels == label, measures) for label, name in enumerate(names)),
     )
-    order: Sequence[int] = np.argsort(-found.distance).tolist()
+    order: Sequence[int] = np.argsort(-anomalies.distance).tolist()
     write_csv(
         out / "anomalies.csv",
         ("id", "class", "distance", "log likelihood", "likeliest class", "seconds", "peak", "clipped share", *"xyz"),
         (
             (
-                explored.clips[place].id,
+                measures.clips[place].id,
                 names[labels[place]],
-                f"{found.distance[place]:.4f}",
-                f"{found.log_likelihood[place]:.4f}",
-                names[found.likeliest[place]],
-                f"{explored.seconds[place]:.4f}",
-                f"{explored.peaks[place]:.4f}",
-                f"{explored.clipped[place]:.6f}",
-                *(f"{value:.4f}" for value in found.points[place, :3]),
+                f"{anomalies.distance[place]:.4f}",
+                f"{anomalies.log_likelihood[place]:.4f}",
+                names[anomalies.likeliest[place]],
+                f"{measures.seconds[place]:.4f}",
+                f"{measures.peaks[place]:.4f}",
+                f"{measures.clipped[place]:.6f}",
+                *(f"{value:.4f}" for value in anomalies.points[place, :3]),
             )
             for place in order
         ),
     )  # fmt: skip
 
 
-def _class_row(name: str, mine: NDArray[np.bool_], explored: SoundMeasures) -> list[object]:
-    seconds = explored.seconds[mine]
+def _class_row(name: str, mine: NDArray[np.bool_], measures: SoundMeasures) -> list[object]:
+    seconds = measures.seconds[mine]
     lengths = [f"{value:.4f}" for value in (seconds.min(), seconds.mean(), seconds.max())] if len(seconds) else [""] * 3
-    odd = (explored.clipped[mine] > CLIPPED_SHARE).sum(), (explored.peaks[mine] == 0).sum()
+    odd = (measures.clipped[mine] > CLIPPED_SHARE).sum(), (measures.peaks[mine] == 0).sum()
     return [name, int(mine.sum()), *lengths, *map(int, odd)]

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from soundnet_kd.analysis.classes.scores import hardest_and_easiest
+from soundnet_kd.analysis.classes.scores import read_extremes
 from soundnet_kd.analysis.maps.figures import draw_categories, draw_extremes, draw_map
 from soundnet_kd.analysis.maps.interactive import write_interactive_map, write_plotly
-from soundnet_kd.analysis.maps.projection import MIN_CLIPS, has_direction, umap_map, without_direction
+from soundnet_kd.analysis.maps.projection import MIN_CLIPS, explain_left_out, has_direction, umap_map
 from soundnet_kd.analysis.maps.quality import (
     HeldOut,
     MapQuality,
@@ -92,7 +92,7 @@ def project(
         every_label, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
         names = (*class_names, "")
         wanted = chosen_layers(cache, layers)
-        extremes = hardest_and_easiest(results, class_names) if results else None
+        extremes = read_extremes(results, class_names) if results else None
         settings = {
             "layers": wanted,
             "supervised": supervised,
@@ -104,7 +104,7 @@ def project(
         require_same_settings(out / "project.json", claimed)
         for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
-            told = without_direction(averages)
+            told = explain_left_out(averages)
             if told:
                 left_out[layer] = told
             mapped = np.flatnonzero(has_direction(averages)) if told else np.arange(len(averages))

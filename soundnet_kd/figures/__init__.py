@@ -1,1 +1,1 @@
-"""What all figures share: their style, fonts for names in any script, and the drawings that several commands need."""
+"""What all figures share: style and colours, panels, heat maps, curves, fonts for any script, drawings of filters."""

@@ -10,18 +10,19 @@ if TYPE_CHECKING:
 def draw_curve(
     axes: "Axes", history: Sequence[Mapping[str, float]], column: str, *, dashed: bool = False, **style: Any
 ) -> None:
-    """Draw one column of a history, through the rows that have it; nothing if none has.
+    """Draw one column of a history over the steps, through the rows that have it; draw nothing if none does.
 
     Parameters
     ----------
     axes : Axes
     history : sequence of mapping from column to value
-        Rows as in `history.csv`; each has a `step`.
+        Rows of `history.csv`; each has a `step`.
     column : str
-        Such as validation/loss.
+        Such as `validation/loss`.
     dashed : bool
+        Whether the line is dashed.
     **style
-        Of the line, in matplotlib's words: color, label, alpha, linewidth …
+        Properties of the line that matplotlib knows: color, label, alpha, linewidth …
     """
     points = [(row["step"], row[column]) for row in history if column in row]
     if points:
@@ -30,7 +31,7 @@ def draw_curve(
 
 
 def finish_curves(axes: "Axes", title: str, *, fractions: bool = False) -> None:
-    """Name the axes of training curves; curves of fractions are drawn from 0% to 100%."""
+    """Label the axes of training curves; the y axis of fractions goes from 0% to 100%."""
     axes.set_xlabel("step")
     axes.set_title(title)
     if fractions:

@@ -1,4 +1,4 @@
-"""The filters of a network's first convolution as sound engineers look at them: waves, and gain over frequency."""
+"""The filters of a network's first convolution as sound engineers see them: as waves, and as gain over frequency."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _COLUMNS = 4
 def frequency_responses(
     filters: NDArray[np.floating], sample_rate: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the gain of filters over frequency.
+    """Gain of filters over frequency.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def frequency_responses(
 
 
 def centre_frequencies(frequencies: NDArray[np.floating], decibels: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the frequency that each filter lets through best.
+    """Frequency at which each filter has its highest gain.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def centre_frequencies(frequencies: NDArray[np.floating], decibels: NDArray[np.f
 
 
 def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, path: str | Path) -> None:
-    """Draw filters as waves and their responses, both in the order of their centre frequencies.
+    """Draw filters as waves, and their frequency responses, both sorted by centre frequency.
 
     Parameters
     ----------

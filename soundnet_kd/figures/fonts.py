@@ -1,4 +1,4 @@
-"""Letters of any script in figures: in a font of this machine that has them, or else as escapes; never as boxes."""
+"""Text of any script in figures: in a font of this machine that has its letters, else as escapes; never as boxes."""
 
 import logging
 from collections.abc import Collection, Iterable
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
 
 LONGEST_ESCAPED = 30
-"""A text of escapes is cut there, or it would push the figure off its page."""
-# Fonts for a formula's signs, and one with a box for every letter, are none to write with.
+"""Characters after which a text with escapes is cut; a longer one would push the figure off its page."""
+# Fonts of mathematical symbols, and one that has a box for every letter, cannot be used for text.
 _NO_FONTS = ("Last Resort", "LastResort", "STIX", "cmex", "cmmi", "cmsy", "cmr", "cmb", "cmtt", "cmss")
 
 
 def make_readable(figure: "Figure") -> None:
-    r"""Return every text of a figure a font for each of its letters.
+    r"""Set the fonts of every text in a figure so that each of its letters can be drawn.
 
-    A letter that no font of this machine has is written as Python writes it: 犬 as \u72ac.
+    A letter that no font of this machine has is written as an escape, as in Python: 犬 as \u72ac.
     """
     from matplotlib.text import Text
 
@@ -34,11 +34,11 @@ def make_readable(figure: "Figure") -> None:
         if not text.get_text().isascii():
             letters = _Letters(text.get_fontproperties(), text.get_text(), names)
             text.set_fontfamily(letters.families)
-            text.set_text(letters.shown(text.get_text()))
+            text.set_text(letters.render(text.get_text()))
 
 
 def _make_labels_readable(axis: "Axis", names: Collection[str]) -> None:
-    """Do so for the labels of an axis, which are written anew by its formatter at each drawing."""
+    """Do the same for the tick labels of an axis, which its formatter writes again each time the figure is drawn."""
     from matplotlib.ticker import Formatter
 
     labels = axis.get_majorticklabels()
@@ -48,27 +48,27 @@ def _make_labels_readable(axis: "Axis", names: Collection[str]) -> None:
     letters = _Letters(labels[0].get_fontproperties(), words, names)
     for label in labels:
         label.set_fontfamily(letters.families)
-    if letters.shown(words) == words:
+    if letters.render(words) == words:
         return
     written = axis.get_major_formatter()
 
     class Readable(Formatter):
         def __call__(self, value: float, place: int | None = None) -> str:
-            return letters.shown(written(value, place))
+            return letters.render(written(value, place))
 
         def format_ticks(self, values: Any) -> list[str]:
-            return [letters.shown(text) for text in written.format_ticks(values)]
+            return [letters.render(text) for text in written.format_ticks(values)]
 
     axis.set_major_formatter(Readable())
 
 
 class _Letters:
-    """The letters that texts can be drawn with, and the names of a figure, which have to stay apart.
+    """The letters that a text can be drawn with, and the other texts of the figure, from which it must stay distinct.
 
     Attributes
     ----------
     families : list of str
-        Of the fonts that it takes.
+        Font families that the text needs.
     """
 
     def __init__(self, properties: "FontProperties", texts: str, names: Collection[str]) -> None:
@@ -78,27 +78,27 @@ class _Letters:
         self._have = set(_letters_of(properties)) | {"\n"}
         for letter in sorted(set(texts)):
             if letter not in self._have:
-                found = _family_with(letter, properties.get_weight(), properties.get_style())
+                found = _find_family(letter, properties.get_weight(), properties.get_style())
                 if found is not None:
                     self.families.append(found[0])
                     self._have |= found[1]
 
-    def shown(self, text: str) -> str:
-        """Return a text as it can be drawn."""
+    def render(self, text: str) -> str:
+        """Return a text with escapes for the letters that no font has; cut if it is long."""
         if self._have.issuperset(text):
             return text
         shown = [letter if letter in self._have else _escape(letter) for letter in text]
         if sum(map(len, shown)) <= LONGEST_ESCAPED:
             return "".join(shown)
-        begin = _that_fit(shown, LONGEST_ESCAPED - 1)
+        begin = _count_fitting(shown, LONGEST_ESCAPED - 1)
         if not any(name != text and name.startswith(text[:begin]) for name in self._names):
             return f"{''.join(shown[:begin])}…"
-        begin, end = _that_fit(shown, LONGEST_ESCAPED // 2 - 1), _that_fit(shown[::-1], LONGEST_ESCAPED // 2)
+        begin, end = _count_fitting(shown, LONGEST_ESCAPED // 2 - 1), _count_fitting(shown[::-1], LONGEST_ESCAPED // 2)
         return f"{''.join(shown[:begin])}…{''.join(shown[len(shown) - end :])}"
 
 
-def _that_fit(letters: Iterable[str], room: int) -> int:
-    """Count the first letters that have room."""
+def _count_fitting(letters: Iterable[str], room: int) -> int:
+    """Count the letters, from the first on, that fit into so many characters."""
     return sum(total <= room for total in accumulate(map(len, letters)))
 
 
@@ -108,12 +108,12 @@ def _escape(letter: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _family_with(letter: str, weight: Any, style: Any) -> tuple[str, frozenset[str]] | None:
-    """Find the first family, in alphabetical order and those without serifs first, that has a letter."""
+def _find_family(letter: str, weight: Any, style: Any) -> tuple[str, frozenset[str]] | None:
+    """Find a font family that has a letter: the first in alphabetical order, sans-serif families before others."""
     from matplotlib.font_manager import FontProperties, fontManager
 
     names = {font.name for font in fontManager.ttflist if not font.name.startswith(_NO_FONTS)}
-    # Not every family has every weight, of which nobody needs to hear.
+    # matplotlib warns of each family that lacks the weight, which concerns nobody here.
     findings = logging.getLogger("matplotlib.font_manager")
     level = findings.level
     findings.setLevel(logging.ERROR)
@@ -135,13 +135,13 @@ def _letters_of(properties: "FontProperties") -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def _letters_in(file: str) -> frozenset[str]:
-    """Return the letters of a font that can be drawn in any size."""
+    """Return the letters of a scalable font; none of any other."""
     from matplotlib.ft2font import FT2Font
 
     try:
         font = FT2Font(file)
         codes: Iterable[int] = font.get_charmap() if font.scalable else ()
     except (OSError, RuntimeError, ValueError):
-        # One that cannot be read has none.
+        # A font file that cannot be read has no letters.
         codes = ()
     return frozenset(map(chr, codes))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DARK = 0.4
-"""Fraction above which a cell is so dark that its number is white."""
+"""Fraction above which a cell is dark, and its number white."""
 
 
 def heat_map(
@@ -29,13 +29,13 @@ def heat_map(
     ----------
     axes : Axes
     fractions : (rows, columns) float
-        From 0 to 1; 0 is white, and every fraction above it has a colour.
+        From 0 (white) to 1; any fraction above 0 has a colour.
     rows, columns : sequence of str, optional
-        Their names; None leaves them out.
+        Names of the rows and the columns; None leaves them out.
     legend : str
         Label of the colour bar.
     max_fraction : float, optional
-        The fraction with the darkest colour. [default: the largest one]
+        Fraction that has the darkest colour. [default: the largest one]
     """
     import matplotlib
 
@@ -67,20 +67,20 @@ def count_map(
     legend: str,
     font_size: float,
 ) -> None:
-    """Draw a square matrix of counts: each as a number, on the colour of its fraction of the row's total.
+    """Draw a square matrix of counts: each is written as a number, on a colour for its fraction of the row's total.
 
     Parameters
     ----------
     axes : Axes
     counts : (classes, classes) int
     totals : (classes,) int
-        What each row is divided by; a row whose total is 0 stays white.
+        What each row is divided by; a row with total 0 stays white.
     names : sequence of str
-        Of the rows, and of the columns.
+        Names of the rows, which are those of the columns too.
     legend : str
         Label of the colour bar.
     font_size : float
-        Of the numbers, in points.
+        Size of the numbers, in points.
     """
     fractions = counts / np.maximum(totals, 1)[:, None]
     heat_map(axes, fractions, names, names, legend, max_fraction=1.0)

@@ -1,4 +1,4 @@
-"""Figures of many small panels: rows of so many columns each, of which the last one need not be full."""
+"""Figures of many small panels in rows; the last row need not be full."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,15 +34,15 @@ def new_panels(
     path : str or Path
         PNG to write.
     count : int
-        Panels.
+        Number of panels.
     columns : int
-        Panels in a row.
+        Panels per row.
     width, height : float
-        Of a panel, in inches.
+        Size of a panel, in inches.
     extra_height : float
-        Of what stands above and beneath the panels, in inches.
+        Room above and beneath the panels, in inches.
     min_width : float
-        Of the whole figure, in inches.
+        Least width of the whole figure, in inches.
     sharex, sharey : bool
         Whether all panels have the same scale.
 
@@ -64,11 +64,11 @@ def add_panels(
     ----------
     figure : Figure or SubFigure
     count : int
-        Panels.
+        Number of panels.
     columns : int
-        Panels in a row; the places that are left in the last row stay empty.
+        Panels per row; unused places of the last row stay empty.
     sharex, sharey : bool
-        Whether all panels have the same scale. On the x axis its numbers stand beneath the lowest panel of each column.
+        Whether all panels have the same scale. That of the x axis is written beneath the lowest panel of each column.
 
     Returns
     -------
@@ -86,5 +86,5 @@ def add_panels(
 
 
 def count_rows(count: int, columns: int) -> int:
-    """Return the rows that so many panels fill, wholly or in part."""
+    """Return the number of rows that the panels need."""
     return -(-count // columns)

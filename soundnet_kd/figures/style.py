@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 150
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#000000")
-"""Distinct to colour-blind eyes (Okabe and Ito, 2008; the yellow, pale on white, is replaced)."""
+"""The colours of groups, which colour-blind readers can tell apart (Okabe and Ito, 2008; without the pale yellow)."""
 
 GREY = "#767676"
-"""Guide lines and notes, and what is not to stand out."""
+"""Guide lines, notes, and whatever should not stand out."""
 PALE = "#C4C4C4"
-"""Marks of what is there but not spoken of, such as clips without a label on a map."""
+"""Marks in the background, such as clips without a label on a map."""
 GRID = "#E4E4E4"
 FRAME = "#BBBBBB"
 """The edge of a heat map."""
@@ -40,7 +40,7 @@ DEPTHS = "viridis_r"
 """Colour map of layers, from the input (light) to the output (dark)."""
 
 MARKERS = ("o", "^", "s", "P", "X", "v", "*")
-"""The first goes with the first use of the colours; where there are more groups than colours, the next one follows."""
+"""Groups have the first marker; where there are more groups than colours, the colours start again with the next one."""
 
 LONGEST_NAME = 30
 
@@ -60,10 +60,10 @@ _STYLE: dict[Any, Any] = {
     "grid.color": GRID,
     "grid.linewidth": 0.7,
     "legend.frameon": False,
-    # Text stays text in an SVG: small, searchable, and readable to a screen reader.
+    # Text stays text in an SVG: small, searchable, and open to screen readers.
     "svg.fonttype": "none",
     "svg.hashsalt": "soundnet_kd",
-    # A class may be called "$1 coin $2": names are never formulas.
+    # A class may be called "$1 coin $2", which is not a formula.
     "text.parse_math": False,
 }
 
@@ -72,7 +72,7 @@ _STYLE: dict[Any, Any] = {
 def new_figure(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
     """Open a figure to draw on; it is written as PNG, and as SVG beside it, when the block ends without an error.
 
-    Artists of thousands of marks should be `rasterized`, so that the SVG stays small.
+    Artists with thousands of marks should be `rasterized` to keep the SVG small.
 
     Parameters
     ----------
@@ -93,11 +93,11 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator["Figur
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         make_readable(figure)
-        # Without the date the same figure is the same file.
+        # Without a date, the same figure always gives the same file.
         for file, metadata in ((path, {}), (path.with_suffix(".svg"), {"Date": None})):
             with atomic_write(file) as partial:
                 figure.savefig(partial, dpi=DOTS_PER_INCH, format=file.suffix[1:], metadata=metadata)
-            # The SVG is laid out as the PNG was: finding the layout takes as long as drawing.
+            # The SVG keeps the layout of the PNG: computing it again takes as long as drawing.
             figure.set_layout_engine(None)
 
 

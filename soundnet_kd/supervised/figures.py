@@ -20,11 +20,11 @@ COLUMNS = 4
 
 
 def draw_trainings(histories: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
-    """Draw loss and accuracy over the steps, while learning and on the validation sounds, a colour for each training.
+    """Draw loss and accuracy over the steps, on training and validation sounds, with a colour for each training.
 
     Parameters
     ----------
-    histories : mapping from the name of a training to its rows
+    histories : mapping from the name of a training to the rows of its history
     path : str or Path
         PNG to write.
     """
@@ -43,12 +43,12 @@ def draw_trainings(histories: Mapping[str, Sequence[Mapping[str, float]]], path:
 
 
 def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: str | Path) -> None:
-    """Draw which fraction of the tracks of each tag (row) has each other tag too.
+    """Draw the fraction of the tracks with each tag (row) that have each other tag too.
 
     Parameters
     ----------
     overlap : (tags, tags) int
-        Tracks that have both.
+        Number of tracks that have both.
     tags : sequence of str
     path : str or Path
         PNG to write.
@@ -61,7 +61,7 @@ def draw_tag_overlap(overlap: NDArray[np.int64], tags: Sequence[str], path: str 
 
 
 def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: str | Path) -> None:
-    """Draw the scores of tested tracks as bars, each track's divided by their sum, with its true tags in colour.
+    """Draw the scores of tested tracks as bars, normalized to a sum of 1 for each track, with true tags in colour.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: str | 
         The first 24 are drawn.
     tags : sequence of str
     top : int
-        The first so many tags are parted from the others.
+        A line is drawn beneath so many tags.
     path : str or Path
         PNG to write.
     """

@@ -1,4 +1,4 @@
-"""The gallery of a network: waveforms that it is sure of, those it is sure are of another class, and those between."""
+"""The gallery of a network: for each class, sounds it is sure are of it, sure are of another, or undecided about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from soundnet_kd.supervised.evaluation import class_probabilities
 from soundnet_kd.supervised.experiment import ExperimentRun
 
 SURE, SURE_OF_ANOTHER = 0.9, 0.1
-"""Above this probability of a class a network is sure of it; below this one, sure of another."""
+"""A network counts as sure of a class above the first probability, and as sure of another class below the second."""
 BOUNDARY = 0.5
 CLIPS_PER_KIND = 6
 KINDS = ("sure", "another", "nearest the boundary")
 MIN_POINTS = 2000
-"""A waveform is drawn as its lowest and highest values between so many moments."""
+"""Number of columns of a drawn waveform; each goes from its lowest to its highest sample."""
 
 
 @dataclass(frozen=True)
 class GalleryClip:
-    """A clip in a class's gallery."""
+    """A clip in the gallery of a class: its row among the tested clips, the class's probability, and its kind."""
 
     row: int
     probability: float
@@ -33,19 +33,19 @@ class GalleryClip:
 
 
 def choose_clips(probability: NDArray[np.float64], seed: int = 0) -> list[GalleryClip]:
-    """Choose what to show of a class.
+    """Choose the clips in the gallery of a class.
 
     Parameters
     ----------
     probability : (clips,) float
-        Of the class.
+        Probability of the class.
     seed : int
-        Draws among those that the network is equally decided of.
+        Seed of the random choice among the clips that the network is sure of.
 
     Returns
     -------
     list of GalleryClip
-        Up to six of each kind: random ones above 0.9 and below 0.1, and those nearest to 0.5.
+        Up to six of each kind: random ones above 0.9, random ones below 0.1, and those nearest to 0.5.
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -59,7 +59,7 @@ def choose_clips(probability: NDArray[np.float64], seed: int = 0) -> list[Galler
 
 
 def write_gallery(run: ExperimentRun) -> None:
-    """Draw the gallery of every class, by the first seed's networks, and name what is in it in `gallery.csv`."""
+    """Draw the gallery of every class for the networks of the first seed, and list its clips in `gallery.csv`."""
     names = run.class_names
     folder = run.out / "gallery"
     make_folder(folder)
@@ -95,14 +95,14 @@ def draw_gallery(
     waveforms: Sequence[tuple[NDArray[np.float32], int]],
     path: str | Path,
 ) -> None:
-    """Draw the waveforms of a class's gallery, a row for each kind; those of the class itself are in colour.
+    """Draw the waveforms of a class's gallery, a row for each kind; sounds of the class itself are in colour.
 
     Parameters
     ----------
     name : str
         The class.
     names : sequence of str
-        Of all classes.
+        Names of all classes.
     clips : sequence of Clip
     shown : sequence of GalleryClip
     waveforms : sequence of (waveform, sample rate)

@@ -92,9 +92,9 @@ def draw_names(path: Path) -> None:
 
 @pytest.fixture
 def _fresh_letters() -> Iterator[None]:
-    letters._family_with.cache_clear()
+    letters._find_family.cache_clear()
     yield
-    letters._family_with.cache_clear()
+    letters._find_family.cache_clear()
 
 
 @pytest.mark.usefixtures("_fresh_letters")

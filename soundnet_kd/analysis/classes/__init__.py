@@ -1,1 +1,1 @@
-"""What an evaluation says of single classes: scores, confusion, accuracy by layer, as tables and figures."""
+"""What an evaluation says about single classes: scores, tables and figures; and accuracy by layer."""

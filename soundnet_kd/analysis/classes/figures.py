@@ -15,11 +15,11 @@ from soundnet_kd.figures.style import COLORS, GREY, display_name, new_figure, pe
 from soundnet_kd.transfer.results import Evaluation
 
 _FEW = 12
-"""Classes up to which cells are so large that names fit in lines and numbers in the usual type."""
+"""Classes up to which a cell has room for a number in the usual size, and for a name in several lines beside it."""
 _INCHES_PER_ROW = 0.2
 _SMALL = 8
 MAX_PAIRS = 15
-"""Pairs in the figure; the table has all."""
+"""Pairs in the figure; the table lists all of them."""
 _PRECISION: dict[str, Any] = {
     "linestyle": "",
     "marker": "D",
@@ -27,11 +27,11 @@ _PRECISION: dict[str, Any] = {
     "markerfacecolor": "white",
     "markeredgecolor": "black",
 }
-"""The mark of a class's precision, in the figure and in its legend."""
+"""Marker of a class's precision, in the figure and in its legend."""
 
 
 def draw_accuracy(evaluation: Evaluation, path: str | Path) -> None:
-    """Draw each layer's accuracy with its folds, and what guessing would give.
+    """Draw each layer's accuracy, that of its folds, and that of always guessing the commonest class.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def draw_accuracy(evaluation: Evaluation, path: str | Path) -> None:
 
 
 def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: str, path: str | Path) -> None:
-    """Draw how often the clips of each true class were given each class.
+    """Draw how often the clips of each true class are predicted to be of each class.
 
     Colours are fractions of the true class's clips, numbers are clips. Lines part ESC-50's categories.
 
@@ -121,7 +121,7 @@ def draw_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: 
 
 
 def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer: str, path: str | Path) -> None:
-    """Draw the recall and the precision of each class, the easiest on top, and what each is mostly taken for.
+    """Draw the recall and the precision of each class, the easiest on top, and the class it is most often taken for.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def draw_class_scores(scores: ClassScores, pairs: Sequence[ConfusedPair], layer:
 
 
 def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], layer: str, path: str | Path) -> None:
-    """Draw the pairs of classes with the most mistakes, both directions apart.
+    """Draw the pairs of classes with the most mistakes, in either direction.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], l
 
 
 def _commonest_mistakes(pairs: Sequence[ConfusedPair], classes: Sequence[str]) -> dict[int, str]:
-    """Name for each class the one that it is most often taken for, and the number of clips, if more than one."""
+    """For each class, name the one that it is most often taken for and the number of clips, if more than one."""
     most: dict[int, tuple[int, int]] = {}
     for pair in pairs:
         for true, given, clips in (

@@ -12,12 +12,12 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.transfer.results import read_evaluation
 
 MAX_AT_THE_ENDS = 5
-"""How many of the hardest and of the easiest classes are named."""
+"""Number of the hardest, and of the easiest, classes that are named."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassScores:
-    """Scores of each class over all tested clips, each 0 … 1; NaN where there is nothing to divide by.
+    """Scores of each class over all tested clips, from 0 to 1; NaN where a score is not defined.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class ClassScores:
     clips : (classes,) int64
         Tested clips of the class.
     precision : (classes,) float64
-        Share of the clips that were given the class which are of it.
+        Fraction of the clips predicted to be of the class that are of it.
     recall : (classes,) float64
-        Share of the clips of the class that were given it.
+        Fraction of the clips of the class that are predicted to be of it.
     f1 : (classes,) float64
         Harmonic mean of the two.
     recall_std : (classes,) float64
@@ -43,13 +43,13 @@ class ClassScores:
 
     @property
     def easiest_first(self) -> NDArray[np.int64]:
-        """The classes that have clips, by recall, and by F1 where recall is equal."""
+        """The classes that have clips, sorted by recall, then by F1."""
         order = np.lexsort((-self.f1, -self.recall))
         return np.asarray(order[self.clips[order] > 0])
 
     @property
     def ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The easiest and the hardest classes, up to five, each from the end on; none is both."""
+        """The easiest classes, easiest first, and the hardest, hardest first: up to five each, none in both."""
         order = self.easiest_first
         count = min(MAX_AT_THE_ENDS, len(order) // 2)
         return order[:count], order[::-1][:count]
@@ -57,16 +57,16 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that are taken for each other.
+    """Two classes that are confused with each other.
 
     Attributes
     ----------
     first, second : int
         The first is taken for the second at least as often as the other way round.
     first_as_second, second_as_first : int
-        Clips.
+        Number of clips.
     clips : int
-        Tested clips of both classes together.
+        Number of tested clips of the two classes together.
     """
 
     first: int
@@ -77,7 +77,7 @@ class ConfusedPair:
 
     @property
     def mistakes(self) -> int:
-        """Clips of either class that are taken for the other."""
+        """Number of clips of either class that are taken for the other."""
         return self.first_as_second + self.second_as_first
 
     @property
@@ -89,12 +89,12 @@ class ConfusedPair:
 def class_scores(
     labels: NDArray[np.integer], predictions: NDArray[np.integer], folds: NDArray[np.integer], classes: Sequence[str]
 ) -> ClassScores:
-    """Score each class.
+    """Precision, recall and F1 of each class.
 
     Parameters
     ----------
     labels, predictions : (clips,) int
-        Classes; clips with -1 in one of them do not count.
+        Classes; a clip that is -1 in either does not count.
     folds : (clips,) int
     classes : sequence of str
     """
@@ -117,7 +117,7 @@ def class_scores(
 
 
 def confused_pairs(confusion: NDArray[np.int64]) -> list[ConfusedPair]:
-    """Return the pairs of classes that are taken for each other at least once, the most mistakes first.
+    """Pairs of classes that are confused at least once, most mistakes first.
 
     Parameters
     ----------
@@ -142,14 +142,14 @@ def confused_pairs(confusion: NDArray[np.int64]) -> list[ConfusedPair]:
 
 @dataclass(frozen=True, eq=False)
 class CategoryScores:
-    """Scores of each category over all tested clips, each 0 … 1; NaN where a category has no clips.
+    """Scores of each category over all tested clips, from 0 to 1; NaN where a category has no clips.
 
     Attributes
     ----------
     accuracy : (5,) float64
-        Share of the category's clips whose class is right.
+        Fraction of the category's clips whose predicted class is correct.
     category_accuracy : (5,) float64
-        Share of them whose category is right, whatever the class.
+        Fraction of them whose predicted class is of the correct category.
     confusion : (5, 5) int64
         Clips of each true category (row) by the category of the predicted class (column).
     """
@@ -160,7 +160,7 @@ class CategoryScores:
 
 
 def category_scores(confusion: NDArray[np.int64]) -> CategoryScores:
-    """Sum a confusion of ESC-50's classes by category.
+    """Accuracies and confusion of ESC-50's categories, from the confusion of its classes.
 
     Parameters
     ----------
@@ -180,14 +180,14 @@ def category_scores(confusion: NDArray[np.int64]) -> CategoryScores:
 
 @dataclass(frozen=True)
 class Extremes:
-    """The classes that a classifier recognises best and worst.
+    """The classes that the classifier of an evaluation's best layer recognises best and worst.
 
     Attributes
     ----------
     layer : str
-        The evaluation's best layer, whose classifier it is.
-    hardest, easiest : mapping from class to the share of its clips that are recognised
-        Up to five each, from the end on.
+        The best layer.
+    hardest, easiest : mapping from class to recall
+        Up to five classes each, the hardest and the easiest first.
     """
 
     layer: str
@@ -195,8 +195,8 @@ class Extremes:
     easiest: dict[int, float]
 
 
-def hardest_and_easiest(results: str | Path, class_names: Sequence[str]) -> Extremes:
-    """Read the hardest and the easiest classes from what `soundnet-kd evaluate` wrote.
+def read_extremes(results: str | Path, class_names: Sequence[str]) -> Extremes:
+    """Read the hardest and the easiest classes from the results of `soundnet-kd evaluate`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an evaluation says of single classes: tables of every layer, figures and a few lines of the best one."""
+"""What an evaluation says about single classes: tables of every layer, figures and a short summary of the best one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _PAIRS_SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class ClassReport:
-    """What one layer makes of each class; `categories` is None where the classes are not ESC-50's."""
+    """How well one layer tells the classes apart; `categories` is None where they are not ESC-50's."""
 
     scores: ClassScores = field(repr=False)
     pairs: Sequence[ConfusedPair] = field(repr=False)
@@ -141,7 +141,7 @@ def write_class_tables(reports: Mapping[str, ClassReport], out: str | Path) -> N
 
 
 def draw_classes(evaluation: Evaluation, report: ClassReport, layer: str, out: str | Path) -> None:
-    """Draw a layer's confusion, its score of each class, its commonest mistakes and, for ESC-50, its categories.
+    """Draw a layer's confusion, scores of each class, commonest mistakes and, for ESC-50, confusion of categories.
 
     Parameters
     ----------

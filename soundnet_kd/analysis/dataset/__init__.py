@@ -1,1 +1,1 @@
-"""What is in a data set of short sounds: measures of each sound, those that stand out, figures."""
+"""What is in a data set of short sounds: measures of each sound, anomalies, figures."""

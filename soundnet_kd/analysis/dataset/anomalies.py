@@ -1,4 +1,4 @@
-"""Which sounds are unlike the others: by principal components of their spectra, and by a mixture for each class."""
+"""Which sounds are unlike the others: in the principal components of their spectra, and under a mixture per class."""
 
 from dataclasses import dataclass, field
 
@@ -6,28 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIXED = 2
-"""Gaussians of a class's mixture; one where it has too few sounds for two."""
+"""Gaussians in the mixture of a class; a class with too few sounds for two has one."""
 SOUNDS_PER_GAUSSIAN = 10
+"""Sounds that a class needs for each Gaussian of a mixture of several."""
 MIN_VARIANCE = 1e-3
-"""Added to a Gaussian's variances, so that a few equal sounds do not make it a point."""
+"""Added to the variances of a Gaussian, so that it does not shrink to a point on equal sounds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Anomalies:
-    """How strange each sound is.
+    """How unusual each sound is.
 
     Attributes
     ----------
     points : (sounds, components) float64
         Principal components of the standardised spectra.
     explained : float
-        Share of the variance that they have.
+        Fraction of the variance that these components explain.
     distance : (sounds,) float64
-        From the middle, each component by its own standard deviation (Mahalanobis).
+        Mahalanobis distance from the mean: each component is divided by its standard deviation.
     log_likelihood : (sounds,) float64
-        Under the mixture of the sound's own class.
+        Log-likelihood under the mixture of the sound's own class.
     likeliest : (sounds,) int64
-        The class whose mixture, with its share of the sounds, makes the sound most likely.
+        The class with the highest posterior probability: likelihood times the class's fraction of the sounds.
     """
 
     points: NDArray[np.float64] = field(repr=False)
@@ -38,16 +39,17 @@ class Anomalies:
 
 
 def find_anomalies(spectra: NDArray[np.floating], labels: NDArray[np.int64], components: int, seed: int) -> Anomalies:
-    """Find what is strange.
+    """Find unusual sounds, overall and within their classes.
 
     Parameters
     ----------
     spectra : (sounds, bands) float
-        More sounds than components.
+        Of more sounds than components.
     labels : (sounds,) int
     components : int
+        Number of principal components.
     seed : int
-        Of the mixtures' first guess.
+        Seed of the mixtures' initial values.
     """
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture

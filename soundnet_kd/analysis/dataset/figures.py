@@ -1,4 +1,4 @@
-"""The figures of a data set: how many sounds, how long, and what their spectra are like, class by class."""
+"""The figures of a data set: number of sounds, lengths and spectra, class by class."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 COLUMNS = 6
 LENGTH_BINS = 40
 MAX_PANELS = 60
-"""Classes that have a panel of their own; the figure says so where there are more."""
+"""Classes up to which each has a panel; a figure of more classes says how many it leaves out."""
 
 
 def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: str | Path) -> None:
-    """Draw how many sounds each class has, the most on top."""
+    """Draw the number of sounds of each class, the largest on top."""
     counts = np.bincount(labels, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
     with new_figure(path, 6.4, 1.2 + 0.2 * len(names)) as figure:
@@ -46,7 +46,7 @@ def draw_counts(labels: NDArray[np.int64], names: Sequence[str], path: str | Pat
 def draw_lengths(
     seconds: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str], path: str | Path
 ) -> None:
-    """Draw histograms of the lengths, on one scale of seconds and one of counts (logarithmic)."""
+    """Draw a histogram of the lengths of each class; all share one scale of seconds and one, logarithmic, of counts."""
     edges = np.histogram_bin_edges(seconds, LENGTH_BINS)
     with _class_panels(path, names, "Lengths", "seconds", sharey=True) as panels:
         for label, axes in enumerate(panels):
@@ -62,7 +62,7 @@ def draw_mean_spectra(
     names: Sequence[str],
     path: str | Path,
 ) -> None:
-    """Draw the mean magnitude of the Fourier transform of each class, over that of all sounds (grey)."""
+    """Draw the mean magnitude of the Fourier transform of each class, and of all sounds in grey."""
     everything = spectra.mean(axis=0)
     title = "Mean magnitude of the Fourier transform (grey: of all sounds)"
     with _class_panels(path, names, title, "Hz", sharey=True) as panels:
@@ -98,8 +98,8 @@ def draw_mean_spectrograms(
 def draw_violins(
     magnitudes: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], frequency: float, path: str | Path
 ) -> None:
-    """Draw how the magnitude at one frequency is spread over the sounds of each class."""
-    # The width of a violin is estimated from the spread, of which a single sound has none.
+    """Draw the distribution of the magnitude at one frequency over the sounds of each class."""
+    # A violin needs at least two sounds to estimate a density.
     shown = [label for label in range(len(names)) if (labels == label).sum() > 1]
     decibels = [20 * np.log10(np.maximum(magnitudes[labels == label], 1e-6)) for label in shown]
     with new_figure(path, max(6.4, 1.5 + 0.34 * len(names)), 4.2) as figure:

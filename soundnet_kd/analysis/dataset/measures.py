@@ -1,4 +1,4 @@
-"""What is measured of short labelled sounds: lengths, levels, spectra, and mean spectrograms of the classes."""
+"""Measures of short labelled sounds: lengths, levels, spectra, and the mean spectrogram of each class."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,34 +16,35 @@ WINDOW_SECONDS, STEP_SECONDS = 0.02, 0.01
 FLOOR = 1e-10
 """Added to the power before its logarithm, as in the front end `LogSpectrogram`."""
 FULL_SCALE = 2.0**15
-"""Power is that of 16-bit samples, in which the floor is below all that can be heard."""
+"""Samples are scaled to 16 bits before the power is taken; the floor is then below anything audible."""
 BANDS = 400
-"""Bands of equal width that the magnitude of the Fourier transform is averaged in."""
+"""Number of bands of equal width over which the magnitude of the Fourier transform is averaged."""
 CLIPPED_LEVEL, CLIPPED_SHARE = 0.999, 0.001
-"""A sound is clipped if so many of its samples are at full scale."""
+"""A sound counts as clipped if more than this fraction of its samples is at or above this level."""
 
 
 @dataclass(frozen=True, eq=False)
 class SoundMeasures:
-    """What was measured of each sound.
+    """Measures of each sound, and the mean spectrogram of each class.
 
     Attributes
     ----------
     clips : tuple of Clip
-        Those that could be read.
+        The sounds that could be read.
     class_names : tuple of str
     sample_rate : int
     seconds : (clips,) float64
     peaks, clipped : (clips,) float64
-        Highest absolute sample; share of the samples at full scale.
+        Highest absolute sample; fraction of the samples at full scale.
     spectra : (clips, bands) float32
         Mean magnitude of the Fourier transform in each band.
     hertz : (bands,) float64
-        Their middles.
+        Centre frequency of each band.
     spectrograms : (classes, frequencies, steps) float64
         Mean log power spectrogram of each class.
     spans : mapping from id to Span or None, optional
-        Where the voice of each is, which all other figures are of, or None of one that has none and stays whole.
+        Where the voice of each sound is; the other measures are of this span alone. None for a sound without a voice,
+        which is measured whole.
     """
 
     clips: tuple[Clip, ...]
@@ -59,20 +60,20 @@ class SoundMeasures:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(clips,) the class of each."""
+        """(clips,) class of each sound."""
         return np.array([clip.label for clip in self.clips], dtype=np.int64)
 
 
 def measure_sounds(
     manifest: Manifest, sample_rate: int, seconds: float, voice: VoiceActivity | None = None
 ) -> tuple[SoundMeasures, dict[str, str]]:
-    """Measure all labelled sounds, one after the other, where asked only their voice.
+    """Measure all labelled sounds, or only the voice in them if `voice` is given.
 
     Returns
     -------
-    explored : Explored
+    measures : SoundMeasures
     failures : dict from id to str
-        Why the others could not be read.
+        Why the other sounds could not be read.
     """
     failures: dict[str, str] = {}
     clips: list[Clip] = []
@@ -88,7 +89,7 @@ def measure_sounds(
         level = np.abs(waveform)
         figures.append((len(waveform) / sample_rate, float(level.max()), float((level >= CLIPPED_LEVEL).mean())))
         heard = np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
-        spectra.append(_banded(np.abs(np.fft.rfft(heard))))
+        spectra.append(_average_bands(np.abs(np.fft.rfft(heard))))
         picture = log_spectrogram(heard, sample_rate)
         sums[clip.label] = sums.get(clip.label, np.zeros_like(picture)) + picture
     counts = np.bincount([clip.label for clip in clips], minlength=len(manifest.class_names))
@@ -97,15 +98,23 @@ def measure_sounds(
     table = np.array(figures).reshape(-1, 3)
     edges = np.linspace(0, sample_rate / 2, min(BANDS, samples // 2) + 1)
     hertz = (edges[:-1] + edges[1:]) / 2
-    explored = SoundMeasures(
-        tuple(clips), manifest.class_names, sample_rate, table[:, 0], table[:, 1], table[:, 2],
-        np.array(spectra, np.float32), hertz, np.array(pictures), None if voice is None else spans,
-    )  # fmt: skip
-    return explored, failures
+    measures = SoundMeasures(
+        clips=tuple(clips),
+        class_names=manifest.class_names,
+        sample_rate=sample_rate,
+        seconds=table[:, 0],
+        peaks=table[:, 1],
+        clipped=table[:, 2],
+        spectra=np.array(spectra, np.float32),
+        hertz=hertz,
+        spectrograms=np.array(pictures),
+        spans=None if voice is None else spans,
+    )
+    return measures, failures
 
 
 def log_spectrogram(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
-    """Return the natural logarithm of the power (frequencies, steps): Hann windows of 20 ms, one every 10 ms."""
+    """Natural logarithm of the power, (frequencies, steps), in Hann windows of 20 ms, one every 10 ms."""
     from scipy.signal import spectrogram
 
     window, step = round(WINDOW_SECONDS * sample_rate), round(STEP_SECONDS * sample_rate)
@@ -129,8 +138,8 @@ def _waveforms(
             yield clip, waveform
 
 
-def _banded(magnitude: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Average bins (without the one at 0 Hz) in bands of equal width."""
+def _average_bands(magnitude: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Average the bins, without the one at 0 Hz, over bands of equal width."""
     bins = magnitude[1:]
     pieces = np.array_split(bins, min(BANDS, len(bins)))
     return np.array([piece.mean() for piece in pieces], dtype=np.float32)

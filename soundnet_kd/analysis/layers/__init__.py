@@ -1,1 +1,1 @@
-"""Figures of what every layer of a network makes of one sound."""
+"""Figures of the activations of every layer of a network for one sound."""

@@ -1,4 +1,4 @@
-"""The figures of what each layer of a network makes of one sound; all are drawn from what `peel.h5` holds."""
+"""The figures of each layer's activations for one sound, drawn from the contents of `peel.h5`."""
 
 import textwrap
 from pathlib import Path
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LIMIT_PERCENTILE = 99.5
-"""Percentile of the values that has the darkest colour: a few outliers would leave the rest of a layer pale."""
+"""Percentile of the values that has the darkest colour; with the maximum, a few outliers would make the rest pale."""
 
 _FEW_CHANNELS = 16
-"""Channels up to which there is room for the number of each."""
+"""Channels up to which each is numbered; of more there is no room."""
 
 _MAX_COLUMNS = 1500
-"""More than a figure has dots; several steps share a column then."""
+"""Columns of a picture at most, more than a figure has dots; of more steps, several share a column."""
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
 
@@ -32,13 +32,13 @@ _PICTURES_OF_A_LAYER = 6
 _FILTERS_IN_A_ROW = 8
 
 _MAX_NAMED = 50
-"""Classes up to which their rows of a head's weights are named."""
+"""Classes up to which the rows of a head's weights are named."""
 _TOP_CLASSES = 4
 _TOP_CHANNELS = 8
 
 
 def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> None:
-    """Draw the waveform, and under it each layer's activations where its steps hear it.
+    """Draw the waveform, and under it each layer's activations, each step below the middle of its receptive field.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
 
 
 def draw_pooled(peeled: Peeled, sound: str, network: str, path: str | Path) -> None:
-    """Draw each layer's channels, averaged over time, in falling order, and name the strongest.
+    """Draw the mean activation of each layer's channels in descending order, and name the strongest.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def draw_pooled(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
 
 
 def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) -> bool:
-    """Draw the strongest channels of each layer that has rows, over frequency and time; nothing if none has.
+    """Draw the strongest channels of each layer that has rows, over frequency and time; draw nothing if none has.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | P
     ----------
     filters : (filters, rows, steps) float
     name : str
-        Of their layer.
+        Name of their layer.
     path : str or Path
         PNG to write.
     """
@@ -190,16 +190,16 @@ def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | P
 
 
 def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> None:
-    """Draw which channels make a head's likeliest classes likely, and all of its weights.
+    """Draw how much each channel adds to the logits of a head's likeliest classes, and all weights of the head.
 
-    What a channel adds to all classes alike does not change what a softmax answers, so its mean over the classes is
-    taken off; a head of a single class is drawn as it is.
+    What a channel adds to all logits alike does not change a softmax, so the mean over the classes is subtracted,
+    unless there is only one class.
 
     Parameters
     ----------
     head : PeeledHead
     name, hidden : str
-        Of the head, and of the layer that it sits on.
+        Name of the head, and of the layer beneath it.
     path : str or Path
         PNG to write.
     """
@@ -210,7 +210,7 @@ def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> Non
         drives, logits = drives - drives.mean(axis=0), logits - logits.mean()
     shown = np.argsort(-logits, kind="stable")[:_TOP_CLASSES]
     above = ", above the mean of all classes" if several else ""
-    # Each name needs its line.
+    # Each named class needs a line.
     least = 4.2 if several else 2.0
     heights = (3.4, max(least, 1.0 + 0.15 * len(logits)) if len(logits) <= _MAX_NAMED else 4.2)
     with new_figure(path, 12, sum(heights)) as figure:
@@ -236,7 +236,7 @@ def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> Non
 
 
 def _draw_weights(axes: "Axes", head: PeeledHead, name: str, hidden: str, classes: NDArray[np.intp]) -> None:
-    """Draw a head's weights, summed over the kernel: the likeliest classes on top, the strongest channels left."""
+    """Draw a head's weights, summed over the kernel: likeliest classes on top, most active channels on the left."""
     weights = head.weight.sum(axis=2, dtype=np.float64)
     channels = np.argsort(-head.heard.mean(axis=1), kind="stable")
     most = float(np.percentile(np.abs(weights), _LIMIT_PERCENTILE)) or 1.0
@@ -266,14 +266,14 @@ def _draw_weights(axes: "Axes", head: PeeledHead, name: str, hidden: str, classe
 
 
 def _number_channels(axes: "Axes", order: NDArray[np.intp]) -> None:
-    """Write the numbers of sorted channels beneath them, each of which is one wide."""
+    """Write beneath sorted channels, each one unit wide, their numbers."""
     axes.set_xticks(np.arange(len(order)) + 0.5, [str(channel) for channel in order], fontsize=8)
 
 
 def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> None:
     values = _lines(layer)
     image, steps = _columns(values)
-    # ReLU's zero stays the lightest colour; logits have no such floor.
+    # After a ReLU the lightest colour is zero; logits can be negative.
     least = min(0.0, float(np.percentile(values, 100 - _LIMIT_PERCENTILE)))
     most = float(np.nanpercentile(image, _LIMIT_PERCENTILE))
     picture = axes.imshow(
@@ -300,14 +300,14 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
 
 
 def _lines(layer: PeeledLayer) -> NDArray[np.float32]:
-    """Return (lines, steps): the channels, the strongest on top; of a single picture its rows, the high ones on top."""
+    """Activations to draw, (lines, steps): channels, strongest on top; of a single channel its rows, highest on top."""
     if layer.activations.ndim == 3 and layer.activations.shape[1] == 1:
         return layer.activations[:, 0, ::-1].T
     return layer.over_time[:, np.argsort(-layer.pooled, kind="stable")].T
 
 
 def _columns(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Greatest values of neighbours where there are too many steps to show, and how many steps that covers."""
+    """Join neighbouring steps where there are too many, by their maximum, and return the number of steps covered."""
     channels, steps = rows.shape
     together = -(-steps // _MAX_COLUMNS)
     columns = -(-steps // together)
@@ -317,7 +317,7 @@ def _columns(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
 
 
 def _envelope(peeled: Peeled) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Return a line through the lowest and the highest sample of each column, in ±1."""
+    """Times in seconds and values from -1 to 1 of a line through the lowest and highest sample of each column."""
     scaled = (peeled.waveform / np.float32(peeled.amplitude))[None]
     highest, samples = _columns(scaled)
     lowest = -_columns(-scaled)[0]
@@ -334,10 +334,10 @@ def _describe_span(peeled: Peeled) -> str:
     return f"({peeled.start_seconds:g} to {peeled.start_seconds + seconds:.4g} s{repeated})"
 
 
-def _headroom(values: NDArray[np.floating], share: float) -> float | None:
-    """Leave room for the names above the bars, as a share of their height."""
+def _headroom(values: NDArray[np.floating], fraction: float) -> float | None:
+    """Return the upper end of an axis that leaves room above the bars, as a fraction of their height."""
     least, most = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    return most + share * (most - least) if most > least else None
+    return most + fraction * (most - least) if most > least else None
 
 
 def _layer_label(peeled: Peeled, layer: str, separator: str) -> str:

@@ -1,1 +1,1 @@
-"""UMAP maps of a layer: the projection, how far to trust it, still and interactive figures."""
+"""UMAP maps of a layer: the projection, measures of its quality, still and interactive figures."""

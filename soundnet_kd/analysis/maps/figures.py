@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAX_NAMED = 50
-"""Groups up to which a legend can tell them apart."""
+"""Groups up to which there is a legend."""
 
 _MAX_AS_SHAPES = 1000
-"""Clips up to which an SVG has a shape for each; more are one picture."""
+"""Clips up to which an SVG has a shape for each; more are drawn as one picture."""
 
 
 def draw_map(
@@ -62,13 +62,13 @@ def draw_map(
 
 
 def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], title: str, path: str | Path) -> None:
-    """Draw ESC-50's map once for each major category, whose classes are coloured.
+    """Draw a map of ESC-50 once for each major category, with the classes of that category in colour.
 
     Parameters
     ----------
     points : (clips, 2) float
     labels : (clips,) int
-        Of ESC-50, -1 where unlabeled.
+        Classes of ESC-50; -1 where unlabeled.
     title : str
     path : str or Path
         PNG to write.
@@ -88,7 +88,7 @@ def draw_extremes(
     title: str,
     path: str | Path,
 ) -> None:
-    """Draw a map of the classes that a classifier recognises worst, and one of those that it recognises best.
+    """Draw a map twice: with the classes in colour that a classifier recognises worst, and those it recognises best.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _draw_panels(
     path: str | Path,
     columns: int,
 ) -> None:
-    """Draw the same map several times, each time with some classes in colour and the other clips pale."""
+    """Draw a map once for each panel, with the classes of that panel in colour and all other clips pale."""
     layout = shorten_empty_strips(points)
     height = 1.3 + _height(layout, 4.3, 3.6)
     with _new_maps(path, layout, len(panels), columns, 4.4, height, 0.6, title, [layout.note]) as charts:
@@ -143,9 +143,9 @@ def _new_maps(
     title: str,
     notes: Sequence[str],
 ) -> Iterator[list["Axes"]]:
-    """Open a figure of the same map several times; sizes are in inches, notes stand beneath, those that are not empty.
+    """Open a figure with empty panels for a map, a title, and notes beneath; sizes are in inches.
 
-    The axes have no numbers, which would mean nothing, and dashes where empty strips are shortened.
+    The axes have no numbers, since coordinates mean nothing; dashes show where empty strips are shortened.
     """
     with new_panels(path, count, columns, width, height, extra_height=extra_height) as (figure, panels):
         headline(figure, title)
@@ -157,7 +157,7 @@ def _new_maps(
             axes.set_yticks([])
             for spine in axes.spines.values():
                 spine.set_visible(False)
-            # What hangs beneath them, the legend, is then where the layout was told that it would be.
+            # The axes keep their lower edge, beneath which the layout has reserved room for the legend.
             axes.set_aspect("equal", adjustable="box", anchor="S")
             for draw, places in zip((axes.axvline, axes.axhline), layout.breaks, strict=True):
                 for place in places:
@@ -166,7 +166,7 @@ def _new_maps(
 
 
 def _legend(axes: "Axes", clips: int, columns: int, size: int) -> None:
-    """Name the groups beneath the axes, with marks large enough to see."""
+    """Write a legend beneath the axes, with marks large enough to see."""
     axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
@@ -186,7 +186,7 @@ def _scatter(
     rest: str | None,
     shapes: bool = False,
 ) -> None:
-    """Draw the clips of each group in its colour, or its colour and shape; those without one (-1) pale and beneath.
+    """Draw the clips of each group in its colour; those without a group (-1) pale, beneath the others.
 
     Parameters
     ----------
@@ -195,9 +195,9 @@ def _scatter(
     groups : (clips,) int
     names : mapping from group to its name in the legend
     rest : str or None
-        Name of the clips without a group; None leaves it out.
+        Name of the clips without a group in the legend; None leaves it out.
     shapes : bool
-        Whether the groups have shapes of their own.
+        Whether every group also has its own shape.
     """
     look: dict[str, Any] = {"s": _size(len(points)), "linewidths": 0, "rasterized": len(points) > _MAX_AS_SHAPES}
     without = groups < 0
@@ -218,11 +218,11 @@ def _scatter(
 
 
 def _height(layout: MapLayout, width: float, max_height: float) -> float:
-    """Return the inches that a map takes if it may be so wide, and so high at most."""
+    """Return the height of a map of the given width, in inches."""
     across, up = np.ptp(layout.points, axis=0)
     return float(np.clip(width * up / across, 0.4 * width, max_height)) if across > 0 else max_height
 
 
 def _size(clips: int) -> float:
-    """Return the area of a mark, in square points."""
+    """Return the area of a clip's mark, in square points."""
     return float(np.clip(6000 / clips, 8, 60))

@@ -1,4 +1,4 @@
-"""A map as a page: hovering over a clip names it, a click on a class in the legend hides it. It needs no network."""
+"""A map as a web page that works offline: hovering over a clip names it, a click in the legend hides a class."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 PLOTLY_FILE = "plotly.min.js"
-"""The program that all pages of a folder share, and look for beside them."""
+"""The script that all pages of a folder load; it lies beside them."""
 
 _SYMBOLS = dict(zip(MARKERS, ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"), strict=True))
-"""The static figures' markers in plotly's words."""
+"""Plotly's names of the markers of still figures."""
 
 _MAX_AS_SHAPES = 10_000
-"""Clips up to which each is a shape of the page; more are drawn by the graphics card, where there is one."""
+"""Clips up to which each is an SVG shape; more are drawn with WebGL."""
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -49,10 +49,10 @@ def write_interactive_map(
     caption: str,
     path: str | Path,
 ) -> None:
-    """Write a map as an HTML page, which needs `write_plotly` in the same folder.
+    """Write a map as an HTML page; call `write_plotly` for its folder too.
 
-    ESC-50 is coloured by category, and the classes of a category have marks of their own; other data sets are coloured
-    by class. Names of clips and classes are text, whatever they hold.
+    ESC-50 is coloured by category, and the classes of a category have different symbols; other data sets are coloured
+    by class. Names of clips and classes are escaped, so that none is read as markup.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def write_interactive_space(
     caption: str,
     path: str | Path,
 ) -> None:
-    """Write points in three dimensions, which can be turned, as an HTML page; it needs `write_plotly` too.
+    """Write a rotatable plot of points in three dimensions as an HTML page; call `write_plotly` for its folder too.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def write_interactive_space(
     ids : sequence of str
     class_names : sequence of str
     axes : sequence of str
-        Names of the three.
+        Names of the three axes.
     title, caption : str
     path : str or Path
         HTML to write.
@@ -135,7 +135,7 @@ def _classes(
                 "mode": "markers",
                 "name": name,
                 "customdata": [(_escape(ids[clip]), name) for clip in clips],
-                # The names go in as data: in the template itself their signs could mean something.
+                # Names are passed as data: in the template itself some characters have a meaning.
                 "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
                 "legendgroup": category,
                 "legendgrouptitle": {"text": category},
@@ -151,7 +151,7 @@ def _write_page(figure: "Figure", title: str, caption: str, path: Path) -> None:
         hoverlabel={"align": "left"},
         margin={"l": 20, "r": 20, "t": 110, "b": 20},
     )
-    # The page has no business with anybody's server, and its button for sharing would send the figure to one.
+    # The button for sharing would send the figure to a server.
     config = {"displaylogo": False, "scrollZoom": True, "showSendToCloud": False}
     body = figure.to_html(full_html=False, include_plotlyjs=False, div_id="map", config=config)
     with atomic_write(path) as partial:
@@ -159,7 +159,7 @@ def _write_page(figure: "Figure", title: str, caption: str, path: Path) -> None:
 
 
 def write_plotly(folder: str | Path) -> None:
-    """Write the program that the pages of a folder need."""
+    """Write the script that the pages of a folder need."""
     folder = Path(folder)
     from plotly.offline import get_plotlyjs
 
@@ -168,5 +168,5 @@ def write_plotly(folder: str | Path) -> None:
 
 
 def _escape(name: str) -> str:
-    """Make a name safe where plotly would read it as markup; it knows no other entities than these."""
+    """Escape what plotly would read as markup in a name; quotation marks need no escape there."""
     return escape(name, quote=False)

@@ -1,7 +1,6 @@
-"""What the still and the interactive figures of a map share: where each clip is drawn, and the look of its group.
+"""What still and interactive figures of a map share: where each clip is drawn, and the look of its class.
 
-A few clips far away from all others would leave little room for these: wide strips of a map without a clip are
-shortened.
+A few clips far away from all others would leave little room for the rest, so wide empty strips of a map are shortened.
 """
 
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ from soundnet_kd.figures.style import MARKERS, PALE, color_and_marker
 MAX_STRIP = 0.15
 """Width of the widest strip without a clip, relative to the width of the map's middle."""
 MIDDLE = (0.05, 0.95)
-"""Quantiles between which the middle lies: clips far away do not make it wider."""
+"""Quantiles of the coordinates that bound the middle, so that clips far away do not make it wider."""
 MIN_CLIPS = 50
-"""Clips of a map up to which nothing is shortened: there is room between any two."""
+"""Maps of fewer clips are not shortened: there is room enough."""
 
 
 class MapLayout(NamedTuple):
@@ -27,7 +26,7 @@ class MapLayout(NamedTuple):
     Attributes
     ----------
     points : (clips, 2) float64
-        In the same order along either axis, and with the same shapes between strips.
+        In the same order along either axis; the shapes between the strips are unchanged.
     breaks : pair of (strips,) float64
         The middle of each strip that was shortened, along x and along y.
     """
@@ -44,7 +43,7 @@ class MapLayout(NamedTuple):
 def shorten_empty_strips(points: NDArray[np.floating]) -> MapLayout:
     """Shorten the strips across a map, from edge to edge, in which no clip lies.
 
-    How far apart UMAP puts groups that have no neighbors in common means nothing, so nothing is lost with the room.
+    The distance at which UMAP puts groups without common neighbors means nothing, so nothing is lost.
 
     Parameters
     ----------
@@ -72,11 +71,11 @@ class ClassStyle(NamedTuple):
     Attributes
     ----------
     color : str
-        Of its category in ESC-50, else its own; pale where clips have no label.
+        In ESC-50 that of its category, else its own; pale for clips without a label.
     marker : str
-        In matplotlib's words; the classes of one category have different ones.
+        One of `MARKERS`; in ESC-50 the classes of one category have different ones.
     category : str or None
-        In ESC-50.
+        None where the classes are not ESC-50's.
     """
 
     color: str
@@ -85,7 +84,7 @@ class ClassStyle(NamedTuple):
 
 
 def class_style(label: int, class_names: Sequence[str]) -> ClassStyle:
-    """Colour and marker of the clips with a label; -1 where there is none."""
+    """Colour and marker of the clips of a class; -1 stands for clips without a label."""
     if label < 0:
         return ClassStyle(PALE, MARKERS[0])
     if is_esc50(class_names):

@@ -16,16 +16,16 @@ MIN_CLIPS = 5
 
 
 def has_direction(features: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Tell which clips have a cosine with others: (clips,) bool.
+    """Tell for which clips a cosine with others is defined, (clips,) bool.
 
-    One of zeros alone, to which no neuron answers, such as silence, has none, and neither has one that is not finite.
+    It is not for clips whose features are all zero, such as silence, and for those whose features are not finite.
     """
     energy = _energy(features)
     return np.asarray((energy > 0) & np.isfinite(energy))
 
 
-def without_direction(features: NDArray[np.floating]) -> str:
-    """Say how many clips have no direction, and why; nothing if all have one."""
+def explain_left_out(features: NDArray[np.floating]) -> str:
+    """Say how many clips have no direction and are left out of a map, and why; return nothing if all have one."""
     energy = _energy(features)
     silent, broken = int((energy == 0).sum()), int((~np.isfinite(energy)).sum())
     reasons = [(silent, "to which no neuron answers"), (broken, "whose features are NaN or infinite")]
@@ -46,21 +46,21 @@ def umap_map(
     neighbors: int = 15,
     supervised: bool = False,
 ) -> NDArray[np.float32]:
-    """Lay clips out in the plane by UMAP with the cosine metric.
+    """Place clips in the plane by UMAP with the cosine metric.
 
-    Clips of zeros alone, which have no cosine with others, take no part; they lie together, apart from the map.
+    Clips whose features are all zero have no cosine with others and take no part; they are put together beside the map.
 
     Parameters
     ----------
     features : (clips, channels) float
     labels : (clips,) int or str, optional
-        Used only if `supervised`; -1 or None where unlabeled.
+        Used only if `supervised` is set; -1 or None where unlabeled.
     seed : int
         The same seed gives the same map on the same machine.
     neighbors : int
-        That UMAP keeps together; fewer where there are not so many clips.
+        Number of nearest neighbors that UMAP considers; at most the number of other clips.
     supervised : bool
-        Pull clips of one class together, as in the notebook. Such a map shows the labels, not only the features.
+        Pull clips of one class together, as in the ESC-50 notebook. Such a map shows labels as well as features.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def umap_map(
         )
     if supervised and (numbers is None or not (numbers[mapped] >= 0).any()):
         raise SettingsError("a supervised map needs labels and no clip has one; leave supervised off")
-    with _contained():
+    with _contain_side_effects():
         mapper = _mapper(int(mapped.sum()), neighbors, seed)
         truth = numbers[mapped] if supervised and numbers is not None else None
         found = np.asarray(mapper.fit_transform(given[mapped], y=truth), dtype=np.float32)
@@ -108,12 +108,12 @@ def place_unseen(
     seed: int = 0,
     neighbors: int = 15,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Draw a supervised map of some clips, and place others in it whose labels it never saw.
+    """Make a supervised map of some clips, and place in it other clips whose labels it does not know.
 
     Parameters
     ----------
     features : (clips, channels) float
-        Finite, of at least five clips.
+        Finite, for at least five clips.
     labels : (clips,) int
         -1 where unlabeled.
     unseen : (others, channels) float
@@ -124,7 +124,7 @@ def place_unseen(
     -------
     (clips, 2) float32 and (others, 2) float32
     """
-    with _contained():
+    with _contain_side_effects():
         mapper = _mapper(len(features), neighbors, seed)
         points = mapper.fit_transform(features, y=labels)
         return np.asarray(points, dtype=np.float32), np.asarray(mapper.transform(unseen), dtype=np.float32)
@@ -137,7 +137,7 @@ def _mapper(clips: int, neighbors: int, seed: int) -> Any:
     return UMAP(
         n_neighbors=min(neighbors, clips - 1),
         metric="cosine",
-        # The spectral start needs more clips than these; with them any start ends alike.
+        # The spectral initialization needs more clips than these; with so few it makes no difference.
         init="spectral" if clips > 2 * MIN_CLIPS else "random",
         random_state=seed,
         n_jobs=1,
@@ -145,16 +145,15 @@ def _mapper(clips: int, neighbors: int, seed: int) -> Any:
 
 
 @contextmanager
-def _contained() -> Iterator[None]:
-    """Keep to itself what umap and numba do to the process.
+def _contain_side_effects() -> Iterator[None]:
+    """Undo what umap and numba change in the process, and hide their warnings, on which no user can act.
 
-    Warnings of their insides are none that a user can act on. And numba, when it first runs, sets the number of threads
-    of OpenMP, which PyTorch computes with too: a training after a map would round its sums in another order than the
-    same training before it.
+    When numba first runs, it sets the number of OpenMP threads, which PyTorch uses too: training after a map was made
+    would then add numbers in another order, and give slightly different results, than training before it.
     """
     from threadpoolctl import threadpool_limits
 
-    # Without limits of its own it only restores what there was.
+    # Without limits, it only restores the former number of threads.
     with threadpool_limits(limits=None), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""How far a map can be trusted, in numbers beside the picture."""
+"""Measures of how far a map can be trusted."""
 
 from dataclasses import dataclass
 
@@ -10,26 +10,26 @@ from soundnet_kd.data.manifest import NO_FOLD
 
 QUALITY_NEIGHBORS = 5
 MAX_CLIPS_FOR_QUALITY = 5000
-"""Trustworthiness and silhouette compare every pair of clips; above this they are estimated on a sample."""
+"""Clips above which trustworthiness and silhouette, which compare every pair of clips, are estimated on a sample."""
 
 
 @dataclass(frozen=True)
 class MapQuality:
-    """What a map keeps of the features it was drawn from.
+    """How well a map keeps the neighborhoods and classes of the features it was made from.
 
     Attributes
     ----------
     neighbors : int
-        That trustworthiness and accuracies look at.
+        Number of nearest neighbors that trustworthiness and accuracies consider.
     clips : int
-        That they were measured on.
+        Number of clips that they were measured on.
     trustworthiness : float
-        1 if every neighbor in the map is a neighbor in the features as well; about 0.5 at random.
+        1 if all neighbors in the map are neighbors in the features too; about 0.5 for a random map.
     knn_accuracy_features, knn_accuracy_map : float or None
-        Share of the labelled clips whose nearest neighbors, by majority, have the clip's class; None without labels.
+        Fraction of the labelled clips whose class is that of most of their nearest neighbors; None without labels.
     silhouette_features, silhouette_map : float or None
-        How much nearer a clip is to its own class than to the next one, on average, from -1 to 1, by the cosine in the
-        features and by the distance in the map; None where there are not two classes.
+        How much nearer a clip is to its own class than to the nearest other one, on average, from -1 to 1; with the
+        cosine distance in the features and the Euclidean one in the map. None where there are not two classes.
     """
 
     neighbors: int
@@ -43,14 +43,14 @@ class MapQuality:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a supervised map is worth for clips that it was not drawn with.
+    """How well a supervised map places clips that it was made without.
 
     Attributes
     ----------
     clips : int
-        Held out: the first fold, or a fifth of the labelled clips where there are no folds.
+        Number of clips held out: those of the first fold, or a fifth of the labelled clips where there are no folds.
     knn_accuracy_features, knn_accuracy_map : float
-        Share of these whose nearest neighbors among the other clips, by majority, have the clip's class.
+        Fraction of these whose class is that of most of their nearest neighbors among the other clips.
     """
 
     clips: int
@@ -61,7 +61,7 @@ class HeldOut:
 def map_quality(
     features: NDArray[np.floating], points: NDArray[np.floating], labels: NDArray[np.integer], seed: int = 0
 ) -> MapQuality:
-    """Compare neighborhoods and classes in a map with those in the features, of the clips that have a direction.
+    """Compare neighborhoods and classes in a map with those in the features, for the clips that have a direction.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def map_quality(
     labels : (clips,) int
         -1 where unlabeled.
     seed : int
-        Draws the sample where there are more clips than can be compared pair by pair.
+        Seed of the sample, where there are too many clips to compare every pair.
     """
     from sklearn.manifold import trustworthiness
 
@@ -100,7 +100,7 @@ def map_quality(
 
 
 def knn_accuracy(features: NDArray[np.floating], labels: NDArray[np.integer], neighbors: int, metric: str) -> float:
-    """Share of clips whose nearest other clips, by majority, have the clip's class.
+    """Fraction of clips whose class is that of most of their nearest neighbors.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def knn_accuracy(features: NDArray[np.floating], labels: NDArray[np.integer], ne
     labels : (clips,) int
         From 0.
     neighbors : int
-        That vote; of classes with equally many votes the lowest wins.
+        Number of neighbors that vote; of classes with equally many votes the first wins.
     metric : str
-        A distance of scikit-learn.
+        Name of a distance in scikit-learn.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -121,14 +121,14 @@ def knn_accuracy(features: NDArray[np.floating], labels: NDArray[np.integer], ne
 
 
 def silhouette(features: NDArray[np.floating], labels: NDArray[np.integer], metric: str) -> float | None:
-    """Mean silhouette of the classes (Rousseeuw, 1987); None unless there are two, and one with two clips.
+    """Mean silhouette of the clips (Rousseeuw, 1987); None unless there are two classes, one of them with two clips.
 
     Parameters
     ----------
     features : (clips, channels) float
     labels : (clips,) int
     metric : str
-        A distance of scikit-learn.
+        Name of a distance in scikit-learn.
     """
     from sklearn.metrics import silhouette_score
 
@@ -144,7 +144,7 @@ def held_out_quality(
     seed: int = 0,
     no_fold: int = NO_FOLD,
 ) -> HeldOut | None:
-    """Draw a supervised map without some of the clips, place these in it, and see whether they land in their class.
+    """Make a supervised map without some of the clips, place these in it, and see whether they land in their class.
 
     Parameters
     ----------
@@ -152,10 +152,11 @@ def held_out_quality(
     labels : (clips,) int
         -1 where unlabeled.
     folds : (clips,) int
-        `no_fold` where there are none. The first one is held out, so that clips of one recording are not parted.
+        The first fold is held out, so that clips of one recording stay together; `no_fold` for clips without a fold.
     seed : int
-        Of the map, and of the choice where there are no folds.
+        Seed of the map and, where there are no folds, of the choice of clips.
     no_fold : int
+        Number that stands for no fold.
 
     Returns
     -------
@@ -189,7 +190,7 @@ def held_out_quality(
 
 
 def trust_caption(quality: MapQuality, held_out: HeldOut | None, left_out: str = "") -> str:
-    """Say in a few lines how far a map can be trusted, and what is left out of it."""
+    """Write in up to three lines how far a map can be trusted, and what is left out of it."""
     trust = "; ".join([f"trustworthiness {quality.trustworthiness:.2f}", *filter(None, [left_out])])
     if quality.knn_accuracy_features is None:
         return trust
@@ -206,7 +207,7 @@ def trust_caption(quality: MapQuality, held_out: HeldOut | None, left_out: str =
 
 
 def held_out_line(held_out: HeldOut) -> str:
-    """Say how many clips are right that the map was drawn without."""
+    """Write how many of the clips that the map was made without land in their class."""
     in_features, in_map = percent_or_dash(held_out.knn_accuracy_features), percent_or_dash(held_out.knn_accuracy_map)
     return (
         f"of {held_out.clips} clips that a map is drawn without, {in_features} are right in the features, "
@@ -214,11 +215,11 @@ def held_out_line(held_out: HeldOut) -> str:
     )
 
 
-def percent_or_dash(share: float | None) -> str:
-    """Write a share as a percentage, and what was not measured as a dash."""
-    return "-" if share is None else f"{share:.1%}"
+def percent_or_dash(fraction: float | None) -> str:
+    """Write a fraction as a percentage; a dash if it was not measured."""
+    return "-" if fraction is None else f"{fraction:.1%}"
 
 
 def decimal_or_dash(value: float | None) -> str:
-    """Write a number with two decimals, and what was not measured as a dash."""
+    """Write a number with two decimals; a dash if it was not measured."""
     return "-" if value is None else f"{value:.2f}"

@@ -1,1 +1,1 @@
-"""Which classes each neuron answers to: statistics, chance, figures, and the file that holds them."""
+"""Which classes activate each neuron: statistics, comparison with chance, figures, and the file that holds them."""

@@ -1,4 +1,4 @@
-"""Which shares of a class are above chance: the same counts with the labels shuffled."""
+"""Which neurons are selective beyond chance: their counts compared with those under shuffled labels."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ QUANTILE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Chance:
-    """What the best shares of a layer are worth.
+    """How the best shares of a layer's neurons compare with chance.
 
     Attributes
     ----------
     share : float
-        The 95 % quantile of the best share under shuffled labels, for a neuron with all its activating clips.
+        The 95 % quantile of the best share under shuffled labels, for a neuron that as many clips activate as expected.
     p_values : (neurons,) float64
-        Probability of a best share as large as the neuron's where the labels are shuffled, for the neuron alone.
+        Probability, under shuffled labels, of a best share at least as large as the neuron's.
     q_values : (neurons,) float64
-        The same, corrected for the neurons of the layer (Benjamini and Hochberg, 1995).
+        The p-values, corrected for the number of neurons in the layer (Benjamini and Hochberg, 1995).
     """
 
     share: float
@@ -33,25 +33,26 @@ class Chance:
 
     @property
     def is_above(self) -> NDArray[np.bool_]:
-        """(neurons,) whether the best share is above chance: of those called so, at most 5 % are expected not to be."""
+        """(neurons,) whether the best share is above chance, at a false discovery rate of 5 %."""
         return self.q_values <= FALSE_DISCOVERY_RATE
 
 
 class ShuffledLabels:
-    """The commonest class among clips that are drawn blindly.
+    """Counts of the commonest class among clips whose labels are shuffled.
 
-    Shuffling the labels gives the clips that activate a neuron the labels of as many clips drawn without replacement,
-    whichever clips they are. The counts of their classes therefore follow the multivariate hypergeometric
-    distribution, from which they are drawn here at once; neurons activated by equally many clips share their draws.
+    Shuffling makes the labels of the clips that activate a neuron a sample without replacement of all labels. The
+    counts of their classes follow the multivariate hypergeometric distribution and are drawn from it directly; neurons
+    activated by equally many clips share their draws.
 
-    Every clip is shuffled for itself. Where several clips are cut from one recording they are more alike than that, and
-    chance is somewhat higher than said here.
+    Every clip is shuffled by itself. Clips cut from one recording are more alike than independent ones, so that chance
+    is then somewhat higher than estimated here.
 
     Parameters
     ----------
     labels : (clips,) int or str
-        -1 or None where unlabeled; these are left out.
+        -1 or None where unlabeled; such clips are left out.
     shuffles : int
+        Number of draws.
     seed : int
         The same seed gives the same draws.
 
@@ -71,7 +72,7 @@ class ShuffledLabels:
         self._drawn: dict[int, NDArray[np.int64]] = {}
 
     def largest_counts(self, clips: int) -> NDArray[np.int64]:
-        """Return how many of `clips` clips the commonest class has, in each shuffle.
+        """Count the clips of the commonest class among `clips` clips, in each shuffle.
 
         Returns
         -------
@@ -84,9 +85,9 @@ class ShuffledLabels:
         return self._drawn[clips]
 
     def judge(self, statistics: NeuronStatistics) -> Chance:
-        """Say which best shares of a layer are above chance.
+        """Compare the best shares of a layer with chance.
 
-        A p-value counts the shuffle that was found as one of them and so is never 0 (Phipson and Smyth, 2010).
+        The observed labels count as one of the shuffles, so that no p-value is 0 (Phipson and Smyth, 2010).
         """
         from scipy.stats import false_discovery_control
 

@@ -1,4 +1,4 @@
-"""The figures of the neurons of all layers, of one layer and of a single one: the classes that they answer to."""
+"""The figures of which classes activate the neurons: of all layers, of one layer, and of a single neuron."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAX_NUMBERED = 64
-"""Neurons up to which a figure numbers them."""
+"""Neurons up to which a figure numbers each."""
 
 _MAX_CHARTS = 24
 _CHARTS_IN_A_ROW = 3
@@ -38,7 +38,7 @@ _SHARE = "share of the activating clips, of the nominal number\n(dashed: 95% of 
 def draw_best_share_by_layer(
     layers: Mapping[str, NeuronStatistics], chances: Mapping[str, Chance], percentile: float, path: str | Path
 ) -> None:
-    """Draw the best share of every neuron in falling order, all layers in one figure.
+    """Draw the best share of every neuron in descending order, all layers in one figure.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def draw_best_share_by_layer(
             shares = np.sort(statistics.best_share)[::-1]
             places = (np.arange(len(shares)) + 0.5) / len(shares)
             axes.plot(places, shares, color=colour, linewidth=1.8, label=f"{layer} ({len(shares)})")
-        # The labels are those of all layers, and so is their shuffling.
+        # All layers have the same labels, and so the same chance.
         _draw_chance(axes, next(iter(chances.values())))
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(percent_formatter())
@@ -66,9 +66,9 @@ def draw_best_share_by_layer(
 
 
 def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: str | Path) -> None:
-    """Draw the share of every class in the clips that activate each neuron.
+    """Draw the share of every class among the clips that activate each neuron.
 
-    The neurons are sorted by their best class, so that those which answer to the same class stand together.
+    The neurons are sorted by their best class, so that those with the same one stand together.
 
     Parameters
     ----------
@@ -97,10 +97,10 @@ def draw_neuron_classes(statistics: NeuronStatistics, layer: str, path: str | Pa
 def draw_best_share(
     statistics: NeuronStatistics, chance: Chance, layer: str, percentile: float, path: str | Path
 ) -> None:
-    """Draw the best share of every neuron in falling order, and what shuffled labels give.
+    """Draw the best share of every neuron in descending order, and that of shuffled labels.
 
-    The line of chance is that of a neuron with all its activating clips; one that fewer clips activate is judged by its
-    own chance, and so may be above it though its point is below the line.
+    The line of chance holds for a neuron that as many clips activate as expected; one activated by fewer is compared
+    with its own chance, and so may be above chance although its point is below the line.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def draw_best_share(
 
 
 def draw_best_classes(statistics: NeuronStatistics, layer: str, path: str | Path) -> None:
-    """Draw the classes that are the best class of more than five neurons; nothing is written if there are none.
+    """Draw the classes that are the best class of more than five neurons; write nothing if there are none.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def draw_best_classes(statistics: NeuronStatistics, layer: str, path: str | Path
 
 
 def draw_selective(statistics: NeuronStatistics, chance: Chance, layer: str, path: str | Path) -> None:
-    """Draw the classes of every neuron with a best share above 0.30; nothing is written if there is none.
+    """Draw the classes of every neuron with a best share above 0.30; write nothing if there is none.
 
     Parameters
     ----------
@@ -200,12 +200,12 @@ def draw_neuron(
     percentile: float,
     path: str | Path,
 ) -> None:
-    """Draw one neuron's activations in falling order, its threshold, and the classes of the clips above it.
+    """Draw one neuron's activations in descending order, its threshold, and the classes of the clips above it.
 
     Parameters
     ----------
     activations : (clips,) float
-        Of this neuron, for every clip of the features.
+        Activations of this neuron, for every clip of the features.
     statistics : NeuronStatistics
     chance : Chance
     layer : str
@@ -240,7 +240,7 @@ def draw_neuron(
 
 
 def _draw_classes(axes: "Axes", statistics: NeuronStatistics, chance: Chance, neuron: int, max_classes: int) -> None:
-    """Draw the commonest classes of a neuron's activating clips as bars, the best one on top."""
+    """Draw the commonest classes of the clips that activate a neuron as bars, the best class on top."""
     from matplotlib.ticker import MaxNLocator
 
     shares = statistics.share[neuron]

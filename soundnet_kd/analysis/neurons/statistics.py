@@ -1,4 +1,4 @@
-"""Which classes the neurons of a layer answer to."""
+"""Which classes activate the neurons of a layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,35 +12,37 @@ from soundnet_kd.transfer.validation import Column, features_of, labelled_clips,
 NO_CLASS = -1
 
 SELECTIVE = 0.30
-"""Best share above which the notebook shows a neuron's classes."""
+"""Best share above which the classes of a neuron are shown, as in the ESC-50 notebook."""
 
 COMMON = 5
-"""Neurons that a class must be the best of, and one more, for the notebook to show it."""
+"""A class is shown if it is the best class of more neurons than this, as in the ESC-50 notebook."""
 
 
 @dataclass(frozen=True, eq=False)
 class NeuronStatistics:
     """What activates each neuron of a layer.
 
-    A neuron is activated by the clips that lie above its own percentile, strictly.
+    A clip activates a neuron if its activation is strictly above the neuron's own percentile.
 
     Attributes
     ----------
     thresholds : (neurons,) float64
+        The percentile of each neuron.
     activated : (neurons,) int64
-        Clips that activate each neuron: `expected`, or fewer where a neuron is silent (0) for most clips.
+        Number of clips that activate each neuron: `expected`, or fewer for a neuron that is 0 for most clips.
     expected : int
-        Clips above the percentile where no two are equal: 100 of 2000 for the 95th.
+        Number of clips above the percentile if no two are equal: 100 of 2000 for the 95th.
     counts : (neurons, classes) int64
-        Activating clips of each class.
+        Number of activating clips of each class.
     share : (neurons, classes) float64
-        `counts / expected`. For a neuron that fewer clips activate this is less than their proportion, so that one
-        which answers to a single clip does not look like a perfect detector.
+        `counts / expected`. For a neuron that fewer clips activate this is less than their proportion, so that a
+        neuron activated by a single clip does not look like a perfect detector.
     best_class : (neurons,) int64
-        The class with the largest share, the first of equals; -1 for a neuron that no clip activates.
+        The class with the largest share, the first one of equals; -1 for a neuron that no clip activates.
     best_share : (neurons,) float64
+        The share of that class.
     order : (neurons, clips) int32
-        Rows of the labelled clips, each neuron's strongest first, of equals the first.
+        Rows of the labelled clips by activation of each neuron, strongest first; equals keep their order.
     classes : tuple of str
     """
 
@@ -60,7 +62,7 @@ class NeuronStatistics:
 
     @property
     def neurons_per_class(self) -> NDArray[np.int64]:
-        """(classes,) of how many neurons each class is the best class."""
+        """(classes,) number of neurons whose best class it is."""
         return np.bincount(self.best_class[self.best_class >= 0], minlength=len(self.classes))
 
 
@@ -75,13 +77,13 @@ def neuron_statistics(
     Parameters
     ----------
     activations : (clips, neurons) float
-        Averages over time, as an array, lists, a tensor or a table.
+        Averages over time, as an array, lists, a tensor or a data frame.
     labels : (clips,) int or str
         Numbers from 0, or names. Clips with -1, None, NaN or an empty text have no label and are left out.
     class_names : sequence of str, optional
-        Of every class, also of those without a clip, in the order of the numbers.
+        Names of all classes, in the order of their numbers, with or without clips.
     percentile : float
-        Above which of its own values, over the clips, a neuron counts as activated.
+        A neuron counts as activated above this percentile of its own values over the clips.
 
     Returns
     -------
@@ -100,13 +102,13 @@ def neuron_statistics(
     numbers, named = labels_of(labels, class_names)
     rows = np.flatnonzero(labelled_clips(features, numbers))
     classes = names_of(numbers, named)
-    # A neuron's values side by side are read and sorted many times as fast as in columns.
+    # With the values of a neuron side by side in memory, reading and sorting is many times as fast.
     data, truth = np.ascontiguousarray(features[rows].T), numbers[rows]
     thresholds = np.percentile(data, percentile, axis=1)
     above = data > thresholds[:, None]
     ranks = np.arange(len(rows))
     expected = int((ranks > np.percentile(ranks, percentile)).sum())
-    # Whole numbers far below 2^24 are exact in float32, whose matrix product is fast.
+    # Integers below 2^24 are exact in float32, whose matrix product is fast.
     of_class = np.eye(len(classes), dtype=np.float32)[truth]
     counts = (above.astype(np.float32) @ of_class).astype(np.int64)
     activated = above.sum(axis=1)

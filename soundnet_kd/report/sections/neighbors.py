@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.maps.projection import has_direction, without_direction
+from soundnet_kd.analysis.maps.projection import explain_left_out, has_direction
 from soundnet_kd.report.scripts import levels, packed
 
 NEIGHBORS = 8
@@ -43,7 +43,7 @@ def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[st
         searched = NearestNeighbors(n_neighbors=near, metric="cosine").fit(features[rows])
         distances[rows], places = searched.kneighbors()
         neighbors[rows] = rows[places]
-    left_out = without_direction(features)
+    left_out = explain_left_out(features)
     whole = np.isfinite(features).all(axis=1)
     # A clip whose features are no numbers comes last with every neuron.
     features = np.where(whole[:, None], features, -np.inf)
