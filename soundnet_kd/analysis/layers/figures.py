@@ -317,7 +317,7 @@ def _columns(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
 
 
 def _envelope(peeled: Peeled) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Times in seconds and values from -1 to 1 of a line through the lowest and highest sample of each column."""
+    """Return times (s) and values (from -1 to 1) of a line through the lowest and highest sample of each column."""
     scaled = (peeled.waveform / np.float32(peeled.amplitude))[None]
     highest, samples = _columns(scaled)
     lowest = -_columns(-scaled)[0]
