@@ -1,4 +1,4 @@
-"""Classifiers that can stand on features, each with the settings that are tried for it."""
+"""Classifiers of features, each with the settings that are tried for it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 HeadName = Literal["linear_svm", "logistic_regression", "rbf_svm", "kernel_ridge", "lda", "mlp"]
 Setting = Mapping[str, float]
-"""A value for each thing that is chosen, such as C."""
+"""A value for each parameter that is chosen, such as C."""
 Classifier = Any
-"""An estimator of scikit-learn."""
+"""A scikit-learn estimator."""
 Fit = Callable[[NDArray[np.float64], NDArray[np.integer], Sequence[Setting], int], list[Classifier]]
 
 DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
-"""The grid of C of the ESC-50 notebook."""
+"""The values of C that the ESC-50 notebook tries."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Head:
     Attributes
     ----------
     about : str
+        A description in plain words.
     grid : mapping from parameter to the values that are tried
     fit : callable
-        Given features (rows, channels), classes (rows,), settings and a seed: a fitted estimator for each setting, with
-        `converged_` false where its solver stopped too early.
+        From features (rows, channels), classes (rows,), settings and a seed it makes a fitted estimator for each
+        setting; its `converged_` is false if the solver stopped too early.
     """
 
     about: str
@@ -79,7 +80,7 @@ def _lda(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Sett
 def _mlp(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Setting], seed: int) -> list[Any]:
     from sklearn.neural_network import MLPClassifier
 
-    # The number of epochs is fixed, so that no clip is set aside to say when to stop.
+    # The number of epochs is fixed: early stopping would need clips for validation.
     fixed = {"batch_size": min(100, len(X)), "max_iter": 60, "random_state": seed}
     return [MLPClassifier((256,), alpha=setting["alpha"], **fixed).fit(X, y) for setting in settings]
 
@@ -96,4 +97,4 @@ HEADS: Mapping[HeadName, Head] = {
     "lda": Head("linear discriminant analysis, shrunk", {"shrinkage": (0.05, 0.1, 0.2)}, _lda),
     "mlp": Head("a hidden layer of 256, 60 epochs", {"alpha": (0.01, 1.0)}, _mlp),
 }
-"""Kinds of classifiers by name. A `gamma` counts in mean squared distances of two training rows."""
+"""Kinds of classifiers by name. Each `gamma` is relative to the mean squared distance of two training rows."""

@@ -1,4 +1,4 @@
-"""How well a classifier tells the classes apart by some features."""
+"""Cross-validation: how well a classifier tells the classes apart by some features."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -35,29 +35,28 @@ class CrossValidation:
     ----------
     protocol, head : str
     selection : str
-        How settings were chosen: same folds, nested, or fixed (`SELECTIONS` says it in plain words).
+        How settings were chosen: same folds, nested, or fixed (see `SELECTIONS`).
     accuracy : float
-        Mean over the folds, 0 … 1.
+        Mean over the folds, from 0 to 1.
     folds : tuple of int or str
-        Their names; numbers, where texts are numbers.
+        Their numbers, or their names if these are not numbers.
     fold_accuracy : tuple of float
         In the order of `folds`.
     chosen : tuple of mapping
-        The setting of each fold.
+        The setting chosen for each fold.
     grid : tuple of mapping
         The settings that were tried.
     grid_accuracy : tuple of float
-        Their mean accuracies over the folds; none where settings were chosen inside the training folds, since those
-        that were not chosen have not been tested.
+        Their mean accuracies over the folds; empty for nested selection, where only the chosen setting is tested.
     confusion : (classes, classes) int64
         Clips of each true class (row) by predicted class (column), summed over the folds.
     predictions : (clips,) int64
-        The class that each clip was given while its fold was tested; -1 where it has no label, or is not tested.
+        Predicted class of each clip; -1 if it has no label or was not tested.
     classes : tuple of str
     left_out : int
-        Clips without a label.
+        Number of clips without a label.
     unconverged : tuple of mapping
-        The settings for which a solver stopped before it had the optimum.
+        Settings for which a solver stopped before it reached the optimum.
     """
 
     protocol: str
@@ -93,37 +92,37 @@ def cross_validate(
 ) -> CrossValidation:
     """Test each fold with a classifier trained on all others.
 
-    Arrays may be lists, tensors and columns of tables too.
+    Arrays may also be lists, tensors or columns of data frames.
 
     Parameters
     ----------
     features : (rows, channels) float
-        A row for each clip, or several where `clips` says whose they are.
+        One row per clip, or several if `clips` is given.
     labels : (clips,) int or str
         Numbers from 0, or names. Clips with -1, None, NaN or an empty text have no label and are left out.
     folds : (clips,) int or str
         Clips of the same number or name are tested together.
     protocol : {"notebook", "paper", "power", "best"}
-        What features go through, the classifier, its settings and how they are chosen; see `PROTOCOLS`.
+        The transforms of features, the classifier, its settings and how they are chosen; see `PROTOCOLS`.
     head : str, optional
-        Another classifier in place of the protocol's, with its own settings; see `HEADS`.
+        Classifier to use, with its own settings, instead of the protocol's; see `HEADS`.
     selection : {"same folds", "nested"}, optional
-        Another way to choose in place of the protocol's.
+        How to choose settings, instead of the protocol's way.
     grid : mapping from parameter to values, optional
-        Other settings in place of the protocol's or the head's.
+        Settings to try instead of those of the protocol or the head.
     clips : (rows,) int, optional
-        The clip that each row is of, such as one of its windows; a clip's answer is then the average of its rows'
-        decision values.
+        The clip of each row, where clips have several rows, such as windows; the decision values of a clip are then the
+        averages over its rows.
     class_names : sequence of str, optional
-        Of every class, also of those without a clip, in the order of the numbers. [default: what the labels are called,
-        in the order of the alphabet]
+        Names of all classes, in the order of their numbers, with or without clips. [default: the names among the
+        labels, in alphabetical order]
     tested : int or str, or several of them, optional
-        The folds to test, such as [test] of a data set that is split into train and test; the others are only learned
-        from, and chosen by in nested selection. [default: all]
+        The folds to test, such as [test] of a data set that is split into train and test; the others are only trained
+        on and, with nested selection, used to choose settings. [default: all]
     seed : int
-        For classifiers that draw at random.
+        Seed of the classifiers that use random numbers.
     workers : int, optional
-        Threads; as many as there are cores if not given. The result does not depend on it.
+        Number of threads, which does not change the result. [default: one per core]
 
     Returns
     -------
@@ -132,8 +131,8 @@ def cross_validate(
     Raises
     ------
     FormatError
-        If the lengths differ, something is no number or no name, a feature is not finite, or a labelled clip has no
-        fold.
+        If lengths differ, a label or fold is neither a number nor a name, a feature is not finite, or a labelled clip
+        has no fold.
     SettingsError
         If there are fewer than two folds or classes (three folds, for nested selection), or a name does not exist.
     """
@@ -216,7 +215,7 @@ def _on_the_same_folds(
 def _nested(
     run: FoldFits, folds: Sequence[int], settings: Sequence[Setting], only_learned: Sequence[int]
 ) -> tuple[NDArray[np.int64], tuple[Setting, ...], tuple[float, ...]]:
-    # What is trained without two folds serves the choice of either, by its answers for the other.
+    # A classifier trained without two folds serves the choice for either, by its predictions for the other.
     everyone = sorted([*folds, *only_learned])
     pairs = [pair for pair in itertools.combinations(everyone, 2) if not set(pair).isdisjoint(folds)]
     inner = dict(zip(pairs, run.answers([(pair, settings) for pair in pairs]), strict=True))
@@ -238,7 +237,7 @@ def _labelled(
     folds: NDArray[np.integer],
     clips: NDArray[np.integer] | None,
 ) -> NDArray[np.bool_]:
-    """Check that arrays belong together; give which clips have a label."""
+    """Check that arrays belong together, and return which clips have a label."""
     if clips is None:
         labelled_clips(features, labels)
     else:
@@ -263,7 +262,7 @@ def _usable_folds(
     called: Mapping[int, int | str],
     tested: Column | int | str | None,
 ) -> tuple[int, ...]:
-    """Return the folds that are to be tested, by their numbers."""
+    """Return the numbers of the folds to test."""
     numbers = tuple(int(fold) for fold in np.unique(folds))
     if len(np.unique(labels)) < 2:
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""The classifiers of a cross-validation, trained several at a time."""
+"""The classifiers of a cross-validation, several trained at the same time."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ from soundnet_kd.transfer.classifiers import HEADS, Setting
 from soundnet_kd.transfer.protocols import Protocol
 
 UNTESTED = -1
-"""Stands for the class of a clip that was not tested."""
+"""Stands for the predicted class of a clip that was not tested."""
 
 
 class FoldFits:
-    """Train without some folds, and answer for their clips.
+    """Train classifiers without some folds, and predict the classes of their clips.
 
     Parameters
     ----------
     plan : Protocol
     rows : (rows, channels) float64
     owners : (rows,) int
-        The clip that each row is of.
+        The clip of each row.
     labels : (clips,) int
-        -1 for clips that take no part.
+        -1 for clips that are left out.
     folds : (clips,) int
     seed : int
-        For classifiers that draw at random.
+        Seed of the classifiers that use random numbers.
     workers : int, optional
-        Threads.
+        Number of threads.
 
     Attributes
     ----------
     unconverged : set of str
-        Settings for which a solver stopped before it had the optimum.
+        Settings for which a solver stopped before it reached the optimum.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class FoldFits:
         self.unconverged: set[str] = set()
 
     def answers(self, jobs: Sequence[tuple[Sequence[int], Sequence[Setting]]]) -> list[list[NDArray[np.int64]]]:
-        """Do jobs: without the folds that each names, train for its settings; give the answers, (clips,), for those."""
+        """Train, for each job, without its folds and for each of its settings, and return the predictions, (clips,)."""
         from joblib import Parallel, delayed
         from threadpoolctl import threadpool_limits
 
         from soundnet_kd.transfer.svm import linear_svm  # noqa: F401  (the limit holds for the libraries already loaded)
 
-        # BLAS's own threads slow the many small systems down, and their number would change the rounding.
+        # Threads of BLAS slow down the many small systems, and their number would change the rounding.
         with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
-            # Which settings did not converge is told by the result.
+            # The result lists the settings that did not converge.
             warnings.simplefilter("ignore", ConvergenceWarning)
             found: list[list[NDArray[np.int64]]] = Parallel(n_jobs=self.workers or -1, prefer="threads")(
                 delayed(self._fit)(left_out, settings) for left_out, settings in jobs
@@ -75,7 +75,7 @@ class FoldFits:
         test = tested[self.owners]
         known_labels = self.labels[self.owners[train]]
         found: dict[int, NDArray[np.int64]] = {}
-        for front, places in self._by_front(settings):
+        for front, places in self._group_by_transforms(settings):
             known = front.fit_transform(self.rows[train], known_labels)
             unheard = front.transform(self.rows[test])
             same = [settings[place] for place in places]
@@ -88,20 +88,20 @@ class FoldFits:
                 found[place][tested] = self._clip_answers(model, unheard, self.owners[test])[tested]
         return [found[place] for place in range(len(settings))]
 
-    def _by_front(self, settings: Sequence[Setting]) -> list[tuple[Pipeline, list[int]]]:
-        """Group settings that share what features go through, each group with its pipeline."""
+    def _group_by_transforms(self, settings: Sequence[Setting]) -> list[tuple[Pipeline, list[int]]]:
+        """Group the settings that share a pipeline of transforms: each pipeline, and the places of its settings."""
         groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
         for place, setting in enumerate(settings):
             key = tuple((name, value) for name, value in setting.items() if "__" in name)
             groups.setdefault(key, []).append(place)
-        # Without a step there is still one, which does nothing.
+        # A pipeline needs at least one step.
         return [
             (Pipeline(self.plan.steps() or [("as they are", "passthrough")]).set_params(**dict(key)), places)
             for key, places in groups.items()
         ]
 
     def _clip_answers(self, model: Any, rows: NDArray[np.float64], owners: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return the class of every clip, from the sum of its rows' values; arbitrary where it has no row."""
+        """Predict the class of every clip from the sum of its rows' decision values; arbitrary if it has no row."""
         values = model.decision_function(rows) if hasattr(model, "decision_function") else model.predict_proba(rows)
         if values.ndim == 1:
             values = np.stack([-values, values], axis=1)
@@ -110,6 +110,6 @@ class FoldFits:
         return np.asarray(model.classes_[sums.argmax(axis=1)], dtype=np.int64)
 
     def accuracy(self, answers: NDArray[np.int64], fold: int) -> float:
-        """Return the share of a fold's clips that are answered right."""
+        """Return the fraction of a fold's clips whose class is predicted correctly."""
         tested = (self.folds == fold) & (self.labels >= 0)
         return float((answers == self.labels)[tested].mean())

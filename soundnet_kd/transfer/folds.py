@@ -1,4 +1,4 @@
-"""Which clips are tested together."""
+"""Folds: which clips are tested together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,26 +11,26 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer.validation import Column, groups_of, labels_of
 
 SPLIT_TEST = 1
-"""Stands for the fold of what is tested, where a data set is split and has no folds."""
+"""The fold of the test clips, where a data set has a split and no folds."""
 MAX_FOLDS = 5
 
 
 def recordings(ids: Sequence[str], sources: Sequence[str]) -> tuple[str, ...]:
-    """Return the recording that each clip was cut from; a clip that names none has one of its own."""
+    """Return the recording that each clip was cut from; a clip without one counts as a recording of its own."""
     return tuple(source or clip for source, clip in zip(sources, ids, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
 class FoldPlan:
-    """What is tested with what else being learned from.
+    """The fold of each clip, and the folds that are tested.
 
     Attributes
     ----------
     folds : (clips,) int
     origin : str
-        In plain words, where the folds come from.
+        Where the folds come from, in plain words.
     tested : tuple of int, optional
-        The folds that are tested; the others are only learned from. [default: all]
+        The folds that are tested; clips of the others are only trained on. [default: all]
     """
 
     folds: NDArray[np.int64] = field(repr=False)
@@ -38,7 +38,7 @@ class FoldPlan:
     tested: tuple[int, ...] | None = None
 
     def tested_of(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return labels with -1 for what is only learned from, which has no answer and does not count."""
+        """Return labels, with -1 for clips that are only trained on, and so have no prediction."""
         return labels if self.tested is None else np.where(np.isin(self.folds, self.tested), labels, -1)
 
 
@@ -51,7 +51,7 @@ def plan_folds(
     no_fold: int = NO_FOLD,
     splits: Sequence[Split | None] = (),
 ) -> FoldPlan:
-    """Take a data set's own folds or split, or make folds where it has neither or others are wanted.
+    """Plan the folds: those of the data set, its split, or new ones where it has neither or `count` is given.
 
     Parameters
     ----------
@@ -60,15 +60,17 @@ def plan_folds(
     labels : (clips,) int
         -1 where unlabeled.
     seed : int
+        Seed of new folds.
     count : int, optional
-        Make so many folds, whether the data set has some or not.
+        Number of new folds to make, even if the data set has folds.
     groups : sequence of str, optional
         Source recording of each clip; its clips stay in one fold.
     no_fold : int
-        What stands for none: 0, or -1 where folds are counted from 0.
+        Number that stands for no fold: 0, or -1 where folds are counted from 0.
     splits : (clips,) sequence
-        What each clip is for: train, validation, test, or None of a clip without a label; empty where there is no
-        split. Only the test is tested, and the rest learned from; it is dealt out to folds, too, to choose by.
+        The part of the split that each clip is in: train, validation, test, or None for a clip without a label; empty
+        where there is no split. Only the test part is tested; the rest is trained on, and dealt out to folds by which
+        settings are chosen.
 
     Raises
     ------
@@ -120,7 +122,7 @@ def _plan_of_split(
 
 
 def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], groups: Sequence[str]) -> None:
-    """Refuse folds that part the clips of one recording.
+    """Refuse folds that separate clips of one recording.
 
     Raises
     ------
@@ -141,21 +143,21 @@ def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], gr
 def stratified_folds(
     labels: Column, seed: int, most: int = MAX_FOLDS, groups: Column | None = None
 ) -> NDArray[np.int64]:
-    """Deal the clips of every class out to folds, evenly and at random.
+    """Distribute the clips of every class over folds, evenly and at random.
 
-    The folds are those of scikit-learn's StratifiedKFold and, with groups, StratifiedGroupKFold as of its version 1.8
-    (before it, the latter's were uneven), dealt out here so that they hang on no version of it.
+    The folds are those of scikit-learn's StratifiedKFold and, with groups, of StratifiedGroupKFold in version 1.8
+    (earlier ones made uneven folds); they are computed here so that they do not depend on the installed version.
 
     Parameters
     ----------
     labels : (clips,) int or str
         As in `cross_validate`; -1, None, NaN or an empty text where unlabeled.
     seed : int
-        The same seed gives the same folds, whatever version of any library is installed.
+        The same seed gives the same folds, with any version of any library.
     most : int
-        Number of folds; fewer, but at least 2, where the smallest class has fewer clips, or groups.
+        Number of folds; fewer, but at least 2, if the smallest class has fewer clips or groups.
     groups : (clips,) int or str, optional
-        Clips of one group are not parted; folds are then as even as that allows.
+        Clips of one group stay in one fold; folds are as even as that allows.
 
     Returns
     -------
@@ -166,7 +168,7 @@ def stratified_folds(
     SettingsError
         If no class has two clips, or all clips are of one group.
     FormatError
-        If labels are neither numbers nor names, or groups are not as many.
+        If labels are neither numbers nor names, or there is not one group per label.
     """
     numbers = labels_of(labels)[0]
     labelled = np.flatnonzero(numbers >= 0)
@@ -181,19 +183,19 @@ def stratified_folds(
         raise SettingsError(f"no class has two {what}, so none can be tested after training; add sounds")
     count = max(2, min(most, min(sizes)))
     folds = np.full(len(numbers), NO_FOLD, dtype=np.int64)
-    # NumPy promises that this generator's numbers stay as they are; those of the newer ones may change.
+    # NumPy guarantees that the numbers of this generator never change; those of newer ones may.
     rng = np.random.RandomState(seed)
     folds[labelled] = 1 + (_dealt(truth, count, rng) if groups is None else _dealt_whole(truth, sources, count, rng))
     return folds
 
 
 def _dealt(truth: NDArray[np.int64], count: int, rng: np.random.RandomState) -> NDArray[np.int64]:
-    """Deal clips out, class by class in the order in which they appear; give the fold, from 0, of each."""
+    """Distribute clips over folds, class by class in order of appearance; return the fold of each, from 0."""
     folds = np.empty(len(truth), dtype=np.int64)
     first_fold = 0
     for label in truth[np.sort(np.unique(truth, return_index=True)[1])]:
         clips = np.flatnonzero(truth == label)
-        # Each class goes on where the one before it stopped, so that the folds are equally large in all.
+        # Each class continues where the one before it stopped, so that the folds are equally large.
         shares = np.bincount((first_fold + np.arange(len(clips))) % count, minlength=count)
         hands = np.arange(count).repeat(shares)
         rng.shuffle(hands)
@@ -205,7 +207,7 @@ def _dealt(truth: NDArray[np.int64], count: int, rng: np.random.RandomState) -> 
 def _dealt_whole(
     truth: NDArray[np.int64], sources: NDArray[np.int64], count: int, rng: np.random.RandomState
 ) -> NDArray[np.int64]:
-    """Deal sources out, the most one-sided first, each to where it leaves the classes spread best."""
+    """Distribute groups over folds, the most uneven first, each to the fold where it spreads the classes best."""
     held = np.zeros((sources.max() + 1, truth.max() + 1))
     np.add.at(held, (sources, truth), 1)
     sizes = held.sum(axis=0)

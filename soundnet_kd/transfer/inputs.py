@@ -1,4 +1,4 @@
-"""What of a cache a classifier is given: layers, pooled over time in one or several ways, or cut into windows."""
+"""The inputs of a classifier, from a cache: layers pooled over time in one or several ways, or cut into windows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.transfer.windows import Windows
 
 MAX_BYTES = 4 * 2**30
-"""Of all windows of a layer; training doubles them several times."""
+"""Size of all windows of a layer at most; training needs several times as much."""
 
 Pooling = Literal["mean", "max", "std"]
 
@@ -33,7 +33,7 @@ class Inputs:
         Such as pool5, conv5+pool5, pool5 mean+std.
     rows : (rows, features) float32
     clips : (rows,) int64
-        Which clip each row is of: every clip once, or once for each of its windows.
+        The clip of each row: every clip once, or once for each of its windows.
     """
 
     name: str
@@ -48,23 +48,23 @@ def layer_inputs(
     poolings: Sequence[Pooling] | None = None,
     windows: Windows | None = None,
 ) -> Iterator[Inputs]:
-    """Return the features of every layer, or of all layers side by side.
+    """Yield the features of every layer, or of all layers side by side.
 
     Parameters
     ----------
     cache : FeatureCache
     layers : sequence of str
     together : bool
-        Whether a clip's layers are joined to one long row.
+        Whether the layers of a clip are joined into one long row.
     poolings : sequence of str, optional
-        Side by side. [default: what the cache holds]
+        Statistics over time that are put side by side. [default: what the cache holds]
     windows : Windows, optional
-        In place of pooling whole clips.
+        Cut clips into windows instead of pooling them whole.
 
     Raises
     ------
     SettingsError
-        If the cache keeps no sequences where they are needed, or windows are asked of several layers or poolings.
+        If the cache lacks the sequences that are needed, or windows are combined with several layers or poolings.
     """
     if windows is not None:
         if together or poolings is not None:
@@ -98,7 +98,7 @@ def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling] | None)
 
 
 def _windowed(cache: FeatureCache, layer: str, windows: Windows) -> Inputs:
-    # A cache without sequences says so.
+    # Raises SettingsError for a cache without sequences.
     cache.sequence(0, layer)
     step_seconds = cache.step_seconds(layer)
     found: list[NDArray[np.float32]] = []

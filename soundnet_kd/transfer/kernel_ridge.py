@@ -11,19 +11,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 def mean_squared_distance(features: NDArray[np.float64]) -> float:
-    """Return the mean squared distance of two rows of (rows, channels), by which kernel widths are measured here."""
+    """Return the mean squared distance of two rows of (rows, channels), the unit of kernel widths."""
     return float(2 * features.var(axis=0).sum()) or 1.0
 
 
 class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Kernel ridge regression on one-hot classes; the answer is the class of the largest value.
+    """Kernel ridge regression on one-hot classes; it predicts the class with the largest value.
 
     Parameters
     ----------
     alpha : float
         Strength of the regularisation.
     gamma : float
-        The kernel is exp(-gamma |a - b|² / d), d the mean squared distance of two training rows.
+        The kernel is exp(-gamma |a - b|² / d), where d is the mean squared distance of two training rows.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.gamma = gamma
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from features (rows, channels) and the class of each row."""
+        """Fit to features (rows, channels) and the class of each row."""
         features, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
         self.classes_, index = np.unique(labels, return_inverse=True)
@@ -48,7 +48,7 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the value of every class, (rows, classes); of the second alone, (rows,), where there are two."""
+        """Return the value of every class, (rows, classes); if there are two, of the second only, (rows,)."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
         values = np.asarray(self.regression_.predict(features) + self.shares_)

@@ -1,4 +1,4 @@
-"""Every layer of a feature cache through the same cross-validation."""
+"""The same cross-validation for every layer of a feature cache."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -38,25 +38,25 @@ def evaluate_layers(
     Parameters
     ----------
     features : str or Path
-        What `soundnet-kd extract` wrote.
+        File that `soundnet-kd extract` wrote.
     layers : sequence of str, optional
-        All if not given.
+        Layers to evaluate. [default: all]
     protocol, head, selection : str
         As in `cross_validate`.
     together, poolings, windows
-        As in `layer_inputs`; the protocol's own windows if none are given.
+        As in `layer_inputs`. [default: the protocol's own windows]
     folds : int, optional
-        Number of folds to make; if not given, those of the data set.
+        Number of folds to make. [default: those of the data set]
     groups : str, optional
         Column of the data set's table that names the recording that a clip was cut from. [default: src_file, if there
         is one]
     seed : int
-        Draws folds, and whatever a classifier draws.
+        Seed of the folds and of the classifiers.
 
     Raises
     ------
     SettingsError
-        If a name does not exist, or no clip has a label.
+        If a layer, column, protocol or classifier does not exist, or no clip has a label.
     FormatError
         If `features` is no feature cache.
     """
@@ -72,7 +72,7 @@ def evaluate_layers(
         results: dict[str, CrossValidation] = {}
         channels: dict[str, int] = {}
         inputs = layer_inputs(cache, wanted, together, poolings, cut)
-        # The protocol's own windows are part of its name; others have to be told.
+        # Windows other than the protocol's own are named with the result.
         suffix = "" if windows is None else f" in {windows.seconds:g} s windows"
         for each in tqdm(inputs, desc="evaluate", unit="layer", total=1 if together else len(wanted)):
             name = each.name + suffix
@@ -123,7 +123,7 @@ def _sources(cache: FeatureCache, column: str | None) -> tuple[str, ...] | None:
 
 
 def chosen_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the wanted layers of a cache from the input on; all if none are named.
+    """Return the wanted layers of a cache, from the input on; all of them if `layers` is None.
 
     Raises
     ------

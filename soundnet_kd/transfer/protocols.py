@@ -1,4 +1,4 @@
-"""Named ways to measure features: what they go through, which classifier, which settings, how these are chosen."""
+"""Protocols: named combinations of transforms, classifier, settings to try, and how these are chosen."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,19 +26,20 @@ SELECTIONS: Mapping[Selection, str] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to measure features.
+    """A way to evaluate features.
 
     Attributes
     ----------
     about : str
     steps : callable
-        Makes the steps, (name, transformer) each, that features go through.
+        Makes the transforms of the features, (name, transformer) each.
     head : str
     grid : mapping from parameter to the values that are tried
-        Of the head by its name, of a step as in scikit-learn's pipelines, such as `whiten__shrinkage`.
+        Parameters of the head by their names, those of a transform as in scikit-learn's pipelines, such as
+        `whiten__shrinkage`.
     selection : str
     windows : Windows, optional
-        The pieces of a clip that are classified one by one; the whole clip if there are none.
+        The windows of a clip that are classified one by one. [default: the whole clip]
     """
 
     about: str
@@ -112,16 +113,16 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
 
 
 def plan_grid(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, Sequence[float]] | None) -> Protocol:
-    """Return a protocol, with another classifier or other settings where they are given.
+    """Return a protocol, with the classifier and settings exchanged if others are given.
 
     Raises
     ------
     SettingsError
-        If there is no such protocol or head, or the grid is empty or not above 0.
+        If there is no such protocol or head, or a setting to try is missing or not above 0.
     """
     plan = _known(PROTOCOLS, protocol, "protocol")
     if head is not None and head != plan.head:
-        # The steps keep their settings; those of the classifier are the new one's.
+        # The transforms keep their settings; those of the classifier are replaced.
         of_steps = {name: values for name, values in plan.grid.items() if "__" in name}
         plan = replace(plan, head=head, grid={**of_steps, **_known(HEADS, head, "head").grid})
         if plan.selection == "fixed":

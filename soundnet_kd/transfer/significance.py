@@ -1,4 +1,4 @@
-"""Whether one classifier is better than another one on the same clips, or only luckier."""
+"""Whether the difference between two classifiers on the same clips is more than chance."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.transfer.validation import Column, both_correct, groups_of
 
 FEWEST_FOR_CHI2 = 25
-"""Discordant clips from which chi-squared is close enough to the binomial distribution (the usual rule of thumb)."""
+"""Discordant clips from which the chi-squared approximation is good enough, by the usual rule of thumb."""
 
 RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class McNemarTest:
-    """McNemar's test of two classifiers on the same clips.
+    """Result of McNemar's test of two classifiers on the same clips.
 
     Attributes
     ----------
     only_first, only_second : int
-        Clips that only one of the two has right.
+        Number of clips that only the first, or only the second, classifies correctly.
     p_value : float
-        How likely a difference at least as large is, were both equally good.
+        Probability of a difference at least as large if both are equally good.
     """
 
     only_first: int
@@ -32,14 +32,14 @@ class McNemarTest:
 
     @property
     def exact(self) -> bool:
-        """Whether p is from the binomial distribution; otherwise it is from chi-squared."""
+        """Whether p comes from the binomial distribution; otherwise it comes from chi-squared."""
         return self.only_first + self.only_second < FEWEST_FOR_CHI2
 
 
 def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
-    """Test whether two classifiers are equally often right, from the clips on which just one of them is.
+    """Test whether two classifiers are equally good, from the clips that just one of them classifies correctly.
 
-    The test takes the clips as independent; several cuts of one recording are not, which makes p too small. Source:
+    The test assumes independent clips; clips of one recording are not independent, which makes p too small. Source:
     McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
     Psychometrika 12 (1947), with the continuity correction of Edwards, Psychometrika 13 (1948); exact below 25 clips.
 
@@ -75,24 +75,24 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the second classifier's accuracy less the first one's.
+    """Percentile bootstrap interval of the second classifier's accuracy minus the first one's.
 
-    Whole groups are drawn with replacement, since clips of one recording are right or wrong together. Source: Efron and
+    Whole groups are resampled, since clips of one recording tend to be right or wrong together. Source: Efron and
     Tibshirani, An introduction to the bootstrap (1993), chapter 13.
 
     Parameters
     ----------
     first_right, second_right : (clips,) bool
     groups : (clips,) int or str, optional
-        Clips with the same one come from one recording; every clip for itself if not given.
+        Clips of one group come from one recording. [default: every clip is a group of its own]
     level : float
-        Probability that the interval is to hold.
+        Confidence level of the interval.
     resamples, seed : int
 
     Returns
     -------
     low, high : float
-        -1 … 1.
+        From -1 to 1.
     """
     first, second = both_correct(first_right, second_right)
     gain = second.astype(np.int64) - first
@@ -101,7 +101,7 @@ def bootstrap_interval(
         raise FormatError(f"there are {len(gain)} clips but {len(members)} groups; expected one per clip")
     clips = np.bincount(members)
     gains = np.bincount(members, weights=gain)
-    # Groups with as many clips and the same gain are interchangeable, so counting each kind is as good as drawing them.
+    # Groups with as many clips and the same gain are interchangeable, so drawing the number of each is enough.
     kinds, counts = np.unique(np.stack([gains, clips]), axis=1, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(clips), counts / len(clips), size=resamples)
     low, high = np.quantile(drawn @ kinds[0] / (drawn @ kinds[1]), [(1 - level) / 2, (1 + level) / 2])

@@ -1,4 +1,4 @@
-"""What callers give as features, labels, folds and groups: lists, tensors, columns of tables; names or numbers."""
+"""Checks and conversion of features, labels, folds and groups: arrays, lists, tensors or table columns."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 
 Column = ArrayLike | Sequence[object]
-"""A value for each clip; None is one that is missing."""
+"""A value for each clip; None where it is missing."""
 
 MISSING = -1
 
@@ -21,7 +21,7 @@ def features_of(features: ArrayLike) -> NDArray[np.floating]:
     Parameters
     ----------
     features : (rows, channels) numbers
-        An array, a table, lists, or a tensor on any device.
+        An array, a data frame, lists, or a tensor on any device.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def features_of(features: ArrayLike) -> NDArray[np.floating]:
     Raises
     ------
     FormatError
-        If they are no numbers.
+        If they are not numbers.
     """
     given = _array(features)
     if given.dtype in (np.float32, np.float64):
@@ -53,10 +53,10 @@ def labels_of(labels: Column, class_names: Sequence[str] | None = None) -> tuple
     Parameters
     ----------
     labels : (clips,) int or str
-        Numbers from 0, or names. None, NaN, an empty text and numbers below 0 are clips without a label.
+        Numbers from 0, or names; None, NaN, an empty text or a number below 0 for a clip without a label.
     class_names : sequence of str, optional
-        Of every class, in the order of the numbers. Classes that are given by name and not listed here stand in the
-        order of the alphabet.
+        Names of all classes, in the order of their numbers. Without them, named classes are numbered in alphabetical
+        order.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def labels_of(labels: Column, class_names: Sequence[str] | None = None) -> tuple
     Raises
     ------
     FormatError
-        If labels are neither numbers nor names, or a name is none of `class_names`.
+        If labels are neither numbers nor names, or a name is not in `class_names`.
     """
     values = _column(labels, "labels")
     names = () if class_names is None else tuple(class_names)
@@ -93,16 +93,16 @@ def folds_of(folds: Column) -> tuple[NDArray[np.int64], dict[int, int | str], ND
     Parameters
     ----------
     folds : (clips,) int or str
-        Any numbers, also as texts, or names.
+        Any numbers, possibly written as text, or names.
 
     Returns
     -------
     folds : (clips,) int64
-        Names are numbered in the order of the alphabet.
+        Names are numbered in alphabetical order.
     names : dict from number to int or str
-        What each fold was called.
+        Number or name of each fold as given.
     without : (clips,) bool
-        Where there is none: None, NaN or an empty text.
+        True for clips without a fold: None, NaN or an empty text.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def folds_of(folds: Column) -> tuple[NDArray[np.int64], dict[int, int | str], ND
 
 
 def fold_names_of(folds: Column | int | str) -> set[str]:
-    """Return what `folds_of` would call some folds; a single one may stand for itself."""
+    """Return the names that `folds_of` gives to some folds; a single fold need not be in a list."""
     values = _column([folds] if isinstance(folds, int | float | str) else folds, "folds")
     numbers = _whole_numbers([_as_number(each) for each in values])
     return {str(each) for each in (values if numbers is None else numbers.tolist())}
@@ -139,19 +139,19 @@ def groups_of(groups: Column) -> NDArray[np.int64]:
     Parameters
     ----------
     groups : (clips,) int or str
-        A clip without one (None, NaN or an empty text) is a group of its own.
+        A clip without a group (None, NaN or an empty text) is a group of its own.
     """
     values = _column(groups, "groups")
     numbers = None if None in values else _whole_numbers(values)
     if numbers is not None:
         return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
-    # The sign parts the clips without a group from groups that are called like their places.
+    # The sign distinguishes clips without a group from groups with the same number.
     names = [f"-{place}" if each is None else f"+{each}" for place, each in enumerate(values)]
     return np.asarray(np.unique(np.array(names, dtype=str), return_inverse=True)[1], dtype=np.int64)
 
 
 def numbers_of(values: Column, what: str) -> NDArray[np.int64]:
-    """Return whole numbers, (rows,) int64.
+    """Return integers, (rows,) int64.
 
     Raises
     ------
@@ -166,12 +166,12 @@ def numbers_of(values: Column, what: str) -> NDArray[np.int64]:
 
 
 def both_correct(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which clips two classifiers have right, (clips,) bool each.
+    """Return which clips each of two classifiers predicts correctly, (clips,) bool each.
 
     Raises
     ------
     FormatError
-        If they are not of as many clips.
+        If the numbers of clips differ.
     """
     one, other = (np.asarray(_array(right), dtype=bool) for right in (first, second))
     if one.ndim != 1 or one.shape != other.shape:
@@ -183,7 +183,7 @@ def both_correct(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_]
 
 def _array(values: Any) -> NDArray[Any]:
     if hasattr(values, "detach"):
-        # A tensor of PyTorch's, which this room does not import; NumPy has no bfloat16.
+        # A PyTorch tensor, without importing torch; NumPy has no bfloat16.
         values = values.detach().cpu()
         values = (values.double() if values.is_floating_point() else values).numpy()
     if isinstance(values, np.ma.MaskedArray):
@@ -194,9 +194,9 @@ def _array(values: Any) -> NDArray[Any]:
 
 
 def _column(values: Any, what: str) -> list[Any]:
-    """Return one value for each clip, None for what is missing."""
+    """Return one value for each clip, None where it is missing."""
     if isinstance(values, list | tuple) and all(np.ndim(each) == 0 for each in values):
-        # As an array of texts NaN would be the text nan. Numbers of NumPy and PyTorch become plain ones.
+        # In an array of texts NaN would become the text "nan". Scalars of NumPy and PyTorch become Python numbers.
         given = [each.item() if getattr(each, "ndim", None) == 0 else each for each in values]
     else:
         array = _array(values)
@@ -213,12 +213,12 @@ def _is_missing(value: Any) -> bool:
         return not value.strip()
     if isinstance(value, float):
         return math.isnan(value)
-    # The last two are pandas'.
+    # The last two are from pandas.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _as_number(value: Any) -> Any:
-    """Return the number that a text holds, or else the text."""
+    """Return the number in a text, or the text itself if it is not a number."""
     if not isinstance(value, str):
         return value
     try:
@@ -229,14 +229,14 @@ def _as_number(value: Any) -> Any:
 
 
 def _whole_numbers(values: Sequence[Any]) -> NDArray[np.int64] | None:
-    """Return whole numbers, -1 for what is missing; None if anything is something else."""
+    """Return integers, with -1 where a value is missing; None if a value is not an integer."""
     if not all(each is None or (isinstance(each, int | float) and float(each).is_integer()) for each in values):
         return None
     return np.array([MISSING if each is None else int(each) for each in values], dtype=np.int64)
 
 
 def labelled_clips(features: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Check features and labels against each other, and tell which clips have a label.
+    """Check that features and labels belong together, and return which clips have a label.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def labelled_clips(features: NDArray[np.floating], labels: NDArray[np.integer]) 
     Raises
     ------
     FormatError
-        If the shapes do not belong together or a feature is not finite.
+        If the shapes do not match or a feature is not finite.
     SettingsError
         If no clip has a label.
     """
@@ -270,7 +270,7 @@ def labelled_clips(features: NDArray[np.floating], labels: NDArray[np.integer]) 
 
 
 def require_finite(features: NDArray[np.floating]) -> None:
-    """Refuse features that are not numbers.
+    """Refuse features that are not finite.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def require_finite(features: NDArray[np.floating]) -> None:
 
 
 def names_of(labels: NDArray[np.integer], class_names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of the classes, numbers where they have none.
+    """Return the names of the classes; their numbers if there are no names.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pieces of a clip that are classified one by one."""
+"""Windows of a clip, which are classified one by one."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,21 +14,21 @@ WindowPooling = Literal["flatten", "mean", "max"]
 
 @dataclass(frozen=True)
 class Windows:
-    """How a clip's sequence of steps is cut into pieces.
+    """How a clip's sequence of steps is cut into windows.
 
-    A classifier is trained on every window with its clip's label, which shows it each sound from several moments on,
-    and a clip's answer is the average over its windows.
+    A classifier is trained on every window, with the label of its clip; the decision values of a clip are the averages
+    over its windows.
 
     Attributes
     ----------
     seconds : float
-        Length of a window, rounded to whole steps of the layer, at least one.
+        Length of a window, rounded to steps of the layer; at least one step.
     hop_seconds : float, optional
-        From one window to the next, rounded likewise. [default: one step]
+        Distance from one window to the next, rounded likewise. [default: one step]
     pooling : str
-        What becomes of a window's steps: flatten (side by side), mean or max.
+        How the steps of a window are combined: flatten (side by side), mean or max.
     clip_seconds : float, optional
-        Only so much of each clip, from its start. [default: all]
+        Length of each clip that is used, from its start. [default: all]
     """
 
     seconds: float
@@ -47,25 +47,25 @@ class Windows:
             )
 
     def of(self, steps: ArrayLike, step_seconds: float) -> NDArray[np.floating]:
-        """Cut a sequence.
+        """Cut a sequence of steps into windows.
 
         Parameters
         ----------
         steps : (steps, channels) float32
-            Or lists, a tensor, a table of them.
+            An array, lists, a tensor or a data frame.
         step_seconds : float
-            From one step to the next.
+            Time from one step to the next.
 
         Returns
         -------
         (windows, features) float32
-            Features are the channels, times the steps of a window where they are flattened. A clip shorter than a
-            window is one window by itself, unless they are flattened.
+            One feature per channel; with `flatten`, one per channel and step. A clip shorter than a window is a single
+            window, except with `flatten`.
 
         Raises
         ------
         FormatError
-            If `steps` have another shape, or are no numbers.
+            If `steps` have another shape, or are not numbers.
         SettingsError
             If a clip has fewer steps than a flattened window.
         """

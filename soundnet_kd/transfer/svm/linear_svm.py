@@ -1,4 +1,4 @@
-"""Linear support vector machines, all classes and all strengths of regularisation at once."""
+"""Linear support vector machines for all classes and all strengths of regularisation at once."""
 
 import warnings
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     C : float
         Inverse strength of the regularisation.
     tol : float
-        It stops where |∇P|² <= 2 tol² P. P is strongly convex, so P is then at most P tol² above its minimum, and the
-        coefficients at most tol sqrt(2 P) from the best ones.
+        The solver stops when |∇P|² <= 2 tol² P. P is strongly convex, so it is then at most P tol² above its minimum,
+        and the coefficients are at most tol sqrt(2 P) from the optimum.
     max_iter : int
-        Steps per class, after which it stops anyway, with a ConvergenceWarning.
+        Steps per class after which the solver stops with a ConvergenceWarning.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_iter = max_iter
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "SquaredHingeSVC":
-        """Learn from features X, (clips, channels), and the class y of each clip, (clips,)."""
+        """Fit to features X, (clips, channels), and the class y of each clip, (clips,)."""
         features, classes = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(classes)
         fitted = fit_path(features, classes, (self.C,), tol=self.tol, max_iter=self.max_iter)[0]
@@ -76,7 +76,7 @@ class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def fit_path(
     X: Array, y: NDArray[np.generic], Cs: Sequence[float], *, tol: float = TOLERANCE, max_iter: int = MAX_STEPS
 ) -> list[SquaredHingeSVC]:
-    """Fit one classifier for each C; each starts from the coefficients of the one before.
+    """Fit one classifier for each C, starting from the coefficients of the one before.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def fit_path(
     y : (clips,)
         Class of each clip.
     Cs : sequence of float
-        Ascending is fastest.
+        Fastest in ascending order.
     tol, max_iter
         As in `SquaredHingeSVC`.
 

@@ -13,7 +13,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh, qr
 Array = NDArray[np.float64]
 
 _LARGEST_GRAM = 4096
-"""Clips up to which all products of two rows are kept (128 MiB)."""
+"""Clips up to which the products of all pairs of rows are kept (128 MiB)."""
 
 _LINE_SEARCH_STEPS = 50
 _LINE_SEARCH_TOLERANCE = 1e-3
@@ -21,7 +21,7 @@ _LINE_SEARCH_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Features of clips along their principal axes, of which there are no more than clips.
+    """Features of clips along their principal axes, of which there are at most as many as clips.
 
     P does not change under a rotation, and the best w lies in the span of the rows. Along these axes the Hessian of a
     class with every clip inside the margin is diagonal: I + 2C diag(energies).
@@ -63,9 +63,9 @@ def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_i
 
     A Newton step needs the Hessian I + 2C Σ xᵢxᵢᵀ over the clips inside the margin of a class. Where these are most
     clips, the Hessian is nearly that of all clips, shared by all classes, diagonal here, and a good preconditioner.
-    Where they are few, it is a small matrix. A class goes over from the one to the other when its own Hessian costs
-    no more multiplications than the products it took part in so far. (Newton's method with this line search ends
-    after finitely many steps: Keerthi and DeCoste, JMLR 6, 2005.)
+    Where they are few, it is a small matrix. A class changes from the one to the other when its own Hessian costs no
+    more multiplications than its products so far. (Newton's method with this line search ends after finitely many
+    steps: Keerthi and DeCoste, JMLR 6, 2005.)
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_i
 def _newton_steps(rows: Rows, inside: NDArray[np.bool_], gradient: Array, C: float) -> Array:
     """Solve (I + 2C XᵀX) s = g for the rows X inside the margin of each class.
 
-    Where X has fewer clips than axes it is the smaller system XXᵀ: s = g - Xᵀ (I / 2C + XXᵀ)⁻¹ X g (Woodbury).
+    If X has fewer clips than axes, the smaller system XXᵀ is solved: s = g - Xᵀ (I / 2C + XXᵀ)⁻¹ X g (Woodbury).
     """
     products = gradient @ rows.along.T
     correction = np.zeros_like(products)
@@ -135,7 +135,7 @@ def _newton_steps(rows: Rows, inside: NDArray[np.bool_], gradient: Array, C: flo
 
 
 def _solve(matrix: Array, ridge: float, right: Array) -> Array:
-    # A ridge below the rounding of the matrix would leave it indefinite; a larger one costs a few steps more.
+    # A ridge smaller than the rounding errors would leave the matrix indefinite; a larger one costs a few more steps.
     matrix.flat[:: len(matrix) + 1] += max(ridge, np.finfo(float).eps * np.trace(matrix))
     factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
     solution: Array = cho_solve(factor, right, check_finite=False)
