@@ -341,25 +341,6 @@ def package_data(folder: str) -> Path:
     return installed if installed.is_dir() else package.parent / folder.removesuffix("_files")
 
 
-def recipe_file(path: str | Path) -> Path:
-    """Find a recipe's file; a name alone, such as quickstart, is one of those that come with this package.
-
-    Raises
-    ------
-    SettingsError
-        If there is none.
-    """
-    path = Path(path)
-    if not path.is_file() and path.parent in (Path(), Path("pipelines")):
-        known = sorted(file.stem for file in package_data("pipelines").glob("*.yaml"))
-        if path.stem not in known:
-            raise SettingsError(f"there is no recipe {path}; those of this package are {', '.join(known)}")
-        path = package_data("pipelines") / f"{path.stem}.yaml"
-    if not path.is_file():
-        raise SettingsError(f"there is no recipe {path}; a name alone, such as quickstart, is one of this package")
-    return path
-
-
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
         if isinstance(value, Mapping):

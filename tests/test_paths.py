@@ -28,8 +28,9 @@ from soundnet_kd.commands.predict import listen, predict
 from soundnet_kd.commands.project import project
 from soundnet_kd.commands.rank import rank
 from soundnet_kd.commands.report import report
-from soundnet_kd.commands.run import read_recipe, run
+from soundnet_kd.commands.run import run
 from soundnet_kd.commands.weights import verify_weights
+from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.data import Targets, read_manifest
 from soundnet_kd.data.datasets.folds import Folds
 from soundnet_kd.features.activation_file import read_peel, write_peel

@@ -22,7 +22,7 @@ from soundnet_kd.cli.arguments import parse
 from soundnet_kd.cli.table import COMMANDS
 from soundnet_kd.commands.demo_teacher import demo_teacher
 from soundnet_kd.commands.demo_world import demo_world
-from soundnet_kd.commands.run import read_recipe
+from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.media import write_audio
 from soundnet_kd.supervised.classifier_file import read_classifier
 from tests.media_files import sine
@@ -165,7 +165,7 @@ def require_command(words: list[str]) -> None:
     values = parse(name, words[1 + len(name.split()) :])
     if name == "run":
         variables = read_recipe(values["recipe"]).variables
-        for assignment in values["set"] or ():
+        for assignment in values["overrides"] or ():
             assert assignment.partition("=")[0] in variables, words
 
 

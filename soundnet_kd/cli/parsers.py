@@ -1,121 +1,148 @@
-"""A command's parser, made from the signature and the docstring of its function."""
+"""A command's parser, made from the signature and the docstring of its function.
+
+It places the words of a command line and explains them; what the words become is said by `soundnet_kd.config.values`.
+"""
 
 import argparse
 import inspect
-import keyword
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import docstring_parser
-from jsonargparse import ActionYesNo, ArgumentParser, set_loader
 
 from soundnet_kd.cli.table import find
-from soundnet_kd.config.values import TRUTH, Written, guessed
+from soundnet_kd.config.values import members_of, takes_mapping, takes_several
+from soundnet_kd.errors import SettingsError, nearest
 
-AS_WRITTEN = "as written"
-"""Name under which jsonargparse knows how the texts of a command line are read."""
+FLAGS = {"as_": "as", "overrides": "set"}
+"""Parameters whose flag has another name, which Python keeps for itself."""
+NO_SETTINGS = ("config", "print_config", "debug")
+"""Flags that every command has, and that are no parameters."""
 
 
-def parser_for(name: str) -> ArgumentParser:
-    """Build a command's parser from the signature and the docstring of its function."""
+def flag_of(parameter: str) -> str:
+    """Name of the flag of a parameter."""
+    return FLAGS.get(parameter, parameter)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Says in one line what it cannot place."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # A number such as -1e-3 is no flag.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line."""
+        raise SettingsError(f"{self.prog.removeprefix('soundnet-kd ')}: {message.removeprefix('argument ')}")
+
+    def refuse_unplaced(self, words: Sequence[str]) -> NoReturn:
+        """Refuse words that no flag and no argument takes."""
+        command = self.prog.removeprefix("soundnet-kd ")
+        words = [word for word in words if word != "--"]
+        flag = next((word.partition("=")[0].lstrip("-") for word in words if word.startswith("-")), None)
+        if flag is not None:
+            known = [action.dest for action in self._actions if action.dest != "help"]
+            raise SettingsError(f"{command} has no option {flag!r}{nearest(flag, known)}")
+        cure = "it takes no such value"
+        for place in (action for action in self._actions if not action.option_strings):
+            several = place.nargs == "+"
+            cure = f"name all {place.dest} in one place" if several else f"it takes one value for {place.dest}"
+        raise SettingsError(f"{command} cannot place {words[0]!r}; {cure}")
+
+
+def parser_for(name: str) -> CommandParser:
+    """Build a command's parser from the signature and the docstring of its function.
+
+    It gives each word as the text that it is, under the name of its flag, and leaves out what is not given.
+    """
     command = find(name)
     function = command.function()
     text = docstring_parser.parse(inspect.getdoc(function) or "")
     helps = {parameter.arg_name: parameter.description or "" for parameter in text.params}
     about = "\n\n".join(filter(None, (text.short_description, text.long_description)))
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog=f"soundnet-kd {name}",
         description=about,
         epilog=command.more_help(),
         formatter_class=_Help,
-        exit_on_error=False,
-        parser_mode=AS_WRITTEN,
+        argument_default=argparse.SUPPRESS,
     )
-    hints = get_type_hints(function)
-    for parameter in inspect.signature(function).parameters.values():
-        _add(parser, parameter, hints[parameter.name], helps[parameter.name], parameter.name in command.positional)
-    parser.add_argument("--config", action="config", help="YAML file with values for these options.")
-    (print_config,) = (action for action in parser._actions if action.dest == "print_config")
-    print_config.help, print_config.metavar = "Print all values as YAML, for --config, and stop.", ""
-    parser.add_argument("--debug", action=ActionYesNo, default=False, help="Show where an error comes from.")
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        _add(parser, parameter, helps[parameter.name], parameter.name in command.positional)
+    parser.add_argument("--config", action="append", help="YAML file with values for these options.")
+    parser.add_argument("--print_config", action="store_true", help="Print all values as YAML, for --config, and stop.")
+    parser.add_argument("--debug", "--no_debug", action=_YesNo, help="Show where an error comes from.")
     return parser
 
 
-def flag_of(parameter: str) -> str:
-    """Name the flag of a parameter: Python keeps some words, such as `as`, for itself."""
-    word = parameter.removesuffix("_")
-    return word if keyword.iskeyword(word) else parameter
+class _YesNo(argparse.Action):
+    """A flag that is true, and false with no_ before its name."""
 
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **options)
 
-def parameter_of(flag: str) -> str:
-    """Name the parameter of a flag."""
-    return f"{flag}_" if keyword.iskeyword(flag) else flag
-
-
-def kinds_of(name: str) -> dict[str, Any]:
-    """Return the type of each option of a command, as its function's signature has it."""
-    return {flag_of(parameter): kind for parameter, kind in get_type_hints(find(name).function()).items()}
-
-
-def takes_one_bare(action: argparse.Action) -> bool:
-    """Return whether one value of an option that takes several stands for itself, such as a CSV file."""
-    return getattr(action, "_takes_one_bare", False)
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Set it."""
+        setattr(namespace, self.dest, not (option or "").startswith("--no_"))
 
 
 class _Help(argparse.HelpFormatter):
-    """Plain help: the text of the docstring, as wide as the terminal, and the default where there is one."""
+    """Plain help: the text of the docstring, as wide as the terminal."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         fill = super()._fill_text
 
         def filled(line: str) -> str:
             inset = "" if line == line.lstrip() else "  "
-            return "\n".join(f"{inset * (2 if number else 1)}{part}" for number, part in enumerate(
-                fill(line, width - 4, indent).splitlines()
-            ))  # fmt: skip
+            parts = fill(line, width - 4, indent).splitlines()
+            return "\n".join(f"{inset * (2 if number else 1)}{part}" for number, part in enumerate(parts))
 
         # Lines that are set in, such as those of a list, stay lines of their own.
         paragraphs = (re.sub(r"\n(?! )", " ", paragraph) for paragraph in text.split("\n\n"))
         return "\n\n".join("\n".join(map(filled, paragraph.split("\n"))) for paragraph in paragraphs)
 
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = " ".join((action.help or "").split()).replace("%", "%%")
-        is_told = action.default is None or action.default is argparse.SUPPRESS or isinstance(action.default, bool)
-        shown = action.option_strings and not is_told
-        return f"{text} [default: %(default)s]" if shown else text
 
-
-def _read(text: str) -> Any:
-    """Read what a command line has for a number, a truth, a list or a mapping."""
-    value = guessed(Written(text))
-    return TRUTH.get(value.lower(), value) if isinstance(value, str) else value
-
-
-set_loader(AS_WRITTEN, _read)
-
-
-def _add(parser: ArgumentParser, parameter: inspect.Parameter, kind: Any, text: str, positional: bool) -> None:
-    options: dict[str, Any] = {"help": text.replace("[default: ", "[otherwise: ")}
-    if not positional:
-        options |= {"required": True} if parameter.default is parameter.empty else {"default": parameter.default}
-    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    takes_several = any(get_origin(member) in (list, Sequence, Iterable) for member in members)
-    if kind is bool:
-        options["action"] = ActionYesNo
-    elif takes_several:
-        options |= {"type": str, "nargs": "+"}
+def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, text: str, is_positional: bool) -> None:
+    kind, flag = parameter.annotation, flag_of(parameter.name)
+    options: dict[str, Any] = {"help": _help(text, parameter.default)}
+    if takes_several(kind):
+        options |= {"nargs": "+"} if is_positional else {"nargs": "+", "action": "extend"}
+    if is_positional:
+        # A file of --config may hold it too; `cli.arguments` says what is missing.
+        parser.add_argument(flag, **options).required = False
+    elif kind is bool:
+        parser.add_argument(f"--{flag}", f"--no_{flag}", action=_YesNo, **options)
     else:
-        options["type"] = _plain(kind)
-    flag = flag_of(parameter.name)
-    action = parser.add_argument(flag if positional else f"--{flag}", **options)
-    action._takes_one_bare = takes_several and (str in members or Path in members)
+        parser.add_argument(f"--{flag}", metavar=_choices(kind), **options)
+    for settings in filter(is_dataclass, members_of(kind) if takes_mapping(kind) else ()):
+        _add_parts(parser, flag, settings, parameter.default)
 
 
-def _plain(kind: Any) -> Any:
-    """Return what a parameter is on a command line: where Python takes an object or its path, the path."""
-    members = get_args(kind)
-    takes_object = any(getattr(member, "__module__", "").startswith("soundnet_kd") for member in members)
-    return str if takes_object and {str, Path} & set(members) else kind
+def _add_parts(parser: argparse.ArgumentParser, flag: str, settings: Any, default: object) -> None:
+    """Add a flag for each field of what --flag takes, such as --windows.seconds."""
+    text = docstring_parser.parse(settings.__doc__ or "")
+    helps = {each.arg_name: each.description or "" for each in text.params}
+    group = parser.add_argument_group(f"parts of --{flag}", text.short_description)
+    for parameter in inspect.signature(settings, eval_str=True).parameters.values():
+        name, choices = f"--{flag}.{parameter.name}", _choices(parameter.annotation) or parameter.name.upper()
+        value = getattr(default, parameter.name, parameter.default)
+        group.add_argument(name, metavar=choices, help=_help(helps[parameter.name], value))
+
+
+def _choices(kind: Any) -> str | None:
+    """Return the values that the help shows, where there are few."""
+    if kind is bool:
+        return "{true,false}"
+    return f"{{{','.join(map(str, get_args(kind)))}}}" if get_origin(kind) is Literal else None
+
+
+def _help(text: str, default: object) -> str:
+    text = " ".join(text.replace("[default: ", "[otherwise: ").split()).replace("%", "%%")
+    is_told = isinstance(default, int | float | str) and not isinstance(default, bool)
+    return f"{text} [default: {default}]" if is_told else text

@@ -1,6 +1,6 @@
-"""The table of commands: each is a typed function of some room, and its flags are that function's parameters.
+"""The table of commands: each is a typed function in a file of `commands/`; its flags are that function's parameters.
 
-A room is imported only when one of its commands is wanted, so that `soundnet-kd --help` answers at once.
+A file is imported only when one of its commands is wanted, so that `soundnet-kd --help` answers at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,9 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "quickstart": Command("run:quickstart", (), "the whole route on a small demonstration world, or on your videos"),
+    "quickstart": Command(
+        "quickstart:quickstart", (), "the whole route on a small demonstration world, or on your videos"
+    ),
     "teach": Command("teach:teach", ("videos",), "label the frames of videos with image networks"),
     "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw", together=True),
     "extract": Command("extract:extract", ("sounds",), "keep a student's layers for every sound of a data set"),

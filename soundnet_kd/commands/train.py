@@ -8,7 +8,7 @@ import numpy as np
 
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
 from soundnet_kd.storage import FAILURES_FILE
-from soundnet_kd.supervised.config_file import read_experiment_config
+from soundnet_kd.supervised.config import read_experiment_config
 from soundnet_kd.supervised.evaluation import (
     TrialScores,
     class_evaluation,
@@ -77,7 +77,7 @@ def train(
     recipe: Path | str,
     data: Path | str,
     out: Path | str,
-    set: list[str] | None = None,
+    overrides: list[str] | None = None,
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
@@ -86,9 +86,8 @@ def train(
     """Train the networks of a recipe from scratch on labelled sounds, and test them.
 
     A recipe is a data set's layout, a front end, a network, how pieces of sound are drawn, how it is trained, and what
-    is told of it. Those of this package are cats_dogs, film_genres, nsynth, speech_commands, wavception,
-    esc50_cats_dogs and esc50_wavception. Stopped and started again with the same settings, it goes on from its last
-    checkpoint, and ends as if it had never been stopped.
+    is told of it. Stopped and started again with the same settings, it goes on from its last checkpoint, and ends as
+    if it had never been stopped.
 
     Parameters
     ----------
@@ -98,7 +97,7 @@ def train(
         Folder, or table, of the data set, in the layout that the recipe says.
     out : str or Path
         Folder for the results and the classifier.
-    set : list of str, optional
+    overrides : list of str, optional
         Other values for the recipe's keys, such as training.epochs=3 seeds=[0,1,2]
     device : str
         Where it trains: auto, cpu, cuda, cuda:1, mps.
@@ -122,7 +121,7 @@ def train(
     recipe = Path(recipe)
     data = Path(data)
     out = Path(out)
-    asked = read_experiment_config(recipe, set or ())
+    asked = read_experiment_config(recipe, overrides or ())
     run = run_experiment(asked, data, out, device, workers, checkpoint_minutes, dry_run)
     if dry_run:
         return TrainResult(out, (), (), 0, reading=run.reading)

@@ -1,7 +1,7 @@
-"""Values as somebody wrote them, and what they become by the type of the parameter that takes them.
+"""Values as somebody wrote them, turned into what the parameters that take them want, by their types.
 
-YAML guesses: 007 is seven to it, `on` is true, 22:05 is 1325 and 2024-01-01 a day. Here a value stays the text that was
-written until the parameter that takes it says what it wants; a path or a text then keeps it as it is.
+Flags of the command line, files of --config, both kinds of recipes and what --set changes in them are all read by
+`convert`, so that a value means the same wherever it is written.
 """
 
 import dataclasses
@@ -13,66 +13,56 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml
+from soundnet_kd.config.raw_yaml import NULLS, RawText, parse_nested, read_yaml, read_yaml_file
+from soundnet_kd.errors import SettingsError, nearest
 
-from soundnet_kd.errors import SettingsError
-
-
-class Written(str):
-    """A text that says by itself neither that it is a text nor that it is a number, a list or a word such as `no`."""
-
-    __slots__ = ()
-
-
-TRUTH: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+BOOLEANS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 """Words, in any case, where true or false is wanted."""
-NOTHING = ("null", "Null", "NULL")
-"""Words where a parameter may have no value."""
-
 _INTEGER = re.compile(r"[-+]?(?:\d+(?:_\d+)*|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _INFINITE = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", "Infinity": "inf", "-Infinity": "-inf"}
 
 
-def read_yaml(text: str) -> Any:
-    """Read YAML as it is written: lists and mappings, null, and everything else as text.
+def parse_value(value: Any) -> Any:
+    """Return what a value is where no parameter tells: a number, true or false, null, or else the text (YAML 1.2)."""
+    value = parse_nested(value)
+    if isinstance(value, Mapping):
+        return {str(key): parse_value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [parse_value(item) for item in value]
+    if not isinstance(value, RawText):
+        return value
+    if value.strip().lower() in ("true", "false"):
+        return BOOLEANS[value.strip().lower()]
+    number = _parse_number(value.strip())
+    return str(value) if number is None else number
 
-    Returns
-    -------
-    None, `Written` (without quotes in the file), str (with quotes), list or dict of these
+
+def parse_mapping(value: Any) -> Any:
+    """Return the mapping that a text such as {a: 1} or a: 1 or the name of a YAML file stands for, or else the value.
 
     Raises
     ------
-    ValueError
-        If it is not YAML; the message says where, in one line.
+    SettingsError
+        If the text names a YAML file that cannot be read.
     """
-    try:
-        return yaml.load(text, _AsWritten)
-    except yaml.YAMLError as error:
-        message = " ".join(str(error).split())
-        raise ValueError(message.replace("found unconstructable recursive node", "what holds itself")) from error
-    except RecursionError as error:
-        raise ValueError("a list or a mapping holds itself, or too many others in one another") from error
-
-
-def opened(value: Any) -> Any:
-    """list, mapping or None that a text such as [a, b], {a: 1}, null or "" stands for, or the value itself."""
-    if isinstance(value, Written) and value.strip() in (*NOTHING, ""):
-        return None
-    if isinstance(value, Written) and value.lstrip()[:1] in ("[", "{"):
+    found = parse_nested(value)
+    if isinstance(found, RawText):
         try:
-            return read_yaml(value)
+            found = read_yaml(found)
         except ValueError:
-            return value
-    return value
+            found = value
+    if isinstance(found, str) and (found.endswith((".yaml", ".yml", ".json")) or Path(found).is_file()):
+        found = read_yaml_file(found)
+    return found if isinstance(found, Mapping) else value
 
 
-def as_text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return the text of a value that stands in the middle of another text."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {as_text(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {format_value(item)}' for key, item in value.items())}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(as_text, value))}]"
+        return f"[{', '.join(map(format_value, value))}]"
     if value is None:
         return "null"
     if isinstance(value, float) and math.isinf(value):
@@ -80,147 +70,190 @@ def as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def guessed(value: Any) -> Any:
-    """Return what a value is where no parameter tells: a number, true or false, null, or else the text (YAML 1.2)."""
-    value = opened(value)
-    if isinstance(value, Mapping):
-        return {str(key): guessed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [guessed(item) for item in value]
-    if not isinstance(value, Written):
-        return value
-    text = value.strip()
-    if text in NOTHING:
-        return None
-    if text.lower() in ("true", "false"):
-        return TRUTH[text.lower()]
-    number = _number(text)
-    return str(value) if number is None else number
-
-
-def of_type(value: Any, kind: Any) -> Any:
+def convert(value: Any, kind: Any, where: str, default: Any = None) -> Any:
     """Turn what was written into what a parameter takes.
 
     Parameters
     ----------
     value : Any
-        As `read_yaml` gives it, or a `Written` text from a command line; what is no text passes, where it may.
+        As `read_yaml` returns it, or a `RawText` from a command line; what is no text passes, where it may.
     kind : type
-        As a signature has it. Of a union, a text or a path keeps the text.
-
-    Returns
-    -------
-    Any
-        For a dataclass, the mapping of its fields.
+        As a signature has it. Of a union, a text or a path keeps the text. Where several values or one path are
+        taken, a list of one is that one.
+    where : str
+        What the parameter is called in messages.
+    default : Any
+        Of a dataclass: the object whose fields stay where `value` does not name them.
 
     Raises
     ------
     SettingsError
-        If the parameter takes no such value.
+        If the parameter takes no such value, in one line that begins with `where`.
     """
-    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    if value is None or (NoneType in members and isinstance(value, Written) and value.strip() in (*NOTHING, "")):
+    members = members_of(kind)
+    if value is None or (NoneType in members and isinstance(value, RawText) and value.strip() in (*NULLS, "")):
         if NoneType in members or Any in members:
             return None
-        raise SettingsError(f"expected {_wanted(members)}, not null{_quoted(members)}")
+        raise SettingsError(f"{where}: expected {_describe(members)}, not null{_quoting(members)}")
+    texts = [member for member in members if member in (str, Path)]
     for member in members:
-        if _is_several(member):
+        if get_origin(member) in (list, tuple, Sequence, Iterable):
             (item, *_) = get_args(member) or (Any,)
-            found = opened(value)
-            return [of_type(each, item) for each in (found if isinstance(found, list | tuple) else [value])]
-    takes_text = not {str, Path}.isdisjoint(members)
-    for member in members:
-        if not takes_text and (dataclasses.is_dataclass(member) or get_origin(member) in (dict, Mapping)):
-            return _mapping(value, member)
-    return _scalar(value, members) if isinstance(value, str) else _passed(value, members)
+            found = parse_nested(value)
+            items = [convert(each, item, where) for each in (found if isinstance(found, list | tuple) else [value])]
+            if texts and len(items) == 1:
+                return items[0]
+            return tuple(items) if get_origin(member) is tuple else items
+    if not texts and takes_mapping(kind):
+        return _convert_mapping(value, next(filter(_is_mapping, members)), where, default)
+    return _convert_text(value, members, where) if isinstance(value, str) else _check_object(value, members, where)
 
 
-def of_parameters(
-    values: Mapping[str, Any], function: Callable[..., Any], where: str, left_out: Collection[str] = ()
+def convert_parameters(
+    values: Mapping[str, Any], function: Callable[..., Any], where: str, excluded: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Turn the values for a function's or a class's parameters into what they take; unknown names are guessed.
+    """Turn named values into what a function's or a class's parameters take; those that are not named are left out.
+
+    Parameters
+    ----------
+    values : mapping
+    function : callable
+    where : str
+        What the mapping is called in messages.
+    excluded : collection of str
+        Parameters that others set.
 
     Raises
     ------
     SettingsError
-        If a parameter takes no such value; the message names it, behind `where`.
+        If there is no such parameter or it takes no such value; the message names the nearest one.
     """
     parameters = inspect.signature(function, eval_str=True).parameters
-    found = {}
-    for name, value in values.items():
-        known = name in parameters and name not in left_out
-        try:
-            found[name] = of_type(value, parameters[name].annotation) if known else guessed(value)
-        except SettingsError as error:
-            raise SettingsError(f"{where}{name}: {error}") from error
-    return found
+    require_known(values, [name for name in parameters if name not in excluded], where)
+    return {
+        name: convert(value, parameters[name].annotation, f"{where}.{name}", parameters[name].default)
+        for name, value in values.items()
+    }
 
 
-def _is_several(member: Any) -> bool:
-    return get_origin(member) in (list, tuple, Sequence, Iterable)
+def require_known(names: Iterable[Any], known: Sequence[str], where: str) -> None:
+    """Raise SettingsError for a name that is not known, with the nearest one."""
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"{where} has no key {str(name)!r}{nearest(str(name), known)}")
 
 
-def _mapping(value: Any, member: Any) -> Any:
-    found = opened(value)
-    if isinstance(found, Written):
-        try:
-            found = read_yaml(found)
-        except ValueError:
-            found = value
+def set_nested(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set a value deep inside a mapping, in place, such as that of training.epochs.
+
+    Raises
+    ------
+    SettingsError
+        If a part of the name already holds a value that has no keys.
+    """
+    *parents, last = name.split(".")
+    for depth, key in enumerate(parents, start=1):
+        inner = parse_nested(values.get(key))
+        if inner is not None and not isinstance(inner, dict):
+            raise SettingsError(f"--set {name}: {'.'.join(parents[:depth])} holds a value, no keys")
+        values[key] = dict(inner or {})
+        values = values[key]
+    values[last] = value
+
+
+def members_of(kind: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the type itself."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def takes_mapping(kind: Any) -> bool:
+    """Return whether a parameter takes names with values and no text: a dataclass, or a dict."""
+    members = members_of(kind)
+    return {str, Path}.isdisjoint(members) and any(map(_is_mapping, members))
+
+
+def takes_several(kind: Any) -> bool:
+    """Return whether a parameter takes a list of values."""
+    return any(get_origin(member) in (list, tuple, Sequence, Iterable) for member in members_of(kind))
+
+
+def _is_mapping(member: Any) -> bool:
+    return dataclasses.is_dataclass(member) or get_origin(member) in (dict, Mapping)
+
+
+def _convert_mapping(value: Any, kind: Any, where: str, default: Any) -> Any:
+    if isinstance(value, get_origin(kind) or kind) and not isinstance(value, dict):
+        return value
+    try:
+        found = parse_mapping(value)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    if not dataclasses.is_dataclass(kind):
+        if not isinstance(found, Mapping):
+            raise SettingsError(f"{where}: expected name: value, such as {{a: 2}}, not {_shown(value)}")
+        return {str(key): convert(item, get_args(kind)[1], f"{where}.{key}") for key, item in found.items()}
     if not isinstance(found, Mapping):
-        if isinstance(value, get_origin(member) or member):
-            return value
-        fields = dataclasses.fields(member) if dataclasses.is_dataclass(member) else ()
-        example = next((field.name for field in fields if field.type in (float, "float")), "a")
-        raise SettingsError(f"expected name: value, such as {{{example}: 2}}, not {as_text(value) or 'an empty text'}")
-    if dataclasses.is_dataclass(member):
-        return of_parameters(found, member, "")  # type: ignore[arg-type]
-    return {str(key): of_type(item, get_args(member)[1]) for key, item in found.items()}
+        example = next((field.name for field in dataclasses.fields(kind) if field.type is float), "a")
+        raise SettingsError(f"{where}: expected name: value, such as {{{example}: 2}}, not {_shown(value)}")
+    given = convert_parameters(found, kind, where)  # type: ignore[arg-type]
+    if isinstance(default, kind):  # type: ignore[arg-type]
+        return dataclasses.replace(default, **given)
+    for field in dataclasses.fields(kind):
+        if field.name not in given and field.default is field.default_factory is dataclasses.MISSING:
+            raise SettingsError(f"{where} needs {field.name}; write {field.name}: value among its settings")
+    return kind(**given)  # type: ignore[operator]
 
 
-def _scalar(value: str, members: Sequence[Any]) -> Any:
+def _convert_text(value: str, members: Sequence[Any], where: str) -> Any:
     for member in members:
         if get_origin(member) is Literal:
             for choice in get_args(member):
                 if str(choice) == value:
                     return choice
     if Any in members:
-        return guessed(value)
+        return parse_value(value)
     text = value.strip()
-    if not text and (Path in members or isinstance(value, Written)):
-        raise SettingsError(f"expected {_wanted(members)}, not an empty text")
-    if {str, Path} & set(members):
-        return str(value)
-    if bool in members and text.lower() in TRUTH:
-        return TRUTH[text.lower()]
-    number = _number(text)
+    if not text and (Path in members or isinstance(value, RawText)):
+        raise SettingsError(f"{where}: expected {_describe(members)}, not an empty text")
+    for member in members:
+        if member in (str, Path):
+            return member(value)
+    if bool in members and text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()]
+    number = _parse_number(text)
     if number is not None and float in members:
         return number if int in members else float(number)
     if isinstance(number, int) and int in members:
         return number
-    raise SettingsError(f"expected {_wanted(members)}, not {text if text else 'an empty text'}")
+    raise SettingsError(f"{where}: expected {_describe(members)}, not {_shown(text)}")
 
 
-def _passed(value: Any, members: Sequence[Any]) -> Any:
+def _check_object(value: Any, members: Sequence[Any], where: str) -> Any:
     """Return what came as an object, a number as the text where a text is wanted."""
-    if isinstance(value, list | Mapping):
-        raise SettingsError(f"expected {_wanted(members)}, not {as_text(value)}{_quoted(members)}")
+    if isinstance(value, list | Mapping) and Any not in members:
+        raise SettingsError(f"{where}: expected {_describe(members)}, not {format_value(value)}{_quoting(members)}")
     for choice in (choice for member in members if get_origin(member) is Literal for choice in get_args(member)):
         if str(choice) == str(value):
             return choice
     if {str, Path} & set(members):
         return str(value) if isinstance(value, int | float) else value
+    if type(value) is int and float in members and int not in members:
+        return float(value)
     is_plain = all(member in (bool, int, float, NoneType) or get_origin(member) is Literal for member in members)
-    if is_plain and type(value) not in members and not (type(value) is int and float in members):
-        raise SettingsError(f"expected {_wanted(members)}, not {as_text(value)}")
-    return value
+    if is_plain and type(value) not in members:
+        raise SettingsError(f"{where}: expected {_describe(members)}, not {format_value(value)}")
+    return parse_value(value) if Any in members else value
 
 
-def _quoted(members: Sequence[Any]) -> str:
+def _shown(value: Any) -> str:
+    return format_value(value) or "an empty text"
+
+
+def _quoting(members: Sequence[Any]) -> str:
     return "; put it in quotes, if that is its name" if {str, Path} & set(members) else ""
 
 
-def _wanted(members: Sequence[Any]) -> str:
+def _describe(members: Sequence[Any]) -> str:
     if Path in members:
         return "a path"
     names = []
@@ -232,47 +265,9 @@ def _wanted(members: Sequence[Any]) -> str:
     return " or ".join(names)
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     if _INTEGER.fullmatch(text):
         return int(text, 0) if text.lstrip("+-")[:2] in ("0x", "0o", "0b") else int(text)
     if text in _INFINITE:
         return float(_INFINITE[text])
     return float(text) if _NUMBER.fullmatch(text) else None
-
-
-class _AsWritten(yaml.SafeLoader):
-    """YAML whose only words are null and, as a key, `<<`."""
-
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        text = super().construct_scalar(node)
-        return Written(text) if isinstance(node, yaml.ScalarNode) and node.style is None else text
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        names = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
-                if key.value in names:
-                    raise yaml.composer.ComposerError(None, None, f"{key.value!r} is given twice", key.start_mark)
-                names.add(key.value)
-        return node
-
-    def construct_whole(self, node: yaml.MappingNode | yaml.SequenceNode) -> Any:
-        """Construct a list or a mapping with all that it holds, so that one that holds itself is refused."""
-        if isinstance(node, yaml.MappingNode):
-            return self.construct_mapping(node, deep=True)
-        return self.construct_sequence(node, deep=True)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        return {"null" if key is None else key: value for key, value in super().construct_mapping(node, deep).items()}
-
-
-_NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
-_AsWritten.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag in (_NULL, _MERGE)]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _tag in ("tag:yaml.org,2002:str", _MERGE):
-    _AsWritten.add_constructor(_tag, _AsWritten.construct_scalar)
-for _tag in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
-    _AsWritten.add_constructor(_tag, _AsWritten.construct_whole)

@@ -4,17 +4,38 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from soundnet_kd.config.raw_yaml import parse_nested
+from soundnet_kd.config.recipes import fill_in, read_recipe_file, resolve_variables, split_override
+from soundnet_kd.config.values import (
+    convert,
+    convert_parameters,
+    format_value,
+    parse_mapping,
+    parse_value,
+    require_known,
+    set_nested,
+)
 from soundnet_kd.data.datasets.registry import LAYOUTS, Layout
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
+from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
+
+KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
+REGISTRIES: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "network": CLASSIFIERS, "sampling": SAMPLINGS}
+"""Keys that name one thing of several, with its settings below it."""
+SET_ELSEWHERE = ("class_names", "preprocessing", "front_end")
+"""Parameters of networks that other keys set, or the data set."""
+SET_BY_CHAIN = ("sample_rate", "rows")
+"""Parameters of a front end that what comes before it sets."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +101,7 @@ class ExperimentConfig:
             If a setting of it is wrong.
         """
         kind: Callable[..., SoundClassifier] = CLASSIFIERS[self.network]
-        try:
-            network = kind(class_names, self.preprocessing, **self.settings)
-        except TypeError as error:
-            known = [name for name in inspect.signature(kind).parameters if name != "class_names"]
-            wrong = next((name for name in self.settings if name not in known), None)
-            if wrong is None:
-                raise
-            raise SettingsError(f"network.{self.network} has no key {wrong!r}{nearest(wrong, known)}") from error
+        network = kind(class_names, self.preprocessing, **self.settings)
         self._require_fitting(network)
         return network
 
@@ -95,7 +109,7 @@ class ExperimentConfig:
         """Check that the network can learn from what it will be given: pieces of a length, so many at once."""
         asked = network.preprocessing
         samples = self.sampling.samples(asked.sample_rate, asked.least_samples)
-        where = f"sampling.{_name_of(self.sampling, SAMPLINGS)}.seconds"
+        where = f"sampling.{_name_of('sampling', self.sampling)}.seconds"
         if samples < 1:
             raise SettingsError(f"{where} is less than a sample at {asked.sample_rate} Hz; set it higher")
         if asked.exact and samples != asked.least_samples:
@@ -123,11 +137,11 @@ class ExperimentConfig:
     def identity(self) -> dict[str, Any]:
         """What tells a run of this recipe from others, as JSON holds it."""
         return {
-            "data": {_name_of(self.data, LAYOUTS): asdict(self.data)},  # type: ignore[call-overload]
+            "data": {_name_of("data", self.data): asdict(self.data)},  # type: ignore[call-overload]
             "network": {self.network: dict(self.settings)},
             "preprocessing": self.preprocessing and asdict(self.preprocessing),
             "training": asdict(self.training),
-            "sampling": {_name_of(self.sampling, SAMPLINGS): asdict(self.sampling)},  # type: ignore[call-overload]
+            "sampling": {_name_of("sampling", self.sampling): asdict(self.sampling)},  # type: ignore[call-overload]
             "evaluation": asdict(self.evaluation),
             "seeds": list(self.seeds),
             # Named only where it is asked for: a run without it is the one that it was before there was such a key.
@@ -135,5 +149,126 @@ class ExperimentConfig:
         }
 
 
-def _name_of(thing: object, kinds: Mapping[str, type]) -> str:
-    return next(name for name, kind in kinds.items() if type(thing) is kind)
+def read_experiment_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a recipe of a network, and change some of its values.
+
+    Parameters
+    ----------
+    path : str or Path
+        A recipe's YAML file; a name alone is one of those that come with this package.
+    overrides : sequence of str
+        Each as key.sub=value, such as training.epochs=3, or variable=value.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such recipe, or a key or a value of it is wrong.
+    """
+    content = read_recipe_file(path, "train")
+    variables = content.pop("variables")
+    for name in variables:
+        if name in KEYS:
+            raise SettingsError(f"{path}: {name} is a key of recipes; give the variable another name")
+    values = {}
+    for name, value in map(split_override, overrides):
+        first = name.partition(".")[0]
+        require_known([first], [*KEYS, *variables], "a recipe")
+        if first in variables:
+            values[name] = value
+            continue
+        if first in REGISTRIES and isinstance(parse_nested(content.get(first)), str):
+            # What is written as NAME alone has no settings yet.
+            content[first] = {content[first]: None}
+        set_nested(content, name, value)
+    about = str(content.pop("about", ""))
+    filled = fill_in(content, resolve_variables(variables, values), "the recipe")
+    return experiment_config({"about": about, **filled})
+
+
+def experiment_config(content: Mapping[str, Any]) -> ExperimentConfig:
+    """Check a recipe's keys and values.
+
+    Raises
+    ------
+    SettingsError
+        If one is wrong or missing; the message names the nearest known one.
+    """
+    require_known(content, KEYS, "a recipe")
+    for key in ("data", "network", "training"):
+        if key not in content:
+            raise SettingsError(f"the recipe has no {key}; `soundnet-kd train --help` explains its keys")
+    network, preprocessing, settings = _network(content["network"], parse_nested(content.get("front_end")))
+    return ExperimentConfig(
+        about=content.get("about", ""),
+        data=_chosen("data", content["data"]),
+        network=network,
+        settings=settings,
+        preprocessing=preprocessing,
+        training=convert(content["training"], TrainingConfig, "training"),
+        sampling=_chosen("sampling", content.get("sampling", "pieces")),
+        voice_activity=convert(content.get("voice_activity"), VoiceActivity | None, "voice_activity"),
+        evaluation=convert(parse_nested(content.get("evaluation")) or {}, Evaluation, "evaluation"),
+        seeds=_seeds(parse_value(content.get("seeds", [0]))),
+    )
+
+
+def _chosen(key: str, value: Any) -> Any:
+    """Make the data set's layout or the sampling that a recipe names."""
+    name, settings = _name_and_settings(key, value)
+    return convert(settings, REGISTRIES[key][name], f"{key}.{name}")
+
+
+def _network(value: Any, steps: Any) -> tuple[str, ClipPreprocessing | None, dict[str, Any]]:
+    """Return the network's name, the preprocessing where it is not its own, and its settings with the front end."""
+    name, settings = _name_and_settings("network", value)
+    where = f"network.{name}"
+    kind: Callable[..., SoundClassifier] = CLASSIFIERS[name]
+    asked = convert(settings.pop("preprocessing", None), dict[str, Any] | None, f"{where}.preprocessing")
+    preprocessing = None
+    if asked is not None:
+        own = kind(("any",)).preprocessing
+        preprocessing = convert(asked, ClipPreprocessing, f"{where}.preprocessing", own)
+    found = convert_parameters(settings, kind, where, SET_ELSEWHERE)
+    if steps is None:
+        return name, preprocessing, found
+    if "front_end" not in inspect.signature(kind).parameters:
+        raise SettingsError(f"{name} hears the waveform itself and takes no front_end; leave it out")
+    if not isinstance(steps, list) or not all(isinstance(step, Mapping) and "name" in step for step in steps):
+        raise SettingsError(f"front_end is {format_value(steps)}; give a list of steps, such as [{{name: LogMel}}]")
+    return name, preprocessing, {**found, "front_end": [_front_end(step) for step in steps]}
+
+
+def _front_end(step: Mapping[str, Any]) -> dict[str, Any]:
+    name = str(step["name"])
+    if name not in FRONT_ENDS:
+        raise SettingsError(f"there is no front end {name!r}{nearest(name, FRONT_ENDS)}")
+    settings = {key: value for key, value in step.items() if key != "name"}
+    return {"name": name, **convert_parameters(settings, FRONT_ENDS[name], f"front_end.{name}", SET_BY_CHAIN)}
+
+
+def _name_and_settings(key: str, value: Any) -> tuple[str, dict[str, Any]]:
+    """Return name and settings of what is written as NAME or as NAME: settings."""
+    value = parse_nested(value)
+    if isinstance(value, str):
+        value = {value: None}
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise SettingsError(f"{key} is {format_value(value)}; write one name, with its settings below it")
+    ((name, settings),) = value.items()
+    if name not in REGISTRIES[key]:
+        raise SettingsError(f"there is no {key} {name!r}{nearest(name, REGISTRIES[key])}")
+    settings = {} if parse_nested(settings) is None else parse_mapping(settings)
+    if not isinstance(settings, Mapping):
+        raise SettingsError(f"{key}.{name} is {format_value(settings)}; write its settings as name: value")
+    return str(name), dict(settings)
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise SettingsError(f"seeds is {format_value(seeds)}; give a list of whole numbers from 0 on, such as [0, 1]")
+    if len(set(seeds)) < len(seeds):
+        raise SettingsError(f"seeds is {format_value(seeds)}; each counts once")
+    return tuple(seeds)
+
+
+def _name_of(key: str, thing: object) -> str:
+    return next(name for name, kind in REGISTRIES[key].items() if type(thing) is kind)

@@ -5,34 +5,39 @@ from collections.abc import Collection
 
 import docstring_parser
 
+from soundnet_kd.config.recipes import shipped_recipes
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.models.classifiers import CLASSIFIERS
 from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.models.preprocessing import ClipPreprocessing
-from soundnet_kd.supervised.config import Evaluation, ExperimentConfig
-from soundnet_kd.supervised.config_file import KEYS, KINDS
+from soundnet_kd.supervised.config import (
+    KEYS,
+    REGISTRIES,
+    SET_BY_CHAIN,
+    SET_ELSEWHERE,
+    Evaluation,
+    ExperimentConfig,
+)
 from soundnet_kd.training.optimization import TrainingConfig
-
-CHAINED = ("sample_rate", "rows")
-"""What a front end is told by what comes before it."""
-COMMON = ("class_names", "preprocessing", "front_end")
-"""What networks are told by other keys of a recipe."""
 
 
 def explained_keys() -> str:
-    """Explain the keys of a recipe, from the texts of the classes that they become."""
+    """Name the recipes that there are, and explain the keys of one, from the texts of the classes that they become."""
     blocks = [
+        f"Recipes of this package: {', '.join(shipped_recipes('train'))}.",
         "Keys of a recipe, and of their parts:",
         _explained(ExperimentConfig, set(_names(ExperimentConfig)) - set(KEYS)),
     ]
-    blocks += [_block(f"{key}.{name}", kind) for key, kinds in KINDS.items() for name, kind in kinds.items()]
-    blocks += [_block(f"front_end, name: {name}", kind, CHAINED) for name, kind in FRONT_ENDS.items()]
+    blocks += [_block(f"{key}.{name}", kind) for key in ("data", "sampling") for name, kind in REGISTRIES[key].items()]
+    blocks += [_block(f"front_end, name: {name}", kind, SET_BY_CHAIN) for name, kind in FRONT_ENDS.items()]
     blocks += [
         f"network: {', '.join(CLASSIFIERS)}. Each has its own preprocessing, of which these keys can be changed:\n"
         f"{_explained(ClipPreprocessing)}"
     ]
     blocks += [
-        _block(f"network.{name}", kind, COMMON) for name, kind in CLASSIFIERS.items() if set(_names(kind)) - set(COMMON)
+        _block(f"network.{name}", kind, SET_ELSEWHERE)
+        for name, kind in CLASSIFIERS.items()
+        if set(_names(kind)) - set(SET_ELSEWHERE)
     ]
     parts = (("voice_activity", VoiceActivity), ("training", TrainingConfig), ("evaluation", Evaluation))
     blocks += [f"{key}:\n{_explained(kind)}" for key, kind in parts]

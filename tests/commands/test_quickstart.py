@@ -16,7 +16,9 @@ import pytest
 from soundnet_kd import FeatureCache
 from soundnet_kd.commands.demo_teacher import demo_teacher
 from soundnet_kd.commands.demo_world import demo_world
-from soundnet_kd.commands.run import RecipeResult, quickstart, read_recipe, run_steps
+from soundnet_kd.commands.quickstart import quickstart
+from soundnet_kd.commands.run import RecipeResult, run_steps
+from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.data import Targets
 
 LAYERS = ["conv1", "pool5", "conv8"]
@@ -123,7 +125,7 @@ def test_ones_own_videos_and_teacher(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert recipe.variables["layers"] is None
     short = replace(recipe, variables={**recipe.variables, "steps": 2, "layers": LAYERS, "neuron_layers": LAYERS[1:]})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("soundnet_kd.commands.run.read_recipe", lambda path: short)
+        patch.setattr("soundnet_kd.commands.quickstart.read_recipe", lambda path: short)
         quickstart(
             tmp_path / "run",
             videos=tmp_path / "world" / "videos",

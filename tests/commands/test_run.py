@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
-from soundnet_kd.commands.run import read_recipe, run
+from soundnet_kd.commands.run import run
+from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import LightCNN
 from soundnet_kd.storage import package_data
-from soundnet_kd.supervised.config_file import read_experiment_config
+from soundnet_kd.supervised.config import read_experiment_config
 
 
 def write(path: Path, text: str) -> Path:
@@ -111,8 +112,8 @@ def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None
         ("variables: {seed: 0}\nsteps: [{teach: {}}]\n", ["sed=1"], "no variable 'sed'; did you mean 'seed'"),
         ("variables: {seed: 0}\nsteps: [{teach: {}}]\n", ["seed"], "--set takes name=value"),
         ("stepps: []\n", [], "is not a recipe"),
-        ("steps: [{teach: {}}]\nauthor: me\n", [], "not author"),
-        ("steps: [", [], "is not a recipe"),
+        ("steps: [{teach: {}}]\nauthor: me\n", [], "a recipe of steps has no key 'author'; there are about, variables, steps"),
+        ("steps: [", [], "is not YAML: .*line 1"),
         ("", [], "is not a recipe; write about, variables, and steps"),
         ("- a", [], "is not a recipe; write about, variables, and steps"),
         ("variables: 3\nsteps: [{teach: {}}]\n", [], "the variables are 3; write them as name: value"),
@@ -120,13 +121,13 @@ def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None
         ("steps: foo\n", [], "the steps are foo; write each as - command: settings"),
         ("steps: {teach: {}}\n", [], "the steps are {teach: {}}; write each as - command: settings"),
         ("steps: [teach]\n", [], "a step is teach; write it as - command: settings"),
-        ("variables: &v {a: *v}\nsteps: [{teach: {}}]\n", [], "is not a recipe: what holds itself"),
+        ("variables: &v {a: *v}\nsteps: [{teach: {}}]\n", [], "is not YAML: what holds itself"),
         ("variables: {a: 1, a: 2}\nsteps: [{teach: {}}]\n", [], "'a' is given twice"),
     ],
 )
 def test_bad_recipes_are_refused(tmp_path: Path, text: str, assignments: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        run(write(tmp_path / "r.yaml", text), set=assignments)
+        run(write(tmp_path / "r.yaml", text), overrides=assignments)
 
 
 def test_an_unknown_recipe_names_those_there_are(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
         "variables: {out: x, count: 2}\nsteps:\n"
         "- demo-world: {out: '${out}/${count} videos', videos: '${count}', frames_per_event: 1, sounds_per_event: 1}\n",
     )
-    result = run(recipe, tmp_path, set=["count=1"])
+    result = run(recipe, tmp_path, overrides=["count=1"])
     assert len(list((tmp_path / "1 videos" / "videos").glob("*.mp4"))) == 1
     assert str(result).endswith("all 1 steps are done")
 

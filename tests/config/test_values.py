@@ -8,10 +8,12 @@ import pytest
 
 from soundnet_kd.cli import main
 from soundnet_kd.cli.arguments import parse
-from soundnet_kd.commands.run import read_recipe, run, run_steps
-from soundnet_kd.config.values import Written, guessed, read_yaml
+from soundnet_kd.commands.run import run, run_steps
+from soundnet_kd.config.raw_yaml import RawText, read_yaml
+from soundnet_kd.config.recipes import read_recipe
+from soundnet_kd.config.values import parse_value
 from soundnet_kd.errors import SettingsError, SoundNetKDError
-from soundnet_kd.supervised.config_file import read_experiment_config
+from soundnet_kd.supervised.config import read_experiment_config
 from soundnet_kd.training.augmentation import Augmentation
 
 LIKE_NUMBERS = ["007", "010", "1_000", "22:05", "1e3", "1e-3", "0x10", "0o17", ".5", "1.", "+5", ".inf", "2024-01-01"]
@@ -96,7 +98,7 @@ def each_way(tmp_path: Path, command: str, name: str, text: str) -> list[Callabl
         lambda: parse(command, [*words, f"--{name}={text}"])[name],
         lambda: parse(command, [*words, "--config", str(config)])[name],
         lambda: parse(command, {**whole, **read_yaml(f"{name}: {text}")})[name],
-        lambda: parse(command, {**whole, name: Written(text)})[name],
+        lambda: parse(command, {**whole, name: RawText(text)})[name],
     ]
 
 
@@ -177,11 +179,11 @@ CHOICES = "one of 'linear_svm', 'logistic_regression', 'rbf_svm', 'kernel_ridge'
 def test_what_is_no_choice_is_told_in_one_line(
     command: str, name: str, text: str, message: str, from_recipe: bool
 ) -> None:
-    place = {"evaluate": "features", "explore": "results", "distill": "targets"}[command]
+    place = {"evaluate": "features", "explore": "sounds", "distill": "targets"}[command]
     with pytest.raises(SettingsError) as error:
         parse(
             command,
-            {place: "x", "out": "o", name: Written(text)} if from_recipe else ["x", "--out=o", f"--{name}={text}"],
+            {place: "x", "out": "o", name: RawText(text)} if from_recipe else ["x", "--out=o", f"--{name}={text}"],
         )
     assert str(error.value) == f"{command}: --{name}: {message}"
 
@@ -205,7 +207,7 @@ def test_parts_of_an_option_may_stand_in_a_file(tmp_path: Path) -> None:
     found = parse("distill", [*needed, "--augmentation", str(file), "--augmentation.shift", "off"])
     assert found["augmentation"] == Augmentation(shift=False, mix=0.5)
     file.write_text("shfit: on")
-    with pytest.raises(SettingsError, match=r"no option 'augmentation\.shfit'; did you mean 'augmentation\.shift'"):
+    with pytest.raises(SettingsError, match=r"--augmentation has no key 'shfit'; did you mean 'shift'"):
         parse("distill", [*needed, "--augmentation", str(file)])
     file.write_text("objects: 1e1\n007: 2\n")
     found = parse("distill", [*needed, "--teacher_weights", str(file)])
@@ -252,7 +254,7 @@ def test_merged_names_may_be_given_again() -> None:
 )
 def test_a_list_may_be_given_in_several_places(words: list[str], wanted: list[str]) -> None:
     values = parse("run", words)
-    assert (str(values["recipe"]), values["set"]) == ("r", wanted)
+    assert (str(values["recipe"]), values["overrides"]) == ("r", wanted)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,7 @@ def test_what_yaml_takes_for_itself_is_told(content: str, message: str) -> None:
     ("variables", "values", "message"),
     [
         ({"student": None, "untrained": "${student}/u"}, {}, "needs a value for 'file'; give it with --set student="),
-        ({"student": None, "untrained": "${student}/u"}, {"untrained": Written("007")}, "no file 007 to"),
+        ({"student": None, "untrained": "${student}/u"}, {"untrained": RawText("007")}, "no file 007 to"),
         ({"untrained": "${no}"}, {}, "has no such variable"),
         ({"layers": read_yaml("[a, 007]"), "untrained": "${layers}.x"}, {}, r"no file \[a, 007\].x to"),
         ({"yes": read_yaml("no"), "untrained": "${yes}-010"}, {}, "no file no-010 to"),
@@ -328,7 +330,7 @@ def test_an_empty_value_is_told_as_one(setting: str, message: str | None, tmp_pa
     file = tmp_path / "r.yaml"
     file.write_text(f"variables: {{d: 1}}\nsteps: [teach: {{videos: '{tmp_path}/none', {setting}}}]\n")
     with pytest.raises(SoundNetKDError, match=message) as error:
-        run(file, set=["d="])
+        run(file, overrides=["d="])
     assert message or "workers" not in str(error.value)
 
 
@@ -373,7 +375,7 @@ def test_recipes_of_networks_read_values_likewise() -> None:
         ("training.epochs=true", r"training\.epochs: expected int, not true"),
         ("training.learning_rate=22:05", r"training\.learning_rate: expected float, not 22:05"),
         ("network={NSynthBetter: {dropout: yes}}", r"network\.NSynthBetter\.dropout: expected float, not yes"),
-        ("front_end=[{name: LogMel, bands: 1.5}]", "front_end, LogMel: bands: expected int, not 1.5"),
+        ("front_end=[{name: LogMel, bands: 1.5}]", "front_end.LogMel.bands: expected int, not 1.5"),
         ("training.loss=007", r"training\.loss: expected one of 'cross_entropy', .*, not 007"),
         ("training.loss=", r"training\.loss: expected one of .*, not an empty text"),
         ("training.epochs=", r"training\.epochs: expected int, not an empty text"),
@@ -386,5 +388,5 @@ def test_recipes_of_networks_refuse_likewise(change: str, message: str) -> None:
 
 
 def test_where_no_parameter_tells_numbers_are_guessed_as_yaml_has_them_today() -> None:
-    found = guessed(read_yaml("[1, 007, 1e-4, .5, true, no, null, '1', 22:05, 2024-01-01, {a: 0x10}]"))
+    found = parse_value(read_yaml("[1, 007, 1e-4, .5, true, no, null, '1', 22:05, 2024-01-01, {a: 0x10}]"))
     assert found == [1, 7, 1e-4, 0.5, True, "no", None, "1", "22:05", "2024-01-01", {"a": 16}]

@@ -18,7 +18,7 @@ from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.supervised.classifier_file import read_classifier
-from soundnet_kd.supervised.config_file import read_experiment_config
+from soundnet_kd.supervised.config import read_experiment_config
 from soundnet_kd.supervised.experiment import run_experiment
 from tests.media_files import sine
 from tests.processes import run_command

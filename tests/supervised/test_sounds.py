@@ -9,7 +9,7 @@ from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.splits import WITHOUT_FOLDS, FileSegment, SplitSounds
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.media import RawAudioDecoder, write_audio
-from soundnet_kd.supervised.config_file import read_experiment_config
+from soundnet_kd.supervised.config import read_experiment_config
 from soundnet_kd.supervised.sounds import decoded_sounds
 from tests.data.test_voice_activity import RATE, background, spoken_at
 

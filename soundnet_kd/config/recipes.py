@@ -1,0 +1,222 @@
+"""Recipes: YAML files with variables, either of steps, each a command with its settings, or of a network to train.
+
+What is common to both kinds is here: which file a name stands for, which kind a file is, its variables, and what --set
+changes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from soundnet_kd.config.raw_yaml import RawText, parse_nested, read_yaml_file
+from soundnet_kd.config.values import format_value, require_known, set_nested
+from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.storage import package_data
+
+RecipeCommand = Literal["run", "train"]
+
+KINDS: Mapping[RecipeCommand, tuple[str, str]] = {
+    "run": ("steps", "about, variables, and steps of command: settings"),
+    "train": ("network", "about, variables, data, network, training and what else `soundnet-kd train --help` explains"),
+}
+"""For each command that takes recipes, the key that only its recipes have, and what they hold."""
+KEYS_OF_STEPS = ("about", "variables", "steps")
+
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe of steps, as its file has it.
+
+    Attributes
+    ----------
+    about : str
+        What it does and which numbers it gives.
+    variables : dict
+        Names that `${name}` stands for in the steps, with their values; None where the caller must or may give one.
+    steps : tuple of (command, settings)
+    """
+
+    about: str
+    variables: dict[str, Any]
+    steps: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True)
+class Unset:
+    """A text that cannot be filled in, as a variable in it has no value."""
+
+    variable: str
+
+
+def find_recipe(path: str | Path) -> Path:
+    """Find a recipe's file; a name alone, such as quickstart, is one of those that come with this package.
+
+    Raises
+    ------
+    SettingsError
+        If there is none.
+    """
+    path = Path(path)
+    if not path.is_file() and path.parent in (Path(), Path("pipelines")):
+        known = sorted(file.stem for file in package_data("pipelines").glob("*.yaml"))
+        if path.stem not in known:
+            raise SettingsError(f"there is no recipe {path}; those of this package are {', '.join(known)}")
+        path = package_data("pipelines") / f"{path.stem}.yaml"
+    if not path.is_file():
+        raise SettingsError(f"there is no recipe {path}; a name alone, such as quickstart, is one of this package")
+    return path
+
+
+def shipped_recipes(command: RecipeCommand) -> list[str]:
+    """Names of the recipes of this package that a command takes."""
+    key, _ = KINDS[command]
+    return sorted(file.stem for file in package_data("pipelines").glob("*.yaml") if key in read_yaml_file(file))
+
+
+def read_recipe_file(path: str | Path, command: RecipeCommand) -> dict[str, Any]:
+    """Read a recipe's keys and values, unfilled, and see that it is of the kind that a command takes.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such recipe, or it is not one; if it is one of the other kind, the message names its command.
+    """
+    file = find_recipe(path)
+    content = read_yaml_file(file)
+    key, keys = KINDS[command]
+    if not isinstance(content, dict) or key not in content:
+        for other, (mark, _) in KINDS.items():
+            if isinstance(content, dict) and mark in content:
+                raise SettingsError(f"{file} is a recipe of {mark}; use `soundnet-kd {other} {path}`")
+        raise SettingsError(f"{file} is not a recipe; write {keys}")
+    variables = parse_nested(content.get("variables"))
+    if variables is not None and not isinstance(variables, dict):
+        raise SettingsError(f"{file}: the variables are {format_value(variables)}; write them as name: value")
+    return {**content, "variables": variables or {}}
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a recipe of steps.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such recipe, or it is not one.
+    """
+    content = read_recipe_file(path, "run")
+    require_known(content, KEYS_OF_STEPS, f"{path}: a recipe of steps")
+    listed = content["steps"] or []
+    if not isinstance(listed, list):
+        raise SettingsError(f"{path}: the steps are {format_value(listed)}; write each as - command: settings")
+    for step in listed:
+        if not isinstance(step, Mapping):
+            raise SettingsError(f"{path}: a step is {format_value(step)}; write it as - command: settings")
+    steps = tuple((command, settings or {}) for step in listed for command, settings in step.items())
+    if not steps:
+        raise SettingsError(f"{path} has no steps")
+    for command, settings in steps:
+        if not isinstance(settings, Mapping):
+            raise SettingsError(f"{path}: the settings of {command} are {settings!r}; write them as name: value")
+    return Recipe(str(content.get("about", "")), content["variables"], steps)
+
+
+def split_override(override: str) -> tuple[str, RawText]:
+    """Split what --set is given, name=value.
+
+    Raises
+    ------
+    SettingsError
+        If it is not written so.
+    """
+    name, equals, value = override.partition("=")
+    if not equals:
+        raise SettingsError(f"--set takes name=value, not {override!r}")
+    return name, RawText(value)
+
+
+def resolve_variables(variables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in variables that stand in other variables' values; one named earlier may be used later.
+
+    Parameters
+    ----------
+    variables : mapping
+        As a recipe has them.
+    given : mapping
+        Values in place of the recipe's, or of a part of one (`name.part`). What is given from Python, no `RawText`,
+        stays as it is.
+
+    Raises
+    ------
+    SettingsError
+        If the recipe has no variable of such a name.
+    """
+    values = dict(variables)
+    for name, value in given.items():
+        variable = name.partition(".")[0]
+        if variable not in variables:
+            raise SettingsError(f"the recipe has no variable {variable!r}{nearest(variable, variables)}")
+        set_nested(values, name, value)
+    resolved: dict[str, Any] = {}
+    for name, value in values.items():
+        is_literal = name in given and not isinstance(value, RawText)
+        resolved[name] = value if is_literal else _fill(value, resolved)
+    return resolved
+
+
+def fill_in(settings: Mapping[str, Any], variables: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Put the values of variables in place of `${name}` in all settings of a step or of a recipe.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such variable, or one without a value stands inside a text.
+    """
+    filled = {str(key): _fill(value, variables) for key, value in settings.items()}
+    for name, value in filled.items():
+        unset = _find_unset(value)
+        if unset:
+            raise SettingsError(f"{owner} needs a value for {name!r}; give it with --set {unset.variable}=...")
+    return filled
+
+
+def placeholder_of(value: Any) -> str | None:
+    """Name of the first variable that stands in a value."""
+    found = _PLACEHOLDER.search(str(value))
+    return found[1] if found else None
+
+
+def _fill(value: Any, variables: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _fill(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, variables) for item in value]
+    if not isinstance(value, str):
+        return value
+    names = _PLACEHOLDER.findall(value)
+    for name in names:
+        if name not in variables:
+            raise SettingsError(f"the recipe uses ${{{name}}} but has no such variable{nearest(name, variables)}")
+    if _PLACEHOLDER.fullmatch(value):
+        return variables[names[0]]
+    for name in names:
+        found = variables[name]
+        if isinstance(found, Unset):
+            return found
+        if found is None or (found == "" and isinstance(found, RawText)):
+            return Unset(name)
+    return type(value)(_PLACEHOLDER.sub(lambda found: format_value(variables[found[1]]), value))
+
+
+def _find_unset(value: Any) -> Unset | None:
+    if isinstance(value, Unset):
+        return value
+    items: Sequence[Any] = ()
+    if isinstance(value, Mapping):
+        items = list(value.values())
+    elif isinstance(value, list):
+        items = value
+    return next(filter(None, map(_find_unset, items)), None)
