@@ -31,7 +31,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
     prints = given.pop("print_config", False)
     arguments = _arguments(name, [*configs, given], is_partial=prints)
     if prints:
-        print(_as_yaml(name, arguments), end="")
+        print(_as_yaml(arguments), end="")
         raise SystemExit(0)
     return arguments
 
@@ -77,7 +77,7 @@ def _arguments(command: str, layers: Iterable[Mapping[str, Any]], is_partial: bo
             _set_option(values, flag_of(str(name)), value, command, parameters)
     arguments = {}
     for name, parameter in parameters.items():
-        where = _where(command, name)
+        where = f"{command}: {_flag(command, name)}"
         if name in values:
             arguments[parameter.name] = convert(values[name], parameter.annotation, where, parameter.default)
         elif parameter.default is not parameter.empty:
@@ -98,10 +98,7 @@ def _set_option(
     if option not in parameters or (part and not takes_mapping(parameters[option].annotation)):
         raise SettingsError(f"{command} has no option {name!r}{nearest(name, list(parameters))}")
     if takes_mapping(parameters[option].annotation):
-        try:
-            value = {part: value} if part else parse_mapping(value)
-        except SettingsError as error:
-            raise SettingsError(f"{_where(command, option)}: {error}") from error
+        value = {part: value} if part else parse_mapping(value, f"{command}: {_flag(command, option)}")
         before = values.get(option)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             value = {**before, **value}
@@ -118,21 +115,14 @@ def _flag(command: str, name: str) -> str:
     return name if name in find(command).positional else f"--{name}"
 
 
-def _where(command: str, name: str) -> str:
-    return f"{command}: {_flag(command, name)}"
-
-
 def _read_config(file: str) -> dict[str, Any]:
-    try:
-        values = read_yaml_file(file)
-    except SettingsError as error:
-        raise SettingsError(f"--config: {error}") from error
+    values = read_yaml_file(file)
     if not isinstance(values, dict):
-        raise SettingsError(f"--config: {file} holds no options as name: value")
+        raise SettingsError(f"{file} holds no options as name: value")
     return values
 
 
-def _as_yaml(command: str, arguments: Mapping[str, Any]) -> str:
+def _as_yaml(arguments: Mapping[str, Any]) -> str:
     """Return arguments as a file of --config has them."""
     plain = {
         flag_of(name): asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

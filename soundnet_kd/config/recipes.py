@@ -5,7 +5,7 @@ changes.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,11 +45,8 @@ class Recipe:
     steps: tuple[tuple[str, Mapping[str, Any]], ...]
 
 
-@dataclass(frozen=True)
-class Unset:
-    """A text that cannot be filled in, as a variable in it has no value."""
-
-    variable: str
+class _UnsetError(Exception):
+    """A variable without a value stands inside a text; holds its name."""
 
 
 def find_recipe(path: str | Path) -> Path:
@@ -91,7 +88,9 @@ def read_recipe_file(path: str | Path, command: RecipeCommand) -> dict[str, Any]
     if not isinstance(content, dict) or key not in content:
         for other, (mark, _) in KINDS.items():
             if isinstance(content, dict) and mark in content:
-                raise SettingsError(f"{file} is a recipe of {mark}; use `soundnet-kd {other} {path}`")
+                raise SettingsError(
+                    f"{file} has {mark}, so it is for another command; use `soundnet-kd {other} {path}`"
+                )
         raise SettingsError(f"{file} is not a recipe; write {keys}")
     variables = parse_nested(content.get("variables"))
     if variables is not None and not isinstance(variables, dict):
@@ -163,7 +162,11 @@ def resolve_variables(variables: Mapping[str, Any], given: Mapping[str, Any]) ->
     resolved: dict[str, Any] = {}
     for name, value in values.items():
         is_literal = name in given and not isinstance(value, RawText)
-        resolved[name] = value if is_literal else _fill(value, resolved)
+        try:
+            resolved[name] = value if is_literal else _fill(value, resolved)
+        except _UnsetError as unset:
+            # It matters only where it is used.
+            resolved[name] = unset
     return resolved
 
 
@@ -175,11 +178,12 @@ def fill_in(settings: Mapping[str, Any], variables: Mapping[str, Any], owner: st
     SettingsError
         If there is no such variable, or one without a value stands inside a text.
     """
-    filled = {str(key): _fill(value, variables) for key, value in settings.items()}
-    for name, value in filled.items():
-        unset = _find_unset(value)
-        if unset:
-            raise SettingsError(f"{owner} needs a value for {name!r}; give it with --set {unset.variable}=...")
+    filled = {}
+    for name, value in settings.items():
+        try:
+            filled[name] = _fill(value, variables)
+        except _UnsetError as unset:
+            raise SettingsError(f"{owner} needs a value for {name!r}; give it with --set {unset}=...") from unset
     return filled
 
 
@@ -200,23 +204,11 @@ def _fill(value: Any, variables: Mapping[str, Any]) -> Any:
     for name in names:
         if name not in variables:
             raise SettingsError(f"the recipe uses ${{{name}}} but has no such variable{nearest(name, variables)}")
+        if isinstance(variables[name], _UnsetError):
+            raise variables[name]
     if _PLACEHOLDER.fullmatch(value):
         return variables[names[0]]
     for name in names:
-        found = variables[name]
-        if isinstance(found, Unset):
-            return found
-        if found is None or (found == "" and isinstance(found, RawText)):
-            return Unset(name)
+        if variables[name] is None or (variables[name] == "" and isinstance(variables[name], RawText)):
+            raise _UnsetError(name)
     return type(value)(_PLACEHOLDER.sub(lambda found: format_value(variables[found[1]]), value))
-
-
-def _find_unset(value: Any) -> Unset | None:
-    if isinstance(value, Unset):
-        return value
-    items: Sequence[Any] = ()
-    if isinstance(value, Mapping):
-        items = list(value.values())
-    elif isinstance(value, list):
-        items = value
-    return next(filter(None, map(_find_unset, items)), None)

@@ -38,22 +38,24 @@ def parse_value(value: Any) -> Any:
     return str(value) if number is None else number
 
 
-def parse_mapping(value: Any) -> Any:
+def parse_mapping(value: Any, where: str) -> Any:
     """Return the mapping that a text such as {a: 1} or a: 1 or the name of a YAML file stands for, or else the value.
 
     Raises
     ------
     SettingsError
-        If the text names a YAML file that cannot be read.
+        If the text names a YAML file that cannot be read; the message begins with `where`.
     """
     found = parse_nested(value)
-    if isinstance(found, RawText):
-        try:
-            found = read_yaml(found)
-        except ValueError:
-            found = value
+    try:
+        found = read_yaml(found) if isinstance(found, RawText) else found
+    except ValueError:
+        found = value
     if isinstance(found, str) and (found.endswith((".yaml", ".yml", ".json")) or Path(found).is_file()):
-        found = read_yaml_file(found)
+        try:
+            found = read_yaml_file(found)
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from error
     return found if isinstance(found, Mapping) else value
 
 
@@ -184,21 +186,17 @@ def _is_mapping(member: Any) -> bool:
 def _convert_mapping(value: Any, kind: Any, where: str, default: Any) -> Any:
     if isinstance(value, get_origin(kind) or kind) and not isinstance(value, dict):
         return value
-    try:
-        found = parse_mapping(value)
-    except SettingsError as error:
-        raise SettingsError(f"{where}: {error}") from error
-    if not dataclasses.is_dataclass(kind):
-        if not isinstance(found, Mapping):
-            raise SettingsError(f"{where}: expected name: value, such as {{a: 2}}, not {_shown(value)}")
-        return {str(key): convert(item, get_args(kind)[1], f"{where}.{key}") for key, item in found.items()}
+    found = parse_mapping(value, where)
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     if not isinstance(found, Mapping):
-        example = next((field.name for field in dataclasses.fields(kind) if field.type is float), "a")
+        example = next((field.name for field in fields if field.type is float), "a")
         raise SettingsError(f"{where}: expected name: value, such as {{{example}: 2}}, not {_shown(value)}")
+    if not dataclasses.is_dataclass(kind):
+        return {str(key): convert(item, get_args(kind)[1], f"{where}.{key}") for key, item in found.items()}
     given = convert_parameters(found, kind, where)  # type: ignore[arg-type]
     if isinstance(default, kind):  # type: ignore[arg-type]
         return dataclasses.replace(default, **given)
-    for field in dataclasses.fields(kind):
+    for field in fields:
         if field.name not in given and field.default is field.default_factory is dataclasses.MISSING:
             raise SettingsError(f"{where} needs {field.name}; write {field.name}: value among its settings")
     return kind(**given)  # type: ignore[operator]

@@ -223,18 +223,18 @@ def _network(value: Any, steps: Any) -> tuple[str, ClipPreprocessing | None, dic
     name, settings = _name_and_settings("network", value)
     where = f"network.{name}"
     kind: Callable[..., SoundClassifier] = CLASSIFIERS[name]
-    asked = convert(settings.pop("preprocessing", None), dict[str, Any] | None, f"{where}.preprocessing")
-    preprocessing = None
-    if asked is not None:
-        own = kind(("any",)).preprocessing
-        preprocessing = convert(asked, ClipPreprocessing, f"{where}.preprocessing", own)
+    parameters = inspect.signature(kind).parameters
+    require_known(settings, [each for each in parameters if each not in ("class_names", "front_end")], where)
+    own = kind(("any",)).preprocessing if "preprocessing" in settings else None
+    asked = settings.pop("preprocessing", None)
+    preprocessing = convert(asked, ClipPreprocessing | None, f"{where}.preprocessing", own)
     found = convert_parameters(settings, kind, where, SET_ELSEWHERE)
     if steps is None:
         return name, preprocessing, found
-    if "front_end" not in inspect.signature(kind).parameters:
+    if "front_end" not in parameters:
         raise SettingsError(f"{name} hears the waveform itself and takes no front_end; leave it out")
     if not isinstance(steps, list) or not all(isinstance(step, Mapping) and "name" in step for step in steps):
-        raise SettingsError(f"front_end is {format_value(steps)}; give a list of steps, such as [{{name: LogMel}}]")
+        raise SettingsError(f"front_end is {format_value(steps)}; give a list of steps, such as [{{name: MFCC}}]")
     return name, preprocessing, {**found, "front_end": [_front_end(step) for step in steps]}
 
 
@@ -256,7 +256,7 @@ def _name_and_settings(key: str, value: Any) -> tuple[str, dict[str, Any]]:
     ((name, settings),) = value.items()
     if name not in REGISTRIES[key]:
         raise SettingsError(f"there is no {key} {name!r}{nearest(name, REGISTRIES[key])}")
-    settings = {} if parse_nested(settings) is None else parse_mapping(settings)
+    settings = {} if parse_nested(settings) is None else parse_mapping(settings, f"{key}.{name}")
     if not isinstance(settings, Mapping):
         raise SettingsError(f"{key}.{name} is {format_value(settings)}; write its settings as name: value")
     return str(name), dict(settings)

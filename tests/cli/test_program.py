@@ -15,6 +15,7 @@ from soundnet_kd.cli.table import COMMANDS
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_student
+from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.transfer.windows import Windows
 
 
@@ -163,6 +164,46 @@ def test_print_config_gives_a_file_that_config_takes(tmp_path: Path) -> None:
     config = tmp_path / "distill.yaml"
     config.write_text(done.stdout)
     assert parse("distill", ["--config", str(config), "t"])["steps"] == 5
+
+
+def test_parts_of_an_option_are_printed_and_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["f", "--out", "o", "--windows.seconds", "2", "--poolings", "mean", "std"]
+    with pytest.raises(SystemExit) as stopped:
+        parse("evaluate", [*flags, "--print_config"])
+    assert stopped.value.code == 0
+    (tmp_path / "config.yaml").write_text(capsys.readouterr().out)
+    assert parse("evaluate", ["--config", str(tmp_path / "config.yaml")]) == parse("evaluate", flags)
+
+
+def test_what_configs_and_flags_say_of_an_options_parts_is_laid_over_one_another(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("augmentation: {mix: 0.25, shift: off}\nlayer: pool5\n")
+    (tmp_path / "b.yaml").write_text("augmentation.gain_db: 3\n")
+    files = ["--config", str(tmp_path / "a.yaml"), f"--config={tmp_path / 'b.yaml'}"]
+    values = parse("finetune", ["s", "--student", "x", "--out", "o", "--augmentation.mix", "1", *files])
+    assert values["augmentation"] == Augmentation(shift=False, mix=1.0, gain_db=3.0)
+    assert values["layer"] == "pool5"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["f", "--out"], "evaluate: --out: expected one argument"),
+        (["f", "--out", "o", "--windows.pooling", "max"], "evaluate: --windows needs seconds; write seconds: value"),
+        (["f", "--out", "o", "--windows.secnds", "2"], "--windows has no key 'secnds'; did you mean 'seconds'"),
+        (["f", "--out", "o", "--seed.x", "2"], "evaluate has no option 'seed.x'; did you mean 'seed'"),
+        (["f", "--out", "o", "--poolings", "mean", "men"], "--poolings: expected one of 'mean', 'max', 'std', not men"),
+        (["f", "--out", "o", "-x"], "evaluate has no option 'x'; there are features, out, layers"),
+        (["f", "--out", "o", "--", "t"], "evaluate cannot place 't'; it takes one value for features"),
+    ],
+)
+def test_parts_and_words_that_have_no_place(words: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        parse("evaluate", words)
+
+
+def test_negative_numbers_are_values_and_what_follows_two_dashes_is_no_flag() -> None:
+    assert parse("distill", ["t", "--out", "o", "--learning_rate", "-1e-3"])["learning_rate"] == -1e-3
+    assert parse("distill", ["--out", "o", "--", "-t"])["targets"] == Path("-t")
 
 
 def test_a_file_may_write_what_a_recipe_may(tmp_path: Path) -> None:

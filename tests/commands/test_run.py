@@ -112,7 +112,7 @@ def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None
         ("variables: {seed: 0}\nsteps: [{teach: {}}]\n", ["sed=1"], "no variable 'sed'; did you mean 'seed'"),
         ("variables: {seed: 0}\nsteps: [{teach: {}}]\n", ["seed"], "--set takes name=value"),
         ("stepps: []\n", [], "is not a recipe"),
-        ("steps: [{teach: {}}]\nauthor: me\n", [], "a recipe of steps has no key 'author'; there are about, variables, steps"),
+        ("steps: [{teach: {}}]\nauthor: me\n", [], "has no key 'author'; there are about, variables, steps"),
         ("steps: [", [], "is not YAML: .*line 1"),
         ("", [], "is not a recipe; write about, variables, and steps"),
         ("- a", [], "is not a recipe; write about, variables, and steps"),
