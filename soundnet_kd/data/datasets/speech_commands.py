@@ -127,7 +127,7 @@ def split_by_hash(speaker: str) -> Split:
     return "test" if percent < 2 * HELD_OUT_PERCENT else "train"
 
 
-def read_split_lists(folder: Path) -> dict[str, Split]:
+def read_split_lists(folder: str | Path) -> dict[str, Split]:
     """Return what the lists of a folder say that its sounds are for, by their paths in it; empty where there are none.
 
     Raises
@@ -135,7 +135,8 @@ def read_split_lists(folder: Path) -> dict[str, Split]:
     FormatError
         If a list is no text.
     """
-    lists = {folder / name: split for name, split in LISTS.items() if (folder / name).is_file()}
+    files = {Path(folder) / name: split for name, split in LISTS.items()}
+    lists = {file: split for file, split in files.items() if file.is_file()}
     return {line.strip(): split for file, split in lists.items() for line in read_text(file).splitlines()}
 
 

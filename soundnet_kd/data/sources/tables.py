@@ -24,11 +24,12 @@ TELLING = ("label", "number", "fold", "split")
 _NONE = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
-def find_table(folder: Path) -> Path | None:
+def find_table(folder: str | Path) -> Path | None:
     """Return the table of a folder in a layout that is known: ESC-50's, UrbanSound8K's or Hugging Face's.
 
     It may lie in the only folder of this one, as archives leave it, or beside this one, if this is its folder audio.
     """
+    folder = Path(folder)
     places = [folder]
     while (inner := _only_folder(places[-1])) is not None and len(places) < 4:
         places.append(inner)

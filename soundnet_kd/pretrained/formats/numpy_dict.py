@@ -21,7 +21,7 @@ from soundnet_kd.pretrained.formats.layout import HEADS, MAX_CONVOLUTIONS, Layou
 MAGIC = b"\x93NUMPY"
 
 
-def read_layout(path: Path, start: bytes, _member: str | None) -> Layout | None:
+def read_layout(path: str | Path, start: bytes, _member: str | None) -> Layout | None:
     """Read a file of the layout `numpy`; None if it is of another format.
 
     Raises
@@ -32,7 +32,7 @@ def read_layout(path: Path, start: bytes, _member: str | None) -> Layout | None:
     if not start.startswith(MAGIC):
         return None
     try:
-        return Layout("numpy", _to_state(read_numpy_dict(path.read_bytes())))
+        return Layout("numpy", _to_state(read_numpy_dict(Path(path).read_bytes())))
     except FormatError as error:
         raise FormatError(f"{path} {error}") from error
 

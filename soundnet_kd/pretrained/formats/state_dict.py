@@ -70,7 +70,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(dict(state), beside)
 
 
-def read_layout(path: Path, _start: bytes, _member: str | None) -> Layout:
+def read_layout(path: str | Path, _start: bytes, _member: str | None) -> Layout:
     """Read a file of the layouts `pytorch`, `state dict` and `lightning`.
 
     Raises

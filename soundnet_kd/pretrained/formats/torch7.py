@@ -53,7 +53,7 @@ class Module:
     fields: dict[Any, Any] = field(default_factory=dict)
 
 
-def read_layout(path: Path, start: bytes, member: str | None) -> Layout | None:
+def read_layout(path: str | Path, start: bytes, member: str | None) -> Layout | None:
     """Read a file of the layout `torch7`, alone or in a zip archive; None if it is of another format.
 
     Raises
@@ -61,6 +61,7 @@ def read_layout(path: Path, start: bytes, member: str | None) -> Layout | None:
     FormatError
         If it is cut off, hostile or no network.
     """
+    path = Path(path)
     try:
         content = path.read_bytes() if start.startswith(STARTS) else None
         if start.startswith(b"PK"):
