@@ -161,7 +161,7 @@ def test_folds_from_0_are_the_folds(
 
 
 def told_facts(cache: Path) -> list[tuple[str, str]]:
-    from soundnet_kd.report.sections.overview import facts_of_cache
+    from soundnet_kd.report.facts import facts_of_cache
 
     with FeatureCache(cache) as found:
         return list(facts_of_cache(found))

@@ -17,7 +17,7 @@ from soundnet_kd.analysis.neurons.figures import (
     draw_neuron_classes,
     draw_selective,
 )
-from soundnet_kd.analysis.neurons.file import write_neurons
+from soundnet_kd.analysis.neurons.file import NEURONS_FILE, write_neurons
 from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronStatistics, neuron_statistics
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
@@ -124,7 +124,7 @@ def neurons(
             draw_neuron(
                 shown_activations, statistics, chance, layer, shown, percentile, out / f"neuron_{layer}_{shown}.png"
             )
-    write_neurons(out / "neurons.h5", found, chances, ids, labels, made_by)
+    write_neurons(out / NEURONS_FILE, found, chances, ids, labels, made_by)
     write_csv(
         out / "neurons.csv",
         (

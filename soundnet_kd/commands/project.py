@@ -1,7 +1,7 @@
 """The command `project`: UMAP maps of every layer, with measures of how far to trust them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from soundnet_kd.analysis.classes.scores import read_extremes
 from soundnet_kd.analysis.maps.figures import draw_categories, draw_extremes, draw_map
+from soundnet_kd.analysis.maps.file import LayerMap, write_map_points, write_maps
 from soundnet_kd.analysis.maps.interactive import write_interactive_map, write_plotly
 from soundnet_kd.analysis.maps.projection import MIN_CLIPS, explain_left_out, has_direction, umap_map
 from soundnet_kd.analysis.maps.quality import (
@@ -25,10 +26,8 @@ from soundnet_kd.analysis.maps.quality import (
 from soundnet_kd.data.datasets.esc50 import is_esc50
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions, write_csv, write_json
+from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
 from soundnet_kd.transfer.layers import chosen_layers
-
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -119,14 +118,7 @@ def project(
                 held_out_quality(averages, labels, cache.folds[mapped], seed, cache.no_fold) if supervised else None
             )
             ensure_same_settings(out / "project.json", claimed)
-            write_csv(
-                out / f"map_{layer}.csv",
-                ("id", "label", "x", "y"),
-                (
-                    (clip, names[label], f"{x:.4f}", f"{y:.4f}")
-                    for clip, label, (x, y) in zip(shown, labels, points, strict=True)
-                ),
-            )
+            write_map_points(out, layer, shown, [names[label] for label in labels], points.tolist())
             title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
             caption = trust_caption(quality[layer], held_out[layer], told)
             draw_map(points, labels, class_names, title, caption, out / f"map_{layer}.png")
@@ -138,21 +130,9 @@ def project(
     if not quality:
         raise SettingsError(f"there is no layer to draw a map of ({left_out[wanted[0]]}); look at the sounds")
     write_plotly(out)
-    write_json(
-        out / "maps.json",
-        {
-            "format_version": FORMAT_VERSION,
-            "source": {"features": str(features), "identity": identity, **settings, "versions": made_by},
-            "note": "the maps were drawn knowing the labels, so knn_accuracy_map and silhouette_map tell nothing about "
-            "the features; held_out is of clips that a map was drawn without"
-            if supervised
-            else "knn_accuracy_features and silhouette_features are what the layer can do; the map can flatter it or "
-            "fall short of it",
-            "left_out": left_out,
-            "maps": [
-                {"layer": layer, **asdict(found), "held_out": (held := held_out[layer]) and asdict(held)}
-                for layer, found in quality.items()
-            ],
-        },
-    )
+    maps = [
+        LayerMap(layer, supervised, found, held_out[layer], left_out.get(layer, "")) for layer, found in quality.items()
+    ]
+    source = {"features": str(features), "identity": identity, **settings, "versions": made_by}
+    write_maps(out, maps, left_out, source)
     return ProjectResult(out, quality, held_out, left_out)

@@ -1,28 +1,19 @@
 """The command `report`: a page that shows what a run found, and plays its sounds."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.report.content import Content
 from soundnet_kd.report.find import MARK, RunFiles
-from soundnet_kd.report.page import write_page
+from soundnet_kd.report.inputs import ReportInputs
+from soundnet_kd.report.page import PAGE_FILE, SECTIONS, write_page
 from soundnet_kd.storage import lock_folder, make_folder, versions, write_json
-
-PAGE_FILE = "index.html"
 
 _BEGUN = {".lock", f".partial-{MARK}"}
 """What a report leaves that was killed before its folder was marked as one."""
-
-_CURES = {
-    "classes": "soundnet-kd evaluate FEATURES",
-    "neurons": "soundnet-kd neurons FEATURES",
-    "map": "soundnet-kd project FEATURES",
-}
-"""Commands whose output a section shows; FEATURES stands for the features that the page is about."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +24,15 @@ class ReportResult:
     sections: tuple[str, ...]
     clips: int
     silent: int
-    left_out: Mapping[str, str]
+    skipped: Mapping[str, str]
     hints: tuple[str, ...]
 
     def __str__(self) -> str:
         silent = f", {self.silent} of which cannot be played" if self.silent else ""
         clips = f"; {self.clips} clips{silent}" if self.clips else ""
         hints = [f"the page would also have the section {hint}" for hint in self.hints]
-        left_out = [f"left out: {name} ({reason})" for name, reason in self.left_out.items()]
-        return "\n".join([*left_out, *hints, f"wrote {self.page}: {', '.join(self.sections).lower()}{clips}"])
+        skipped = [f"left out: {name} ({reason})" for name, reason in self.skipped.items()]
+        return "\n".join([*skipped, *hints, f"wrote {self.page}: {', '.join(self.sections).lower()}{clips}"])
 
 
 def report(
@@ -91,14 +82,23 @@ def report(
         # From here on the folder is a report, in whose files nothing of a run is looked for.
         write_json(target / MARK, {"run": str(folder), "features": chosen and str(chosen), "versions": versions()})
         cache = None if chosen is None else stack.enter_context(FeatureCache(chosen))
-        content = Content(files, cache, None if sounds is None else Path(sounds), clip_seconds, target)
-        sections = content.write()
-        write_page(content.context, target / PAGE_FILE)
-    tried = {"classes": files.evaluations, "neurons": files.neurons, "map": files.maps}
-    hints = tuple(
-        f"{section} with `{command.replace('FEATURES', str(chosen))} --out {folder / section}`"
-        for section, command in _CURES.items()
-        if chosen is not None and content.is_labelled and section not in sections and not tried[section]
+        inputs = ReportInputs(files, cache, None if sounds is None else Path(sounds), clip_seconds, target)
+        shown = {section.name: section.title for section in write_page(inputs)}
+    return ReportResult(
+        page=target / PAGE_FILE,
+        sections=tuple(shown.values()),
+        clips=0 if inputs.clips is None else len(inputs.clips.ids),
+        silent=inputs.silent,
+        skipped=inputs.skipped,
+        hints=tuple(_hints(inputs, shown, chosen)),
     )
-    page = target / PAGE_FILE
-    return ReportResult(page, tuple(sections.values()), content.clip_count, content.silent, content.left_out, hints)
+
+
+def _hints(inputs: ReportInputs, shown: Collection[str], features: Path | None) -> Iterator[str]:
+    """Name the commands that would give the page another section: of which there is no output yet."""
+    if features is None or not inputs.is_labelled:
+        return
+    for section in SECTIONS:
+        if section.command and section.name not in shown and not getattr(inputs.files, section.outputs or ""):
+            command = section.command.replace("FEATURES", str(features))
+            yield f"{section.name} with `{command} --out {inputs.files.folder / section.name}`"

@@ -1,4 +1,4 @@
-"""The clips of a page: what is known of each, and where it lies."""
+"""The clips of a page: what is known of each, where it lies, and the classes that evaluations give it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.manifest import NO_FOLD, UNLABELED
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.transfer.fitting import UNTESTED
 from soundnet_kd.transfer.results import Evaluation
 
 
@@ -55,30 +56,30 @@ class Clips:
         return cls(cache.ids, cache.labels, cache.folds, cache.class_names, paths, cache.no_fold)
 
     @classmethod
-    def of_results(cls, results: Evaluation, sounds: str | Path | None) -> Self:
+    def of_evaluation(cls, evaluation: Evaluation, sounds: str | Path | None) -> Self:
         """Take the clips of an evaluation, where there are no features.
 
         Parameters
         ----------
-        results : Evaluation
+        evaluation : Evaluation
         sounds : str or Path, optional
             Where they lie, as `read_manifest` takes it; otherwise where the evaluation says that they lay.
         """
         sounds = None if sounds is None else Path(sounds)
-        tested = list(results.place_of.values())
+        tested = list(evaluation.place_of.values())
         known = (
             {}
-            if results.paths is None
-            else {clip: Path(path) for clip, path in zip(results.ids, results.paths, strict=True)}
+            if evaluation.paths is None
+            else {clip: Path(path) for clip, path in zip(evaluation.ids, evaluation.paths, strict=True)}
         )
         places = {**known, **_places(sounds)}
-        folds = results.folds[tested]
+        folds = evaluation.folds[tested]
         return cls(
-            ids=tuple(results.place_of),
-            labels=results.labels[tested],
+            ids=tuple(evaluation.place_of),
+            labels=evaluation.labels[tested],
             folds=folds,
-            class_names=results.classes,
-            paths=tuple(places.get(clip) for clip in results.place_of),
+            class_names=evaluation.classes,
+            paths=tuple(places.get(clip) for clip in evaluation.place_of),
             # What is tested has a fold, so that a 0 is the first.
             no_fold=-1 if 0 in folds else NO_FOLD,
         )
@@ -96,3 +97,23 @@ class Clips:
 
 def _places(sounds: Path | None) -> Mapping[str, Path]:
     return {} if sounds is None else {clip.id: clip.path for clip in read_manifest(sounds).clips}
+
+
+def predictions_of(evaluation: Evaluation, layer: str, clips: Clips) -> NDArray[np.int64]:
+    """Return a layer's class for each clip of the page, (clips,), -1 where it was not tested."""
+    numbers = {name: number for number, name in enumerate(clips.class_names)}
+    # The classes of an evaluation may have another order than those of the page.
+    predicted = [
+        numbers.get(evaluation.classes[each], UNTESTED) if each >= 0 else UNTESTED
+        for each in evaluation.results[layer].predictions
+    ]
+    given = dict(zip(evaluation.ids, predicted, strict=True))
+    return np.array([given.get(clip, UNTESTED) for clip in clips.ids], dtype=np.int64)
+
+
+def confusion_of(predictions: NDArray[np.int64], clips: Clips) -> NDArray[np.int64]:
+    """Count the tested clips by true class (row) and predicted class (column)."""
+    confusion = np.zeros((len(clips.class_names),) * 2, dtype=np.int64)
+    tested = (clips.labels >= 0) & (predictions >= 0)
+    np.add.at(confusion, (clips.labels[tested], predictions[tested]), 1)
+    return confusion

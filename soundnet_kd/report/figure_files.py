@@ -11,10 +11,10 @@ from PIL import Image
 
 from soundnet_kd.analysis.classes.figures import draw_confusion
 from soundnet_kd.figures.style import display_name
-from soundnet_kd.report.clips import Clips
-from soundnet_kd.report.sections.classes import confusion_of, predictions_of
+from soundnet_kd.report.clips import Clips, confusion_of, predictions_of
+from soundnet_kd.report.evaluations import ShownEvaluation
 from soundnet_kd.storage import atomic_write
-from soundnet_kd.transfer.results import PREDICTIONS_FILE, Evaluation
+from soundnet_kd.transfer.results import PREDICTIONS_FILE
 
 FOLDER = "figures"
 
@@ -68,22 +68,23 @@ class FigureFolder:
             if file.with_suffix(".svg").is_file()
         ]
 
-    def confusions(self, results: Evaluation, place: Path, label: str, clips: Clips) -> list[FigureLink]:
+    def confusions(self, shown: ShownEvaluation, clips: Clips) -> list[FigureLink]:
         """Draw the confusion of every layer of which there is none among the copies, or an older one."""
         links = []
-        made = (place / PREDICTIONS_FILE).stat().st_mtime
-        for layer in results.layers:
-            path = self._place(label) / f"confusion_{layer}.png"
+        evaluation = shown.evaluation
+        made = (shown.folder / PREDICTIONS_FILE).stat().st_mtime
+        for layer in evaluation.layers:
+            path = self._place(shown.label) / f"confusion_{layer}.png"
             if path not in self._kept:
                 both = (path, path.with_suffix(".svg"))
                 self._kept.update(both)
                 if not all(file.is_file() and file.stat().st_mtime >= made for file in both):
-                    confusion = confusion_of(predictions_of(results, layer, clips), clips)
-                    right = confusion.trace() / max(int(confusion.sum()), 1)
+                    confusion = confusion_of(predictions_of(evaluation, layer, clips), clips)
+                    correct = confusion.trace() / max(int(confusion.sum()), 1)
                     draw_confusion(
                         confusion,
                         clips.class_names,
-                        f"What {layer} takes for what: {right:.1%} right\n({results.protocol})",
+                        f"What {layer} takes for what: {correct:.1%} right\n({evaluation.protocol})",
                         path,
                     )
                 links.append(self._link(path))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from soundnet_kd.analysis.maps.file import MAPS_FILE
+from soundnet_kd.analysis.neurons.file import NEURONS_FILE
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.hdf5 import open_hdf5
@@ -22,8 +24,8 @@ MARK = "report.json"
 _FILES: Mapping[str, str] = {
     HISTORY_FILE: "trainings",
     RESULTS_FILE: "evaluations",
-    "neurons.h5": "neurons",
-    "maps.json": "maps",
+    NEURONS_FILE: "neurons",
+    MAPS_FILE: "maps",
     "peel.h5": "peels",
 }
 
@@ -83,6 +85,10 @@ class RunFiles:
                 "maps or peeled sound; give the folder that a recipe or a command wrote"
             )
         return found
+
+    def name_of(self, label: str) -> str:
+        """Return what an output is called on a page: its path, or the name of the run's folder where it lies there."""
+        return self.folder.resolve().name if label == "." else label
 
     def choose_cache(self, wanted: Path | None) -> Path | None:
         """Return the features that the page is about: the `wanted` ones, or those that most of the other files are of.

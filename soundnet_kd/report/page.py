@@ -1,45 +1,114 @@
-"""The page itself: a template, filled, and the files that it stands on."""
+"""The page: its sections, gathered from a run, in a template, with the files that it stands on beside it."""
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.analysis.maps.interactive import write_plotly
+from soundnet_kd.analysis.maps.interactive import PLOTLY_SYMBOLS, write_plotly
+from soundnet_kd.figures.style import COLORS
+from soundnet_kd.report.inputs import ReportInputs
+from soundnet_kd.report.page_data import FOLDER as DATA_FOLDER
+from soundnet_kd.report.section import Section
+from soundnet_kd.report.sections.classes import CLASSES
+from soundnet_kd.report.sections.clips import CLIPS
+from soundnet_kd.report.sections.map import MAP
+from soundnet_kd.report.sections.neurons import NEURONS
+from soundnet_kd.report.sections.overview import OVERVIEW
+from soundnet_kd.report.sections.peeled import PEELED
+from soundnet_kd.report.sections.training import TRAINING
 from soundnet_kd.storage import atomic_write
 
+SECTIONS: tuple[Section, ...] = (OVERVIEW, TRAINING, CLASSES, NEURONS, MAP, CLIPS, PEELED)
+"""In their order on the page."""
+
+PAGE_FILE = "index.html"
 STYLE = "report.css"
-_PARTS = "data elements sounds plots learned training classes neurons map clips start"
-SCRIPTS = tuple(f"script/{part}.js" for part in _PARTS.split())
-"""The page's own script in the order in which its parts need each other."""
-
+_SHARED_SCRIPTS = ("data", "elements", "sounds", "plots")
+"""What the scripts of sections build on, in the order in which they need each other."""
+_LAST_SCRIPT = "start"
 _TEMPLATES = Path(__file__).parent / "templates"
+_SECTION_FILES = Path(__file__).parent / "sections"
 
 
-def write_page(context: Mapping[str, Any], path: str | Path) -> None:
-    """Write the page, with its script, its style and plotly beside it.
+@dataclass(frozen=True)
+class ShownSection:
+    """A section of a page that is written: its name, its title, and its content as HTML."""
 
-    Parameters
-    ----------
-    context : mapping
-        What the template asks for, but for the page's own scripts; every name in it is shown as text.
-    path : str or Path
-        HTML to write.
-    """
-    path = Path(path)
+    name: str
+    title: str
+    html: str
+
+
+def write_page(inputs: ReportInputs) -> tuple[ShownSection, ...]:
+    """Write the page of a run, with its data, its scripts, its style and plotly beside it, and return its sections."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
-    for name in (STYLE, *SCRIPTS):
-        with atomic_write(path.parent / name) as partial:
-            shutil.copyfile(_TEMPLATES / name, partial)
-    write_plotly(path.parent)
     templates = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([_TEMPLATES, _SECTION_FILES]),
+        # Every name that is not the page's own is shown as text.
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = templates.get_template("index.html.j2").render({**context, "scripts": (*SCRIPTS, *context["scripts"])})
-    with atomic_write(path) as partial:
+    shown: list[ShownSection] = []
+    data: dict[str, Any] = {}
+    for section in SECTIONS:
+        content = section.show(inputs)
+        if content is not None:
+            html = templates.get_template(f"{section.name}.html.j2").render(content.names)
+            shown.append(ShownSection(section.name, section.title, Markup(html)))
+            data[section.name] = content.data
+    inputs.data.write("palette", {"colors": COLORS, "symbols": list(PLOTLY_SYMBOLS.values())})
+    inputs.data.write("sections", data)
+    inputs.data.remove_others()
+    inputs.figures.remove_others()
+    scripts = _copy_files(inputs.out)
+    write_plotly(inputs.out)
+    text = templates.get_template("index.html.j2").render(
+        title=_title(inputs),
+        run=inputs.files.folder.resolve().name,
+        made=date.today().isoformat(),
+        version=version("soundnet-kd"),
+        sections=shown,
+        scripts=[
+            *scripts,
+            *(f"{DATA_FOLDER}/{name}.js" for name in inputs.data.names if name in ("palette", "sections", "clips")),
+        ],
+        style=STYLE,
+        main_color=COLORS[0],
+        skipped=dict(inputs.skipped),
+        clips=0 if inputs.clips is None else len(inputs.clips.ids),
+        silent=inputs.silent,
+    )
+    with atomic_write(inputs.out / PAGE_FILE) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+    return tuple(shown)
+
+
+def _copy_files(out: Path) -> list[str]:
+    """Copy the page's own style and scripts into its folder; return the scripts in the order in which they are run."""
+    own = [section.name for section in SECTIONS if (_SECTION_FILES / f"{section.name}.js").is_file()]
+    sources = {
+        STYLE: _TEMPLATES / STYLE,
+        **{f"script/{name}.js": _TEMPLATES / "script" / f"{name}.js" for name in _SHARED_SCRIPTS},
+        **{f"script/{name}.js": _SECTION_FILES / f"{name}.js" for name in own},
+        f"script/{_LAST_SCRIPT}.js": _TEMPLATES / "script" / f"{_LAST_SCRIPT}.js",
+    }
+    for name, source in sources.items():
+        with atomic_write(out / name) as partial:
+            shutil.copyfile(source, partial)
+    return [name for name in sources if name != STYLE]
+
+
+def _title(inputs: ReportInputs) -> str:
+    name = inputs.files.folder.resolve().name
+    if inputs.cache is None:
+        return name
+    student = inputs.cache.identity["student"]
+    return f"{name}: what {student['architecture'] if isinstance(student, Mapping) else student} hears"

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from soundnet_kd.analysis.maps.file import read_maps
 from soundnet_kd.commands.evaluate import evaluate
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.commands.project import project
 from soundnet_kd.data.datasets.esc50 import ESC50_CLASSES
 from soundnet_kd.errors import RunConflictError, SettingsError
-from soundnet_kd.report.sections.maps import maps_in
 from soundnet_kd.transfer.results import write_evaluation
 from tests.analysis.caches import write_cache
 from tests.transfer.evaluations import evaluation
@@ -215,7 +215,7 @@ def test_project_leaves_out_and_counts_what_is_like_no_other(tmp_path: Path) -> 
     page = (tmp_path / "maps" / "map_pool5.html").read_text(encoding="utf-8")
     assert reason in page
     assert '"clip-10"' not in page
-    assert maps_in(tmp_path / "maps")[0]["left_out"] == reason
+    assert read_maps(tmp_path / "maps")[0].left_out == reason
     with pytest.raises(SettingsError, match="there is no layer to draw a map of"):
         project(cache, tmp_path / "dead", layers=["conv1"])
 

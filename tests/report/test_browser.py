@@ -49,10 +49,10 @@ def test_every_section_is_there_and_the_console_is_clean(chromium: "Browser", pa
 
 def test_the_first_screen_says_what_was_learned_and_plays_it(chromium: "Browser", page: Path) -> None:
     chromium.open(page, width=1280, height=800)
-    chromium.wait_for("return document.querySelectorAll('#tellers article').length")
+    chromium.wait_for("return document.querySelectorAll('#selective-neurons article').length")
     before_tables, in_sight = chromium.run(
         "const box = (each) => document.querySelector(each).getBoundingClientRect();"
-        "const [found, table] = [box('#tellers'), box('table')];"
+        "const [found, table] = [box('#selective-neurons'), box('table')];"
         "return [table.height === 0 || found.top < table.top, scrollY === 0 && found.bottom < innerHeight]"
     )
     assert before_tables
@@ -60,11 +60,11 @@ def test_the_first_screen_says_what_was_learned_and_plays_it(chromium: "Browser"
     layers = chromium.run("return [...document.querySelectorAll('.gains li')].map(row => row.children[0].textContent)")
     assert layers == ["conv1", "pool5"]
     assert "of the clips are given the right class from pool5 of “results”" in chromium.text(".headline")
-    assert chromium.text("#tellers h4") in {name.replace("_", " ") for name in CLASS_NAMES}
-    neuron = int(chromium.text("#tellers .note a").rpartition(" ")[2])
-    chromium.click("#tellers .clip button")
+    assert chromium.text("#selective-neurons h4") in {name.replace("_", " ") for name in CLASS_NAMES}
+    neuron = int(chromium.text("#selective-neurons .note a").rpartition(" ")[2])
+    chromium.click("#selective-neurons .clip button")
     assert clip_played(chromium, page) == np.argsort(-features()["pool5"][:, neuron], kind="stable")[0]
-    chromium.click("#tellers .note a")
+    chromium.click("#selective-neurons .note a")
     chromium.wait_for(
         "return document.getElementById('neuron-title').textContent.startsWith(arguments[0])",
         f"pool5, neuron {neuron}:",
@@ -102,8 +102,8 @@ def test_a_cell_of_the_confusion_plays_its_clips(chromium: "Browser", run: Path,
     # Another cell than the one that is shown first.
     chromium.wait_for("return document.getElementById('cell-title').textContent !== 'Clips of a cell'")
     chromium.choose("#cell-true", "2")
-    chromium.choose("#answers-layer", "pool5")
-    chromium.wait_for("return document.getElementById('answers-note').textContent.startsWith('pool5')")
+    chromium.choose("#classes-layer", "pool5")
+    chromium.wait_for("return document.getElementById('classes-note').textContent.startsWith('pool5')")
     chromium.click_in_plot("#confusion", x=0, y=1)
     title = chromium.wait_for(
         "const text = document.getElementById('cell-title').textContent; return text.includes('dog bark') && text"
@@ -314,7 +314,7 @@ def test_it_fits_the_screen_and_takes_its_colours(chromium: "Browser", page: Pat
 def test_a_part_that_is_lost_is_named(chromium: "Browser", run: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(run / "report", broken)
-    (broken / "data" / "answers-0.js").unlink()
+    (broken / "data" / "classes-0.js").unlink()
     chromium.open(broken / "index.html")
     chromium.find("#classes h2")
-    assert "data/answers-0.js is missing; make the report again" in chromium.text("[role=alert]")
+    assert "data/classes-0.js is missing; make the report again" in chromium.text("[role=alert]")

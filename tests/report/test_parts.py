@@ -9,30 +9,39 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from soundnet_kd.analysis.neurons.file import NeuronsFile
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.data.datasets.esc50 import OTHER_ACCURACIES, PAPER_ACCURACY_BY_LAYER
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report.clips import Clips
-from soundnet_kd.report.scripts import Scripts, levels, packed, rounded
-from soundnet_kd.report.sections.neighbors import neuron_ranks, relatives_data
-from soundnet_kd.report.sections.neurons import NeuronFile, curve_ranks
-from soundnet_kd.report.sections.overview import Accuracies, LayerAccuracy, gains
+from soundnet_kd.report.evaluations import LayerAccuracy, ShownEvaluation
+from soundnet_kd.report.page_data import PageData, encode_integers, quantize, rounded
+from soundnet_kd.report.sections.neighbors import neighbors_data, neuron_ranks
+from soundnet_kd.report.sections.neurons import curve_ranks, neurons_data
+from soundnet_kd.report.sections.overview import gains
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
 from soundnet_kd.transfer.comparison import Comparison, LayerComparison
 from soundnet_kd.transfer.significance import McNemarTest
 from tests.analysis.caches import write_cache
 from tests.report.runs import make_sounds, pitch_heard, pitch_of
+from tests.transfer.evaluations import evaluation
 
 
-def test_numbers_are_packed_in_the_fewest_bytes() -> None:
-    assert packed(np.array([[0, 255]])) == {"bits": 8, "shape": [1, 2], "data": base64.b64encode(b"\x00\xff").decode()}
-    assert base64.b64decode(packed(np.array([256, 1]))["data"]) == b"\x00\x01\x01\x00"
-    assert packed(np.array([65536]))["bits"] == 32
+def test_whole_numbers_are_encoded_in_the_fewest_bytes() -> None:
+    assert encode_integers(np.array([[0, 255]])) == {
+        "bits": 8,
+        "shape": [1, 2],
+        "data": base64.b64encode(b"\x00\xff").decode(),
+    }
+    assert base64.b64decode(encode_integers(np.array([256, 1]))["data"]) == b"\x00\x01\x01\x00"
+    assert encode_integers(np.array([65536]))["bits"] == 32
 
 
-def evaluation(accuracy: float) -> Accuracies:
+def shown(accuracy: float) -> ShownEvaluation:
+    """An evaluation of ten classes."""
     row = LayerAccuracy("pool5", 256, accuracy, 0.0, (accuracy,), "C=1", None)
-    return Accuracies("results", "notebook", "linear SVM", "fixed", 0.1, (1,), (row,))
+    letters = "abcdefghij"
+    return ShownEvaluation("results", "results", Path("results"), evaluation({"pool5": letters}, letters), (row,))
 
 
 def comparison(second: str, *rows: tuple[str, float, float]) -> Comparison:
@@ -49,24 +58,24 @@ def test_gains_are_those_of_the_evaluation_that_the_page_begins_with() -> None:
     """It is known by its accuracy; rows of two layers are left out, and a gain may be a loss."""
     other = comparison("other", ("pool5", 0.2, 0.9))
     mine = comparison("after", ("conv1", 0.5, 0.4), ("pool5", 0.6, 0.7), ("conv1:pool5", 0.5, 0.7))
-    found = gains([other, mine], [evaluation(0.70003), evaluation(0.9)])
+    found = gains([other, mine], [shown(0.70003), shown(0.9)])
     assert found is not None
     assert (found.names, found.chance) == (("before", "after"), 0.1)
     assert [row.name for row in found.rows] == ["conv1", "pool5"]
     assert found.best.name == "pool5"
-    assert gains([mine], [evaluation(0.8)]) is None
-    assert gains([comparison("after", ("conv1:pool5", 0.5, 0.7))], [evaluation(0.7)]) is None
+    assert gains([mine], [shown(0.8)]) is None
+    assert gains([comparison("after", ("conv1:pool5", 0.5, 0.7))], [shown(0.7)]) is None
     assert gains([mine], []) is None
-    assert gains([], [evaluation(0.7)]) is None
+    assert gains([], [shown(0.7)]) is None
 
 
-def test_levels_and_rounding() -> None:
-    assert levels(np.array([0.0, 0.5, 1.0, 2.0]), bits=8).tolist() == [0, 128, 255, 255]
+def test_quantizing_and_rounding() -> None:
+    assert quantize(np.array([0.0, 0.5, 1.0, 2.0]), bits=8).tolist() == [0, 128, 255, 255]
     assert rounded(np.array([0.123456, np.nan, 1234.56])) == [0.1235, None, 1235.0]
 
 
-def test_scripts_are_plain_ascii_whatever_names_they_hold(tmp_path: Path) -> None:
-    Scripts(tmp_path).write("run", {"name": "</script>\u2028ü"})
+def test_data_are_plain_ascii_whatever_names_they_hold(tmp_path: Path) -> None:
+    PageData(tmp_path).write("run", {"name": "</script>\u2028ü"})
     text = (tmp_path / "data" / "run.js").read_bytes()
     assert text == b'provide("run",{"name":"</script>\\u2028\\u00fc"});\n'
 
@@ -78,7 +87,7 @@ def test_a_neuron_that_is_silent_for_most_clips_ranks_them_last() -> None:
 
 def test_neighbors_and_strongest_neurons() -> None:
     features = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0]])
-    data = relatives_data(features, percentile=50)
+    data = neighbors_data(features, percentile=50)
     neighbors = np.frombuffer(base64.b64decode(data["neighbors"]["data"]), np.uint8).reshape(data["neighbors"]["shape"])
     # By the angle the first two are alike, whatever their lengths.
     assert neighbors[:, 0].tolist() == [1, 0, 1]
@@ -99,12 +108,12 @@ def test_silent_clips_are_nobodys_neighbors_and_counted() -> None:
     features = np.zeros((6, 2))
     features[[1, 2, 4]] = heard
     features[5] = np.nan, 9
-    data = relatives_data(features, percentile=50)
-    alone = relatives_data(heard, percentile=50)
+    data = neighbors_data(features, percentile=50)
+    alone = neighbors_data(heard, percentile=50)
     assert unpacked(data["neighbors"])[[1, 2, 4]].tolist() == np.array([1, 2, 4])[unpacked(alone["neighbors"])].tolist()
-    angles = unpacked(data["sine_of_half"])[[1, 2, 4]]
-    assert angles.tolist() == unpacked(alone["sine_of_half"]).tolist()
-    assert (data["alone"], alone["alone"]) == ([0, 3, 5], [])
+    angles = unpacked(data["half_angle_sine"])[[1, 2, 4]]
+    assert angles.tolist() == unpacked(alone["half_angle_sine"]).tolist()
+    assert (data["without_neighbors"], alone["without_neighbors"]) == ([0, 3, 5], [])
     told = "left out: 2 clips to which no neuron answers, 1 clip whose features are NaN or infinite"
     assert (data["left_out"], alone["left_out"]) == (told, "")
     # The broken one comes last with every neuron, and activates none.
@@ -114,9 +123,9 @@ def test_silent_clips_are_nobodys_neighbors_and_counted() -> None:
 
 def test_where_one_clip_is_heard_or_none_nobody_has_neighbors() -> None:
     for heard in (0, 1):
-        data = relatives_data(np.eye(3, 2)[:, ::-1] * (np.arange(3) < heard)[:, None], percentile=50)
+        data = neighbors_data(np.eye(3, 2)[:, ::-1] * (np.arange(3) < heard)[:, None], percentile=50)
         assert data["neighbors"]["shape"] == [3, 0]
-        assert data["alone"] == [0, 1, 2]
+        assert data["without_neighbors"] == [0, 1, 2]
 
 
 def test_clips_that_a_neuron_does_not_answer_to_are_not_its_strongest(tmp_path: Path) -> None:
@@ -125,14 +134,14 @@ def test_clips_that_a_neuron_does_not_answer_to_are_not_its_strongest(tmp_path: 
     pool5 = np.array([[0, 3, 0], [0, 2, 0], [0, 0, 0], [0, 0, -1], [0, 0, 0], [0, 0, 0], [9, -9, 9]], np.float32)
     cache = write_cache(tmp_path / "features.h5", {"pool5": pool5}, labels, [0] * 7, ("a", "b"))
     neurons(cache, tmp_path / "neurons", percentile=50, shuffles=10, top_clips=9)
-    file = NeuronFile(tmp_path / "neurons")
-    data = file.data("pool5", pool5)
-    assert data["answered"] == [0, 2, 5]
+    file = NeuronsFile(tmp_path / "neurons" / "neurons.h5")
+    data = neurons_data(*file.read("pool5"), pool5)
+    assert data["excited_by"] == [0, 2, 5]
     with (tmp_path / "neurons" / "neurons.csv").open(newline="") as handle:
         named = [
             sum(bool(text) for name, text in row.items() if name.startswith("top")) for row in csv.DictReader(handle)
         ]
-    assert named == data["answered"]
+    assert named == data["excited_by"]
     assert unpacked(data["top"])[1, :2].tolist() == [0, 1]
 
 

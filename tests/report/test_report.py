@@ -68,7 +68,7 @@ def test_all_that_the_commands_wrote_is_on_the_page(run: Path) -> None:
     neurons = data_of(page, "neurons-1")
     pool5 = features()["pool5"]
     assert unpacked(neurons["top"])[0].tolist() == np.argsort(-pool5[:, 0], kind="stable")[:9].tolist()
-    assert neurons["most"] == pytest.approx(pool5.max(axis=0), rel=1e-3)
+    assert neurons["max"] == pytest.approx(pool5.max(axis=0), rel=1e-3)
     # A quarter of the clips lies above the 75 % line: 6 of 24, and of neuron 0 all of these are cats or look like them.
     assert neurons["expected"] == 6
     assert unpacked(neurons["counts"])[0].sum() == 6
@@ -81,23 +81,23 @@ def test_the_top_has_one_neuron_for_each_class_that_is_told_above_chance(run: Pa
     """By the table that `neurons` wrote: of each class the neuron of pool5 with the largest share."""
     with (run / "neurons" / "neurons.csv").open(encoding="utf-8", newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if (row["layer"], row["above chance"]) == ("pool5", "yes")]
-    tellers = data_of(run / "report" / "index.html", "run")["tellers"]
-    assert sorted(each["class"] for each in tellers) == sorted({CLASS_NAMES.index(row["best class"]) for row in rows})
-    for each in tellers:
+    selective = data_of(run / "report" / "index.html", "sections")["overview"]["neurons"]
+    assert sorted(each["class"] for each in selective) == sorted({CLASS_NAMES.index(row["best class"]) for row in rows})
+    for each in selective:
         mine = [row for row in rows if row["best class"] == CLASS_NAMES[each["class"]]]
         best = max(float(row["best share"]) for row in mine)
         named = next(row for row in mine if int(row["neuron"]) == each["neuron"])
         assert float(named["best share"]) == best == pytest.approx(each["share"], abs=1e-4)
         assert len(each["clips"]) == 2
-    shares = [each["share"] for each in tellers]
+    shares = [each["share"] for each in selective]
     assert shares == sorted(shares, reverse=True)
 
 
 def test_confusion_is_that_of_the_evaluation(run: Path) -> None:
-    answers = data_of(run / "report" / "index.html", "answers-0")
+    classes = data_of(run / "report" / "index.html", "classes-0")
     content = json.loads((run / "results" / "results.json").read_text(encoding="utf-8"))
     for result in content["results"]:
-        assert unpacked(answers[result["layer"]]["confusion"]).tolist() == result["confusion"]
+        assert unpacked(classes[result["layer"]]["confusion"]).tolist() == result["confusion"]
 
 
 def test_sections_without_data_are_absent_and_said(tmp_path: Path, sounds: list[Path]) -> None:
@@ -152,7 +152,7 @@ def test_made_again_it_keeps_what_is_there_and_drops_what_is_not(tmp_path: Path,
     report(tmp_path / "run")
     assert {file.name: file.stat().st_mtime_ns for file in (page.parent / "sounds").iterdir()} == before
     assert sections_of(page) == ["overview", "clips"]
-    assert not (page.parent / "data" / "answers-0.js").exists()
+    assert not (page.parent / "data" / "classes-0.js").exists()
     assert not list((page.parent / "figures").rglob("*.png"))
 
 
@@ -171,9 +171,9 @@ def test_the_page_is_about_the_features_that_most_was_made_from(tmp_path: Path, 
     wanted = write_cache(run / "b.h5", features(), LABELS, FOLDS, CLASS_NAMES, sounds)
     evaluate(wanted, run / "results", layers=["pool5"])
     page = report(run).page
-    assert data_of(page, "run")["relatives"] == ["conv1", "pool5"]
+    assert data_of(page, "sections")["clips"]["layers"] == ["conv1", "pool5"]
     report(run, features=other)
-    assert data_of(page, "run")["relatives"] == ["conv1"]
+    assert data_of(page, "sections")["clips"]["layers"] == ["conv1"]
     with pytest.raises(SettingsError, match=r"c\.h5 is no features file in .*; there are .*a\.h5"):
         report(run, features=run / "c.h5")
 
@@ -218,7 +218,7 @@ def test_one_broken_file_takes_no_more_than_itself(tmp_path: Path, sounds: list[
     (run / "a" / "peel.h5").touch()
     result = report(run)
     assert sections_of(result.page) == ["overview", "classes", "clips"]
-    assert result.left_out.keys() == {"a", "b", "neurons"}
+    assert result.skipped.keys() == {"a", "b", "neurons"}
     assert "left out: b (could not convert string to float: 'high')" in str(result)
     assert "Left out: b (could not convert" in result.page.read_text(encoding="utf-8")
 
@@ -244,11 +244,11 @@ def test_a_training_shows_its_curves_fold_by_fold(tmp_path: Path) -> None:
     write_json(folder / "finetune.json", {"settings": {"epochs": 2, "layer": "pool5"}, "versions": {"torch": "2.8"}})
     page = report(tmp_path).page
     assert sections_of(page) == ["overview", "training"]
-    assert data_of(page, "run")["trainings"] == [
+    assert data_of(page, "sections")["training"] == [
         [
-            {"figure": "train/loss", "of": "fold 1", "steps": [1.0, 2.0], "values": [2.5, 1.5]},
-            {"figure": "train/accuracy", "of": "fold 1", "steps": [1.0, 2.0], "values": [0.1, 0.5]},
-            {"figure": "train/loss", "of": "fold 2", "steps": [1.0], "values": [2.0]},
+            {"figure": "train/loss", "training": "fold 1", "steps": [1.0, 2.0], "values": [2.5, 1.5]},
+            {"figure": "train/accuracy", "training": "fold 1", "steps": [1.0, 2.0], "values": [0.1, 0.5]},
+            {"figure": "train/loss", "training": "fold 2", "steps": [1.0], "values": [2.0]},
         ]
     ]
     assert "<dt>settings: epochs</dt><dd>2</dd>" in page.read_text(encoding="utf-8")

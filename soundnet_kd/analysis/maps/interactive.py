@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 PLOTLY_FILE = "plotly.min.js"
 """The script that all pages of a folder load; it lies beside them."""
 
-_SYMBOLS = dict(zip(MARKERS, ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"), strict=True))
+PLOTLY_SYMBOLS = dict(
+    zip(MARKERS, ("circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"), strict=True)
+)
 """Plotly's names of the markers of still figures."""
 
 _MAX_AS_SHAPES = 10_000
@@ -129,7 +131,7 @@ def _classes(
         clips: list[int] = np.flatnonzero(labels == label).tolist()
         yield (
             clips,
-            _SYMBOLS[marker],
+            PLOTLY_SYMBOLS[marker],
             {
                 "color": color,
                 "mode": "markers",

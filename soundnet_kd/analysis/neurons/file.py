@@ -1,4 +1,4 @@
-"""The statistics of a cache's neurons as arrays.
+"""The statistics of a cache's neurons as arrays, written and read.
 
 Layout of `neurons.h5`
 ----------------------
@@ -19,9 +19,9 @@ and for each layer, with c labelled clips:
 `LAYER/p_value`       (neurons,) float64, of `best_share` under shuffled labels
 `LAYER/q_value`       (neurons,) float64, corrected for the neurons of the layer (Benjamini and Hochberg)
 
-Attributes: `format_version` and `source` (JSON: the features, the settings and the versions that made the file); of
-each layer `expected` (clips above a percentile) and `shuffled_share` (95 % quantile of the best share under shuffled
-labels).
+Attributes: `format_version`, `kind` (neurons; version 0.1.0 wrote none) and `source` (JSON: the features, the settings
+and the versions that made the file); of each layer `expected` (clips above a percentile) and `shuffled_share` (95 %
+quantile of the best share under shuffled labels).
 """
 
 import json
@@ -34,10 +34,13 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.neurons.chance import Chance
 from soundnet_kd.analysis.neurons.statistics import NeuronStatistics
+from soundnet_kd.errors import FormatError
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import atomic_write
 
 FORMAT_VERSION = 1
+KIND = "neurons"
+NEURONS_FILE = "neurons.h5"
 
 
 def write_neurons(
@@ -64,6 +67,7 @@ def write_neurons(
     path = Path(path)
     with atomic_write(path) as partial, open_hdf5(partial, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["kind"] = KIND
         file.attrs["source"] = json.dumps(source)
         file["id"] = list(ids)
         file["label"] = labels
@@ -81,3 +85,69 @@ def write_neurons(
             group.create_dataset("order", data=found.order, compression="gzip", shuffle=True)
             group["p_value"] = chances[layer].p_values
             group["q_value"] = chances[layer].q_values
+
+
+class NeuronsFile:
+    """The statistics that `soundnet-kd neurons` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The neurons.h5.
+
+    Attributes
+    ----------
+    layers : tuple of str
+    percentile : float
+        Of a neuron's values, above which a clip activates it.
+    shuffles : int
+        How often the labels were shuffled to say what chance gives.
+
+    Raises
+    ------
+    FormatError
+        If it is not what that command writes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        try:
+            with open_hdf5(self._path) as file:
+                if file.attrs.get("kind", KIND) != KIND:
+                    raise ValueError(f"it is of {file.attrs['kind']}")
+                settings = json.loads(file.attrs["source"])["settings"]
+                self.layers = tuple(layer for layer in settings["layers"] if layer in file)
+            self.percentile = float(settings["percentile"])
+            self.shuffles = int(settings["shuffles"])
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            raise self._refused(error) from error
+
+    def read(self, layer: str) -> tuple[NeuronStatistics, Chance]:
+        """Read the statistics of a layer, and what its shares are worth.
+
+        Raises
+        ------
+        FormatError
+            If they are not there, or damaged.
+        """
+        try:
+            with open_hdf5(self._path) as file:
+                group = file[layer]
+                statistics = NeuronStatistics(
+                    thresholds=group["threshold"][:],
+                    activated=group["activated"][:],
+                    expected=int(group.attrs["expected"]),
+                    counts=group["counts"][:],
+                    share=group["share"][:],
+                    best_class=group["best_class"][:],
+                    best_share=group["best_share"][:],
+                    order=group["order"][:],
+                    classes=tuple(file["class_names"].asstr()),
+                )
+                chance = Chance(float(group.attrs["shuffled_share"]), group["p_value"][:], group["q_value"][:])
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            raise self._refused(error) from error
+        return statistics, chance
+
+    def _refused(self, error: Exception) -> FormatError:
+        return FormatError(f"{self._path} is not what `soundnet-kd neurons` writes ({error}); make it again")

@@ -1,1 +1,1 @@
-"""The sections of the page: what each shows, as data for its script."""
+"""The sections of the page, a module, a script and a template for each; `SECTIONS` in `page.py` has them in order."""

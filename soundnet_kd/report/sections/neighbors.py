@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.maps.projection import explain_left_out, has_direction
-from soundnet_kd.report.scripts import levels, packed
+from soundnet_kd.report.page_data import encode_integers, quantize
 
 NEIGHBORS = 8
 NEURONS = 6
 
 
-def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[str, Any]:
+def neighbors_data(features: NDArray[np.floating], percentile: float) -> dict[str, Any]:
     """Return neighbors and strongest neurons of every clip in a layer.
 
     A clip to which no neuron answers has an angle to no other, and is a neighbor of none.
@@ -25,11 +25,12 @@ def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[st
 
     Returns
     -------
-    dict, packed but for the last two
-        `neighbors` (clips, k), rows of the nearest other clips by the cosine, as in the maps; `sine_of_half` (clips, k)
-        the angle to each, in 16 bit (finer than the cosine where they are near); `neurons` (clips, n), those among
-        whose clips this one ranks highest, with its `ranks` (1 is the neuron's strongest clip); `activated` (clips,),
-        how many neurons it activates; `alone`, rows of the clips without a neighbor; `left_out`, the same in words.
+    dict, encoded but for the last two
+        `neighbors` (clips, k), rows of the nearest other clips by the cosine, as in the maps; `half_angle_sine`
+        (clips, k) the angle to each, in 16 bit (finer than the cosine where they are near); `neurons` (clips, n), those
+        among whose clips this one ranks highest, with its `ranks` (1 is the neuron's strongest clip); `activated`
+        (clips,), how many neurons it activates; `without_neighbors`, rows of the clips without a neighbor; `left_out`,
+        the same in words.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -52,12 +53,12 @@ def relatives_data(features: NDArray[np.floating], percentile: float) -> dict[st
     strongest = np.argsort(ranks, axis=1, kind="stable")[:, :shown]
     thresholds = np.percentile(features[whole], percentile, axis=0) if whole.any() else np.full(count, np.inf)
     return {
-        "neighbors": packed(neighbors),
-        "sine_of_half": packed(levels(np.sqrt(np.clip(distances / 2, 0, 1)))),
-        "neurons": packed(strongest),
-        "ranks": packed(np.take_along_axis(ranks, strongest, axis=1)),
-        "activated": packed((features > thresholds).sum(axis=1)),
-        "alone": (np.flatnonzero(~compared) if near else np.arange(clips)).tolist(),
+        "neighbors": encode_integers(neighbors),
+        "half_angle_sine": encode_integers(quantize(np.sqrt(np.clip(distances / 2, 0, 1)))),
+        "neurons": encode_integers(strongest),
+        "ranks": encode_integers(np.take_along_axis(ranks, strongest, axis=1)),
+        "activated": encode_integers((features > thresholds).sum(axis=1)),
+        "without_neighbors": (np.flatnonzero(~compared) if near else np.arange(clips)).tolist(),
         "left_out": left_out,
     }
 

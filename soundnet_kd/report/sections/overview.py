@@ -1,54 +1,46 @@
 """What was run, and how well it did: the first thing that a person wants to know."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from soundnet_kd.data.datasets.esc50 import OTHER_ACCURACIES, PAPER, is_esc50
+from soundnet_kd.report.evaluations import ShownEvaluation
+from soundnet_kd.report.facts import facts_of_cache, facts_of_teachers
+from soundnet_kd.report.figure_files import FigureLink
+from soundnet_kd.report.inputs import ReportInputs, preferred_layer
+from soundnet_kd.report.section import Content, Section
+from soundnet_kd.report.sections.neurons import selective_neurons
+from soundnet_kd.transfer.comparison import Comparison, LayerComparison, read_comparison
+from soundnet_kd.transfer.ranking import RANKING_FIGURE, notes, read_ranking
 
-from soundnet_kd.data.datasets.esc50 import PAPER_ACCURACY_BY_LAYER, is_esc50
-from soundnet_kd.features import FeatureCache
-from soundnet_kd.report.sections.training import training_settings
-from soundnet_kd.transfer.comparison import Comparison, LayerComparison
-from soundnet_kd.transfer.protocols import SELECTIONS
-from soundnet_kd.transfer.results import Evaluation, format_settings
-
-
-@dataclass(frozen=True)
-class LayerAccuracy:
-    """A row of an evaluation: accuracies from 0 to 1, and the paper's in percent for the same layer of ESC-50."""
-
-    layer: str
-    features: int
-    accuracy: float
-    std: float
-    folds: tuple[float, ...]
-    chosen: str
-    published: float | None
-
-
-@dataclass(frozen=True)
-class Accuracies:
-    """An evaluation as the page's first table has it."""
-
-    name: str
-    protocol: str
-    head: str
-    selection: str
-    chance: float
-    folds: tuple[int | str, ...]
-    rows: tuple[LayerAccuracy, ...]
-
-    @property
-    def best(self) -> LayerAccuracy:
-        """The row with the best accuracy, the one nearest the input where several are equally good."""
-        return max(self.rows, key=lambda row: row.accuracy)
-
-
+MAX_CLASSES, CLIPS_OF_A_CLASS = 4, 2
+"""Classes with a neuron that tells them, and clips of each: what fits on a first screen."""
 WRITTEN_TO = 1e-4
 """Accuracies in a table of a comparison have four digits."""
+
+
+def show(inputs: ReportInputs) -> Content:
+    """Return the evaluations, comparisons and rankings of a run, what they are about, and neurons that tell a class."""
+    evaluations, comparisons = inputs.evaluations, _comparisons(inputs)
+    neurons = _selective(inputs)
+    rankings = [made for label in inputs.files.rankings if (made := _ranking(inputs, label)) is not None]
+    is_of_esc50 = any(is_esc50(each.evaluation.classes) for each in evaluations)
+    return Content(
+        {
+            "evaluations": evaluations,
+            "rankings": rankings,
+            "comparisons": comparisons,
+            "gains": gains(comparisons.values(), evaluations),
+            "has_selective_neurons": bool(neurons),
+            "about": _about(inputs),
+            "paper": PAPER,
+            "published": OTHER_ACCURACIES if is_of_esc50 else {},
+            "figures": _figures(inputs),
+        },
+        {"neurons": neurons},
+    )
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Gains:
         return max(self.rows, key=lambda row: row.accuracy[1])
 
 
-def gains(comparisons: Iterable[Comparison], evaluations: Sequence[Accuracies]) -> Gains | None:
+def gains(comparisons: Iterable[Comparison], evaluations: Sequence[ShownEvaluation]) -> Gains | None:
     """Find what the page's first evaluation gained on another one, layer by layer; None if no comparison tells it.
 
     A comparison is known to be of that evaluation by the accuracy of its best layer.
@@ -80,98 +72,48 @@ def gains(comparisons: Iterable[Comparison], evaluations: Sequence[Accuracies]) 
     return None
 
 
-def accuracies(name: str, results: Evaluation) -> Accuracies:
-    """Return the accuracy of each layer and fold of an evaluation."""
-    # The paper's figures are of transfer from SoundNet's eight layers, not of networks that were trained on the labels.
-    student = results.source.get("identity", {}).get("student", {}) if results.kind == "features" else {}
-    comparable = is_esc50(results.classes) and student.get("architecture") == "SoundNet8"
-    first = next(iter(results.results.values()))
-    return Accuracies(
-        name=name,
-        protocol=first.protocol,
-        head=first.head.replace("_", " ").replace("svm", "SVM"),
-        selection=SELECTIONS[first.selection],
-        chance=results.chance,
-        folds=first.folds,
-        rows=tuple(
-            LayerAccuracy(
-                layer=layer,
-                features=results.channels[layer],
-                accuracy=each.accuracy,
-                std=float(np.std(each.fold_accuracy)),
-                folds=each.fold_accuracy,
-                chosen=format_settings(each.chosen),
-                published=PAPER_ACCURACY_BY_LAYER.get(layer.partition("_")[0]) if comparable else None,
-            )
-            for layer, each in results.results.items()
-        ),
-    )
+def _comparisons(inputs: ReportInputs) -> dict[str, Comparison]:
+    found = {}
+    for label, file in inputs.files.comparisons.items():
+        comparison = inputs.skipped.read(label, read_comparison, file)
+        if comparison is not None:
+            found[Path(label).with_suffix("").as_posix()] = comparison
+    return found
 
 
-def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
-    """Tell what the features are of."""
-    identity = cache.identity
-    labels, folds = cache.labels, cache.folds
-    labelled = int((labels >= 0).sum())
-    yield "Sounds", f"{len(cache.ids)}" + (f", {len(cache.failures)} could not be read" if cache.failures else "")
-    if labelled:
-        yield (
-            "Classes",
-            f"{len(cache.class_names)}"
-            + (f" ({len(labels) - labelled} sounds have none)" if labelled < len(labels) else ""),
-        )
-    own = np.unique(folds[folds != cache.no_fold])
-    if len(own):
-        yield "Folds", f"{len(own)}, those of the data set"
-    student = identity["student"]
-    yield (
-        "Student",
-        f"{student['architecture']} (weights {student['sha256'][:12]})"
-        if isinstance(student, Mapping)
-        else str(student),
-    )
-    settings = identity["settings"]
-    yield "Features", f"{', '.join(cache.layers)}; over time: {cache.pooling}"
-    preprocessing = settings["preprocessing"]
-    rate = preprocessing["sample_rate"]
-    yield (
-        "Heard",
-        f"{'each file at its own rate' if rate is None else f'{rate} Hz'}, scaled to "
-        f"±{preprocessing['amplitude']:g}, {preprocessing['channel']} channel",
-    )
-    yield "Versions", _versions(identity.get("versions", {}))
+def _ranking(inputs: ReportInputs, label: str) -> dict[str, Any] | None:
+    file = inputs.files.rankings[label]
+    rows = inputs.skipped.read(label, read_ranking, file)
+    if not rows:
+        return None
+    figures = inputs.figures.copied(file.parent, label, RANKING_FIGURE)
+    return {"name": inputs.files.name_of(label), "rows": rows, "notes": notes(rows), "figures": figures}
 
 
-def facts_of_teachers(folder: Path) -> Iterator[tuple[str, str]]:
-    """Tell what a student was distilled from; nothing of a training that had no teachers."""
-    targets = training_settings(folder).get("targets", {})
-    for teacher, about in targets.get("teachers", {}).items():
-        known = [str(about[key]) for key in ("network", "weights") if about.get(key)]
-        yield f"Teacher of {teacher}", ": ".join(known) or json.dumps(about)
-    if "clips" in targets:
-        yield "Clips of video", str(targets["clips"])
+def _selective(inputs: ReportInputs) -> list[dict[str, Any]]:
+    if inputs.neurons is None or inputs.pooled is None:
+        return []
+    layer = preferred_layer(inputs.neurons.layers)
+    found = inputs.skipped.read(f"{inputs.neurons.name}, {layer}", inputs.neurons.file.read, layer)
+    if found is None:
+        return []
+    neurons = selective_neurons(*found, inputs.pooled[layer], MAX_CLASSES, CLIPS_OF_A_CLASS)
+    return [{"layer": layer, **neuron} for neuron in neurons]
 
 
-def facts_of_training(folder: Path) -> Iterator[tuple[str, str]]:
-    """Tell how a training was set: from whatever it left, `run.json` or another."""
-    settings = dict(training_settings(folder))
-    versions = settings.pop("versions", {})
-    settings.pop("targets", None)
-    yield from facts_of_teachers(folder)
-    yield from _leaves(settings)
-    if versions:
-        yield "Versions", _versions(versions)
+def _about(inputs: ReportInputs) -> list[tuple[str, str]]:
+    facts = [] if inputs.cache is None else list(facts_of_cache(inputs.cache))
+    for folder in inputs.files.trainings.values():
+        facts += [fact for fact in facts_of_teachers(folder) if fact not in facts]
+    return facts
 
 
-def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        label = f"{above}{name.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{label}: ")
-        elif value is not None:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield label, text[:12] if "sha256" in name else text
+def _figures(inputs: ReportInputs) -> list[FigureLink]:
+    """Copy the figures of evaluations of other clips than the page's; those of its own are with the classes."""
+    if inputs.clips is None:
+        return []
+    others = [each for each in inputs.evaluations if not each.is_of(inputs.clips)]
+    return [figure for each in others for figure in inputs.figures.copied(each.folder, each.label)]
 
 
-def _versions(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in versions.items())
+OVERVIEW = Section("overview", "Overview", show)

@@ -1,27 +1,42 @@
-"""A training as the page shows it: its settings, and how its figures went over the steps."""
+"""Trainings: the settings of each, and how its figures went over the steps."""
 
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.storage import read_json
+from soundnet_kd.report.facts import facts_of_training
+from soundnet_kd.report.inputs import ReportInputs
+from soundnet_kd.report.section import Content, Section
 from soundnet_kd.training.history import read_curves
 
-SETTINGS_FILES = ("run.json", "finetune.json", "train.json")
 MAX_POINTS = 400
 """Of a curve; a longer history is thinned."""
+FILTERS = ("conv1", "filters")
+"""Figures of a training that show its first layer."""
 
 
-def training_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of a training, or nothing where it left none."""
-    for name in SETTINGS_FILES:
-        if (folder / name).is_file():
-            settings: dict[str, Any] = read_json(folder / name)
-            return settings
-    return {}
+def show(inputs: ReportInputs) -> Content | None:
+    """Return the trainings of a run that left a history."""
+    trainings, data = [], []
+    for label, folder in inputs.files.trainings.items():
+        curves = inputs.skipped.read(label, curves_data, folder)
+        if not curves:
+            continue
+        data.append(curves)
+        # Those of a training that was evaluated too are beside its evaluation.
+        figures = inputs.figures.copied(folder, label) if label not in inputs.files.evaluations else []
+        trainings.append(
+            {
+                "name": inputs.files.name_of(label),
+                "facts": list(facts_of_training(folder)),
+                "figures": figures,
+                "filters": next((figure for figure in figures if figure.name in FILTERS), None),
+            }
+        )
+    return Content({"trainings": trainings}, data) if trainings else None
 
 
-def curves_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the curves of a training's history as the page draws them: `figure`, `training`, `steps` and `values`."""
+def curves_data(folder: Path) -> list[dict[str, Any]]:
+    """Return the curves of a training's history: `figure`, `training` (null for the only one), `steps` and `values`."""
     curves = []
     for curve in read_curves(folder):
         every = -(-len(curve.steps) // MAX_POINTS)
@@ -30,9 +45,12 @@ def curves_of(folder: Path) -> list[dict[str, Any]]:
         curves.append(
             {
                 "figure": curve.figure,
-                "of": curve.training,
+                "training": curve.training,
                 "steps": curve.steps[kept][::-1],
                 "values": [float(f"{value:.5g}") for value in curve.values[kept][::-1]],
             }
         )
     return curves
+
+
+TRAINING = Section("training", "Training", show)

@@ -5,6 +5,11 @@
 const waiting = new Map();
 const provided = new Map();
 
+// What the script of a section starts with its data, by the section's name; and what shows an address such as #clip=NAME, by
+// its kind.
+const starts = {};
+const addresses = {};
+
 function provide(name, value) {
   provided.set(name, value);
   if (waiting.has(name)) waiting.get(name).resolve(value);
@@ -52,7 +57,8 @@ function turns() {
   };
 }
 
-function unpack({ bits, shape, data }) {
+// Whole numbers as `encode_integers` in page_data.py writes them.
+function decode({ bits, shape, data }) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const values = new { 8: Uint8Array, 16: Uint16Array, 32: Uint32Array }[bits](bytes.buffer);
   const width = shape.length > 1 ? shape[1] : 1;

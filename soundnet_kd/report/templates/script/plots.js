@@ -1,12 +1,21 @@
 "use strict";
-// Plots by plotly, which is loaded with the first of them; their colours are those of the page.
+// Plots by plotly, which is loaded with the first of them; their colours are those of the page and of all figures.
 
-const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#7A7A7A"];
-const SYMBOLS = ["circle", "triangle-up", "square", "cross", "x", "triangle-down", "star"];
-const drawn = new Map();
+const plots = new Map();
+
+function groupColor(number, style) {
+  const color = page.palette.colors[number % page.palette.colors.length];
+  // Black would not be seen on a dark page.
+  return color === "#000000" ? style("--text") : color;
+}
+
+function groupSymbol(number) {
+  const { colors, symbols } = page.palette;
+  return symbols[Math.floor(number / colors.length) % symbols.length];
+}
 
 async function plot(target, make, onClick) {
-  drawn.set(target, [make, onClick]);
+  plots.set(target, [make, onClick]);
   if (!page.plotly) page.plotly = script("plotly.min.js");
   await page.plotly;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -44,7 +53,7 @@ async function plot(target, make, onClick) {
   await Plotly.react(target, traces, common, options);
   if (onClick && !target.dataset.listens) {
     target.dataset.listens = "yes";
-    target.on("plotly_click", (event) => drawn.get(target)[1](event.points[0]));
+    target.on("plotly_click", (event) => plots.get(target)[1](event.points[0]));
   }
 }
 

@@ -2,41 +2,26 @@
 // Addresses within the page, and its start.
 
 async function route() {
-  const [, kind, written] = location.hash.match(/^#(clip|neuron)=(.*)$/) ?? [];
+  const [, kind, written] = location.hash.match(/^#(\w+)=(.*)$/) ?? [];
   let value;
   try {
     value = decodeURIComponent(written);
   } catch {
     return; // No address that this page has written.
   }
-  if (kind === "clip" && page.showClip) {
-    await page.showClip(value);
-    $("clip").scrollIntoView();
-    $("clip-title").focus({ preventScroll: true });
-  } else if (kind === "neuron" && page.showNeuron) {
-    const [layer, number] = value.split(",");
-    await page.showNeuron(layer, Number(number));
-    $("neuron-title").scrollIntoView();
-    $("neuron-title").focus({ preventScroll: true });
-  }
+  if (Object.hasOwn(addresses, kind)) await addresses[kind](value);
 }
 
 async function start() {
-  const run = await load("run");
+  page.palette = await load("palette");
+  page.sections = await load("sections");
   if ($("clips")) {
     page.clips = await load("clips");
-    page.labels = unpack(page.clips.labels).values;
-    page.folds = unpack(page.clips.folds).values;
-    page.peaks = unpack(page.clips.peaks);
-    startClips(run);
-    if ($("tellers")) startLearned(run);
+    page.labels = decode(page.clips.labels).values;
+    page.folds = decode(page.clips.folds).values;
+    page.peaks = decode(page.clips.peaks);
   }
-  for (const target of document.querySelectorAll("[data-training]")) {
-    whenSeen(target, () => showTraining(run.trainings[Number(target.dataset.training)], target));
-  }
-  if ($("classes")) startClasses(run);
-  if ($("neurons")) startNeurons(run);
-  if ($("map")) startMap(run);
+  for (const [name, data] of Object.entries(page.sections)) starts[name]?.(data);
   $("player-again").onclick = () => {
     $("audio").currentTime = 0;
     $("audio").play();
@@ -49,7 +34,7 @@ async function start() {
   });
   // Plots take their colours from the page.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    for (const [target, [make, onClick]] of drawn) plot(target, make, onClick);
+    for (const [target, [make, onClick]] of plots) plot(target, make, onClick);
   });
   document.documentElement.dataset.ready = "yes";
   await route();

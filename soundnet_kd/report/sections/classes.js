@@ -1,19 +1,20 @@
 "use strict";
 // What an evaluation says of the classes: the confusion, its pairs, the scores, and the clips of a cell.
 
-function startClasses(run) {
+starts.classes = ({ evaluations }) => {
   const turn = turns();
+  let shown = null;
   const show = async () => {
     const isLast = turn();
-    const evaluation = run.evaluations[$("evaluation").value];
-    const layer = $("answers-layer").value;
-    const data = (await load(`answers-${evaluation.number}`))[layer];
+    const evaluation = evaluations[$("evaluation").value];
+    const layer = $("classes-layer").value;
+    const data = (await load(`classes-${evaluation.number}`))[layer];
     if (!isLast()) return;
-    const confusion = unpack(data.confusion);
+    const confusion = decode(data.confusion);
     const count = page.clips.classes.length;
     const names = page.clips.classes.map(readable);
-    page.answers = { predicted: unpack(data.predicted).values, confusion, evaluation, layer };
-    $("answers-note").textContent = evaluation.notes[layer];
+    shown = { predicted: decode(data.predicted).values, confusion, layer };
+    $("classes-note").textContent = evaluation.notes[layer];
     const shares = [];
     const words = [];
     for (let row = 0; row < count; row += 1) {
@@ -51,7 +52,7 @@ function startClasses(run) {
               zmax: 1,
               xgap: 0.5,
               ygap: 0.5,
-              colorscale: amounts(style),
+              colorscale: colorScale(style),
               colorbar: { tickformat: ".0%", thickness: 10, len: 0.6, title: { text: "" } },
             },
           ],
@@ -125,7 +126,7 @@ function startClasses(run) {
     showCell(first, second);
   };
   const showCell = (row, column, focus = false) => {
-    const { predicted, confusion, layer } = page.answers;
+    const { predicted, confusion, layer } = shown;
     $("cell-true").value = row;
     $("cell-given").value = column;
     const found = [...page.labels.keys()].filter(
@@ -152,14 +153,14 @@ function startClasses(run) {
     return found;
   };
   const layers = () => {
-    const { layers: names, best } = run.evaluations[$("evaluation").value];
-    choices($("answers-layer"), names);
-    $("answers-layer").value = best;
+    const { layers: names, best } = evaluations[$("evaluation").value];
+    choices($("classes-layer"), names);
+    $("classes-layer").value = best;
   };
   choices(
     $("evaluation"),
-    run.evaluations.map((each) => each.name),
-    run.evaluations.map((_, place) => place),
+    evaluations.map((each) => each.name),
+    evaluations.map((_, place) => place),
   );
   for (const id of ["cell-true", "cell-given"]) {
     choices(
@@ -173,10 +174,10 @@ function startClasses(run) {
     layers();
     show();
   };
-  $("answers-layer").onchange = show;
+  $("classes-layer").onchange = show;
   layers();
   whenSeen($("classes"), show);
-}
+};
 
 function categoryLines(style) {
   const of = page.clips.categories?.of ?? [];
@@ -190,7 +191,7 @@ function categoryLines(style) {
   ]);
 }
 
-function amounts(style) {
+function colorScale(style) {
   // From the background away, to dark by day and to light by night.
   return [
     [0, style("--panel")],

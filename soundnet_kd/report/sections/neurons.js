@@ -3,15 +3,14 @@
 
 const FIRST_NEURONS = 60;
 
-function startNeurons(run) {
-  const { layers, shares, chance } = run.neurons;
+starts.neurons = ({ layers, first: firstLayer, percentile, min_p: minP, shares, chance }) => {
   choices($("neuron-layer"), layers);
   choices(
     $("neuron-class"),
     ["any class", ...page.clips.classes.map(readable)],
     ["", ...page.clips.classes.map((_, place) => place)],
   );
-  let current = { layer: run.neurons.first, number: null };
+  let current = { layer: firstLayer, number: null };
   const data = () => load(`neurons-${layers.indexOf(current.layer)}`);
 
   const listTurn = turns();
@@ -68,9 +67,9 @@ function startNeurons(run) {
         : `${layer}, neuron ${number}: ${className(best)} ${percent(found.share[number])}`;
     $("neuron-note").textContent =
       `${found.activated[number]} clips lie above its line at ${found.threshold[number]}. Its best share is ${found.above[number] ? "" : "not "}above chance: ` +
-      `with shuffled labels one as large has p ${found.p[number] <= run.neurons.floor ? "≤" : "="} ${found.p[number]}, corrected for the layer's neurons q = ${found.q[number]}.`;
-    const [low, high] = [found.least[number], found.most[number]];
-    const heights = Array.from(unpack(found.curve).row(number), (height) => low + (height / 65535) * (high - low));
+      `with shuffled labels one as large has p ${found.p[number] <= minP ? "≤" : "="} ${found.p[number]}, corrected for the layer's neurons q = ${found.q[number]}.`;
+    const [low, high] = [found.min[number], found.max[number]];
+    const heights = Array.from(decode(found.curve).row(number), (height) => low + (height / 65535) * (high - low));
     plot($("neuron-curve"), (style) => ({
       traces: [
         {
@@ -100,7 +99,7 @@ function startNeurons(run) {
             xref: "paper",
             x: 1,
             y: found.threshold[number],
-            text: `${run.neurons.percentile} % line`,
+            text: `${percentile} % line`,
             showarrow: false,
             xanchor: "right",
             yanchor: "bottom",
@@ -109,7 +108,7 @@ function startNeurons(run) {
         ],
       },
     }));
-    const counts = unpack(found.counts).row(number);
+    const counts = decode(found.counts).row(number);
     const classes = [...counts.keys()]
       .filter((each) => counts[each])
       .sort((one, other) => counts[other] - counts[one])
@@ -161,11 +160,11 @@ function startNeurons(run) {
         ],
       },
     }));
-    const strongest = unpack(found.top).row(number).subarray(0, found.answered[number]);
+    const strongest = decode(found.top).row(number).subarray(0, found.excited_by[number]);
     $("neuron-clips").replaceChildren(...Array.from(strongest, (clip) => clipRow(clip)));
   };
 
-  page.showNeuron = async (layer, number) => {
+  const showNeuron = async (layer, number) => {
     if (!layers.includes(layer)) return;
     const moved = layer !== current.layer || !$("neuron-list").childNodes.length;
     current = { layer, number };
@@ -173,11 +172,17 @@ function startNeurons(run) {
     if (moved && (await list()) === null) return;
     await show();
   };
+  addresses.neuron = async (value) => {
+    const [layer, number] = value.split(",");
+    await showNeuron(layer, Number(number));
+    $("neuron-title").scrollIntoView();
+    $("neuron-title").focus({ preventScroll: true });
+  };
   const first = async () => {
     const numbers = await list();
     if (numbers === null) return;
     $("neuron").hidden = !numbers.length;
-    if (numbers.length) await page.showNeuron(current.layer, numbers[0]);
+    if (numbers.length) await showNeuron(current.layer, numbers[0]);
   };
   $("neuron-layer").value = current.layer;
   $("neuron-layer").onchange = () => {
@@ -185,7 +190,7 @@ function startNeurons(run) {
     first();
   };
   $("neuron-class").onchange = first;
-  $("neuron-number").onchange = () => page.showNeuron(current.layer, Number($("neuron-number").value));
+  $("neuron-number").onchange = () => showNeuron(current.layer, Number($("neuron-number").value));
   whenSeen($("neurons"), () => {
     if (current.number === null) first();
   });
@@ -231,4 +236,4 @@ function startNeurons(run) {
       },
     })),
   );
-}
+};

@@ -1,9 +1,9 @@
 "use strict";
 // The top of the page: neurons that tell a class, each with the clips that excite it most.
 
-function startLearned(run) {
-  $("tellers").replaceChildren(
-    ...run.tellers.map(({ layer, neuron, class: number, share, clips }) =>
+starts.overview = ({ neurons }) => {
+  $("selective-neurons")?.replaceChildren(
+    ...neurons.map(({ layer, neuron, class: number, share, clips }) =>
       element(
         "article",
         {},
@@ -18,4 +18,4 @@ function startLearned(run) {
       ),
     ),
   );
-}
+};

@@ -15,7 +15,7 @@ _CALL = "provide"
 """The function of the page's script that takes the data."""
 
 
-class Scripts:
+class PageData:
     """The data of a page.
 
     Parameters
@@ -40,7 +40,7 @@ class Scripts:
         ----------
         name : str
             Letters, digits and hyphens.
-        value : anything that JSON can hold, and numbers from `packed`
+        value : anything that JSON can hold, and numbers from `encode_integers`
         """
         # In plain ASCII no name of a file or a class can be misread, whatever the page's encoding is taken for.
         text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
@@ -55,8 +55,8 @@ class Scripts:
                 file.unlink()
 
 
-def packed(array: NDArray[np.integer]) -> dict[str, Any]:
-    """Return whole numbers from 0 on in the fewest bytes, as text.
+def encode_integers(array: NDArray[np.integer]) -> dict[str, Any]:
+    """Encode whole numbers from 0 on in the fewest bytes, as text.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def packed(array: NDArray[np.integer]) -> dict[str, Any]:
     return {"bits": bits, "shape": list(array.shape), "data": base64.b64encode(data).decode("ascii")}
 
 
-def levels(values: NDArray[np.floating], bits: int = 16) -> NDArray[np.int64]:
+def quantize(values: NDArray[np.floating], bits: int = 16) -> NDArray[np.int64]:
     """Return numbers from 0 to 1 as whole ones from 0 to the largest of so many bits; the page divides them again."""
     return np.asarray(np.rint(np.clip(values, 0, 1) * (2**bits - 1)), dtype=np.int64)
 

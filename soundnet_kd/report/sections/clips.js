@@ -1,7 +1,7 @@
 "use strict";
 // Single clips: found by name, with their neighbors and the neurons that they excite.
 
-function startClips(run) {
+starts.clips = ({ layers, channels, first }) => {
   const lower = page.clips.ids.map((id, clip) => `${id} ${className(trueClass(clip))}`.toLowerCase());
   const search = () => {
     const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -11,30 +11,29 @@ function startClips(run) {
       `${found.length} of ${lower.length} clips${found.length > 50 ? "; the first 50 are shown" : ""}`;
   };
   let opened = null;
-  const layers = run.relatives;
   if (layers.length) {
     choices($("neighbor-layer"), layers);
-    $("neighbor-layer").value = run.relatives_first;
+    $("neighbor-layer").value = first;
     $("neighbor-layer").onchange = () => neighbors(opened);
   }
   const turn = turns();
   const neighbors = async (clip) => {
     const isLast = turn();
-    const data = await load(`relatives-${layers.indexOf($("neighbor-layer").value)}`);
+    const data = await load(`neighbors-${layers.indexOf($("neighbor-layer").value)}`);
     if (!isLast()) return;
-    const alone = data.alone.includes(clip);
+    const alone = data.without_neighbors.includes(clip);
     $("neighbors-note").textContent = [alone ? "This clip is like no other here." : "", data.left_out]
       .filter(Boolean)
       .join(" ");
-    const halves = unpack(data.sine_of_half).row(clip);
+    const halves = decode(data.half_angle_sine).row(clip);
     const degrees = (place) => (2 * Math.asin(halves[place] / 65535) * 180) / Math.PI;
     $("neighbors").replaceChildren(
-      ...Array.from(alone ? [] : unpack(data.neighbors).row(clip), (other, place) =>
+      ...Array.from(alone ? [] : decode(data.neighbors).row(clip), (other, place) =>
         clipRow(other, `${className(trueClass(other))}, ${degrees(place).toFixed(1)}° apart`),
       ),
     );
   };
-  page.showClip = async (id) => {
+  const showClip = async (id) => {
     const clip = page.clips.ids.indexOf(id);
     if (clip < 0) return;
     opened = clip;
@@ -52,8 +51,8 @@ function startClips(run) {
         : `${page.clips.seconds[clip] < page.clips.longest ? "" : "at least "}${page.clips.seconds[clip].toFixed(1)} s`,
       "",
     ]);
-    for (const evaluation of run.evaluations ?? []) {
-      const predicted = unpack((await load(`answers-${evaluation.number}`))[evaluation.best].predicted).values[clip];
+    for (const evaluation of page.sections.classes?.evaluations ?? []) {
+      const predicted = decode((await load(`classes-${evaluation.number}`))[evaluation.best].predicted).values[clip];
       if (predicted)
         facts.push([
           `${evaluation.name}, ${evaluation.best}`,
@@ -76,18 +75,18 @@ function startClips(run) {
     await neighbors(clip);
     const rows = [];
     for (const [place, layer] of layers.entries()) {
-      const data = await load(`relatives-${place}`);
-      const activated = unpack(data.activated).values[clip];
-      const ranks = unpack(data.ranks).row(clip);
-      const links = Array.from(unpack(data.neurons).row(clip), (number, rank) => {
+      const data = await load(`neighbors-${place}`);
+      const activated = decode(data.activated).values[clip];
+      const ranks = decode(data.ranks).row(clip);
+      const links = Array.from(decode(data.neurons).row(clip), (number, rank) => {
         const text = `${number} (${ranks[rank]})`;
-        return run.neurons?.layers.includes(layer)
+        return page.sections.neurons?.layers.includes(layer)
           ? element("a", { href: `#neuron=${layer},${number}`, textContent: text })
           : text;
       });
       const bar = drawing(100, 10, [
         "rect",
-        { width: Math.min(100, (100 * activated) / run.relatives_neurons[place]), height: 10 },
+        { width: Math.min(100, (100 * activated) / channels[place]), height: 10 },
       ]);
       rows.push(
         element(
@@ -95,13 +94,18 @@ function startClips(run) {
           {},
           element("th", { scope: "row", textContent: layer }),
           element("td", { className: "bar" }, bar),
-          element("td", { className: "number", textContent: `${activated} of ${run.relatives_neurons[place]}` }),
+          element("td", { className: "number", textContent: `${activated} of ${channels[place]}` }),
           element("td", {}, ...links.flatMap((link) => [link, " "])),
         ),
       );
     }
     if (opened === clip) $("layers").replaceChildren(element("tbody", {}, ...rows));
   };
+  addresses.clip = async (id) => {
+    await showClip(id);
+    $("clip").scrollIntoView();
+    $("clip-title").focus({ preventScroll: true });
+  };
   $("search").oninput = search;
   search();
-}
+};

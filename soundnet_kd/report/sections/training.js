@@ -18,29 +18,29 @@ function showTraining(training, target) {
     if (!kind) continue;
     const of = readable(figure.slice(kind.length)).replace("top5", "in first five,").trim();
     const words = [
-      of || (curve.of ? "" : kind === "loss" ? "all" : readable(kind)),
+      of || (curve.training ? "" : kind === "loss" ? "all" : readable(kind)),
       stage === "validation" ? "held out" : "",
-      curve.of ?? "",
+      curve.training ?? "",
     ];
     const label = words.filter(Boolean).join(", ").replace(",,", ",");
     if (!groups.has(kind)) groups.set(kind, []);
     groups
       .get(kind)
-      .push({ ...curve, label, colour: `${of} ${curve.of}`, dash: stage === "validation" ? "dash" : "solid" });
+      .push({ ...curve, label, colorGroup: `${of} ${curve.training}`, dash: stage === "validation" ? "dash" : "solid" });
   }
   for (const kind of Object.keys(KINDS).filter((each) => groups.has(each))) {
     const curves = groups.get(kind);
     const box = element("div", { className: "plot", role: "img", "aria-label": `${readable(kind)} over the steps` });
     target.append(element("div", {}, element("h4", { textContent: KINDS[kind] }), box));
     const shares = kind === "accuracy" || kind === "agreement";
-    const colours = [...new Set(curves.map((curve) => curve.colour))];
-    plot(box, () => ({
+    const colorGroups = [...new Set(curves.map((curve) => curve.colorGroup))];
+    plot(box, (style) => ({
       traces: curves.map((curve) => ({
         x: curve.steps,
         y: curve.values,
         name: plain(curve.label),
         mode: curve.steps.length < 30 ? "lines+markers" : "lines",
-        line: { color: COLOURS[colours.indexOf(curve.colour) % COLOURS.length], dash: curve.dash },
+        line: { color: groupColor(colorGroups.indexOf(curve.colorGroup), style), dash: curve.dash },
       })),
       layout: {
         xaxis: { title: { text: "step" } },
@@ -49,3 +49,9 @@ function showTraining(training, target) {
     }));
   }
 }
+
+starts.training = (trainings) => {
+  for (const target of document.querySelectorAll("[data-training]")) {
+    whenSeen(target, () => showTraining(trainings[Number(target.dataset.training)], target));
+  }
+};

@@ -1,23 +1,23 @@
 "use strict";
 // The maps of the clips.
 
-function startMap(run) {
+starts.map = ({ maps, first }) => {
   choices(
     $("map-choice"),
-    run.maps.map((each) => each.name),
-    run.maps.map((_, place) => place),
+    maps.map((each) => each.name),
+    maps.map((_, place) => place),
   );
-  $("map-choice").value = run.maps_first;
+  $("map-choice").value = first;
   const { classes, categories } = page.clips;
   if (categories) choices($("map-colour"), ["category", "class"]);
   else $("map-colour-label").hidden = true;
   const turn = turns();
   const show = async () => {
     const isLast = turn();
-    const map = run.maps[$("map-choice").value];
+    const map = maps[$("map-choice").value];
     const data = await load(`map-${$("map-choice").value}`);
     if (!isLast()) return;
-    const [x, y] = [unpack(data.x).values, unpack(data.y).values];
+    const [x, y] = [decode(data.x).values, decode(data.y).values];
     const missing = new Set(data.missing);
     $("map-note").textContent = map.note + (data.shortened ? "\nwide strips without a clip are shortened" : "");
     const byCategory = $("map-colour").value === "category";
@@ -45,8 +45,8 @@ function startMap(run) {
             marker: {
               size: 7,
               opacity: 0.8,
-              color: group < 0 ? style("--soft") : COLOURS[group % COLOURS.length],
-              symbol: SYMBOLS[Math.floor(Math.max(0, group) / COLOURS.length) % SYMBOLS.length],
+              color: group < 0 ? style("--soft") : groupColor(group, style),
+              symbol: groupSymbol(Math.max(0, group)),
             },
           })),
         layout: {
@@ -64,4 +64,4 @@ function startMap(run) {
   $("map-choice").onchange = show;
   $("map-colour").onchange = show;
   whenSeen($("map"), show);
-}
+};

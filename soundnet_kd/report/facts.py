@@ -1,0 +1,91 @@
+"""What a page says of the things that it is about: pairs of a name and a value."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundnet_kd.features import FeatureCache
+from soundnet_kd.storage import read_json
+
+TRAINING_SETTINGS = ("run.json", "finetune.json", "train.json")
+
+
+def training_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a training, or nothing where it left none."""
+    for name in TRAINING_SETTINGS:
+        if (folder / name).is_file():
+            settings: dict[str, Any] = read_json(folder / name)
+            return settings
+    return {}
+
+
+def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
+    """Tell what the features are of."""
+    identity = cache.identity
+    labels, folds = cache.labels, cache.folds
+    labelled = int((labels >= 0).sum())
+    yield "Sounds", f"{len(cache.ids)}" + (f", {len(cache.failures)} could not be read" if cache.failures else "")
+    if labelled:
+        yield (
+            "Classes",
+            f"{len(cache.class_names)}"
+            + (f" ({len(labels) - labelled} sounds have none)" if labelled < len(labels) else ""),
+        )
+    own = np.unique(folds[folds != cache.no_fold])
+    if len(own):
+        yield "Folds", f"{len(own)}, those of the data set"
+    student = identity["student"]
+    yield (
+        "Student",
+        f"{student['architecture']} (weights {student['sha256'][:12]})"
+        if isinstance(student, Mapping)
+        else str(student),
+    )
+    settings = identity["settings"]
+    yield "Features", f"{', '.join(cache.layers)}; over time: {cache.pooling}"
+    preprocessing = settings["preprocessing"]
+    rate = preprocessing["sample_rate"]
+    yield (
+        "Heard",
+        f"{'each file at its own rate' if rate is None else f'{rate} Hz'}, scaled to "
+        f"±{preprocessing['amplitude']:g}, {preprocessing['channel']} channel",
+    )
+    yield "Versions", _versions(identity.get("versions", {}))
+
+
+def facts_of_teachers(folder: Path) -> Iterator[tuple[str, str]]:
+    """Tell what a student was distilled from; nothing of a training that had no teachers."""
+    targets = training_settings(folder).get("targets", {})
+    for teacher, about in targets.get("teachers", {}).items():
+        known = [str(about[key]) for key in ("network", "weights") if about.get(key)]
+        yield f"Teacher of {teacher}", ": ".join(known) or json.dumps(about)
+    if "clips" in targets:
+        yield "Clips of video", str(targets["clips"])
+
+
+def facts_of_training(folder: Path) -> Iterator[tuple[str, str]]:
+    """Tell how a training was set: from whatever it left, `run.json` or another."""
+    settings = dict(training_settings(folder))
+    versions = settings.pop("versions", {})
+    settings.pop("targets", None)
+    yield from facts_of_teachers(folder)
+    yield from _leaves(settings)
+    if versions:
+        yield "Versions", _versions(versions)
+
+
+def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        label = f"{above}{name.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{label}: ")
+        elif value is not None:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield label, text[:12] if "sha256" in name else text
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
