@@ -98,7 +98,7 @@ def inputs(folder: Path) -> Iterator[Path]:
     """Make what the scenarios read, in `inputs` of a folder, and serve what they fetch."""
     from soundnet_kd.commands.evaluate import evaluate
     from soundnet_kd.media import write_audio
-    from soundnet_kd.models import Preprocessing, SoundNet5, SoundNet8, write_student
+    from soundnet_kd.models import Preprocessing, SoundNet5, SoundNet8, write_network
     from tests.pretrained.places365 import constants, write_published
     from tests.pretrained.serving import serve
     from tests.targets import make_clip, make_targets
@@ -125,7 +125,7 @@ def inputs(folder: Path) -> Iterator[Path]:
     torch.save(squeezenet1_0(num_classes=2).state_dict(), made / "teacher.pth")
     (made / "classes.txt").write_text("one\ntwo\n")
     make_targets(made / "targets", [make_clip(f"{number}.mp4", 1 + number % 2, rng) for number in range(6)])
-    write_student(SoundNet5({"objects": 2}).eval(), made / "five.safetensors", {})
+    write_network(SoundNet5({"objects": 2}).eval(), made / "five.safetensors", {})
     layers = {name: rng.normal(size=(12, 8)).astype(np.float32) for name in ("conv3", "pool5")}
     labels = [number % 2 for number in range(12)]
     paths = [made / "sounds" / list(HERTZ)[label] / f"{number}.wav" for number, label in enumerate(labels)]
@@ -148,7 +148,7 @@ def inputs(folder: Path) -> Iterator[Path]:
             (made / "frames" / name).mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (shade + number, shade, shade)).save(made / "frames" / name / f"{number}.png")
     with small_soundnet8(), serve(folder / "site") as site:
-        write_student(
+        write_network(
             SoundNet8({"objects": 3}, Preprocessing(least_samples=1)).eval(), made / "student.safetensors", {}
         )
         write_published(folder / "site" / "resnet18_places365.pth.tar", "resnet18", constants("resnet18"))

@@ -44,11 +44,10 @@ from soundnet_kd.media import (
     write_audio,
     write_video,
 )
-from soundnet_kd.models import Preprocessing, read_student, write_student
-from soundnet_kd.models.classifiers import CatsDogs, read_network, write_network
+from soundnet_kd.models import Preprocessing, read_network, read_student, write_network
+from soundnet_kd.models.classifiers import CatsDogs
 from soundnet_kd.pretrained import registry
 from soundnet_kd.storage import read_json, write_csv, write_json
-from soundnet_kd.supervised.classifier_file import read_classifier, write_classifier
 from soundnet_kd.teachers import Teacher, label_videos
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.transfer import evaluate_layers
@@ -123,7 +122,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     Path("student").mkdir()
     small = SoundNet5({"objects": NAMES}, Preprocessing(least_samples=60_000)).eval()
-    write_student(small, "student/student.safetensors", {})
+    write_network(small, "student/student.safetensors", {})
     make_video(Path("videos/colours.mp4"), [*NAMES, NAMES[0]])
     return tmp_path
 
@@ -153,9 +152,9 @@ def test_networks_by_text(place: Path) -> None:
     cats = CatsDogs(("dog",))
     write_network(cats, "cats.safetensors", {})
     assert read_network("cats.safetensors").fingerprint() == cats.fingerprint()
-    write_classifier(cats, "trained/classifier.safetensors", {})
+    write_network(cats, "trained/classifier.safetensors", {})
     for where in ("trained", "trained/classifier.safetensors"):
-        assert read_classifier(where).class_names == {"classes": ("dog",)}
+        assert read_network(where).class_names == {"classes": ("dog",)}
     peeled = peel_sound("sounds/dog/0.wav", student)
     write_peel("peel.h5", peeled, {})
     assert read_peel("peel.h5").layers.keys() == peeled.layers.keys()

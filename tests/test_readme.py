@@ -24,7 +24,7 @@ from soundnet_kd.commands.demo_teacher import demo_teacher
 from soundnet_kd.commands.demo_world import demo_world
 from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.media import write_audio
-from soundnet_kd.supervised.classifier_file import read_classifier
+from soundnet_kd.models.checkpoint import read_network
 from tests.media_files import sine
 from tests.small_student import BLOCKS
 from tests.teachers.colours import MeanColour, plain
@@ -260,8 +260,8 @@ def test_a_reader_can_run_the_readme_from_its_beginning_to_its_end(
                 run_block(block, capsys)
         else:
             run_block(block, capsys)
-    assert read_classifier("finetuned").class_names == tuple(HERTZ)
-    assert read_classifier("finetuned/classifier.safetensors").class_names == tuple(HERTZ)
+    assert read_network("finetuned").class_names == {"classes": tuple(HERTZ)}
+    assert read_network("finetuned/classifier.safetensors").class_names == {"classes": tuple(HERTZ)}
     for written in (
         *("features.h5", "run/student/student.safetensors", "comparison.csv", "gain.csv", "ranking/ranking.md"),
         *("run/cats_dogs/results.json", "run/nsynth/results.json", "run/scratch/results.json", "peeled/peel.h5"),

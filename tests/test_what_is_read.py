@@ -16,7 +16,7 @@ from soundnet_kd import FeatureCache, cross_validate
 from soundnet_kd.cli import main
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import SoundNet8, write_student
+from soundnet_kd.models import SoundNet8, write_network
 from tests.media_files import sine
 
 RATE = 22_050
@@ -27,7 +27,7 @@ CLASSES = {"bell": 2000, "dog": 300, "rain": 900}
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("student") / "student.safetensors"
-    write_student(SoundNet8({"objects": ("cat", "dog"), "scenes": ("street",)}), path, {})
+    write_network(SoundNet8({"objects": ("cat", "dog"), "scenes": ("street",)}), path, {})
     return path
 
 

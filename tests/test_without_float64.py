@@ -12,7 +12,7 @@ from soundnet_kd import SoundNet5
 from soundnet_kd.cli import main
 from soundnet_kd.interfaces import hear
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import write_student
+from soundnet_kd.models import write_network
 from soundnet_kd.models.classifiers import CLASSIFIERS, build_classifier
 from soundnet_kd.teachers import Teacher
 from soundnet_kd.training.optimization import probabilities
@@ -28,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student, sounds of two classes, targets, and a video."""
     folder = tmp_path_factory.mktemp("world")
     torch.manual_seed(0)
-    write_student(SoundNet5({"objects": ("cat", "dog"), "scenes": ("street", "field")}).eval(), folder / "s", {})
+    write_network(SoundNet5({"objects": ("cat", "dog"), "scenes": ("street", "field")}).eval(), folder / "s", {})
     for name, hertz in (("cat", 2000.0), ("dog", 300.0)):
         for number in range(4):
             write_audio(folder / "sounds" / name / f"{name}_{number}.wav", sine(hertz + number, 1.1, RATE, 0.4), RATE)

@@ -14,7 +14,7 @@ from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.distill.results import DistillResult, finish, found
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_student
+from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_network
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
 from soundnet_kd.system.launch import is_first_process
@@ -168,7 +168,7 @@ def distill(
         if is_first_process():
             ensure_same_settings(out / RUN_FILE, settings)
             if not _readable(out / UNTRAINED_FILE):
-                write_student(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
+                write_network(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
         done = found(out, steps)
         otherwise = "the training begins anew" if done is None else f"{STUDENT_FILE} is whole, and stays"
         start = last_checkpoint(out, module.state_dict(), otherwise=otherwise)

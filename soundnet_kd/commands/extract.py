@@ -16,8 +16,7 @@ from soundnet_kd.features.parts import join_parts, part_failures
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.writing import write_parts
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
-from soundnet_kd.models import SoundNet, choose_device
-from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, read_network
+from soundnet_kd.models import CLASSIFIER_FILE, Network, choose_device, read_network
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import (
     ensure_same_settings,
@@ -53,7 +52,7 @@ class ExtractResult:
 
 def extract(
     sounds: str | Path | Manifest | Iterable[str | Path],
-    student: str | Path | SoundNet | SoundClassifier,
+    student: str | Path | Network,
     out: str | Path,
     layers: Sequence[str] | None = None,
     pooling: Pooling = "mean",
@@ -78,7 +77,7 @@ def extract(
         "split" and others that are carried along, text file (.txt) with a path on each line, any other folder (a
         sound's label is the sub-folder that it lies in; train, validation and test are a split), or one or more files
         and folders.
-    student : str or Path or SoundNet or SoundClassifier
+    student : str or Path or Network
         A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
         also the folder of `soundnet-kd train`, or its classifier.safetensors.
     out : str or Path
@@ -128,7 +127,7 @@ def extract(
     reading = announce(sounds, manifest, dry_run=dry_run)
     require_whole_folds(manifest)
     # A network that is given stays as it is, wherever this one goes.
-    network = deepcopy(student).eval() if isinstance(student, SoundNet | SoundClassifier) else _network(student)
+    network = deepcopy(student).eval() if isinstance(student, Network) else _network(student)
     wanted = network.layers if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
     if not wanted:
         raise SettingsError(f"no layers are asked for; {type(network).__name__} has {', '.join(network.layers)}")
@@ -186,7 +185,7 @@ def extract(
     return ExtractResult(out, len(clips), wanted, failures)
 
 
-def _network(student: str | Path) -> SoundNet | SoundClassifier:
+def _network(student: str | Path) -> Network:
     path = Path(student)
     if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
         return read_network(path)

@@ -15,9 +15,9 @@ from soundnet_kd.data.checks import announce, require_classes, require_whole_fol
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
+from soundnet_kd.models.finetuned import FinetunedNetwork, default_layer
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import versions
-from soundnet_kd.supervised.clip_classifier import ClipClassifier, default_layer
 from soundnet_kd.supervised.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.supervised.clip_run import ClipRunResult, run_folds
 from soundnet_kd.supervised.clip_training import TrainingRecipe, train
@@ -128,16 +128,16 @@ def finetune(
     # A clip that is tested is no shorter than what was heard in training.
     network.preprocessing = replace(preprocessing, least_samples=max(samples, preprocessing.least_samples))
 
-    def new_classifier() -> ClipClassifier:
+    def new_classifier() -> FinetunedNetwork:
         torch.manual_seed(seed)
         fresh = deepcopy(network)
         if scratch:
             fresh.reset_parameters()
-        return ClipClassifier(fresh, layer, manifest.class_names, from_layer)
+        return FinetunedNetwork(fresh, layer, manifest.class_names, from_layer)
 
     def learn(
         chosen: Sequence[RawAudioFile], labels: NDArray[np.int64], folder: Path, name: str
-    ) -> tuple[ClipClassifier, Trained]:
+    ) -> tuple[FinetunedNetwork, Trained]:
         classifier = new_classifier()
         return classifier, train(classifier, chosen, labels, recipe, folder, name, device, workers, checkpoint_minutes)
 

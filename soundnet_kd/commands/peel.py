@@ -8,13 +8,11 @@ import numpy as np
 
 from soundnet_kd.analysis.layers.figures import draw_filter_pictures, draw_head, draw_layers, draw_pictures, draw_pooled
 from soundnet_kd.features.activation_file import Peeled, read_peel, write_peel
-from soundnet_kd.features.activations import Peelable, peel_sound
+from soundnet_kd.features.activations import peel_sound
 from soundnet_kd.figures.filters import draw_filters
+from soundnet_kd.models import CLASSIFIER_FILE, FinetunedNetwork, Network, read_network
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import ensure_same_settings, versions
-from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, read_classifier
-from soundnet_kd.supervised.clip_classifier import ClipClassifier
-from soundnet_kd.supervised.layered_classifier import LayeredClipClassifier
 
 PEEL_FILE = "peel.h5"
 
@@ -45,7 +43,7 @@ class PeelResult:
 
 def peel(
     sound: str | Path,
-    student: str | Path | Peelable,
+    student: str | Path | Network,
     out: str | Path,
     start_seconds: float = 0.0,
     seconds: float | None = None,
@@ -60,7 +58,7 @@ def peel(
     ----------
     sound : str or Path
         A sound or video file.
-    student : str or Path or Peelable
+    student : str or Path or Network
         A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
         also the folder of `soundnet-kd finetune`, or its classifier.safetensors.
     out : str or Path
@@ -77,7 +75,8 @@ def peel(
     """
     out, sound = Path(out), Path(sound)
     network = _network(student) if isinstance(student, str | Path) else student
-    architecture = type(network).__name__
+    # The name that the first version gave fine-tuned networks.
+    architecture = "LayeredClipClassifier" if isinstance(network, FinetunedNetwork) else type(network).__name__
     peeled = peel_sound(sound, network, start_seconds, seconds)
     source = {
         "network": {"architecture": architecture, "sha256": network.fingerprint()},
@@ -91,11 +90,10 @@ def peel(
     return PeelResult(out, peeled)
 
 
-def _network(student: str | Path) -> Peelable:
+def _network(student: str | Path) -> Network:
     path = Path(student)
     if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
-        classifier = read_classifier(path)
-        return LayeredClipClassifier(classifier) if isinstance(classifier, ClipClassifier) else classifier
+        return read_network(path)
     return load_student(student)
 
 

@@ -10,8 +10,8 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.figures import filters
 from soundnet_kd.figures.curves import draw_curve, finish_curves
 from soundnet_kd.figures.style import COLORS, new_figure
-from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
-from soundnet_kd.models.student_file import read_training
+from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_network
+from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import FOLDER, best_checkpoint, last_checkpoint, student_state
 from soundnet_kd.training.history import write_history
@@ -71,7 +71,7 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
     if best is not None:
         best_state, best_step = student_state(best)
         student.load_state_dict(best_state)
-        write_student(student, out / BEST_STUDENT_FILE, {**settings, "steps_done": best_step})
+        write_network(student, out / BEST_STUDENT_FILE, {**settings, "steps_done": best_step})
     if not math.isfinite(result.last_loss):
         raise SettingsError(
             f"the training diverged (loss {result.last_loss} at step {steps}); try a lower --learning_rate, or "
@@ -80,7 +80,7 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
         )
     student.load_state_dict(state)
     draw_filters(student, out / "conv1.png")
-    write_student(student, out / STUDENT_FILE, {**settings, "steps_done": steps, "loss": result.last_loss})
+    write_network(student, out / STUDENT_FILE, {**settings, "steps_done": steps, "loss": result.last_loss})
     return result
 
 

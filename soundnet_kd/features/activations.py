@@ -1,11 +1,10 @@
 """Peel a network layer by layer: what it makes of one sound, and what stands at its two ends."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -15,63 +14,19 @@ from torch import Tensor, nn
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features.activation_file import Peeled, PeeledFilters, PeeledHead, PeeledLayer
 from soundnet_kd.media import stream_audio
-from soundnet_kd.models import Preprocessing
+from soundnet_kd.models import Network, Preprocessing
 from soundnet_kd.models.classifiers.sound_classifier import FRONT_END
 from soundnet_kd.models.front_ends import FrontEnd
 from soundnet_kd.models.receptive_field import ReceptiveField
 
 
-class Peelable(Protocol):
-    """What a network has to have to be peeled: an `nn.Module` that is given the wave, with named layers.
-
-    The last of its layers is the output, the logits of all heads one after the other; the module of this name holds one
-    `nn.Conv1d` or `nn.Linear` for each head (an `nn.ModuleDict`). What it hears instead of the wave itself comes from a
-    `FrontEnd` among its modules, its first layer, called `front_end`.
-    """
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What a sound goes through before it is heard."""
-
-    @property
-    def class_names(self) -> Mapping[str, Sequence[str]]:
-        """The classes of each head."""
-
-    @property
-    def layers(self) -> Sequence[str]:
-        """Names of all layers, from the input on."""
-
-    def receptive_field(self, layer: str) -> ReceptiveField | None:
-        """Return what a layer's steps hear of the input; None for a layer of a single step that hears all of it."""
-
-    def __call__(self, waveform: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        """Return layers, (1, channels, steps) or (1, channels, rows, steps) each, for a waveform (1, 1, samples)."""
-
-    def get_submodule(self, target: str) -> nn.Module:
-        """Return a module by its name."""
-
-    def modules(self) -> Iterator[nn.Module]:
-        """Return all modules."""
-
-    def fingerprint(self) -> str:
-        """Hash everything that decides what this network answers."""
-
-    def cpu(self) -> Self:
-        """Bring the network to the processor."""
-
-    def eval(self) -> Self:
-        """Go into evaluation mode."""
-
-
-def peel_sound(
-    sound: str | Path, network: Peelable, start_seconds: float = 0.0, seconds: float | None = None
-) -> Peeled:
+def peel_sound(sound: str | Path, network: Network, start_seconds: float = 0.0, seconds: float | None = None) -> Peeled:
     """Let a network hear a part of a sound, and keep all that it makes of it.
 
     Parameters
     ----------
     sound : str or Path
-    network : Peelable
+    network : Network
         Is left as it is.
     start_seconds : float
     seconds : float, optional
@@ -96,9 +51,8 @@ def peel_sound(
     network = deepcopy(network).cpu().eval()
     part = _part(sound, asked, start_seconds, seconds)
     waveform = asked(part)
-    heads = {head: network.get_submodule(f"{network.layers[-1]}.{head}") for head in network.class_names}
     inputs: dict[str, Tensor] = {}
-    for head, module in heads.items():
+    for head, module in network.heads.items():
         module.register_forward_pre_hook(partial(_remember, inputs, head))
     with torch.inference_mode():
         answers = network(waveform[None], network.layers)
@@ -118,7 +72,8 @@ def peel_sound(
             for layer in network.layers
         },
         heads={
-            head: _peeled_head(module, network.class_names[head], inputs[head][0]) for head, module in heads.items()
+            head: _peeled_head(module, network.class_names[head], inputs[head][0])
+            for head, module in network.heads.items()
         },
         filters=_first_filters(network),
     )
@@ -141,7 +96,7 @@ def _part(sound: Path, asked: Preprocessing, start_seconds: float, seconds: floa
     return np.concatenate(kept)[:wanted]
 
 
-def _first_filters(network: Peelable) -> PeeledFilters | None:
+def _first_filters(network: Network) -> PeeledFilters | None:
     """Return the filters of the first convolution, if they can be looked at as waves or as pictures."""
     first = next((module for module in network.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)), None)
     if first is None or first.in_channels != 1 or max(first.kernel_size) == 1:

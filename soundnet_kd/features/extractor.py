@@ -1,6 +1,6 @@
 """A network listening: layers of batches of sounds, or of one long sound, pooled over time and kept."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +11,7 @@ from soundnet_kd.features.pooling import Pool, Pooling
 from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media import RawAudioFile
-from soundnet_kd.models import SoundNet
-from soundnet_kd.models.classifiers import SoundClassifier
+from soundnet_kd.models import Network
 from soundnet_kd.models.device import keep_freed_memory
 
 SAMPLES_AT_ONCE = 60 * 22_050
@@ -27,23 +26,23 @@ Keep = Callable[[int, str, NDArray[np.float32]], None]
 class FeatureExtractor:
     """A network that gives what is wanted of its layers.
 
-    Layers that have rows over frequency give the means of these. A network for sounds of an exact length hears longer
-    ones in pieces of that length, one after the other, as far as there are whole ones, and any other one for labelled
-    sounds in pieces of a minute; these pieces are pooled together.
+    Layers that have rows over frequency give the means of these. A network from scratch for sounds of an exact length
+    hears longer ones in pieces of that length, one after the other, as far as there are whole ones, and any other one
+    from scratch in pieces of a minute; these pieces are pooled together.
 
     Parameters
     ----------
-    student : SoundNet or SoundClassifier
+    network : Network
         In evaluation mode, on the device where it shall run.
     layers : sequence of str
     pooling : {"mean", "max", "std", "none"}
     """
 
-    def __init__(self, student: SoundNet | SoundClassifier, layers: Sequence[str], pooling: Pooling) -> None:
-        self.student = student
+    def __init__(self, network: Network, layers: Sequence[str], pooling: Pooling) -> None:
+        self.network = network
         self.layers = tuple(layers)
         self.pooling = pooling
-        self.longest = max(SAMPLES_AT_ONCE, student.preprocessing.least_samples)
+        self.longest = max(SAMPLES_AT_ONCE, network.preprocessing.least_samples)
         keep_freed_memory()
 
     @torch.inference_mode()
@@ -79,24 +78,53 @@ class FeatureExtractor:
         return {layer: pool.result() for layer, pool in pools.items()}
 
     def _answers(self, sounds: Sequence[Sound]) -> Iterator[dict[str, Tensor]]:
-        device = next(self.student.parameters()).device
-        preprocessing = self.student.preprocessing
-        if isinstance(self.student, SoundClassifier):
-            asked = self.student.preprocessing
-            length = asked.least_samples if asked.exact else self.longest
+        device = next(self.network.parameters()).device
+        asked = self.network.preprocessing
+        if self.network.trunk is None:
+            length = asked.piece_samples(self.longest)
             for pieces in zip(*(_whole_pieces(sound, length, asked.least_samples) for sound in sounds), strict=True):
                 batch = torch.stack([asked.prepare(piece) for piece in pieces])
-                answers: dict[str, Tensor] = self.student(batch.to(device), self.layers)
+                answers: dict[str, Tensor] = self.network(batch.to(device), self.layers)
                 yield {layer: steps.mean(dim=2) if steps.ndim == 4 else steps for layer, steps in answers.items()}
         elif len(sounds[0]) > self.longest:
             (sound,) = sounds
             pieces_of_it = _pieces(sound, PIECE_SAMPLES)
-            scaled = (preprocessing.amplify(torch.from_numpy(piece).to(device))[None, None] for piece in pieces_of_it)
-            yield from stream_layers(self.student, scaled, self.layers)
+            scaled = (asked.amplify(torch.from_numpy(piece).to(device))[None, None] for piece in pieces_of_it)
+            yield from stream_network(self.network, scaled, self.layers)
         else:
             waveforms = [sound.read() if isinstance(sound, RawAudioFile) else sound for sound in sounds]
-            batch = torch.stack([preprocessing.prepare(waveform) for waveform in waveforms])
-            yield self.student(batch.to(device), self.layers)
+            batch = torch.stack([asked.prepare(waveform) for waveform in waveforms])
+            yield self.network(batch.to(device), self.layers)
+
+
+def stream_network(network: Network, pieces: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Return layers for a sound of any length in bounded memory, as `stream_layers` those of a student.
+
+    Parameters
+    ----------
+    network : Network
+        With a trunk, in evaluation mode.
+    pieces : iterable of (batch, 1, samples) float32
+        The sound, scaled by the network's preprocessing, in pieces of any length.
+    layers : sequence of str
+
+    Yields
+    ------
+    dict from layer to (batch, channels, steps)
+        The steps that a piece completes; at last the answer to the whole sound, of a head on the average over time.
+    """
+    trunk = network.trunk
+    assert trunk is not None
+    if network is trunk or network.output_layer not in layers:
+        yield from stream_layers(trunk, pieces, layers)
+        return
+    hidden, average = network.layers[-2], Pool("mean")
+    of_trunk = [layer for layer in layers if layer != network.output_layer]
+    for answers in stream_layers(trunk, pieces, sorted({hidden, *of_trunk}, key=network.depth)):
+        average.add(answers[hidden])
+        yield {layer: answers[layer] for layer in of_trunk}
+    mean = torch.from_numpy(average.result()).to(next(network.parameters()).device)
+    yield {network.output_layer: torch.cat([head(mean) for head in network.heads.values()], dim=1)[:, :, None]}
 
 
 def _pieces(sound: Sound, samples: int) -> Iterator[NDArray[np.float32]]:

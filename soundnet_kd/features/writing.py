@@ -104,7 +104,7 @@ def _gaps(written: Mapping[int, range]) -> tuple[dict[int, range], int, int]:
 
 
 def _workers_for(extractor: FeatureExtractor, sounds: int) -> int:
-    device = next(extractor.student.parameters()).device
+    device = next(extractor.network.parameters()).device
     # A network on the CPU leaves decoding little to do beside it.
     most = 1 if device.type == "cpu" else joblib.cpu_count()
     return int(min(most, sounds // SOUNDS_WORTH_A_WORKER))

@@ -98,6 +98,10 @@ class Preprocessing:
         """Whether a sound that is louder comes out louder."""
         return True
 
+    def piece_samples(self, most: int) -> int:
+        """Return how long the pieces are that a longer sound is cut into, where no more than `most` can be heard."""
+        return most
+
     def __call__(self, waveform: ArrayLike) -> torch.Tensor:
         """Tile and scale a sound.
 
@@ -224,6 +228,10 @@ class ClipPreprocessing(Preprocessing):
     def keeps_level(self) -> bool:
         """Whether a sound that is louder comes out louder."""
         return not self.standardise
+
+    def piece_samples(self, most: int) -> int:
+        """Return how long the pieces are that a longer sound is cut into: the exact length, where there is one."""
+        return self.least_samples if self.exact else most
 
     def prepare(self, waveform: NDArray[np.float32]) -> torch.Tensor:
         """Scale a sound and bring it to length.

@@ -1,6 +1,5 @@
 """The student networks of SoundNet (Aytar, Vondrick, Torralba, NIPS 2016): 1-D convolutions over the raw wave."""
 
-import difflib
 import hashlib
 import json
 import re
@@ -13,11 +12,12 @@ from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.models.layers import FirstConv1d
+from soundnet_kd.models.network import Network, state_sha256
 from soundnet_kd.models.preprocessing import Preprocessing, as_input
 from soundnet_kd.models.receptive_field import Block, ReceptiveField
 
 
-class SoundNet(nn.Module):
+class SoundNet(Network):
     """A stack of named convolutions with one output convolution for each teacher.
 
     Layers are called `conv1`, `conv2` … (after ReLU), `pool1` … (after the max-pool, where a block has one); the last
@@ -33,6 +33,8 @@ class SoundNet(nn.Module):
     preprocessing : Preprocessing
         What the input must have gone through; kept with the weights.
     """
+
+    kind = "student"
 
     blocks: ClassVar[tuple[Block, ...]]
     output: ClassVar[Block]
@@ -84,16 +86,28 @@ class SoundNet(nn.Module):
                 names.append(f"pool{number}")
         return (*names, self.output_layer)
 
+    @property
+    def trunk(self) -> "SoundNet":
+        """Itself."""
+        return self
+
+    @property
+    def heads(self) -> Mapping[str, nn.Module]:
+        """The output convolution of each head."""
+        heads = self.get_submodule(self.output_layer)
+        assert isinstance(heads, nn.ModuleDict)
+        return dict(heads.items())
+
     def channels(self, layer: str) -> int:
         """Return the number of channels of a layer."""
-        self._require(layer)
+        self.depth(layer)
         if layer == self.output_layer:
             return sum(len(classes) for classes in self.class_names.values())
-        return self.blocks[_number(layer) - 1].filters
+        return self.blocks[block_number(layer) - 1].filters
 
     def steps(self, samples: int, layer: str) -> int:
         """Return the number of time steps that a layer has for an input of `samples`."""
-        self._require(layer)
+        self.depth(layer)
         for number, block in enumerate(self.blocks, start=1):
             convolved, pooled = block.steps(samples)
             if layer == f"conv{number}":
@@ -105,7 +119,7 @@ class SoundNet(nn.Module):
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Return what a layer's steps hear of the input; a step's middle is at `start + i * stride + samples / 2`."""
-        self._require(layer)
+        self.depth(layer)
         field = ReceptiveField(samples=1, stride=1, start=0)
         for number, block in enumerate((*self.blocks, self.output), start=1):
             field = field.after(block.kernel, block.stride, block.padding)
@@ -129,27 +143,7 @@ class SoundNet(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, waveform: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Listen.
-
-        Parameters
-        ----------
-        waveform : (batch, 1, samples) float32
-            Preprocessed by `self.preprocessing`, which tiles what is too short.
-        layers : sequence of str, optional
-            The layers wanted; nothing deeper than the deepest of them is computed.
-
-        Returns
-        -------
-        dict from layer to (batch, channels, steps)
-            The layers asked for; without `layers`, the logits (batch, classes, steps) of each head by its name.
-
-        Raises
-        ------
-        SettingsError
-            If a layer does not exist, or the input is of whole numbers or has another shape.
-        TooShortError
-            If the input has too few samples for a layer.
-        """
+        """Compute layers, as every `Network` does; without `layers`, logits (batch, classes, steps) of each head."""
         waveform = as_input(waveform, self)
         deepest = self.output_layer if layers is None else max(layers, key=self.depth)
         if self.steps(waveform.shape[-1], deepest) < 1:
@@ -171,9 +165,7 @@ class SoundNet(nn.Module):
                     found[f"pool{number}"] = hidden
             if deepest in (f"conv{number}", f"pool{number}"):
                 return found
-        heads = self.get_submodule(self.output_layer)
-        assert isinstance(heads, nn.ModuleDict)
-        logits: dict[str, Tensor] = {name: head(hidden) for name, head in heads.items()}
+        logits: dict[str, Tensor] = {name: head(hidden) for name, head in self.heads.items()}
         if layers is None:
             return logits
         found[self.output_layer] = torch.cat(list(logits.values()), dim=1)
@@ -184,25 +176,6 @@ class SoundNet(nn.Module):
         description = [type(self).__name__, self.class_names, asdict(self.preprocessing)]
         text = json.dumps(description, sort_keys=True)
         return hashlib.sha256(f"{text}{state_sha256(self)}".encode()).hexdigest()
-
-    def depth(self, layer: str) -> int:
-        """Return a layer's place in `layers`.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such layer; the message names the nearest one.
-        """
-        self._require(layer)
-        return self.layers.index(layer)
-
-    def _require(self, layer: str) -> None:
-        if layer not in self.layers:
-            nearest = difflib.get_close_matches(layer, self.layers, n=1, cutoff=0.0)[0]
-            raise SettingsError(
-                f"{type(self).__name__} has no layer {layer!r}, did you mean {nearest!r}? "
-                f"It has {', '.join(self.layers)}"
-            )
 
 
 class SoundNet8(SoundNet):
@@ -232,20 +205,14 @@ class SoundNet5(SoundNet):
     output = Block(0, kernel=16, stride=12, padding=4)
 
 
-def state_sha256(network: nn.Module) -> str:
-    """Hash the names and values of a network's weights and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 ARCHITECTURES: dict[str, type[SoundNet]] = {"SoundNet8": SoundNet8, "SoundNet5": SoundNet5}
 
 
-def _number(layer: str) -> int:
-    return int(layer.removeprefix("conv").removeprefix("pool"))
+def block_number(name: str) -> int:
+    """Return the number of the block that a layer or a module belongs to: 5 for conv5, batchnorm5 and pool5."""
+    number = re.search(r"\d+$", name)
+    assert number is not None
+    return int(number[0])
 
 
 def parameters_up_to(architecture: str, layer: str) -> int | None:

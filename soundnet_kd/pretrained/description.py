@@ -12,7 +12,7 @@ from typing import Any
 
 from soundnet_kd.errors import FormatError, SettingsError, one_line
 from soundnet_kd.models import ARCHITECTURES, Preprocessing, SoundNet
-from soundnet_kd.models.network_file import FORMAT_VERSION
+from soundnet_kd.models.checkpoint import FORMAT_VERSION
 
 CHECKPOINT_KEY = "student_description"
 """Where a checkpoint has it."""

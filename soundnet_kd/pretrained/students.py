@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_student
-from soundnet_kd.models.student_file import read_training
+from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_network
+from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, check_file, did_you_mean, fetch, sha256_of
 from soundnet_kd.pretrained.registry import PretrainedStudent, published, student_registry
@@ -137,7 +137,7 @@ def _convert(file: Path, name: str, entry: PretrainedStudent | None) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         with lock_file(place.with_name(f".{place.name}.lock")):
             if not place.is_file():
-                write_student(found.student, place, {**found.training, "weights": origin})
+                write_network(found.student, place, {**found.training, "weights": origin})
             elif read_training(place).get("weights", {}).get("sha256") != sha256:
                 raise RunConflictError(f"{name} is another student already; choose another name, or delete {place}")
     except OSError as error:

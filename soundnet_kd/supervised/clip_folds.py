@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import RawAudioFile
+from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.storage import read_own_json, write_json
-from soundnet_kd.supervised.clip_classifier import ClipClassifier
+from soundnet_kd.supervised.evaluation import clip_logits
 from soundnet_kd.training.classification import Trained, parameter_count
 
-Learn = Callable[[Sequence[RawAudioFile], NDArray[np.int64], Path, str], tuple[ClipClassifier, Trained]]
+Learn = Callable[[Sequence[RawAudioFile], NDArray[np.int64], Path, str], tuple[FinetunedNetwork, Trained]]
 """Trains a new classifier: given sounds, labels, a folder for checkpoints and a name; gives it, and how it went."""
 
 
@@ -105,7 +106,7 @@ def tested_fold(clips: LabelledSounds, fold: int, learn: Learn, folder: Path) ->
         place = clips.fold_names.index(fold) + 1
         classifier, trained = learn(*clips.without(fold), work, f"fold {place}/{len(clips.fold_names)}")
         tested = [clips.sounds[place] for place in np.flatnonzero(clips.folds == fold).tolist()]
-        answers = classifier.answers(tested).argmax(dim=1)
+        answers = clip_logits(classifier, tested).argmax(dim=1)
         content = {
             "answers": answers.tolist(),
             "history": trained.history,

@@ -11,6 +11,7 @@ import numpy as np
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import FormatError, MediaError
 from soundnet_kd.media import RawAudioDecoder, RawAudioFile
+from soundnet_kd.models import CLASSIFIER_FILE, write_network
 from soundnet_kd.storage import (
     FAILURES_FILE,
     ensure_same_settings,
@@ -19,9 +20,9 @@ from soundnet_kd.storage import (
     versions,
     write_failures,
 )
-from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, is_classifier, write_classifier
 from soundnet_kd.supervised.clip_evaluation import ClipTable, Experiment
 from soundnet_kd.supervised.clip_folds import Learn, tested_fold
+from soundnet_kd.supervised.trial import is_network
 from soundnet_kd.training.classification import FIGURES
 from soundnet_kd.training.decoded_sounds import decode_sounds
 from soundnet_kd.training.history import write_history
@@ -105,7 +106,7 @@ def run_folds(
     with lock_folder(out), quiet_lightning(), deterministic():
         ensure_same_settings(out / RUN_FILE, identity)
         is_tested = (out / RESULTS_FILE).is_file() and not (out / FOLDS).exists()
-        is_learned = folds_only or is_classifier(out / CLASSIFIER_FILE)
+        is_learned = folds_only or is_network(out / CLASSIFIER_FILE)
         if is_tested and is_learned:
             return _found(out)
         table = ClipTable(manifest, _decoded(manifest, store, out), experiment.seed)
@@ -115,7 +116,7 @@ def run_folds(
         if not is_learned:
             work = out / (OVER if is_tested else FOLDS)
             classifier, _ = learn(clips.sounds, clips.labels, work / "all", "all folds")
-            write_classifier(classifier, out / CLASSIFIER_FILE, identity)
+            write_network(classifier, out / CLASSIFIER_FILE, identity)
         if is_tested:
             return _found(out)
         write_history(out, (({"fold": fold}, found.history) for fold, found in tested.items()), FIGURES)

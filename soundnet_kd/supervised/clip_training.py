@@ -12,7 +12,8 @@ from torch import Tensor
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import RawAudioFile
-from soundnet_kd.supervised.clip_classifier import ClipClassifier
+from soundnet_kd.models.finetuned import FinetunedNetwork
+from soundnet_kd.models.network import HEAD
 from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.training.classification import Trained, TrainingBatches, train_network
 from soundnet_kd.training.optimization import TrainingConfig
@@ -71,7 +72,7 @@ class TrainingRecipe:
 
 
 def train(
-    classifier: ClipClassifier,
+    classifier: FinetunedNetwork,
     sounds: Sequence[RawAudioFile],
     labels: NDArray[np.integer],
     recipe: TrainingRecipe,
@@ -85,7 +86,7 @@ def train(
 
     Parameters
     ----------
-    classifier : ClipClassifier
+    classifier : FinetunedNetwork
     sounds : sequence of RawAudioFile
     labels : (sounds,) int
         From 0.
@@ -118,7 +119,7 @@ def train(
     stream = CropDataset(
         sounds,
         labels,
-        len(classifier.class_names),
+        len(classifier.class_names[HEAD]),
         samples,
         preprocessing.sample_rate,
         recipe.augmentation,
@@ -126,8 +127,7 @@ def train(
     )
 
     def listen(sound: Tensor) -> Tensor:
-        logits: Tensor = classifier(preprocessing.amplify(sound))
-        return logits
+        return classifier.logits(preprocessing.amplify(sound))
 
     feed = TrainingBatches(stream, batch_size, steps, math.ceil(len(sounds) / batch_size))
     return train_network(

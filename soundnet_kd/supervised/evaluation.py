@@ -1,12 +1,19 @@
 """What the networks of a run answered, in the form that all evaluations have, and one line for each training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
 
+from soundnet_kd.features.extractor import FeatureExtractor
+from soundnet_kd.features.reading import batches_of_equal_length
+from soundnet_kd.media import RawAudioFile
+from soundnet_kd.models import FinetunedNetwork
 from soundnet_kd.storage import escape_name, versions, write_csv
 from soundnet_kd.supervised.experiment import ExperimentRun
 from soundnet_kd.supervised.trial import TrialResult
@@ -14,6 +21,8 @@ from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.results import Evaluation
 
 PROTOCOL = "from scratch"
+TESTED_TOGETHER = 8
+"""Clips of equal length that are tested together."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,30 @@ def class_probabilities(tested: TrialResult, classes: int, clips: bool = True) -
     """Give (clips, classes) of a network of all classes; one that has one output for two classes says both."""
     found = tested.clips if clips else tested.pieces
     return found if found.shape[1] == classes else np.hstack([1 - found, found])
+
+
+def clip_logits(network: FinetunedNetwork, sounds: Sequence[RawAudioFile]) -> Tensor:
+    """Tell the classes of whole sounds of any length, tiled as the network's preprocessing says.
+
+    Parameters
+    ----------
+    network : FinetunedNetwork
+    sounds : sequence of RawAudioFile
+
+    Returns
+    -------
+    (sounds, classes) float32
+        Logits, computed in 32 bit, on the CPU.
+    """
+    extractor = FeatureExtractor(network.network.eval(), (network.layer,), "mean")
+    averages = torch.empty(len(sounds), network.head.in_features)
+    with tqdm(total=len(sounds), desc="test", unit="sound") as progress:
+        for batch in batches_of_equal_length(enumerate(sounds), TESTED_TOGETHER, extractor.longest):
+            averages[list(batch)] = torch.from_numpy(extractor.extract(list(batch.values()))[network.layer])
+            progress.update(len(batch))
+    with torch.inference_mode():
+        logits: Tensor = network.head(averages.to(network.head.weight.device)).cpu()
+    return logits
 
 
 def _probability_rows(run: ExperimentRun) -> Iterator[list[object]]:

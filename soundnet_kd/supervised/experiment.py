@@ -13,7 +13,7 @@ from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, count_voiceless
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import SOUNDS_WORTH_A_WORKER, RawAudioDecoder
-from soundnet_kd.models import choose_device
+from soundnet_kd.models import CLASSIFIER_FILE, choose_device
 from soundnet_kd.storage import (
     FAILURES_FILE,
     ensure_same_settings,
@@ -23,10 +23,9 @@ from soundnet_kd.storage import (
     unique_file_stems,
     versions,
 )
-from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, is_classifier
 from soundnet_kd.supervised.config import ExperimentConfig
 from soundnet_kd.supervised.sounds import decoded_sounds, merged_identity, require_learnable
-from soundnet_kd.supervised.trial import Trial, TrialResult, TrialRunner, is_tested, read_tested
+from soundnet_kd.supervised.trial import Trial, TrialResult, TrialRunner, is_network, is_tested, read_tested
 from soundnet_kd.training.classification import FIGURES, MEASURES
 from soundnet_kd.training.history import write_history
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
@@ -226,7 +225,7 @@ def _train_lost_again(
     """Let a network that was to be kept, and is not there any more, or damaged, be trained again."""
     for task, target in _kept_networks(tasks, data, out).items():
         made, tested = folder / f"{names[task]}.safetensors", folder / f"{names[task]}.json"
-        if tested.is_file() and not is_classifier(made) and not is_classifier(target):
+        if tested.is_file() and not is_network(made) and not is_network(target):
             rename_damaged(tested, "it is trained again", f"without its network {target.name}")
 
 

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
+from soundnet_kd.errors import FormatError
 from soundnet_kd.models import choose_device
+from soundnet_kd.models.checkpoint import read_network, write_network
 from soundnet_kd.models.classifiers import SoundClassifier
-from soundnet_kd.storage import make_folder, read_json, read_own_json, write_json
-from soundnet_kd.supervised.classifier_file import write_classifier
+from soundnet_kd.storage import make_folder, read_json, read_own_json, rename_damaged, write_json
 from soundnet_kd.supervised.config import ExperimentConfig
 from soundnet_kd.supervised.sounds import DecodedSounds
 from soundnet_kd.training.classification import TrainingBatches, in_batches, parameter_count, train_network
@@ -156,7 +157,7 @@ class TrialRunner:
         )  # fmt: skip
         whole = recipe.sampling.whole(heard["test"])
         answers = self._answers(network, whole, len(whole), amplitude)
-        write_classifier(
+        write_network(
             network.cpu(),
             folder.with_name(f"{folder.name}.safetensors"),
             {**self.made_by, "seed": task.seed, "fold": task.fold},
@@ -199,6 +200,17 @@ class TrialRunner:
                 logits = network.logits(sound.to(device) * amplitude)
                 found.append(probabilities(self.recipe.training.loss, logits.cpu().double()))
         return torch.cat(found).numpy()
+
+
+def is_network(file: Path) -> bool:
+    """Tell whether a training's network is there; one that is damaged is set aside."""
+    try:
+        read_network(file)
+    except FormatError:
+        if file.exists():
+            rename_damaged(file, "it is trained again")
+        return False
+    return True
 
 
 def is_tested(file: Path) -> bool:

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models.network_file import write_tensors
+from soundnet_kd.models.checkpoint import write_tensors
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -26,7 +26,7 @@ from torch import nn
 from soundnet_kd import SoundNet8, extract
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import read_audio, write_audio
-from soundnet_kd.models import write_student
+from soundnet_kd.models import write_network
 from soundnet_kd.models.device import keep_freed_memory
 
 RATE = 22_050
@@ -122,7 +122,7 @@ def stages(options: argparse.Namespace) -> str:
 
 def _extract(options: argparse.Namespace, student: SoundNet8) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        write_student(student, Path(folder) / "student.safetensors", {})
+        write_network(student, Path(folder) / "student.safetensors", {})
         begin = time.perf_counter()
         extract(
             options.sounds,

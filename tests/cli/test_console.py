@@ -17,7 +17,7 @@ from soundnet_kd.cli import main, table
 from soundnet_kd.cli.console import end_bars, say, show_any_letter
 from soundnet_kd.cli.table import Command
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import write_student
+from soundnet_kd.models import write_network
 
 RUSSIAN = "дождь"
 
@@ -25,7 +25,7 @@ RUSSIAN = "дождь"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("console")
-    write_student(SoundNet5({"objects": ("犬", "кошка"), "scenes": ("café", "😀")}).eval(), folder / "s", {})
+    write_network(SoundNet5({"objects": ("犬", "кошка"), "scenes": ("café", "😀")}).eval(), folder / "s", {})
     for name in (RUSSIAN, "犬"):
         for number in range(5):
             sound = np.random.default_rng(number).uniform(-0.5, 0.5, 22_050).astype(np.float32)

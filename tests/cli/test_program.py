@@ -14,7 +14,7 @@ from soundnet_kd.cli.parsers import parser_for
 from soundnet_kd.cli.table import COMMANDS
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import write_student
+from soundnet_kd.models import write_network
 from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.transfer.windows import Windows
 
@@ -139,7 +139,7 @@ def test_values_in_the_wrong_place_are_one_line(
 
 def test_several_sounds_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     student = tmp_path / "student.safetensors"
-    write_student(SoundNet5({"objects": ["cat", "dog"]}), student, {})
+    write_network(SoundNet5({"objects": ["cat", "dog"]}), student, {})
     for name in ("a.wav", "b.wav"):
         write_audio(tmp_path / name, np.random.default_rng(0).uniform(-1, 1, 22_050).astype(np.float32), 22_050)
     (tmp_path / "broken.wav").write_text("no sound")

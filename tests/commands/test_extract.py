@@ -19,7 +19,7 @@ from soundnet_kd.features import writing
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.models import Preprocessing, write_network
 from soundnet_kd.storage import lock_folder
 from tests.media_files import write_sound
 from tests.small_student import BLOCKS
@@ -32,7 +32,7 @@ LAYERS = ("conv1", "pool1", "pool2", "conv5", "pool5", "conv8")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("student") / "student.safetensors"
-    write_student(SoundNet8({"objects": 3, "scenes": 2}), path, {})
+    write_network(SoundNet8({"objects": 3, "scenes": 2}), path, {})
     return path
 
 

@@ -18,9 +18,9 @@ from soundnet_kd.commands.compare import compare
 from soundnet_kd.commands.finetune import finetune
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import Preprocessing, read_student, write_student
-from soundnet_kd.supervised.classifier_file import read_classifier, write_classifier
-from soundnet_kd.supervised.clip_classifier import ClipClassifier, default_layer
+from soundnet_kd.models import Preprocessing, read_network, read_student, write_network
+from soundnet_kd.models.finetuned import FinetunedNetwork, default_layer
+from soundnet_kd.supervised.evaluation import clip_logits
 from tests.media_files import sine
 from tests.processes import run_command
 from tests.stops import killed_at_checkpoint, killed_at_the_end
@@ -33,9 +33,9 @@ STEPS = 20
 """Of a fold: ten times twelve clips, six at a time."""
 
 
-def finetuned(out: Path) -> ClipClassifier:
-    classifier = read_classifier(out)
-    assert isinstance(classifier, ClipClassifier)
+def finetuned(out: Path) -> FinetunedNetwork:
+    classifier = read_network(out)
+    assert isinstance(classifier, FinetunedNetwork)
     return classifier
 
 
@@ -94,7 +94,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(20):
             network(256 * 0.1 * torch.randn(4, 1, 11_025), ("conv4",))
     path = tmp_path_factory.mktemp("student") / "student.safetensors"
-    write_student(network, path, {})
+    write_network(network, path, {})
     return path
 
 
@@ -156,13 +156,13 @@ def test_the_classifier_answers_as_by_hand(run: Path, sounds: Path) -> None:
     from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 
     classifier = finetuned(run)
-    assert classifier.class_names == tuple(HERTZ)
+    assert classifier.class_names == {"classes": tuple(HERTZ)}
     preprocessing = classifier.network.preprocessing
     assert preprocessing.least_samples == RATE // 2
     for number in (0, 13):
         path = sounds.parent / f"{number}.wav"
         RawAudioDecoder(RATE, "first")(path, run.parent / "sound.f32")
-        answer = classifier.answers([RawAudioFile(run.parent / "sound.f32")])[0].numpy()
+        answer = clip_logits(classifier, [RawAudioFile(run.parent / "sound.f32")])[0].numpy()
         waveform = preprocessing.read(path)
         tiled = np.concatenate([waveform] * (2 if len(waveform) < RATE // 2 else 1)) * np.float32(256)
         with torch.no_grad():
@@ -211,7 +211,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
     seconds = json.loads((out / "results.json").read_text(encoding="utf-8"))["source"]["training_seconds"]
     assert seconds >= round(spent, 1)
     assert not list(out.glob(".[a-z]*/"))
-    killed, whole = read_classifier(out).state_dict(), read_classifier(run).state_dict()
+    killed, whole = read_network(out).state_dict(), read_network(run).state_dict()
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
@@ -311,17 +311,15 @@ def test_a_training_that_diverges_says_so(sounds: Path, student: Path, tmp_path:
         finetune(sounds, student, tmp_path, "conv4", crop_seconds=0.5, learning_rate=1e30, device="cpu")
 
 
-def test_a_file_that_is_no_classifier_is_told(student: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"no classifier of format 1 \(it lacks layer\)"):
-        read_classifier(student)
-    with pytest.raises(FormatError, match=r"does not describe its network .*does not list the names"):
+def test_a_file_of_another_kind_is_told(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="is no student, but a SoundNet5 that tells 2 classes"):
         read_student(run / "classifier.safetensors")
     broken = finetuned(run)
     with torch.no_grad():
         broken.head.bias[1] = float("nan")
-    write_classifier(broken, tmp_path / "broken.safetensors", {})
+    write_network(broken, tmp_path / "broken.safetensors", {})
     with pytest.raises(FormatError, match="not finite numbers"):
-        read_classifier(tmp_path / "broken.safetensors")
+        read_network(tmp_path / "broken.safetensors")
 
 
 def test_where_the_head_sits_by_default() -> None:

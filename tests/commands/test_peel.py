@@ -13,11 +13,10 @@ from soundnet_kd.commands.peel import peel
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.features.activation_file import Peeled, PeeledHead, PeeledLayer, read_peel
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import SoundNet, write_student
+from soundnet_kd.models import CLASSIFIER_FILE, SoundNet, write_network
 from soundnet_kd.models.classifiers import build_classifier
+from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.models.receptive_field import ReceptiveField
-from soundnet_kd.supervised.classifier_file import CLASSIFIER_FILE, write_classifier
-from soundnet_kd.supervised.clip_classifier import ClipClassifier
 
 RATE = 22_050
 PNG = b"\x89PNG\r\n"
@@ -34,7 +33,7 @@ def sound(tmp_path: Path) -> Path:
 def test_peel_writes_arrays_and_figures(kind: type[SoundNet], sound: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     student = tmp_path / "student.safetensors"
-    write_student(kind({"objects": ["cat, $kitty$", "dog"], "scenes": 2}), student, {})
+    write_network(kind({"objects": ["cat, $kitty$", "dog"], "scenes": 2}), student, {})
     out = tmp_path / "peel"
     result = peel(sound, student, out)
     figures = ("layers", "pooled", "head_objects", "head_scenes", "filters")
@@ -60,9 +59,9 @@ def test_peel_writes_arrays_and_figures(kind: type[SoundNet], sound: Path, tmp_p
 
 def test_a_finetuned_classifier_can_be_peeled(sound: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    classifier = ClipClassifier(SoundNet5({"unused": 1}), "pool3", ("cat", "dog", "rain")).eval()
+    classifier = FinetunedNetwork(SoundNet5({"unused": 1}), "pool3", ("cat", "dog", "rain")).eval()
     run = tmp_path / "finetuned"
-    write_classifier(classifier, run / CLASSIFIER_FILE, {})
+    write_network(classifier, run / CLASSIFIER_FILE, {})
     peeled = peel(sound, run, tmp_path / "peel").peeled
     assert tuple(peeled.layers) == ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "answer")
     with torch.inference_mode():
@@ -142,7 +141,7 @@ def test_a_head_names_the_channel_that_decides(tmp_path: Path) -> None:
 def test_channels_that_do_not_answer_are_not_the_strongest(tmp_path: Path) -> None:
     write_audio(tmp_path / "silence.wav", np.zeros(RATE, np.float32), RATE)
     torch.manual_seed(0)
-    write_student(SoundNet5({"objects": 3}), tmp_path / "student.safetensors", {})
+    write_network(SoundNet5({"objects": 3}), tmp_path / "student.safetensors", {})
     lines = str(peel(tmp_path / "silence.wav", tmp_path / "student.safetensors", tmp_path / "out")).splitlines()
     assert lines[1].split()[-2:] == ["32", "-"]
     assert all(line.endswith(" -") for line in lines[1:-2])

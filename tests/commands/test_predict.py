@@ -12,7 +12,7 @@ from soundnet_kd import SoundNet8
 from soundnet_kd.commands.predict import Guess, Predictions, Span, listen, predict
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import write_student
+from soundnet_kd.models import write_network
 
 RATE = 22_050
 HEADS = {"objects": ("cat", "dog", "car", "bird", "bell", "saw"), "scenes": ("street", "field", "hall")}
@@ -68,7 +68,7 @@ def test_twenty_seconds_are_what_the_network_says(student: SoundNet8, tmp_path: 
 
 
 def test_text_json_and_tables_say_the_same(student: SoundNet8, tmp_path: Path) -> None:
-    write_student(student, tmp_path / "student.safetensors", {})
+    write_network(student, tmp_path / "student.safetensors", {})
     sound, name = noise(tmp_path / "a.wav", 12), str(tmp_path / "student.safetensors")
     (tmp_path / "broken.wav").write_text("no sound")
     steps = predict([sound], student, per_step=True, top=2)

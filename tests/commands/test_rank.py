@@ -13,9 +13,9 @@ from soundnet_kd import SoundNet8
 from soundnet_kd.cli import main
 from soundnet_kd.commands.rank import rank
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.models import Preprocessing, write_network
+from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.models.soundnet import parameters_up_to
-from soundnet_kd.supervised.clip_classifier import ClipClassifier
 from soundnet_kd.transfer.ranking import is_ranking, read_ranking
 from tests.commands.test_finetune import CLIPS, write_tones
 
@@ -30,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     sounds = str(write_tones(tmp_path_factory.mktemp("sounds")))
     torch.manual_seed(1)
     student = str(folder / "student.safetensors")
-    write_student(SoundNet8({"objects": 3}, Preprocessing(least_samples=11_025)), Path(student), {})
+    write_network(SoundNet8({"objects": 3}, Preprocessing(least_samples=11_025)), Path(student), {})
     names = ("features.h5", "transferred", "finetuned", "cats_dogs")
     features, transferred, finetuned, bench = (str(folder / name) for name in names)
     small = ["training.epochs=1", "sampling.pieces.seconds=0.2", "seeds=[3,4]"]
@@ -58,7 +58,7 @@ def results_of(folder: Path) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize("layer", ["conv1", "pool2", "conv4", "pool5", "conv7"])
 def test_parameters_up_to_a_layer_are_those_of_a_network_cut_there(layer: str) -> None:
     """A head of one class adds a weight for each channel and a bias."""
-    classifier = ClipClassifier(SoundNet8({"objects": 3}), layer, ("one",))
+    classifier = FinetunedNetwork(SoundNet8({"objects": 3}), layer, ("one",))
     counted = sum(parameter.numel() for parameter in classifier.parameters())
     assert parameters_up_to("SoundNet8", layer) == counted - classifier.network.channels(layer) - 1
 

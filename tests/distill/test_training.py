@@ -17,7 +17,7 @@ from soundnet_kd.cli import main
 from soundnet_kd.cli.arguments import parse
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.errors import RunConflictError, SettingsError
-from soundnet_kd.models.student_file import read_training
+from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
 from soundnet_kd.storage import lock_folder
 from soundnet_kd.training.callbacks import read_history

@@ -15,7 +15,7 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features.activation_file import read_peel, write_peel
 from soundnet_kd.features.activations import peel_sound
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import ClipPreprocessing, Preprocessing, SoundNet
+from soundnet_kd.models import ClipPreprocessing, Network, Preprocessing, SoundNet
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier, build_classifier
 from soundnet_kd.models.receptive_field import ReceptiveField
 
@@ -143,17 +143,25 @@ def test_the_file_holds_it_all(sound: Path, tmp_path: Path) -> None:
             assert centre == hertz[np.abs(response).argmax()]
 
 
-class Averager(nn.Module):
+class Averager(Network):
     """Nothing of SoundNet: a wave at 8 kHz, one convolution, its average over time, one linear answer."""
 
+    kind = "averager"
     layers = ("wave", "average", "answer")
 
     def __init__(self) -> None:
         super().__init__()
         self.preprocessing = Preprocessing(sample_rate=8000, amplitude=1, least_samples=8000)
-        self.class_names: Mapping[str, Sequence[str]] = {"pet": ("dog",)}
+        self.class_names = {"pet": ("dog",)}
         self.wave = nn.Conv1d(1, 10, 4, 2, 1)
         self.answer = nn.ModuleDict({"pet": nn.Linear(10, 1)})
+
+    @property
+    def heads(self) -> Mapping[str, nn.Module]:
+        return dict(self.answer.items())
+
+    def channels(self, layer: str) -> int:
+        return 1 if layer == "answer" else 10
 
     def receptive_field(self, layer: str) -> ReceptiveField | None:
         return ReceptiveField(4, 2, -1) if layer == "wave" else None
@@ -161,14 +169,14 @@ class Averager(nn.Module):
     def fingerprint(self) -> str:
         return "averager"
 
-    def forward(self, waveform: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def forward(self, waveform: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         wave = self.wave(waveform).relu()
         average = wave.mean(dim=2)
         found = {"wave": wave, "average": average[:, :, None], "answer": self.answer["pet"](average)[:, :, None]}
-        return {layer: found[layer] for layer in layers}
+        return {layer: found[layer] for layer in layers or ("answer",)}
 
 
-def test_any_network_of_the_protocol_can_be_peeled(sound: Path) -> None:
+def test_any_network_can_be_peeled(sound: Path) -> None:
     torch.manual_seed(2)
     peeled = peel_sound(sound, Averager())
     assert [len(layer.activations) for layer in peeled.layers.values()] == [4000, 1, 1]

@@ -12,7 +12,8 @@ from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features import extractor
 from soundnet_kd.media import write_audio
-from soundnet_kd.models.classifiers import CLASSIFIER_FILE, SoundClassifier, build_classifier, write_network
+from soundnet_kd.models import CLASSIFIER_FILE, write_network
+from soundnet_kd.models.classifiers import SoundClassifier, build_classifier
 
 RATE = 16_000
 SECONDS = {"wind/0.wav": 0.5, "wind/1.wav": 1.0, "rain/0.wav": 2.75, "rain/1.wav": 1.0, "rain/2.wav": 1.0}
@@ -100,5 +101,5 @@ def test_neurons_of_a_network_from_its_file(name: str, sounds: Path, tmp_path: P
 
 def test_a_file_of_something_else_is_refused(sounds: Path, tmp_path: Path) -> None:
     (tmp_path / CLASSIFIER_FILE).write_bytes(b"nothing")
-    with pytest.raises(FormatError, match=r"is not a readable network for labelled sounds .* `soundnet-kd train`"):
+    with pytest.raises(FormatError, match=r"is not a readable network .* `finetune` or `train`"):
         extract(sounds, tmp_path, tmp_path / "features.h5")

@@ -17,7 +17,7 @@ from soundnet_kd.commands import extract as extraction
 from soundnet_kd.features import writing
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.models import Preprocessing, write_network
 from tests.processes import finish, signal_itself_after, start
 from tests.small_student import make_small
 
@@ -58,7 +58,7 @@ def test_killed_at_random_moments_again_and_again(tmp_path: Path, workers: int, 
         write_audio(tmp_path / "sounds" / ("a" if number % 2 else "b") / f"{number}.wav", noise, RATE)
     torch.manual_seed(0)
     student = SoundNet8({"objects": 3, "scenes": 2}, Preprocessing(least_samples=1))
-    write_student(student, tmp_path / "student.safetensors", {})
+    write_network(student, tmp_path / "student.safetensors", {})
     arguments = (tmp_path / "sounds", tmp_path / "student.safetensors", workers)
     whole, out, parts = tmp_path / "whole.h5", tmp_path / "killed.h5", tmp_path / "killed.h5.parts"
     assert finish(start(extract_in_parts, *arguments, tmp_path / "warm.h5")) == 0

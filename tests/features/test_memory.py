@@ -10,7 +10,7 @@ import torch
 from soundnet_kd import FeatureCache, SoundNet8, extract
 from soundnet_kd.features import extractor
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import read_student, write_student
+from soundnet_kd.models import read_student, write_network
 from tests.processes import finish, start
 
 RATE = 22_050
@@ -31,7 +31,7 @@ def extract_and_tell_peak(sound: Path, student: Path, out: Path, peak: Path) -> 
 def test_a_sound_eight_times_as_long_takes_no_more_memory(tmp_path: Path) -> None:
     torch.manual_seed(0)
     student = tmp_path / "student.safetensors"
-    write_student(SoundNet8(), student, {})
+    write_network(SoundNet8(), student, {})
     second = (np.random.default_rng(0).normal(size=RATE) * 0.1).astype(np.float32)
     peaks_mb = []
     for seconds in (SHORT, LONG):

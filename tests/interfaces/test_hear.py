@@ -14,7 +14,7 @@ from soundnet_kd.interfaces.hear import (
     get_timestamp_embeddings,
     load_model,
 )
-from soundnet_kd.models import SoundNet, write_student
+from soundnet_kd.models import SoundNet, write_network
 
 RATE = 22_050
 
@@ -26,7 +26,7 @@ def model() -> HearModel:
 
 
 def test_what_hear_asks_for(model: HearModel, tmp_path: Path) -> None:
-    write_student(model.student, tmp_path / "student.safetensors", {})
+    write_network(model.student, tmp_path / "student.safetensors", {})
     loaded = load_model(str(tmp_path / "student.safetensors"))
     assert isinstance(loaded, torch.nn.Module)
     assert (loaded.sample_rate, loaded.scene_embedding_size, loaded.timestamp_embedding_size) == (RATE, 256, 128)

@@ -20,7 +20,7 @@ from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.interfaces.scikit_learn import SoundNetFeatures
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.models import Preprocessing, write_network
 
 RATE = 22_050
 
@@ -43,7 +43,7 @@ def test_scikit_learns_own_checks(
 @pytest.fixture(scope="module")
 def student_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("student") / "student.safetensors"
-    write_student(small_student(), path, {})
+    write_network(small_student(), path, {})
     return str(path)
 
 
@@ -60,7 +60,7 @@ def sounds(tmp_path: Path) -> list[str]:
 
 def test_files_and_waveforms_give_what_the_network_gives(sounds: list[str], tmp_path: Path) -> None:
     student = SoundNet8({"objects": 2}).eval()
-    write_student(student, tmp_path / "student.safetensors", {})
+    write_network(student, tmp_path / "student.safetensors", {})
     transformer = SoundNetFeatures(tmp_path / "student.safetensors", layer="pool2", batch_size=2, device="cpu")
     features = transformer.fit_transform(sounds)
     assert features.shape == (4, 32)

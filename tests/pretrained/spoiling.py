@@ -19,7 +19,7 @@ from torch._utils import _rebuild_tensor
 from torch.storage import TypedStorage
 
 from soundnet_kd import SoundNet5
-from soundnet_kd.models import write_student
+from soundnet_kd.models import write_network
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
 from soundnet_kd.pretrained.formats.layout import MAX_BYTES
 from tests.pretrained.layouts import Write, own_names, write_lightning, write_pytorch
@@ -134,7 +134,7 @@ def described(**changed: str) -> Callable[[Path], None]:
 
     def write(path: Path) -> None:
         student = path.with_name("student.safetensors")
-        write_student(SoundNet5({"objects": ["cat"]}), student, {})
+        write_network(SoundNet5({"objects": ["cat"]}), student, {})
         with safe_open(student, framework="pt") as file:
             metadata = file.metadata()
         save_file(load_file(student), path, metadata | changed)

@@ -6,7 +6,7 @@ import pytest
 
 from soundnet_kd import SoundNet5, load_student
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.models import Preprocessing, write_network
 from soundnet_kd.pretrained.students import import_student, student_place
 from tests.pretrained.layouts import write_pytorch
 from tests.pretrained.soundnet import soundnet
@@ -15,7 +15,7 @@ from tests.pretrained.soundnet import soundnet
 def test_our_own_students_keep_all_that_they_say(cache: Path, tmp_path: Path) -> None:
     asked = Preprocessing(sample_rate=16_000, amplitude=1.0, least_samples=1000)
     student = SoundNet5({"objects": ["cat", "dög"], "sounds": 2}, asked)
-    write_student(student, tmp_path / "student.safetensors", {"steps": 7})
+    write_network(student, tmp_path / "student.safetensors", {"steps": 7})
     import_student(tmp_path / "student.safetensors", "mine")
     assert load_student("mine").fingerprint() == student.fingerprint()
 

@@ -16,8 +16,8 @@ from soundnet_kd.cli import main
 from soundnet_kd.commands.compare import compare
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio
+from soundnet_kd.models.checkpoint import read_network
 from soundnet_kd.models.classifiers import SoundClassifier
-from soundnet_kd.supervised.classifier_file import read_classifier
 from soundnet_kd.supervised.config import read_experiment_config
 from soundnet_kd.supervised.experiment import run_experiment
 from tests.media_files import sine
@@ -116,7 +116,7 @@ def test_the_best_weights_are_kept(run: Path) -> None:
 
 def test_the_classifier_answers_as_the_table_says(run: Path, animals: Path) -> None:
     """A clip standardised as a whole, cut into whole segments, the mean of the sigmoids."""
-    network = read_classifier(run)
+    network = read_network(run)
     assert isinstance(network, SoundClassifier)
     assert network.class_names == {"classes": ("dog",)}
     asked = network.preprocessing
@@ -147,7 +147,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
     assert not (out / "results.json").exists()
     assert main(arguments) == 0
     assert untimed(out) == untimed(whole)
-    found, wanted = read_classifier(out).state_dict(), read_classifier(whole).state_dict()
+    found, wanted = read_network(out).state_dict(), read_network(whole).state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from soundnet_kd.cli import main
 from soundnet_kd.media import read_audio, write_audio
-from soundnet_kd.supervised.classifier_file import read_classifier
+from soundnet_kd.models.checkpoint import read_network
 from soundnet_kd.supervised.tags import measures
 from tests.data.datasets.test_datasets import SPEAKERS
 from tests.media_files import sine
@@ -67,7 +67,7 @@ def test_notes_of_instruments(notes: Path, tmp_path: Path, capsys: pytest.Captur
     assert results["source"]["parameters"] == 192 + 8256 + 65 * 3  # type: ignore[index]
     assert len(rows_of(tmp_path / "out" / "predictions.csv")) == 5
     assert (tmp_path / "out" / "confusion_NSynthSimple.png").is_file()
-    assert type(read_classifier(tmp_path / "out")).__name__ == "NSynthSimple"
+    assert type(read_network(tmp_path / "out")).__name__ == "NSynthSimple"
     for family in HERTZ:
         assert (tmp_path / "out" / "gallery" / f"{family}.png").is_file()
     gallery = rows_of(tmp_path / "out" / "gallery" / "gallery.csv")
@@ -211,7 +211,7 @@ def test_one_network_for_each_tag(tracks: Path, tmp_path: Path, capsys: pytest.C
     (found,) = results["results"]  # type: ignore[misc]
     assert found["ranking_loss"] < found["without_listening"]["ranking_loss"]  # type: ignore[has-type]
     assert {path.name for path in (out / "classifiers").iterdir()} == {f"{tag}.safetensors" for tag in TAGS}
-    assert read_classifier(out / "classifiers" / "pulsing.safetensors").class_names == {"classes": ("pulsing",)}
+    assert read_network(out / "classifiers" / "pulsing.safetensors").class_names == {"classes": ("pulsing",)}
     overlap = [[int(row[tag]) for tag in TAGS] for row in rows_of(out / "tag_overlap.csv")]
     # Of 33 tracks with a tag: bright and pulsing in every fourth of 32, and one bright that cannot be read.
     assert overlap == [[17, 8, 8], [8, 16, 0], [8, 0, 16]]
@@ -226,11 +226,11 @@ def test_one_network_for_each_tag(tracks: Path, tmp_path: Path, capsys: pytest.C
 def test_one_network_for_all_tags_and_one_that_hears_whole_tracks(tracks: Path, tmp_path: Path) -> None:
     together = ["training.one_network_per_tag=false", "training.loss=binary_cross_entropy", "training.epochs=2"]
     assert train("film_genres", tracks, tmp_path / "together", *SHORT, *together) == 0
-    classifier = read_classifier(tmp_path / "together")
+    classifier = read_network(tmp_path / "together")
     assert classifier.class_names == {"classes": TAGS}
     recurrent = ["network=FilmGenresRecurrent", "sampling.pieces.seconds=19.8"]
     assert train("film_genres", tracks, tmp_path / "recurrent", *SHORT, *together, *recurrent) == 0
-    assert type(read_classifier(tmp_path / "recurrent")).__name__ == "FilmGenresRecurrent"
+    assert type(read_network(tmp_path / "recurrent")).__name__ == "FilmGenresRecurrent"
 
 
 def test_tags_that_cannot_be_learned(tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,17 +3,13 @@
 from soundnet_kd.models.classifiers.cats_dogs import CatsDogs
 from soundnet_kd.models.classifiers.film_genres import FilmGenres, FilmGenresRecurrent
 from soundnet_kd.models.classifiers.light_cnn import LightCNN
-from soundnet_kd.models.classifiers.network_file import CLASSIFIER_FILE, read_network, write_network
 from soundnet_kd.models.classifiers.nsynth import NSynthBetter, NSynthSimple
 from soundnet_kd.models.classifiers.registry import CLASSIFIERS, build_classifier
-from soundnet_kd.models.classifiers.sound_classifier import HEAD, OUTPUT, SoundClassifier
+from soundnet_kd.models.classifiers.sound_classifier import SoundClassifier
 from soundnet_kd.models.classifiers.wavception import WavCeption
 
 __all__ = [
     "CLASSIFIERS",
-    "CLASSIFIER_FILE",
-    "HEAD",
-    "OUTPUT",
     "CatsDogs",
     "FilmGenres",
     "FilmGenresRecurrent",
@@ -23,6 +19,4 @@ __all__ = [
     "SoundClassifier",
     "WavCeption",
     "build_classifier",
-    "read_network",
-    "write_network",
 ]

@@ -6,8 +6,9 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from soundnet_kd.errors import TooShortError
-from soundnet_kd.models.classifiers.sound_classifier import FRONT_END, OUTPUT, SoundClassifier, dense
+from soundnet_kd.models.classifiers.sound_classifier import FRONT_END, SoundClassifier, dense
 from soundnet_kd.models.front_ends.chain import Step
+from soundnet_kd.models.network import OUTPUT
 from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.models.receptive_field import ReceptiveField
 

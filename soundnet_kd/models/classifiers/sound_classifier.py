@@ -2,30 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from soundnet_kd.errors import SettingsError, TooShortError, nearest
+from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.models.front_ends import FrontEndChain
 from soundnet_kd.models.front_ends.chain import Step
 from soundnet_kd.models.layers import field_after
+from soundnet_kd.models.network import HEAD, OUTPUT, Network, state_sha256
 from soundnet_kd.models.preprocessing import ClipPreprocessing, as_input
 from soundnet_kd.models.receptive_field import ReceptiveField
-from soundnet_kd.models.soundnet import state_sha256
 
-HEAD = "classes"
-"""Name of the only head of a classifier."""
-OUTPUT = "answer"
-"""Name of its last layer: one step of logits."""
 FRONT_END = "front_end"
 """Name of its first layer, where it does not hear the wave itself."""
 
 
-class SoundClassifier(nn.Module):
+class SoundClassifier(Network):
     """A stack of named stages and a linear layer that gives one logit for each class.
 
     A subclass adds its stages, each under the name of a layer, in its constructor and ends it with `add_answer`. The
@@ -43,6 +39,10 @@ class SoundClassifier(nn.Module):
     **settings
         All else that the subclass was made with.
     """
+
+    kind = "classifier"
+
+    preprocessing: ClipPreprocessing
 
     def __init__(
         self,
@@ -133,34 +133,23 @@ class SoundClassifier(nn.Module):
         }
 
     @property
-    def output_layer(self) -> str:
-        """Name of the last layer."""
-        return OUTPUT
-
-    @property
     def layers(self) -> tuple[str, ...]:
         """Names of all layers, from the input on."""
         return tuple(self._channels)
 
+    @property
+    def heads(self) -> Mapping[str, nn.Module]:
+        """The linear head."""
+        return {HEAD: self._stage(OUTPUT)}
+
     def channels(self, layer: str) -> int:
         """Return the number of channels of a layer."""
-        self._require(layer)
+        self.depth(layer)
         return self._channels[layer]
-
-    def depth(self, layer: str) -> int:
-        """Return a layer's place in `layers`.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such layer; the message names the nearest one.
-        """
-        self._require(layer)
-        return self.layers.index(layer)
 
     def receptive_field(self, layer: str) -> ReceptiveField | None:
         """Return what a layer's steps hear of the input; None for a layer each of whose steps hears all of it."""
-        self._require(layer)
+        self.depth(layer)
         if layer == OUTPUT:
             return None
         field: ReceptiveField | None = ReceptiveField(samples=1, stride=1, start=0)
@@ -169,25 +158,10 @@ class SoundClassifier(nn.Module):
         return field
 
     def forward(self, waveform: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Listen.
-
-        Parameters
-        ----------
-        waveform : (batch, 1, samples) float32
-            Preprocessed by `self.preprocessing`.
-        layers : sequence of str, optional
-            The layers wanted; nothing deeper than the deepest of them is computed.
-
-        Returns
-        -------
-        dict from layer to (batch, channels, steps) or (batch, channels, rows, steps)
-            The layers asked for, the last dimension being time; a layer without time has a single step. Without
-            `layers`, the logits (batch, classes) under the name of the head.
+        """Compute layers, as every `Network` does; without `layers`, {"classes": logits (batch, classes)}.
 
         Raises
         ------
-        SettingsError
-            If a layer does not exist, or the input is of whole numbers or has another shape.
         TooShortError
             If the input has not as many samples as the network has weights for.
         """
@@ -235,10 +209,6 @@ class SoundClassifier(nn.Module):
                 f"{type(self).__name__} was given {samples} samples, but hears {wanted}; "
                 "give each sound to its preprocessing first"
             )
-
-    def _require(self, layer: str) -> None:
-        if layer not in self._channels:
-            raise SettingsError(f"{type(self).__name__} has no layer {layer!r}{nearest(layer, self.layers)}")
 
 
 def dense(inputs: int, outputs: int, *after: nn.Module) -> nn.Sequential:

@@ -9,14 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from soundnet_kd.errors import FormatError
+from soundnet_kd.models import CLASSIFIER_FILE, read_network, write_network
 from soundnet_kd.models.classifiers import (
-    CLASSIFIER_FILE,
     CLASSIFIERS,
     LightCNN,
     NSynthSimple,
+    SoundClassifier,
     build_classifier,
-    read_network,
-    write_network,
 )
 
 STEPS: list[dict[str, Any]] = [
@@ -33,6 +32,7 @@ def test_what_is_read_answers_as_what_was_written(tmp_path: Path) -> None:
     write_network(network, tmp_path / CLASSIFIER_FILE, {"epochs": 3})
     for path in (tmp_path, tmp_path / CLASSIFIER_FILE):
         found = read_network(path)
+        assert isinstance(found, SoundClassifier)
         assert not found.training
         assert found.settings == network.settings
         assert found.fingerprint() == network.fingerprint()
@@ -46,6 +46,7 @@ def test_every_network_is_read_as_it_was_written(name: str, tmp_path: Path) -> N
     network = build_classifier(name, {"class_names": ["a", "b"], **short}).eval()
     write_network(network, tmp_path / CLASSIFIER_FILE, {})
     found = read_network(tmp_path)
+    assert isinstance(found, SoundClassifier)
     assert found.fingerprint() == network.fingerprint()
     sound = torch.randn(1, 1, network.preprocessing.least_samples)
     torch.testing.assert_close(found.logits(sound), network.logits(sound))
@@ -66,7 +67,7 @@ def test_nothing_is_allocated_for_what_a_file_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format_version", "7", "no network for labelled sounds of format 1"),
+        ("format_version", "7", "no network of format 1"),
         ("architecture", "LightCN", "no network 'LightCN'; did you mean 'LightCNN'"),
         ("settings", json.dumps({"class_names": ["a", "b", "c"]}), "size mismatch|Missing|Unexpected"),
         ("settings", json.dumps({"class_names": ["a"], "os": 1}), "no setting 'os'"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, load_student
-from soundnet_kd.models import Preprocessing, write_student
+from soundnet_kd.models import Preprocessing, write_network
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
 from soundnet_kd.pretrained.students import import_student
@@ -30,7 +30,7 @@ def test_a_checkpoint_says_what_its_student_is(
     cache: Path, silent: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not what its run folder says; that may be of another student."""
-    write_student(SoundNet5({"objects": 3, "scenes": 2}), tmp_path / "run" / "student.safetensors", {})
+    write_network(SoundNet5({"objects": 3, "scenes": 2}), tmp_path / "run" / "student.safetensors", {})
     torch.save(torch.load(silent, weights_only=True) | {CHECKPOINT_KEY: describe(STUDENT)}, silent)
     import_student(silent, "mine")
     assert load_student("mine").class_names == CLASSES
@@ -42,7 +42,7 @@ def test_a_checkpoint_says_what_its_student_is(
 def test_a_silent_checkpoint_finds_its_names_in_its_run(
     cache: Path, silent: Path, tmp_path: Path, file: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_student(STUDENT, tmp_path / "run" / file, {})
+    write_network(STUDENT, tmp_path / "run" / file, {})
     import_student(silent, "mine")
     assert load_student("mine").class_names == CLASSES
     assert load_student("mine").preprocessing == STUDENT.preprocessing

@@ -1,0 +1,130 @@
+"""What all networks of this package are: named layers over the raw wave, bound to their preprocessing and classes."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.models.preprocessing import Preprocessing
+from soundnet_kd.models.receptive_field import ReceptiveField
+
+if TYPE_CHECKING:
+    from soundnet_kd.models.soundnet import SoundNet
+
+HEAD = "classes"
+"""Name of the only head of a network for labelled sounds."""
+OUTPUT = "answer"
+"""Name of its last layer: one step of logits."""
+
+
+class Network(nn.Module, ABC):
+    """A stack of named layers, the last of which are the logits of one or several heads.
+
+    Attributes
+    ----------
+    preprocessing : Preprocessing
+        What a sound must go through before the network hears it.
+    class_names : mapping from head to tuple of str
+        In the order of the logits.
+    """
+
+    kind: ClassVar[str]
+    """What its file says that it holds."""
+
+    preprocessing: Preprocessing
+    class_names: Mapping[str, tuple[str, ...]]
+
+    @property
+    def architecture(self) -> str:
+        """Name of the stack of layers."""
+        return type(self).__name__
+
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers, from the input on."""
+
+    @property
+    def output_layer(self) -> str:
+        """Name of the last layer."""
+        return self.layers[-1]
+
+    @property
+    @abstractmethod
+    def heads(self) -> Mapping[str, nn.Module]:
+        """The modules that make the logits of each head, an `nn.Conv1d` or an `nn.Linear`."""
+
+    @property
+    def trunk(self) -> "SoundNet | None":
+        """The student whose layers these are, up to some layer; it can be computed while a sound comes in pieces.
+
+        A head that is not the student's own sits on the average over time of the layer before it. A network without a
+        trunk hears each piece of a long sound by itself.
+        """
+        return None
+
+    @abstractmethod
+    def channels(self, layer: str) -> int:
+        """Return the number of channels of a layer."""
+
+    @abstractmethod
+    def receptive_field(self, layer: str) -> ReceptiveField | None:
+        """Return what a layer's steps hear of the input; None for a layer of a single step that hears all of it."""
+
+    @abstractmethod
+    def forward(self, waveform: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Compute layers.
+
+        Parameters
+        ----------
+        waveform : (batch, 1, samples) float32
+            Preprocessed by `self.preprocessing`.
+        layers : sequence of str, optional
+            The layers wanted; nothing deeper than the deepest of them is computed.
+
+        Returns
+        -------
+        dict from layer to (batch, channels, steps) or (batch, channels, rows, steps)
+            The layers asked for, the last dimension being time; a layer without time has a single step. Without
+            `layers`, the logits of each head by its name: (batch, classes), or (batch, classes, steps) of a student.
+
+        Raises
+        ------
+        SettingsError
+            If a layer does not exist, or the input is of whole numbers or has another shape.
+        TooShortError
+            If the input has too few samples for a layer.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Sha256 over everything that decides what this network answers."""
+
+    def depth(self, layer: str) -> int:
+        """Return a layer's place in `layers`.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such layer; the message names the nearest one.
+        """
+        if layer not in self.layers:
+            raise SettingsError(f"{self.architecture} has no layer {layer!r}{nearest(layer, self.layers)}")
+        return self.layers.index(layer)
+
+
+def state_sha256(network: nn.Module) -> str:
+    """Hash the names and values of a network's weights and buffers."""
+    return tensors_sha256(network.state_dict())
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hash tensors and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
