@@ -65,7 +65,7 @@ def test_a_finetuned_classifier_can_be_peeled(sound: Path, tmp_path: Path) -> No
     peeled = peel(sound, run, tmp_path / "peel").peeled
     assert tuple(peeled.layers) == ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "answer")
     with torch.inference_mode():
-        logits = classifier(torch.from_numpy(peeled.waveform)[None, None])[0].numpy()
+        logits = classifier.logits(torch.from_numpy(peeled.waveform)[None, None])[0].numpy()
     np.testing.assert_allclose(peeled.layers["answer"].activations[0], logits, rtol=1e-5, atol=1e-7)
     head = peeled.heads["classes"]
     np.testing.assert_allclose(head.contributions.sum(axis=1) + head.bias, logits, rtol=1e-5, atol=1e-7)
