@@ -72,29 +72,29 @@ def compare(
     names: list[str] | None = None,
     layers: list[str] | None = None,
 ) -> CompareResult:
-    """Set two evaluations of the same sounds side by side, and tell whether their difference is more than chance.
+    """Compare two evaluations of the same sounds, and test whether their difference is more than chance.
 
-    They may have different layers and protocols. For every layer: both accuracies, McNemar's test, and a 95 % bootstrap
-    interval of the gain that keeps clips of one source recording together, where the recordings are known.
+    They may have different layers and protocols. The table has, for every layer, both accuracies, McNemar's test, and a
+    95 % bootstrap interval of the gain; clips of one recording are resampled together where recordings are known.
 
     Parameters
     ----------
     results : str or Path
         Folder or results.json that `soundnet-kd evaluate` wrote.
     baseline : str or Path
-        The same for what it is compared with, such as the untrained student.
+        The evaluation to compare it with, such as that of the untrained student.
     out : str or Path
         CSV file to write.
     names : list of str, optional
-        What to call the baseline and the results. [default: baseline results]
+        Names of the baseline and the results in the table. [default: baseline results]
     layers : list of str, optional
-        What to compare: pool5 is that layer of both, conv5:pool5 the baseline's conv5 and the results' pool5.
+        Layers to compare: pool5 for that layer of both, conv5:pool5 for the baseline's conv5 and the results' pool5.
         [default: all layers that both have, and the best of each]
 
     Raises
     ------
     SettingsError
-        If a layer is missing, or the two have other clips, labels or classes.
+        If a layer is missing, or the two differ in clips, labels or classes.
     """
     results = Path(results)
     baseline = Path(baseline)

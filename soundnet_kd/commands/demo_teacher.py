@@ -48,8 +48,8 @@ def demo_teacher(
 ) -> DemoTeacherResult:
     """Train a torchvision network from scratch on labelled frames.
 
-    Every fifth frame is kept from training, to measure it on. The file that it writes is a teacher by itself, to be
-    given to `soundnet-kd teach` as --objects or --scenes.
+    Every fifth frame is not trained on, but used to measure the accuracy. The file that it writes can be given to
+    `soundnet-kd teach` as --objects or --scenes.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ def demo_teacher(
     epochs : int
         Passes over the frames.
     batch_size : int
-        Frames in a step.
+        Frames per optimizer step.
     learning_rate : float
-        Highest one of a one-cycle schedule (AdamW).
+        Highest learning rate of a one-cycle schedule (AdamW).
     seed : int
-        Of the first weights and the shuffling.
+        Seed of the initial weights and the shuffling.
 
     Raises
     ------

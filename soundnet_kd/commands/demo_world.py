@@ -55,23 +55,23 @@ def demo_world(
     """Make the demonstration world: ten kinds of event in four kinds of scene, seen and heard.
 
     It holds videos/ (20 s MP4s without labels), frames/objects/ and frames/scenes/ (PNG pictures in a folder for each
-    class) and sounds.csv with sounds/ (5 s WAVs, labelled, in five folds). No video, frame or sound shows an event that
-    another one shows.
+    class) and sounds.csv with sounds/ (5 s WAVs, labelled, in five folds). Every video, frame and sound shows events of
+    its own.
 
     Parameters
     ----------
     out : str or Path
-        Folder to write to; what is already there is kept.
+        Folder to write to; files that are already there are kept.
     videos : int
-        Unlabelled videos.
+        Number of videos, which have no labels.
     frames_per_event : int
-        Labelled frames of each kind of event.
+        Number of labelled frames of each kind of event.
     sounds_per_event : int
-        Labelled sounds of each kind of event.
+        Number of labelled sounds of each kind of event.
     seed : int
         The same seed makes the same world.
     workers : int
-        Processes that draw and encode.
+        Number of processes that draw and encode.
     """
     out = Path(out)
     counts = {"videos": videos, "frames_per_event": frames_per_event, "sounds_per_event": sounds_per_event}

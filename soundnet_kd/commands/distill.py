@@ -53,10 +53,10 @@ def distill(
 ) -> DistillResult:
     """Train a student to hear what the teachers saw.
 
-    The defaults are the paper's. Stopped and started again with the same settings, it goes on from its last checkpoint,
-    also on another number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save one
-    more. Beside student.safetensors, the network after the last step, lie untrained.safetensors, the same before its
-    first step, and best.safetensors, the one of the lowest loss on held-out videos.
+    The defaults are the paper's. If it is stopped, the same command continues from the last checkpoint, even on another
+    number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
+    It writes student.safetensors, the network after the last step, untrained.safetensors, the network before the first
+    step, and best.safetensors, the network with the lowest loss on held-out videos.
 
     Parameters
     ----------
@@ -65,47 +65,47 @@ def distill(
     out : str or Path
         Run folder to write.
     architecture : {"SoundNet8", "SoundNet5"}
-        The student.
+        Network to train.
     objective : {"soundnet", "kl", "l2"}
         soundnet: KL divergence as the paper's code computed it; kl: summed over classes; l2: squared distance.
     temperature : float
         Above 1 softens the teachers' and the student's distributions before they are compared.
     teacher_weights : dict from teacher to float, optional
-        What each teacher counts, such as --teacher_weights.scenes 2. [default: 1 each]
+        Weight of each teacher in the loss, such as --teacher_weights.scenes 2. [default: 1 each]
     steps : int
-        Optimizer steps in all.
+        Total number of optimizer steps.
     batch_size : int
-        Clips of 20 s in a step, over all devices.
+        Clips of 20 s per optimizer step, on all devices together.
     accumulate : int
-        Take a step's clips in so many batches, one after the other, where they do not fit into memory together. Batch
-        norm then sees one of these at a time.
+        Split the clips of a step into this many batches, one after the other, if they do not fit into memory together.
+        Batch norm then sees one of them at a time.
     learning_rate : float
-        Of Adam.
+        Learning rate of Adam.
     schedule : {"constant", "cosine"}
-        How the learning rate goes: constant as in the paper, or a warm-up and half a cosine down to 0.
+        Learning rate over the steps: constant, as in the paper, or a warm-up and then half a cosine down to 0.
     gradient_clip : float, optional
-        Longest gradient (2-norm) that a step may follow; longer ones are shortened. [default: no limit]
+        Largest 2-norm of the gradient; larger gradients are scaled down to it. [default: no limit]
     precision : {"32", "bf16"}
-        bf16 computes most layers in bfloat16, faster where the device has it; weights stay in 32 bit.
+        bf16 computes most layers in bfloat16, which is faster on devices that support it; weights stay in 32 bit.
     augmentation : Augmentation
-        How training clips are varied, by default not at all
+        How training clips are varied (by default they are not)
     held_out : float
-        Share of the videos that are kept from training, to measure the agreement with the teachers on.
+        Fraction of the videos that are not trained on, but used to measure the agreement with the teachers.
     seed : int
-        Of the first weights, the shuffling, the augmentation and the choice of held-out videos.
+        Seed of the initial weights, the shuffling, the augmentation and the choice of held-out videos.
     workers : int, optional
-        Processes that read the targets, for each device; 0 reads in the main process. [default: 0 on a CPU, which the
-        network needs itself, else one for each core but one, at most 8]
+        Processes that read the targets, per device; 0 reads in the main process. [default: 0 on a CPU, which the
+        network itself needs, else one per core but one, at most 8]
     device : str
         Where it trains: auto, cpu, cuda, cuda:1, mps.
     devices : int
-        How many of them, on each machine; they share every step's clips.
+        Number of devices on each machine; they share the clips of every step.
     nodes : int
-        Machines; start the command on each with torchrun or srun. TARGETS and --out lie where all can reach them.
+        Number of machines; start the command on each with torchrun or srun. All must see TARGETS and --out.
     checkpoint_minutes : float
         Longest time between two checkpoints.
     keep_checkpoints : int
-        How many of the last checkpoints stay.
+        Number of checkpoints to keep; older ones are deleted.
 
     Raises
     ------

@@ -81,7 +81,7 @@ def evaluate(
 ) -> EvaluateResult:
     """Measure how well each layer tells the classes of a data set apart.
 
-    A classifier is trained on the layer's features of all folds but one and tested on that one, for every fold.
+    For every fold, a classifier is trained on a layer's features of all other folds, and tested on this one.
 
     Parameters
     ----------
@@ -90,30 +90,31 @@ def evaluate(
     out : str or Path
         Folder for the results, tables and figures.
     layers : sequence of str, optional
-        Which layers, such as [conv5, pool5]. [default: all]
+        Layers to evaluate, such as [conv5, pool5]. [default: all]
     protocol : str
-        notebook: standardised averages, linear SVM, C by the same folds. paper: windows of 1 s (needs whole sequences).
-        power: notebook, of the cube roots. best: roots, whitened within the classes, kernel ridge regression, nested.
+        notebook: linear SVM on standardised averages, C chosen by the same folds. paper: linear SVM on windows of 1 s
+        (needs whole sequences). power: notebook, on cube roots of the averages. best: kernel ridge regression on roots
+        of the averages, whitened within the classes, with nested selection.
     head : str, optional
-        Another classifier in place of the protocol's: linear_svm, logistic_regression, rbf_svm, kernel_ridge, lda, mlp.
+        Classifier to use instead of the protocol's: linear_svm, logistic_regression, rbf_svm, kernel_ridge, lda, mlp.
     selection : str, optional
-        How its settings are chosen: "same folds", by those that are reported (a little too good), or nested, inside the
-        training folds. [default: the protocol's way]
+        How the classifier's settings are chosen: "same folds", by the accuracies that are reported (which makes them a
+        little too good), or nested, within the training folds. [default: the protocol's way]
     together : bool
-        All layers side by side, as one.
+        Join the features of all layers, and evaluate them as one.
     poolings : sequence of str, optional
-        Averages, maxima and deviations over time side by side, such as [mean, std] (needs whole sequences). [default:
-        what the cache holds]
+        Statistics over time to join: mean, max, std, such as [mean, std] (needs whole sequences). [default: what the
+        file of features holds]
     windows : Windows, optional
-        Train on pieces of the clips and average a clip's answers (needs whole sequences), such as --windows.seconds 2;
-        also hop_seconds, pooling (flatten, mean, max) and clip_seconds.
+        Train on windows of the clips, and average the decision values of each clip (needs whole sequences), such as
+        --windows.seconds 2; also hop_seconds, pooling (flatten, mean, max) and clip_seconds.
     folds : int, optional
-        Make so many folds. [default: the folds of the data set; five where it has none]
+        Number of folds to make. [default: the folds of the data set; five if it has none]
     groups : str, optional
-        Column that names the recording that a clip was cut from, whose clips stay in one fold. [default: src_file, if
-        there is one]
+        Column with the recording that each clip was cut from; clips of one recording stay in one fold. [default:
+        src_file, if there is one]
     seed : int
-        Draws the folds if they are made, and what a classifier draws.
+        Seed of new folds, and of the classifiers that use random numbers.
     """
     out = Path(out)
     how: dict[str, Any] = {

@@ -27,7 +27,7 @@ from soundnet_kd.storage import FAILURES_FILE, ensure_same_settings, make_folder
 
 @dataclass(frozen=True, eq=False)
 class ExploreResult:
-    """What was found, and where it is written."""
+    """What a data set holds, and where it is written."""
 
     out: Path
     measures: SoundMeasures | None = field(repr=False)
@@ -35,7 +35,7 @@ class ExploreResult:
     skipped: int
     noise: int
     reading: str = ""
-    """What the sounds are taken for, where nothing but this was asked for."""
+    """How the data set is read, if nothing but this was asked for."""
 
     def __str__(self) -> str:
         if self.measures is None or self.anomalies is None:
@@ -65,33 +65,33 @@ def explore(
     seed: int = 0,
     dry_run: bool = False,
 ) -> ExploreResult:
-    """Look at a data set of short labelled sounds: counts, lengths, mean spectra and spectrograms, and what is strange.
+    """Describe a data set of short labelled sounds: counts, lengths, mean spectra and spectrograms, unusual sounds.
 
-    What is strange is seen in the first principal components of the standardised magnitude of the Fourier transform:
-    far from the middle, or unlikely under a Gaussian mixture of its own class. A page shows them in three dimensions.
+    A sound is unusual if it is far from the mean in the first principal components of the standardised magnitude of the
+    Fourier transform, or unlikely under a Gaussian mixture of its class. A page shows three components.
 
     Parameters
     ----------
     sounds : str or Path
-        A folder with a sub-folder for each class (such as Speech Commands, whose _background_noise_ is left out), one
-        in ESC-50's layout, or a CSV file with columns path and label.
+        A folder with a sub-folder for each class (such as Speech Commands, whose _background_noise_ is left out), a
+        folder in ESC-50's layout, or a CSV file with columns path and label.
     out : str or Path
         Folder for tables, figures and the page.
     sample_rate : int
-        That the sounds are resampled to, in Hz.
+        Rate that the sounds are resampled to, in Hz.
     seconds : float
-        Of each sound, for its spectra: longer ones are cut, shorter ones followed by silence.
+        Length of each sound for its spectra: longer sounds are cut, shorter ones padded with silence.
     frequency : float
-        Whose magnitude is drawn over the classes, in Hz.
+        Frequency in Hz whose magnitude is drawn for each class.
     components : int
-        Principal components that strangeness is measured in; the page shows the first three.
+        Number of principal components in which unusual sounds are found; the page shows the first three.
     voice_activity : VoiceActivity, optional
-        Cut off the silence before and after the voice, such as --voice_activity.aggressiveness 2 (0 to 3); also
-        margin_seconds, which are kept around it. voice.csv tells what is kept. [default: nothing is cut]
+        Cut off what comes before and after the voice, such as --voice_activity.aggressiveness 2 (0 to 3);
+        --voice_activity.margin_seconds are kept around it. voice.csv lists what is kept. [default: nothing is cut]
     seed : int
-        Of the mixtures.
+        Seed of the Gaussian mixtures.
     dry_run : bool
-        Say what the data set is taken for, and stop: nothing is decoded or written.
+        Only print how the data set is read; nothing is decoded or written.
 
     Raises
     ------

@@ -61,9 +61,9 @@ def neurons(
 ) -> NeuronsResult:
     """Count, for every neuron of every layer, the classes of the sounds that activate it most.
 
-    A neuron is above chance where its best class has more of these sounds than with shuffled labels. The probabilities
-    are corrected for the neurons of a layer, so that at most 5 % of those called above chance are expected not to be
-    (Benjamini and Hochberg).
+    A neuron is above chance if its commonest class has more of these sounds than under shuffled labels. The
+    probabilities are corrected for the number of neurons in a layer (Benjamini and Hochberg), so that of the neurons
+    called above chance at most 5 % are expected not to be.
 
     Parameters
     ----------
@@ -72,15 +72,15 @@ def neurons(
     out : str or Path
         Folder for the tables, the arrays and the figures.
     layers : sequence of str, optional
-        Which layers, such as [conv5, pool5]. [default: all]
+        Layers to analyse, such as [conv5, pool5]. [default: all]
     percentile : float
         A neuron counts as activated by the sounds above this percentile of its own values.
     top_clips : int
-        How many of the strongest sounds to name for each neuron; fewer where fewer lie above its least activation.
+        Number of strongest sounds listed for each neuron; fewer if fewer are above its least activation.
     neuron : int, optional
-        Number, from 0, of the neuron whose activations are drawn for each layer. [default: the most selective one]
+        Neuron, counted from 0, whose activations are drawn for each layer. [default: the most selective one]
     shuffles : int
-        How often the labels are shuffled to say what chance gives.
+        Number of times that the labels are shuffled to estimate chance.
     seed : int
         The same seed gives the same shuffles.
     """

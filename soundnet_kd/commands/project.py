@@ -61,11 +61,10 @@ def project(
     results: str | Path | None = None,
     seed: int = 0,
 ) -> ProjectResult:
-    """Draw a map of the sounds for every layer, in which sounds that the layer finds alike lie near each other.
+    """Draw a UMAP map of the sounds for every layer: sounds with similar features lie near each other.
 
-    Sounds to which no neuron of a layer answers, such as silence, are like no other; they are left out of its map, and
-    counted. Each map is written as a table of coordinates, as pictures and as a page on which a sound is named when the
-    mouse is over it.
+    Sounds that activate no neuron of a layer, such as silence, are left out of its map and counted. Each map is written
+    as a table of coordinates, as pictures, and as an interactive page that names the sound under the mouse.
 
     Parameters
     ----------
@@ -74,12 +73,12 @@ def project(
     out : str or Path
         Folder for the maps.
     layers : sequence of str, optional
-        Which layers, such as [conv5, pool5]. [default: all]
+        Layers to draw, such as [conv5, pool5]. [default: all]
     supervised : bool
-        Let the map use the labels to pull the sounds of a class together. Such a map is drawn once more without some of
-        the sounds, to see where they fall.
+        Let the map use the labels to pull the sounds of a class together. A second map is then made without some of the
+        sounds, to measure whether they land in their class.
     results : str or Path, optional
-        What `soundnet-kd evaluate` wrote of these features: draws also a map of its hardest and easiest classes.
+        Folder that `soundnet-kd evaluate` wrote for these features; its hardest and easiest classes are drawn too.
     seed : int
         The same seed gives the same maps on the same machine.
     """

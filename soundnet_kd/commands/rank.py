@@ -51,21 +51,22 @@ class RankResult:
 def rank(
     results: Sequence[str | Path], out: Path | str, names: list[str] | None = None, layers: list[str] | None = None
 ) -> RankResult:
-    """Set evaluations of the same sounds under the same folds in one table, such as transfer against scratch.
+    """Rank evaluations of the same sounds with the same folds in one table, such as transfer and training from scratch.
 
-    A line for each layer of an evaluation and each trained network: parameters, seconds of training, accuracy with its
-    deviation over the folds. `compare` tests whether the difference of two of them is more than chance.
+    The table has a row for each layer of an evaluation, and for each trained network: parameters, seconds of training,
+    and accuracy with its standard deviation over the folds. `soundnet-kd compare` tests whether the difference between
+    two of them is more than chance.
 
     Parameters
     ----------
     results : sequence of str or Path
-        Folders that `evaluate`, `finetune` and `train` wrote, on one data set.
+        Folders that `evaluate`, `finetune` or `train` wrote, for the same data set.
     out : str or Path
         Folder for the table (ranking.csv, ranking.md) and the figure of accuracy over parameters.
     names : list of str, optional
-        What to call the results, in their order. [default: the names of their folders]
+        Names of the results in the table, in the same order. [default: the names of their folders]
     layers : list of str, optional
-        Which layers are told of, such as pool5; results that have none of them keep all of theirs. [default: all]
+        Layers in the table, such as pool5; results that have none of these keep all of theirs. [default: all]
 
     Raises
     ------

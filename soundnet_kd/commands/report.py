@@ -42,24 +42,24 @@ def report(
     sounds: str | Path | None = None,
     clip_seconds: float = 10.0,
 ) -> ReportResult:
-    """Make a page of what a run found, to look at and to listen to; it opens from disk, without server or network.
+    """Make a page of the results of a run, with sounds to play; it opens from disk, without a server or network.
 
-    Everything that the commands wrote in the run's folder is found by what it is: trainings, features, evaluations,
-    neurons, maps, peeled sounds. The page lets one play the clips that excite a neuron, those that are taken for
-    another class, and every point of a map. Sections for which the run holds nothing are absent.
+    It shows whatever the other commands wrote in the run's folder and its sub-folders: trainings, features,
+    evaluations, neurons, maps, layer activations of single sounds. The clips that activate a neuron, those taken for
+    another class, and the points of a map can be played. Sections without contents are left out.
 
     Parameters
     ----------
     run : str or Path
-        Folder that a recipe or commands wrote to.
+        Folder that `soundnet-kd run`, or several commands, wrote to.
     out : str or Path, optional
         Folder of the page, index.html. [default: report, in the run's folder]
     features : str or Path, optional
         Which features.h5 of the run the page is about. [default: the one that most of the other files were made from]
     sounds : str or Path, optional
-        Where the sounds lie, where they were moved, given as to `soundnet-kd extract`.
+        Where the sounds are now, if they were moved, as given to `soundnet-kd extract`.
     clip_seconds : float
-        So much of each sound can be played, from its start on.
+        Length of each sound on the page, from its start.
 
     Raises
     ------

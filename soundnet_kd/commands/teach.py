@@ -24,10 +24,10 @@ def teach(
 ) -> TeachResult:
     """Label the frames of videos with image networks, and keep the labels with the sound.
 
-    Stopped and started again with the same settings, it goes on where it was; the videos may have been moved. Labels
-    may then differ in their last digit, as a network's answers do between batches of other sizes. Videos that were
-    refused are not tried again as long as they are the same files and stand in failures.csv. Ends too short
-    for a step, and silent clips, are left out, and counted.
+    If it is stopped, the same command continues where it was, even if the videos were moved meanwhile. Labels may then
+    differ in the last digit, since a network's outputs depend slightly on the batch size. Videos that could not be used
+    are listed in failures.csv and not tried again unless the file changes. Silent clips, and ends that are too short
+    for a label, are left out and counted.
 
     Parameters
     ----------
@@ -36,27 +36,27 @@ def teach(
     out : str or Path
         Folder to write the targets to.
     objects : str, optional
-        Network that names objects: NETWORK:WEIGHTS with a torchvision network and either its own weights
+        Network that recognises objects: NETWORK:WEIGHTS, a torchvision network and either its own weights
         (resnet50:IMAGENET1K_V2), published ones (resnet18:PLACES365) or a file (mobilenet_v2:weights.pth).
     scenes : str, optional
-        Network that names scenes, given in the same way. At least one of the two is needed.
+        Network that recognises scenes, written in the same way. At least one of the two is needed.
     object_classes : str or Path, optional
-        Text file with one class a line, for weights in a file. [default: ImageNet's 1000]
+        Text file with the names of the classes, one per line, for weights from a file. [default: ImageNet's 1000]
     scene_classes : str or Path, optional
-        The same for the scenes.
+        The same for the network of scenes.
     frames : {"exact", "keyframe"}
         exact: the frame in the middle of each 5 s; keyframe: the key frame nearest to it, many times faster. Where key
-        frames are rare it may lie outside these 5 s; such steps are counted.
+        frames are rare it may lie outside these 5 s; such cases are counted.
     clips_per_video : int, optional
-        Clips of 20 s, from its start on, that a video gives at most. [default: all]
+        Greatest number of 20 s clips to take from a video, from its start. [default: all]
     clips_per_part : int
-        Clips in each file of targets; a killed run loses at most the part in hand.
+        Clips in each file of targets; a run that is killed loses at most the file it was working on.
     workers : int, optional
-        Processes that decode beside the networks; 0 decodes and labels in turn. [default: one for each core, none for
-        a handful of videos]
+        Processes that decode while the networks run; 0 decodes and labels by turns. [default: one per core, none for a
+        handful of videos]
     deadline_minutes : float
-        Longest time for decoding one video; it is refused then, as one that gives nothing for ten minutes is. Without
-        processes a video at a single packet of which the decoder hangs is not ended.
+        Longest time for decoding one video. A video that takes longer, or gives no data for ten minutes, is given up.
+        With --workers 0, a decoder that hangs within a single packet cannot be stopped.
     device : str
         Where the networks run: auto, cpu, cuda, cuda:1, mps.
     """

@@ -76,9 +76,9 @@ class Verdict:
 
 
 def list_weights() -> WeightsList:
-    """List the weights that can be used by name: those of the registry, and those that were imported.
+    """List the weights that can be used by name: those of the registry, and those that you imported.
 
-    The column "here" says what lies in the cache and needs no network.
+    The column "here" shows which are in the cache and need no download.
     """
     known = published()
     rows = [(name, entry.kind, entry.architecture, entry.licence, _state(entry)) for name, entry in known.items()]
@@ -89,15 +89,15 @@ def list_weights() -> WeightsList:
 
 
 def fetch_weights(name: str) -> WeightsFile:
-    """Fetch a set of weights of the registry into the cache, so that it needs no network from then on.
+    """Download a set of weights of the registry into the cache; no network is needed from then on.
 
-    A download that broke off goes on where it was. The file must have the registry's hash, where one is known; a
-    student is converted once.
+    A download that was interrupted continues where it was. The file must have the registry's hash, if one is known.
+    Students are then converted to safetensors.
 
     Parameters
     ----------
     name : str
-        Such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows them all.
+        Name of the weights, such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows all.
     """
     entry = entry_named(name)
     path = fetch_student(entry) if isinstance(entry, PretrainedStudent) else fetch(entry)
@@ -105,15 +105,16 @@ def fetch_weights(name: str) -> WeightsFile:
 
 
 def verify_weights(file: Path | str) -> Verdict:
-    """Say which set of weights of the registry a file is, or why it is none.
+    """Tell which set of weights of the registry a file is, or why it is none of them.
 
-    It ends well only if the file is one. Where the registry knows a hash, the file must have it; where nobody published
-    one, its tensors must have the right names and shapes, and the hash of what was first fetched, if that is here.
+    The exit status is 0 only if the file is one of them. The file must have the hash in the registry; where no hash was
+    published, its tensors must have the right names and shapes and, if the weights were downloaded before, it must
+    equal the first download.
 
     Parameters
     ----------
     file : str or Path
-        A file of weights in any layout; nothing that it may hold is executed.
+        A file of weights in any known format; no code that it may contain is executed.
     """
     file = Path(file)
     if not file.is_file():
@@ -136,18 +137,18 @@ def verify_weights(file: Path | str) -> Verdict:
 
 
 def import_weights(file: Path | str, as_: str) -> WeightsFile:
-    """Convert a student that you have as a file, so that it can be used by name.
+    """Convert a student from a file, so that it can be used by name.
 
-    It may be the released PyTorch state dict (sound8.pth), the .npy dict of the TensorFlow port, the authors' Torch7
-    network (.t7, or the zip with it), a checkpoint of `soundnet-kd distill`, or a student.safetensors. Nothing that the
-    file may hold is executed, and a wrong one leaves nothing behind.
+    The file may be the released PyTorch state dict (sound8.pth), the .npy dict of the TensorFlow port, the authors'
+    Torch7 network (.t7, or the zip that holds it), a checkpoint of `soundnet-kd distill`, or a student.safetensors. No
+    code that it may contain is executed, and nothing is written if it cannot be used.
 
     Parameters
     ----------
     file : str or Path
-        The file; it stays where it is.
+        The file, which is not changed.
     as_ : str
-        Name to use it by: one of your own, or a student of the registry, which the file must then be.
+        Name to use it by: a new name, or that of a student in the registry, which the file must then be.
     """
     file = Path(file)
     return WeightsFile(as_, import_student(file, as_), f"--student {as_}")
