@@ -119,7 +119,7 @@ def test_evaluate_draws_folds_where_there_are_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [evaluate, neurons, project])
 def test_an_unknown_layer_names_the_nearest_one(command: type, cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no layer 'pol5', did you mean 'pool5'"):
+    with pytest.raises(SettingsError, match="no layer 'pol5'; did you mean 'pool5'"):
         command(cache, tmp_path / "out", layers=["pol5"])
     assert not (tmp_path / "out").exists()
 

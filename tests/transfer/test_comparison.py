@@ -64,7 +64,7 @@ def test_any_layer_is_compared_with_any_other(tmp_path: Path) -> None:
     after = write_results(tmp_path / "after", {"conv5": "aaaabbaa", "conv5+pool5": LABELS}, LABELS)
     found = compare(after, before, tmp_path / "table.csv", layers=["conv1:conv5", "conv1:conv5+pool5"])
     assert [row.accuracy for row in found.rows] == [(0.875, 0.75), (0.875, 1.0)]
-    with pytest.raises(SettingsError, match=r"before has no layer 'conv5', did you mean 'conv1'\?"):
+    with pytest.raises(SettingsError, match=r"before has no layer 'conv5'; did you mean 'conv1'\?"):
         compare(after, before, tmp_path / "table.csv", layers=["conv5"])
 
 
