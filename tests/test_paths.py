@@ -46,6 +46,7 @@ from soundnet_kd.media import (
 )
 from soundnet_kd.models import Preprocessing, read_network, read_student, write_network
 from soundnet_kd.models.classifiers import CatsDogs
+from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.pretrained import registry
 from soundnet_kd.storage import read_json, write_csv, write_json
 from soundnet_kd.teachers import Teacher, label_videos
@@ -179,7 +180,7 @@ def test_commands_by_text(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(evaluate("all.h5", "results").evaluation.results) == set(evaluate_layers("all.h5").results) == {"conv4"}
     compare("results", "results", "comparison.csv")
     rank(["results"], "ranking")
-    assert len(rank_evaluations(["results"], None, None)) == 1
+    assert len(rank_evaluations(["results"], None, None, parameters_up_to)) == 1
     neurons("all.h5", "neurons", shuffles=10)
     project("all.h5", "maps", results="results")
     predict("sounds/dog/0.wav", "student", "guesses.csv", device="cpu")

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from soundnet_kd.figures.style import GREY, color_and_marker, new_figure, percent_formatter
+from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.storage import make_folder
 from soundnet_kd.transfer.ranking import (
     FIRST_NUMBER,
@@ -74,7 +75,7 @@ def rank(
         If clips, labels, classes or folds differ, or a layer does not exist.
     """
     out = Path(out)
-    rows = rank_evaluations([Path(each) for each in results], names, layers)
+    rows = rank_evaluations(results, names, layers, parameters_up_to)
     make_folder(out)
     write_ranking(rows, out)
     figure = out / RANKING_FIGURE

@@ -1,7 +1,7 @@
 """Evaluations of the same sounds in one table, written and read: size of each network, time to train it, accuracy."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
-from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.storage import atomic_write, write_csv
 from soundnet_kd.transfer.comparison import require_same_clips
 from soundnet_kd.transfer.results import Evaluation, read_evaluation
+
+ParametersUpTo = Callable[[str, str], int | None]
 
 NOT_TRAINED = "only a classifier on kept features was fitted"
 UNKNOWN_SIZE = "nothing tells how many parameters come before this layer"
@@ -62,7 +63,10 @@ _COLUMNS = tuple(each.name for each in fields(Ranked))
 
 
 def rank_evaluations(
-    results: Sequence[str | Path], names: Sequence[str] | None, layers: Sequence[str] | None
+    results: Sequence[str | Path],
+    names: Sequence[str] | None,
+    layers: Sequence[str] | None,
+    count_parameters: ParametersUpTo,
 ) -> list[Ranked]:
     """Read evaluations of the same sounds under the same folds, and sort them by their accuracy, the best first.
 
@@ -73,7 +77,9 @@ def rank_evaluations(
     names : sequence of str, optional
         What to call them; by their folders, if not given.
     layers : sequence of str, optional
-        Which layers are told of; evaluations that have none of them keep all of theirs.
+        Which layers are shown; evaluations that have none of them keep all of theirs.
+    count_parameters : callable
+        The parameters of an architecture up to a layer, both given by their names; None where it does not know.
 
     Raises
     ------
@@ -94,7 +100,7 @@ def rank_evaluations(
     for layer in layers or ():
         if layer not in known:
             raise SettingsError(f"none of the results has a layer {layer!r}{nearest(layer, known)}")
-    rows = [row for name, each in zip(names, read, strict=True) for row in _rows(name, each, layers)]
+    rows = [row for name, each in zip(names, read, strict=True) for row in _rows(name, each, layers, count_parameters)]
     return sorted(rows, key=lambda row: -row.accuracy)
 
 
@@ -107,7 +113,9 @@ def notes(rows: Sequence[Ranked]) -> list[str]:
     return [f"{', '.join(names)}: {note}" for note, names in of.items()]
 
 
-def _rows(name: str, evaluation: Evaluation, layers: Sequence[str] | None) -> Iterator[Ranked]:
+def _rows(
+    name: str, evaluation: Evaluation, layers: Sequence[str] | None, count_parameters: ParametersUpTo
+) -> Iterator[Ranked]:
     source = evaluation.source
     student = source["identity"].get("student")
     chosen = [layer for layer in evaluation.layers if layer in (layers or ())] or evaluation.layers
@@ -115,7 +123,7 @@ def _rows(name: str, evaluation: Evaluation, layers: Sequence[str] | None) -> It
         result = evaluation.results[layer]
         parameters, seconds, note = source.get("parameters"), None, ""
         if evaluation.kind == "features":
-            parameters = parameters_up_to(student["architecture"], layer)
+            parameters = count_parameters(student["architecture"], layer)
             note = NOT_TRAINED if parameters else f"{NOT_TRAINED}; {UNKNOWN_SIZE}"
         elif "training_seconds" in source:
             seconds = source["training_seconds"] / source["trainings"]
