@@ -1,4 +1,4 @@
-"""Manners towards whoever started a command: any letter can be shown, bars are ended, signals are heard."""
+"""What a command owes to a console: any character can be printed, progress bars are closed, signals are handled."""
 
 import codecs
 import os
@@ -13,10 +13,10 @@ from typing import TextIO
 _ESCAPED = "soundnet_kd.escaped"
 
 
-def show_any_letter() -> None:
-    r"""Let output take every letter, whatever the console or the file that it goes to can hold.
+def escape_unprintable() -> None:
+    r"""Let output take every character, whatever the console or the file that it goes to can hold.
 
-    A letter that has no place there is written as JSON writes it (犬 as \u72ac), so that nothing is lost and JSON
+    A character that has no place there is written as JSON writes it (犬 as \u72ac), so that nothing is lost and JSON
     stays JSON.
     """
     codecs.register_error(_ESCAPED, _escaped)
@@ -27,19 +27,19 @@ def show_any_letter() -> None:
             stream.reconfigure(errors=_ESCAPED)
 
 
-def say(text: str, stream: TextIO | None) -> None:
+def print_line(text: str, stream: TextIO | None) -> None:
     """Print a line at once; BrokenPipeError and OSError say that nobody reads it, or that it has no room."""
     if stream is not None:
         print(text, file=stream, flush=True)
 
 
-def give_up(stream: TextIO | None) -> None:
+def discard_output(stream: TextIO | None) -> None:
     """Let what is left to write to a stream go, so that Python does not fail over it at its end."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
 
 
-def end_bars() -> None:
+def close_progress_bars() -> None:
     """End progress bars that a failure left open, so that what is said next has a line of its own."""
     if "tqdm" in sys.modules:
         from tqdm import tqdm
@@ -53,15 +53,15 @@ class Signals:
 
     Attributes
     ----------
-    heard : int
+    received : int
         The first one's number; 0 for none.
     """
 
     def __init__(self) -> None:
-        self.heard = 0
+        self.received = 0
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def handling(self) -> Iterator[None]:
         """Let SIGTERM and SIGHUP end what is done as Ctrl-C does; a second one ends it at once.
 
         A signal that is ignored, as `nohup` has it, stays so.
@@ -71,17 +71,17 @@ class Signals:
             return
         numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
         before = {number: signal.getsignal(number) for number in numbers}
-        listened = [number for number, handler in before.items() if handler == signal.SIG_DFL]
-        for number in listened:
-            signal.signal(number, self._hear)
+        handled = [number for number, handler in before.items() if handler == signal.SIG_DFL]
+        for number in handled:
+            signal.signal(number, self._receive)
         try:
             yield
         finally:
-            for number in listened:
+            for number in handled:
                 signal.signal(number, before[number])
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.heard = self.heard or number
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or number
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 

@@ -67,7 +67,7 @@ def parser_for(name: str) -> CommandParser:
     parser = CommandParser(
         prog=f"soundnet-kd {name}",
         description=about,
-        epilog=command.more_help(),
+        epilog=command.epilog(),
         formatter_class=_Help,
         argument_default=argparse.SUPPRESS,
     )

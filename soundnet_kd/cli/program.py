@@ -8,7 +8,7 @@ from importlib.metadata import version
 from signal import Signals as Signal
 
 from soundnet_kd.cli.arguments import parse
-from soundnet_kd.cli.console import Signals, end_bars, give_up, say, show_any_letter
+from soundnet_kd.cli.console import Signals, close_progress_bars, discard_output, escape_unprintable, print_line
 from soundnet_kd.cli.parsers import parser_for
 from soundnet_kd.cli.table import COMMANDS, Command, find, group
 from soundnet_kd.errors import SoundNetKDError
@@ -29,40 +29,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 if it ended well, 1 if it failed, 2 if it was asked for wrongly, 130 if it was interrupted, 128
         and the signal's number if a signal stopped it.
     """
-    show_any_letter()
+    escape_unprintable()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        return _told(overview(), NO_HELP)
+        return _print_answer(overview(), NO_HELP)
     if given[0] == "--version":
-        return _told(f"soundnet-kd {version('soundnet-kd')}", "the version could not be printed")
+        return _print_answer(f"soundnet-kd {version('soundnet-kd')}", "the version could not be printed")
     _show_log()
     name, *rest = given
     if group(name):
         if not rest or rest[0] in ("-h", "--help"):
-            return _told(overview_of(name), NO_HELP)
+            return _print_answer(overview_of(name), NO_HELP)
         name, rest = f"{name} {rest[0]}", rest[1:]
     debug = "--debug" in rest
     signals = Signals()
     try:
-        with signals.listening():
+        with signals.handling():
             if "-h" in rest or "--help" in rest:
-                return _told(parser_for(name).format_help().rstrip(), NO_HELP)
+                return _print_answer(parser_for(name).format_help().rstrip(), NO_HELP)
             values = parse(name, rest)
             command = find(name)
             result = command.function()(**values)
     except SoundNetKDError as error:
-        return _failed(str(error), debug)
+        return _fail(str(error), debug)
     except KeyboardInterrupt:
-        end_bars()
-        why = f" by {Signal(signals.heard).name}" if signals.heard else ""
-        _complain(f"\nstopped{why}; the same command goes on from what it has written")
-        return 128 + signals.heard if signals.heard else INTERRUPTED
+        close_progress_bars()
+        why = f" by {Signal(signals.received).name}" if signals.received else ""
+        _print_error(f"\nstopped{why}; the same command goes on from what it has written")
+        return 128 + signals.received if signals.received else INTERRUPTED
     except BrokenPipeError:
-        give_up(sys.stdout)
+        discard_output(sys.stdout)
         return 1
     except Exception as error:
-        return _failed(explain_error(error), debug)
-    return 0 if command.together and not is_first_process() else _told(str(result), NO_RESULT)
+        return _fail(explain_error(error), debug)
+    return 0 if command.is_distributed and not is_first_process() else _print_answer(str(result), NO_RESULT)
 
 
 def overview() -> str:
@@ -70,7 +70,8 @@ def overview() -> str:
     return (
         "usage: soundnet-kd COMMAND ...\n\n"
         "Distil a sound network from unlabeled video, and use its layers as features for any sound task.\n\n"
-        f"commands:\n{_listed(COMMANDS)}\n\n`soundnet-kd COMMAND --help` explains a command; start with quickstart."
+        f"commands:\n{_format_commands(COMMANDS)}\n\n"
+        "`soundnet-kd COMMAND --help` explains a command; start with quickstart."
     )
 
 
@@ -78,54 +79,54 @@ def overview_of(name: str) -> str:
     """Return the help of a group of commands."""
     return (
         f"usage: soundnet-kd {name} COMMAND ...\n\n"
-        f"commands:\n{_listed(group(name))}\n\n`soundnet-kd {name} COMMAND --help` explains a command."
+        f"commands:\n{_format_commands(group(name))}\n\n`soundnet-kd {name} COMMAND --help` explains a command."
     )
 
 
-def _listed(commands: Mapping[str, Command]) -> str:
+def _format_commands(commands: Mapping[str, Command]) -> str:
     width = max(map(len, commands))
-    return "\n".join(f"  {name:<{width}}  {command.about}" for name, command in commands.items())
+    return "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in commands.items())
 
 
-def _told(answer: str, otherwise: str) -> int:
+def _print_answer(answer: str, otherwise: str) -> int:
     """Print what was asked for; `otherwise` says what is amiss if there is no room for it."""
     try:
-        say(answer, sys.stdout)
+        print_line(answer, sys.stdout)
     except BrokenPipeError:
-        give_up(sys.stdout)
+        discard_output(sys.stdout)
         return 1
     except OSError as error:
-        give_up(sys.stdout)
-        _complain(f"soundnet-kd: {otherwise} ({error.strerror})")
+        discard_output(sys.stdout)
+        _print_error(f"soundnet-kd: {otherwise} ({error.strerror})")
         return 1
     return 0
 
 
-class _OnStderr(logging.Handler):
+class _StderrHandler(logging.Handler):
     """Shows a log on what is standard error at the moment, which whoever calls `main` may have exchanged."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a line."""
-        _complain(self.format(record))
+        _print_error(self.format(record))
 
 
 def _show_log() -> None:
     root = logging.getLogger()
-    if not any(isinstance(handler, _OnStderr) for handler in root.handlers):
-        root.addHandler(_OnStderr())
+    if not any(isinstance(handler, _StderrHandler) for handler in root.handlers):
+        root.addHandler(_StderrHandler())
     logging.getLogger("soundnet_kd").setLevel(logging.INFO)
 
 
-def _failed(message: str, debug: bool) -> int:
-    end_bars()
+def _fail(message: str, debug: bool) -> int:
+    close_progress_bars()
     if debug:
         traceback.print_exc()
-    _complain(f"soundnet-kd: {message}")
+    _print_error(f"soundnet-kd: {message}")
     return 1
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     try:
-        say(text, sys.stderr)
+        print_line(text, sys.stderr)
     except OSError:
-        give_up(sys.stderr)
+        discard_output(sys.stderr)

@@ -12,33 +12,44 @@ from soundnet_kd.errors import SettingsError, nearest
 
 @dataclass(frozen=True)
 class Command:
-    """Where in `commands/` a function lives, which parameters go without a flag, and what it does in a few words.
+    """A command.
 
-    `more`, if given, is where a function lives that says what else the help tells. `together`: several processes that
-    a launcher starts do one piece of work, of which the first one tells; those of other commands do one each.
+    Attributes
+    ----------
+    target : str
+        Its function, as module:function in `commands/`.
+    positional : tuple of str
+        Parameters that go without a flag.
+    summary : str
+        What it does, in a few words.
+    epilog_target : str
+        A function whose text ends the help, as module:function; none, if empty.
+    is_distributed : bool
+        Whether several processes that a launcher starts do one piece of work, and only the first one prints the
+        result; those of other commands do one each.
     """
 
-    home: str
+    target: str
     positional: tuple[str, ...]
-    about: str
-    more: str = ""
-    together: bool = False
+    summary: str
+    epilog_target: str = ""
+    is_distributed: bool = False
 
     def function(self) -> Callable[..., object]:
         """Import the function."""
-        return _at(f"commands.{self.home}")
+        return _import(f"commands.{self.target}")
 
-    def more_help(self) -> str:
-        """Return what else its help says."""
-        return str(_at(self.more)()) if self.more else ""
+    def epilog(self) -> str:
+        """Return the end of its help."""
+        return str(_import(self.epilog_target)()) if self.epilog_target else ""
 
 
 COMMANDS: Mapping[str, Command] = {
-    "quickstart": Command(
-        "quickstart:quickstart", (), "the whole route on a small demonstration world, or on your videos"
-    ),
+    "quickstart": Command("quickstart:quickstart", (), "the whole route on a demonstration world, or on your videos"),
     "teach": Command("teach:teach", ("videos",), "label the frames of videos with image networks"),
-    "distill": Command("distill:distill", ("targets",), "train a student to hear what the teachers saw", together=True),
+    "distill": Command(
+        "distill:distill", ("targets",), "train a student to hear what the teachers saw", is_distributed=True
+    ),
     "extract": Command("extract:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
     "predict": Command("predict:predict", ("sounds",), "say which objects and scenes a student hears"),
     "evaluate": Command("evaluate:evaluate", ("features",), "cross-validate a classifier on every layer"),
@@ -47,7 +58,7 @@ COMMANDS: Mapping[str, Command] = {
         "train:train",
         ("recipe",),
         "train a recipe's networks from scratch on labelled sounds, and test them",
-        "supervised.config_help:explained_keys",
+        "supervised.config_help:explain_keys",
     ),
     "compare": Command("compare:compare", ("results",), "set two evaluations side by side, layer by layer"),
     "rank": Command("rank:rank", ("results",), "set evaluations in a table: parameters, seconds of training, accuracy"),
@@ -87,7 +98,7 @@ def find(name: str) -> Command:
     return COMMANDS[name]
 
 
-def _at(home: str) -> Callable[..., object]:
-    module, name = home.split(":")
+def _import(target: str) -> Callable[..., object]:
+    module, name = target.split(":")
     function: Callable[..., object] = getattr(import_module(f"soundnet_kd.{module}"), name)
     return function

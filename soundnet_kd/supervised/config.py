@@ -1,4 +1,4 @@
-"""A recipe of a network from scratch: a data set, a front end, a network, how pieces are drawn, how it is trained."""
+"""A recipe of a network: a data set, a front end, a network, how pieces are drawn, how it is trained."""
 
 import copy
 import inspect
@@ -40,7 +40,7 @@ SET_BY_CHAIN = ("sample_rate", "rows")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is told of the trained network.
+    """What is reported of the trained network.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """A recipe as its file has it.
+    """A recipe of a network, its values checked.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class ExperimentConfig:
         Cut off the silence before and after the voice of each sound, with these settings ({} takes the usual ones);
         nothing is cut, if not given.
     evaluation : mapping, optional
-        What is told of the trained network.
+        What is reported of the trained network.
     seeds : list of int, optional
         For each a network is trained and tested; it draws the split, the first weights and the order.
     """

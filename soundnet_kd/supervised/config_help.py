@@ -21,18 +21,18 @@ from soundnet_kd.supervised.config import (
 from soundnet_kd.training.optimization import TrainingConfig
 
 
-def explained_keys() -> str:
+def explain_keys() -> str:
     """Name the recipes that there are, and explain the keys of one, from the texts of the classes that they become."""
     blocks = [
         f"Recipes of this package: {', '.join(shipped_recipes('train'))}.",
         "Keys of a recipe, and of their parts:",
-        _explained(ExperimentConfig, set(_names(ExperimentConfig)) - set(KEYS)),
+        _explain(ExperimentConfig, set(_names(ExperimentConfig)) - set(KEYS)),
     ]
     blocks += [_block(f"{key}.{name}", kind) for key in ("data", "sampling") for name, kind in REGISTRIES[key].items()]
     blocks += [_block(f"front_end, name: {name}", kind, SET_BY_CHAIN) for name, kind in FRONT_ENDS.items()]
     blocks += [
         f"network: {', '.join(CLASSIFIERS)}. Each has its own preprocessing, of which these keys can be changed:\n"
-        f"{_explained(ClipPreprocessing)}"
+        f"{_explain(ClipPreprocessing)}"
     ]
     blocks += [
         _block(f"network.{name}", kind, SET_ELSEWHERE)
@@ -40,20 +40,20 @@ def explained_keys() -> str:
         if set(_names(kind)) - set(SET_ELSEWHERE)
     ]
     parts = (("voice_activity", VoiceActivity), ("training", TrainingConfig), ("evaluation", Evaluation))
-    blocks += [f"{key}:\n{_explained(kind)}" for key, kind in parts]
+    blocks += [f"{key}:\n{_explain(kind)}" for key, kind in parts]
     return "\n\n".join(blocks)
 
 
 def _block(title: str, kind: type, left_out: Collection[str] = ()) -> str:
     about = docstring_parser.parse(kind.__doc__ or "").short_description or ""
-    return f"{title}: {about}\n{_explained(kind, left_out)}".rstrip()
+    return f"{title}: {about}\n{_explain(kind, left_out)}".rstrip()
 
 
 def _names(kind: type) -> list[str]:
     return [each.arg_name for each in docstring_parser.parse(kind.__doc__ or "").params]
 
 
-def _explained(kind: type, left_out: Collection[str] = ()) -> str:
+def _explain(kind: type, left_out: Collection[str] = ()) -> str:
     return "\n".join(
         f"  {each.arg_name} ({each.type_name}) {' '.join((each.description or '').split())}".rstrip()
         + _default(kind, each.arg_name)

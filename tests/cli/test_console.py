@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from soundnet_kd import SoundNet5
 from soundnet_kd.cli import main, table
-from soundnet_kd.cli.console import end_bars, say, show_any_letter
+from soundnet_kd.cli.console import close_progress_bars, escape_unprintable, print_line
 from soundnet_kd.cli.table import Command
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_network
@@ -73,12 +73,12 @@ def test_no_console_is_too_small_for_a_name(environment: dict[str, str], world: 
 def test_what_a_console_can_show_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="cp1252"))
-    show_any_letter()
-    say("café 犬 😀", sys.stdout)
+    escape_unprintable()
+    print_line("café 犬 😀", sys.stdout)
     assert shown.getvalue() == f"caf\xe9 \\u72ac \\ud83d\\ude00{os.linesep}".encode("cp1252")
     assert json.loads('"' + shown.getvalue().decode("cp1252").strip() + '"') == "café 犬 😀"
     monkeypatch.setattr(sys, "stdout", None)
-    show_any_letter()
+    escape_unprintable()
 
 
 def stops(number: int) -> None:
@@ -110,7 +110,7 @@ def test_a_failure_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys
         "soundnet-kd: out.h5: the disk is full (No space left on device); make room and run the same command again, "
         "it goes on from what it has written"
     )
-    end_bars()
+    close_progress_bars()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
