@@ -1,4 +1,4 @@
-"""Training a student from a targets folder, from the first step or from where it was."""
+"""The command `distill`: a student trained on a targets folder, from its first step or from where it was."""
 
 import math
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from soundnet_kd.data import Targets
 from soundnet_kd.distill.data import TargetsDataModule, Throughput
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
-from soundnet_kd.distill.results import DistillResult, finish, found
+from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_network
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
@@ -120,20 +120,20 @@ def distill(
     for name, value in {**positive, "gradient_clip": gradient_clip, "keep_checkpoints": keep_checkpoints}.items():
         if value is not None and value <= 0:
             raise SettingsError(f"{name} is {value}; it has to be above 0")
-    where = choose_device(device)
-    options = trainer_options(where, devices, nodes)
+    chosen_device = choose_device(device)
+    options = trainer_options(chosen_device, devices, nodes)
     clips_per_batch(batch_size, accumulate, devices * nodes)
-    data_of = Targets(targets)
+    labelled = Targets(targets)
     loss = DistillationLoss(objective, temperature, teacher_weights)
-    loss.require_heads(data_of.class_names)
+    loss.require_heads(labelled.class_names)
     lightning.seed_everything(seed, verbose=False)
-    student = ARCHITECTURES[architecture](data_of.class_names)
-    if data_of.sample_rate != student.preprocessing.sample_rate:
+    student = ARCHITECTURES[architecture](labelled.class_names)
+    if labelled.sample_rate != student.preprocessing.sample_rate:
         raise SettingsError(
-            f"{targets} holds sound at {data_of.sample_rate} Hz, the student hears {student.preprocessing.sample_rate}"
+            f"{targets} holds sound at {labelled.sample_rate} Hz, the student hears {student.preprocessing.sample_rate}"
         )
     settings = {
-        "targets": data_of.identity(),
+        "targets": labelled.identity(),
         "architecture": architecture,
         "objective": objective,
         "temperature": temperature,
@@ -151,8 +151,8 @@ def distill(
         "versions": versions(),
     }
     if workers is None:
-        workers = usual_workers(where, devices)
-    data = TargetsDataModule(data_of, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
+        workers = usual_workers(chosen_device, devices)
+    data = TargetsDataModule(labelled, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0
     module = Distillation(student, loss, learning_rate, schedule, steps, accumulate)
@@ -169,7 +169,7 @@ def distill(
             ensure_same_settings(out / RUN_FILE, settings)
             if not _readable(out / UNTRAINED_FILE):
                 write_network(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
-        done = found(out, steps)
+        done = read_finished(out, steps)
         otherwise = "the training begins anew" if done is None else f"{STUDENT_FILE} is whole, and stays"
         start = last_checkpoint(out, module.state_dict(), otherwise=otherwise)
         if start is None and done is not None:
@@ -180,13 +180,13 @@ def distill(
             validate_every=validate_every,
             precision=precision,
             callbacks=callbacks,
-            where=options,
+            device_options=options,
             accumulate=accumulate,
             gradient_clip=gradient_clip,
         )
         fit(trainer, module, data, start)
         if is_first_process():
-            return finish(out, student, settings)
+            return write_results(out, student, settings)
     # The first process still writes, so the others know no more than this.
     return DistillResult(out, steps, math.nan, math.nan, {})
 

@@ -60,7 +60,7 @@ def read_yaml_file(file: str | Path) -> Any:
 
 
 def parse_nested(value: Any) -> Any:
-    """list, mapping or None that a text such as [a, b], {a: 1}, null or "" stands for, or the value itself."""
+    """Return the list, mapping or None that a text such as [a, b], {a: 1}, null or "" stands for, or else the value."""
     if isinstance(value, RawText) and value.strip() in (*NULLS, ""):
         return None
     if isinstance(value, RawText) and value.lstrip()[:1] in ("[", "{"):

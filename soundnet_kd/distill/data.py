@@ -1,4 +1,7 @@
-"""Feed the targets to the student: clips of exactly 20 s and four label steps, in an order that the seed decides."""
+"""The targets as batches for the student: clips of exactly 20 s and four label steps, training and held out.
+
+The seed decides their order; how long the student waits for them is measured here too.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,11 +22,13 @@ from soundnet_kd.training.loading import loader_options
 from soundnet_kd.training.streams import StreamBatches, item_at
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
+MEASURED_CLIPS = 2048
+"""Held-out clips that the agreement is measured on; more, of a huge collection, would only cost time."""
 Example = tuple[Tensor, dict[str, Tensor]]
 """(1, samples) int16, or float32 in ±1; per teacher (classes, 4) float32."""
 
 
-def fill(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
+def fill_clip(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
     """Make a clip of k label steps 20 s long and four steps long, as the paper's data loader did.
 
     The sound is padded with zeros (or cut) to k x 5 s; then sound and labels are repeated from their start until they
@@ -48,7 +53,7 @@ class HeldOutClips(Dataset[Example]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        sound, distributions = fill(self.targets[index], self.targets.sample_rate)
+        sound, distributions = fill_clip(self.targets[index], self.targets.sample_rate)
         return _tensors(sound, distributions)
 
 
@@ -80,7 +85,7 @@ class TrainingStream(Dataset[Example]):
             return _tensors(sound, distributions)
         rng = np.random.default_rng((self.seed, position, 1))
         waveform, distributions = self.augmentation(
-            (_in_one(sound), distributions),
+            (_full_scale_to_one(sound), distributions),
             lambda: self._another(rng),
             self.targets.sample_rate,
             rng,
@@ -89,10 +94,10 @@ class TrainingStream(Dataset[Example]):
 
     def _another(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         sound, distributions = self._filled(int(rng.choice(self.clips)))
-        return _in_one(sound), distributions
+        return _full_scale_to_one(sound), distributions
 
     def _filled(self, index: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
-        return fill(self.targets[index], self.targets.sample_rate)
+        return fill_clip(self.targets[index], self.targets.sample_rate)
 
 
 class ClockedLoader(DataLoader[Example]):
@@ -127,7 +132,7 @@ class TargetsDataModule(lightning.LightningDataModule):
     steps : int
         Of the whole training.
     held_out : float
-        Share of the videos held out, from 0 to 1.
+        Fraction of the videos held out, from 0 to 1.
     accumulate : int
         Batches whose gradients make one step.
     augmentation : Augmentation
@@ -165,22 +170,22 @@ class TargetsDataModule(lightning.LightningDataModule):
             rank, ranks, first_step = self.trainer.global_rank, self.trainer.world_size, self.trainer.global_step
         batches = StreamBatches(self.batch_size, self.steps, first_step, self.accumulate, rank, ranks)
         piece = self.batch_size // (self.accumulate * ranks)
-        return ClockedLoader(self.training, batch_sampler=batches, **self._reading(self.workers, piece, ranks))
+        return ClockedLoader(self.training, batch_sampler=batches, **self._loader_options(self.workers, piece, ranks))
 
     def val_dataloader(self) -> DataLoader[Example]:
         """Return this rank's share of the held-out clips, in order; all of them where there are fewer than ranks."""
         rank, ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         count = len(self.validation)
-        share = Subset(self.validation, range(rank, count, ranks)) if count >= ranks else self.validation
+        mine = Subset(self.validation, range(rank, count, ranks)) if count >= ranks else self.validation
         piece = self.batch_size // (self.accumulate * ranks)
-        return DataLoader(share, piece, **self._reading(min(self.workers, 2), piece, ranks))
+        return DataLoader(mine, piece, **self._loader_options(min(self.workers, 2), piece, ranks))
 
-    def _reading(self, workers: int, batch_size: int, ranks: int) -> dict[str, Any]:
+    def _loader_options(self, workers: int, batch_size: int, ranks: int) -> dict[str, Any]:
         on_accelerator = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return loader_options(workers, on_accelerator, lambda: self.training[0], batch_size, ranks)
 
 
-def _in_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:
+def _full_scale_to_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:
     return sound.astype(np.float32) / np.float32(2**15)
 
 
@@ -190,21 +195,17 @@ def _tensors(sound: NDArray[Any], distributions: dict[str, NDArray[np.float32]])
     }
 
 
-MEASURED_CLIPS = 2048
-"""Held-out clips that the agreement is measured on; of a share of a huge collection, more would only cost time."""
-
-
-def held_out_clips(videos: NDArray[np.uint64], share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def held_out_clips(videos: NDArray[np.uint64], fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Divide clips into those to learn from and those to measure on.
 
-    A video is held out if a hash of its name and the seed lies below `share`, so that adding videos moves none of the
-    others. At least one video is held out of two or more, unless `share` is 0; at least one is left to learn from.
+    A video is held out if a hash of its name and the seed lies below `fraction`, so that adding videos moves no
+    others. At least one video is held out of two or more, unless `fraction` is 0; at least one is left to learn from.
 
     Parameters
     ----------
     videos : (clips,) uint64
         The video of each clip, as `Targets.videos` gives it.
-    share : float
+    fraction : float
         Of the videos to hold out, from 0 to below 1.
     seed : int
 
@@ -217,15 +218,15 @@ def held_out_clips(videos: NDArray[np.uint64], share: float, seed: int) -> tuple
     Raises
     ------
     SettingsError
-        If `share` is out of range.
+        If `fraction` is out of range.
     """
-    if not 0 <= share < 1:
-        raise SettingsError(f"held_out is {share}; it is a share of the videos, from 0 to below 1")
+    if not 0 <= fraction < 1:
+        raise SettingsError(f"held_out is {fraction}; it is a fraction of the videos, from 0 to below 1")
     names, video_of_clip = np.unique(videos, return_inverse=True)
     places = np.fromiter((_place(int(name), seed) for name in names), np.float64, len(names))
     count = 0
-    if share > 0:
-        count = min(max(int((places < share).sum()), 1), len(names) - 1)
+    if fraction > 0:
+        count = min(max(int((places < fraction).sum()), 1), len(names) - 1)
     held = np.zeros(len(names), dtype=bool)
     held[np.argsort(places)[:count]] = True
     held_clips = held[video_of_clip]

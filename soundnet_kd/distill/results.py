@@ -52,7 +52,7 @@ class DistillResult:
         )
 
 
-def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
+def write_results(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
     """Write the students, the history and the figures of a training that has come to its end.
 
     Raises
@@ -84,7 +84,7 @@ def finish(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> Distill
     return result
 
 
-def found(out: Path, steps: int) -> DistillResult | None:
+def read_finished(out: Path, steps: int) -> DistillResult | None:
     """Return what a training left that has come to its end, by its student alone; None if that is not there."""
     try:
         read_student(out / STUDENT_FILE)

@@ -289,7 +289,7 @@ def train_network(
         validate_every=every,
         precision=optimisation.precision,
         callbacks=callbacks,
-        where=on_one_device,
+        device_options=on_one_device,
     )
     module = NetworkTraining(network, listen, optimisation, feed, seed).train()
     start = last_checkpoint(folder, module.state_dict(), needs_best=optimisation.weights == "best")

@@ -24,7 +24,7 @@ def trainer_of(
     validate_every: int,
     precision: Literal["32", "bf16"],
     callbacks: Sequence[lightning.Callback],
-    where: Mapping[str, Any],
+    device_options: Mapping[str, Any],
     accumulate: int = 1,
     gradient_clip: float | None = None,
 ) -> lightning.Trainer:
@@ -40,14 +40,14 @@ def trainer_of(
         Steps from one validation to the next; 0 if there is none.
     precision : {"32", "bf16"}
     callbacks : sequence of Callback
-    where : mapping
+    device_options : mapping
         What `trainer_options` gives.
     accumulate : int
         Batches of a step.
     gradient_clip : float, optional
         Longest gradient that a step may follow.
     """
-    options = dict(where)
+    options = dict(device_options)
     return lightning.Trainer(
         max_steps=steps,
         accumulate_grad_batches=accumulate,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from soundnet_kd.data import LabelledClip, Targets
-from soundnet_kd.distill.data import ClockedLoader, TargetsDataModule, TrainingStream, fill
+from soundnet_kd.distill.data import ClockedLoader, TargetsDataModule, TrainingStream, fill_clip
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.training.streams import StreamBatches
 from tests.targets import make_clip, make_targets
@@ -35,7 +35,7 @@ def stream_of(targets: Targets, seed: int = 0, augmentation: Augmentation = UNCH
     ("steps", "order"), [(1, [0, 0, 0, 0]), (2, [0, 1, 0, 1]), (3, [0, 1, 2, 0]), (4, [0, 1, 2, 3])]
 )
 def test_short_videos_are_repeated_to_four_steps(steps: int, order: list[int]) -> None:
-    sound, targets = fill(clip_of(steps, steps * 5 * RATE), RATE)
+    sound, targets = fill_clip(clip_of(steps, steps * 5 * RATE), RATE)
     assert sound.shape == (20 * RATE,)
     assert targets["a"].tolist() == [[2.0 * step, 2.0 * step + 1] for step in order]
     # The sound of each step is the sound that its labels belong to.
@@ -45,14 +45,14 @@ def test_short_videos_are_repeated_to_four_steps(steps: int, order: list[int]) -
 
 
 def test_sound_shorter_than_its_steps_is_padded_with_zeros() -> None:
-    sound, _ = fill(clip_of(2, 700), RATE)
+    sound, _ = fill_clip(clip_of(2, 700), RATE)
     assert sound[:700].tolist() == list(range(1, 701))
     assert not sound[700:1000].any()
     np.testing.assert_array_equal(sound[1000:], sound[:1000])
 
 
 def test_sound_longer_than_its_steps_is_cut() -> None:
-    sound, _ = fill(clip_of(1, 900), RATE)
+    sound, _ = fill_clip(clip_of(1, 900), RATE)
     assert sound.tolist() == 4 * list(range(1, 501))
 
 
@@ -90,7 +90,7 @@ def test_what_a_position_holds_depends_on_nothing_else(targets: Targets) -> None
 def test_without_augmentation_the_stream_holds_the_sound_as_stored(targets: Targets) -> None:
     stream = stream_of(targets)
     sound, rows = stream[4]
-    wanted, distributions = fill(targets[stream.index_at(4)], targets.sample_rate)
+    wanted, distributions = fill_clip(targets[stream.index_at(4)], targets.sample_rate)
     assert sound.dtype == torch.int16
     np.testing.assert_array_equal(sound[0].numpy(), wanted)
     np.testing.assert_array_equal(rows["scenes"].numpy(), distributions["scenes"].T)
