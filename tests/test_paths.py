@@ -47,7 +47,7 @@ from soundnet_kd.media import (
 from soundnet_kd.models import Preprocessing, read_network, read_student, write_network
 from soundnet_kd.models.classifiers import CatsDogs
 from soundnet_kd.models.soundnet import parameters_up_to
-from soundnet_kd.pretrained import registry
+from soundnet_kd.pretrained import teacher_registry
 from soundnet_kd.storage import read_json, write_csv, write_json
 from soundnet_kd.teachers import Teacher, label_videos
 from soundnet_kd.training.callbacks import read_history
@@ -207,4 +207,4 @@ def test_recipes_and_registry_by_text(place: Path) -> None:
     assert read_recipe("recipe.yaml").variables == {"out": "x"}
     run("recipe.yaml", "made")
     assert Path("made/f.h5").is_file()
-    assert registry(None)
+    assert teacher_registry(None)

@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-from torchvision import models
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models.device import keep_freed_memory
+from soundnet_kd.pretrained.image_networks import find_library
 from soundnet_kd.storage import require_equal
 from soundnet_kd.teachers import write_teacher
-from soundnet_kd.teachers.loading import require_network
 from soundnet_kd.teachers.teacher import frame_transform, read_training
 from soundnet_kd.training.trainer import quiet_lightning
 
@@ -79,7 +78,7 @@ def demo_teacher(
     """
     frames = Path(frames)
     out = Path(out)
-    require_network(network)
+    library = find_library(network)
     if epochs < 1 or batch_size < 1:
         raise SettingsError(f"epochs and batch_size are {epochs} and {batch_size}; both have to be at least 1")
     training, held_out, classes = _read(frames, input_size)
@@ -98,7 +97,7 @@ def demo_teacher(
         return DemoTeacherResult(out, len(classes), before["accuracy"])
     keep_freed_memory()
     lightning.seed_everything(seed, verbose=False)
-    model = models.get_model(network, weights=None, num_classes=len(classes))
+    model = library.build(network, len(classes))
     batches = DataLoader(training, batch_size, shuffle=True, drop_last=len(training) > batch_size)
     with quiet_lightning():
         trainer = lightning.Trainer(

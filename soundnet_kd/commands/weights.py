@@ -8,16 +8,16 @@ from safetensors import SafetensorError, safe_open
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained.conversion import convert
+from soundnet_kd.pretrained.downloading import partial_file
 from soundnet_kd.pretrained.fetching import (
-    cached,
+    cached_file,
     check_file,
-    entry_named,
     fetch,
     git_blob_of,
     known_sha256,
     sha256_of,
 )
-from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, published
+from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, find_entry, published
 from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
 from soundnet_kd.system.machine_errors import translate_machine_errors
 
@@ -99,7 +99,7 @@ def fetch_weights(name: str) -> WeightsFile:
     name : str
         Name of the weights, such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows all.
     """
-    entry = entry_named(name)
+    entry = find_entry(name)
     path = fetch_student(entry) if isinstance(entry, PretrainedStudent) else fetch(entry)
     return WeightsFile(name, path, f"--student {name}" if entry.kind == "student" else f"--objects or --scenes {name}")
 
@@ -123,7 +123,7 @@ def verify_weights(file: Path | str) -> Verdict:
     hashes = {file_hash: kind for kind, file_hash in (("sha256", sha256_of(file)), ("git blob", git_blob_of(file)))}
     exact, fitting = [], []
     for name, entry in known.items():
-        wanted = known_sha256(entry, cached(entry)) or entry.git_blob
+        wanted = known_sha256(entry, cached_file(entry)) or entry.git_blob
         if wanted in hashes:
             exact.append((name, f"it has the {hashes[wanted]} {wanted}"))
         elif wanted is None and _fits(entry, file):
@@ -157,11 +157,11 @@ def import_weights(file: Path | str, as_: str) -> WeightsFile:
 def _state(entry: PublishedFile) -> str:
     if entry.kind == "student" and student_place(entry.name).is_file():
         return "yes"
-    path = cached(entry)
+    path = cached_file(entry)
     if path.is_file():
         return "yes" if entry.kind == "teacher" else "not converted yet"
-    part = path.with_name(f"{path.name}.part")
-    return f"{part.stat().st_size / 1e6:.1f} MB of it" if part.is_file() else "no"
+    partial = partial_file(path)
+    return f"{partial.stat().st_size / 1e6:.1f} MB of it" if partial.is_file() else "no"
 
 
 def _architecture(student: Path) -> str:

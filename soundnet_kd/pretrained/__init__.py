@@ -5,8 +5,8 @@ from soundnet_kd.pretrained.registry import (
     PretrainedStudent,
     PretrainedWeights,
     published,
-    registry,
     student_registry,
+    teacher_registry,
 )
 from soundnet_kd.pretrained.students import load_student
 
@@ -17,6 +17,6 @@ __all__ = [
     "fetch",
     "load_student",
     "published",
-    "registry",
     "student_registry",
+    "teacher_registry",
 ]

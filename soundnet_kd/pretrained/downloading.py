@@ -1,4 +1,4 @@
-"""One file over HTTP, taken up where it broke off.
+"""A file from one of its sources over HTTP, taken up where it broke off.
 
 What has come lies in `FILE.part`; `FILE.part.json` says from where, and which version of the file it is, as the server
 names it (`ETag` or `Last-Modified`). A server that names no version, has another one by now, or does not send parts of
@@ -14,103 +14,18 @@ from typing import Any
 
 from soundnet_kd.errors import FormatError, SettingsError
 
+MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
+"""Environment variable: a base URL that has the files under their names; asked before those of the registry."""
 CHUNK_BYTES = 1 << 16
 """What has come of the chunk in hand is lost when a connection breaks off."""
 TIMEOUT_SECONDS = 30
 MAX_BYTES = 1 << 32
-
-
-def download(url: str, part: Path) -> None:
-    """Bring a file to `part`, with a progress bar; if it breaks off, what has come stays there for the next time.
-
-    Raises
-    ------
-    requests.RequestException
-        If the file cannot be had, or not all of it.
-    FormatError
-        If it is larger than any set of weights.
-    """
-    import requests
-    from tqdm import tqdm
-
-    have, version = _begun(url, part)
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-        goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status_code not in (206, 416):
-            response.raise_for_status()
-        if not goes_on:
-            if response.status_code in (206, 416) and have:
-                discard(part)
-                download(url, part)
-                return
-            response.raise_for_status()
-            have = 0
-            part.write_bytes(b"")
-            _note(part).write_text(json.dumps({"url": url, "version": _version(response.headers)}), encoding="utf-8")
-        length = response.headers.get("Content-Length", "")
-        total = have + int(length) if length.isdigit() else None
-        with (
-            part.open("ab") as handle,
-            tqdm(desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None) as bar,
-        ):
-            for chunk in response.iter_content(CHUNK_BYTES):
-                have += len(chunk)
-                if have > MAX_BYTES:
-                    raise FormatError(f"{part} grows beyond {MAX_BYTES} bytes; no file of weights does")
-                handle.write(chunk)
-                bar.update(len(chunk))
-            handle.flush()
-            os.fsync(handle.fileno())
-
-
-def part_of(path: Path) -> Path:
-    """Return where a file lies while it comes."""
-    return path.with_name(f"{path.name}.part")
-
-
-def discard(part: Path) -> None:
-    """Forget what has come of a file."""
-    part.unlink(missing_ok=True)
-    _note(part).unlink(missing_ok=True)
-
-
-def commit(part: Path, path: Path) -> None:
-    """Move a file that is whole to its place."""
-    part.replace(path)
-    discard(part)
-
-
-def _begun(url: str, part: Path) -> tuple[int, str]:
-    """Say how many bytes of which version of a file are there; 0 if they are not known to be of this file."""
-    try:
-        note = json.loads(_note(part).read_text(encoding="utf-8"))
-        if note["url"] == url and isinstance(note["version"], str) and note["version"]:
-            return part.stat().st_size, note["version"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return 0, ""
-
-
-def _version(headers: Any) -> str:
-    """Name the version of a file so that it can be asked for again; a weak ETag does not do."""
-    tag = headers.get("ETag", "")
-    return str(tag if tag.startswith('"') else headers.get("Last-Modified", ""))
-
-
-def _note(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
-"""Environment variable: a base URL that has the files under their names; asked before those of the registry."""
+"""No file of weights is larger."""
 
 log = logging.getLogger(__name__)
 
 
-def download_from_sources(name: str, path: Path, urls: Sequence[str], check: Callable[[Path], None]) -> None:
+def download(name: str, path: Path, urls: Sequence[str], check: Callable[[Path], None]) -> None:
     """Download a file to its place.
 
     Parameters
@@ -130,14 +45,16 @@ def download_from_sources(name: str, path: Path, urls: Sequence[str], check: Cal
         If no source gave the right file; the message has the reason of each, and the cure.
     """
     mirror = os.environ.get(MIRROR_VARIABLE)
-    part = part_of(path)
+    partial = partial_file(path)
     reasons = []
     for url in (*([f"{mirror.rstrip('/')}/{path.name}"] if mirror else []), *urls):
         log.info("fetching %s from %s into %s", name, url, path.parent)
-        if (reason := _failure(url, part, check)) is None:
-            return commit(part, path)
+        if (reason := _failure(url, partial, check)) is None:
+            partial.replace(path)
+            remove_partial(partial)
+            return
         reasons.append(reason)
-    had = part.stat().st_size if part.is_file() else 0
+    had = partial.stat().st_size if partial.is_file() else 0
     elsewhere = f"fetch {urls[0]} elsewhere, put it at {path}, and run the same command again"
     cure = (
         f"run the same command again to go on after the {had} bytes that are there, or {elsewhere}"
@@ -147,20 +64,98 @@ def download_from_sources(name: str, path: Path, urls: Sequence[str], check: Cal
     raise SettingsError(f"{name} could not be fetched ({'; '.join(reasons)}); {cure}")
 
 
-def _failure(url: str, part: Path, check: Callable[[Path], None]) -> str | None:
+def partial_file(path: Path) -> Path:
+    """Return where a file lies while it comes."""
+    return path.with_name(f"{path.name}.part")
+
+
+def remove_partial(partial: Path) -> None:
+    """Forget what has come of a file."""
+    partial.unlink(missing_ok=True)
+    _note(partial).unlink(missing_ok=True)
+
+
+def _failure(url: str, partial: Path, check: Callable[[Path], None]) -> str | None:
     """Download and check; say why it failed, if it did. One that was taken up is tried once more from its start."""
     from requests import RequestException
 
-    begun = part.is_file()
+    begun = partial.is_file()
     try:
-        download(url, part)
-        check(part)
+        _transfer(url, partial)
+        check(partial)
     except RequestException as error:
         return f"{url}: {_reason(error)}"
     except FormatError as error:
-        discard(part)
-        return _failure(url, part, check) if begun else f"{url} {str(error).removeprefix(f'{part} ')}"
+        remove_partial(partial)
+        return _failure(url, partial, check) if begun else f"{url} {str(error).removeprefix(f'{partial} ')}"
     return None
+
+
+def _transfer(url: str, partial: Path) -> None:
+    """Bring a file to `partial`, with a progress bar; if it breaks off, what has come stays there for the next time.
+
+    Raises
+    ------
+    requests.RequestException
+        If the file cannot be had, or not all of it.
+    FormatError
+        If it is larger than any set of weights.
+    """
+    import requests
+    from tqdm import tqdm
+
+    have, version = _begun(url, partial)
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+        goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if response.status_code not in (206, 416):
+            response.raise_for_status()
+        if not goes_on:
+            if response.status_code in (206, 416) and have:
+                remove_partial(partial)
+                _transfer(url, partial)
+                return
+            response.raise_for_status()
+            have = 0
+            partial.write_bytes(b"")
+            _note(partial).write_text(json.dumps({"url": url, "version": _version(response.headers)}), encoding="utf-8")
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdigit() else None
+        with (
+            partial.open("ab") as handle,
+            tqdm(desc=partial.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None) as bar,
+        ):
+            for chunk in response.iter_content(CHUNK_BYTES):
+                have += len(chunk)
+                if have > MAX_BYTES:
+                    raise FormatError(f"{partial} grows beyond {MAX_BYTES} bytes; no file of weights does")
+                handle.write(chunk)
+                bar.update(len(chunk))
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def _begun(url: str, partial: Path) -> tuple[int, str]:
+    """Say how many bytes of which version of a file are there; 0 if they are not known to be of this file."""
+    try:
+        note = json.loads(_note(partial).read_text(encoding="utf-8"))
+        if note["url"] == url and isinstance(note["version"], str) and note["version"]:
+            return partial.stat().st_size, note["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return 0, ""
+
+
+def _version(headers: Any) -> str:
+    """Name the version of a file so that it can be asked for again; a weak ETag does not do."""
+    tag = headers.get("ETag", "")
+    return str(tag if tag.startswith('"') else headers.get("Last-Modified", ""))
+
+
+def _note(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.json")
 
 
 def _reason(error: Exception) -> str:

@@ -7,17 +7,17 @@ trusted on first use: it must hold tensors that fit its network, and the sha256 
 
 import hashlib
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from soundnet_kd.errors import FormatError, SettingsError, closest
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained.conversion import convert
-from soundnet_kd.pretrained.downloading import discard, download_from_sources, part_of
+from soundnet_kd.pretrained.downloading import download, partial_file, remove_partial
 from soundnet_kd.pretrained.formats.state_dict import load_weights
-from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, published
+from soundnet_kd.pretrained.image_networks import find_library
+from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, find_entry
 from soundnet_kd.storage import atomic_write, lock_file
 from soundnet_kd.system.cache_folders import home_folder
 
@@ -48,21 +48,19 @@ def fetch(weights: str | PublishedFile) -> Path:
         If the file in the cache is not the right one.
     """
     if isinstance(weights, str):
-        weights = entry_named(weights)
-    path = cached(weights)
+        weights = find_entry(weights)
+    path = cached_file(weights)
     if path.is_file():
         # A kill may have left what told of its download; a cache that is read-only keeps it.
         with suppress(OSError):
-            discard(part_of(path))
+            remove_partial(partial_file(path))
     if not path.is_file() or _is_unknown(weights, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with lock_file(path.with_name(f"{path.name}.lock")):
                 if not path.is_file():
                     sha256 = known_sha256(weights, path)
-                    download_from_sources(
-                        weights.name, path, weights.urls, lambda part: check_file(weights, part, sha256)
-                    )
+                    download(weights.name, path, weights.urls, lambda file: check_file(weights, file, sha256))
                 if _is_unknown(weights, path):
                     _trust(weights, path)
         except OSError as error:
@@ -70,30 +68,8 @@ def fetch(weights: str | PublishedFile) -> Path:
                 f"{weights.name} cannot be kept in {path.parent} ({error.strerror or error}); "
                 f"let {CACHE_VARIABLE} name another folder"
             ) from error
-    _check_cached(weights, path)
+    _check_cached_file(weights, path)
     return path
-
-
-def entry_named(name: str) -> PretrainedWeights | PretrainedStudent:
-    """Return an entry of the registry.
-
-    Raises
-    ------
-    SettingsError
-        If there is none of this name; the message names the nearest one.
-    """
-    known = published()
-    if name not in known:
-        raise SettingsError(
-            f"the registry has no weights {name!r}{did_you_mean(name, known)} It has {', '.join(known)}"
-        )
-    return known[name]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Go on in a message: the known name that is most like a wrong one, whatever its case."""
-    found = closest(name, known)
-    return "." if found is None else f"; did you mean {found!r}?"
 
 
 def check_file(weights: PublishedFile, path: str | Path, sha256: str | None = None) -> None:
@@ -138,7 +114,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("soundnet_kd")).expanduser()
 
 
-def cached(weights: PublishedFile) -> Path:
+def cached_file(weights: PublishedFile) -> Path:
     """Return the place of a file in the cache, whether it is there or not."""
     return cache_folder() / weights.file_name
 
@@ -162,11 +138,9 @@ def git_blob_of(path: str | Path) -> str:
 
 
 def _check_shapes(weights: PretrainedWeights, path: Path) -> None:
-    from torchvision import models
-
     classes = len(weights.class_names())
     with torch.device("meta"):
-        network = models.get_model(weights.architecture, weights=None, num_classes=classes)
+        network = find_library(weights.architecture).build(weights.architecture, classes)
     load_weights(network, path, f"{weights.architecture} with {classes} classes", assign=True)
 
 
@@ -176,12 +150,12 @@ def _is_unknown(weights: PublishedFile, path: Path) -> bool:
 
 def _trust(weights: PublishedFile, path: Path) -> None:
     """Keep the hash of a file that has none in the registry, if it is one that fits."""
-    _check_cached(weights, path)
+    _check_cached_file(weights, path)
     with atomic_write(_record(path)) as partial:
         partial.write_text(f"{sha256_of(path)}  {path.name}\n", encoding="utf-8")
 
 
-def _check_cached(weights: PublishedFile, path: Path) -> None:
+def _check_cached_file(weights: PublishedFile, path: Path) -> None:
     try:
         check_file(weights, path, known_sha256(weights, path))
     except FormatError as error:

@@ -1,13 +1,13 @@
 """The registry of published weights: what each set is, where it comes from, how its input is prepared."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
-from soundnet_kd.errors import FormatError
+from soundnet_kd.errors import FormatError, SettingsError, closest
 from soundnet_kd.models import Preprocessing
 from soundnet_kd.storage import package_data
 
@@ -163,7 +163,7 @@ def published(path: str | Path | None = None) -> dict[str, PretrainedWeights | P
     return {name: _entry(name, table, f"{path}: {name!r}") for name, table in tables.items()}
 
 
-def registry(path: str | Path | None = None) -> dict[str, PretrainedWeights]:
+def teacher_registry(path: str | Path | None = None) -> dict[str, PretrainedWeights]:
     """Read the teachers of the registry; see `published`."""
     path = None if path is None else Path(path)
     return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedWeights)}
@@ -173,6 +173,28 @@ def student_registry(path: str | Path | None = None) -> dict[str, PretrainedStud
     """Read the students of the registry; see `published`."""
     path = None if path is None else Path(path)
     return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedStudent)}
+
+
+def find_entry(name: str) -> PretrainedWeights | PretrainedStudent:
+    """Return an entry of the registry.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of this name; the message names the nearest one.
+    """
+    known = published()
+    if name not in known:
+        raise SettingsError(
+            f"the registry has no weights {name!r}{did_you_mean(name, known)} It has {', '.join(known)}"
+        )
+    return known[name]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return how a message goes on: with the known name that is most like a wrong one, if one is."""
+    near = closest(name, known)
+    return f"; did you mean {near!r}?" if near else "."
 
 
 def class_list(file: str) -> tuple[str, ...]:

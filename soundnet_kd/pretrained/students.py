@@ -8,8 +8,8 @@ from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_network
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.pretrained.conversion import convert
-from soundnet_kd.pretrained.fetching import cache_folder, check_file, did_you_mean, fetch, sha256_of
-from soundnet_kd.pretrained.registry import PretrainedStudent, published, student_registry
+from soundnet_kd.pretrained.fetching import cache_folder, check_file, fetch, sha256_of
+from soundnet_kd.pretrained.registry import PretrainedStudent, did_you_mean, published, student_registry
 from soundnet_kd.storage import lock_file, versions
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)

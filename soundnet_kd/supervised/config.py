@@ -20,7 +20,7 @@ from soundnet_kd.config.values import (
     require_known,
     set_nested,
 )
-from soundnet_kd.data.datasets.registry import LAYOUTS, Layout
+from soundnet_kd.data.datasets.registry import DATA_SETS, DataSet
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
@@ -30,7 +30,7 @@ from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
 
 KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
-REGISTRIES: Mapping[str, Mapping[str, type]] = {"data": LAYOUTS, "network": CLASSIFIERS, "sampling": SAMPLINGS}
+REGISTRIES: Mapping[str, Mapping[str, type]] = {"data": DATA_SETS, "network": CLASSIFIERS, "sampling": SAMPLINGS}
 """Keys that name one thing of several, with its settings below it."""
 SET_ELSEWHERE = ("class_names", "preprocessing", "front_end")
 """Parameters of networks that other keys set, or the data set."""
@@ -82,7 +82,7 @@ class ExperimentConfig:
     """
 
     about: str
-    data: Layout
+    data: DataSet
     network: str
     settings: Mapping[str, Any]
     preprocessing: ClipPreprocessing | None

@@ -1,21 +1,20 @@
-"""Teachers by name: torchvision's own, published ones, and files."""
+"""Teachers by name: a library's own weights, published ones, and files.
+
+A new source of teachers is a library in `soundnet_kd.pretrained.image_networks`, or entries of the registry of weights
+(`pretrained/registry.toml`).
+"""
 
 import json
-import os
 from pathlib import Path
-from urllib.error import URLError
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from torchvision import models
 
-from soundnet_kd.errors import SettingsError, nearest
-from soundnet_kd.pretrained import PretrainedWeights, fetch, registry
+from soundnet_kd.errors import SettingsError, closest
+from soundnet_kd.pretrained import PretrainedWeights, fetch, teacher_registry
 from soundnet_kd.pretrained.fetching import sha256_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
-from soundnet_kd.system.cache_folders import home_folder
-from soundnet_kd.system.machine_errors import machine_error
+from soundnet_kd.pretrained.image_networks import find_library
 from soundnet_kd.teachers.teacher import Teacher, frame_transform
 
 
@@ -50,13 +49,13 @@ def load_teacher(spec: str, class_names: str | Path | None = None) -> Teacher:
             f"teacher {spec!r} should be NETWORK:WEIGHTS, such as resnet50:IMAGENET1K_V2, resnet18:PLACES365 or "
             "resnet18:FILE, or an existing file"
         )
-    require_network(name)
+    find_library(name)
     if Path(weights).is_file():
         return _load_file(name, Path(weights), class_names)
     if class_names is not None:
         raise SettingsError(f"{spec} brings its own class names; {class_names} is for weights in a file, leave it out")
-    entry = registry().get(spec)
-    return _load_enum(name, weights) if entry is None else _load_published(entry)
+    entry = teacher_registry().get(spec)
+    return _load_from_library(name, weights) if entry is None else _load_published(entry)
 
 
 def _load_described(path: Path) -> Teacher:
@@ -73,16 +72,15 @@ def _load_described(path: Path) -> Teacher:
 
 
 def _load_file(name: str, path: Path, class_names: Path | None) -> Teacher:
-    enum = models.get_model_weights(name)
-    standard = next(iter(enum))
+    usual = find_library(name).weights(name)[0]
     if class_names is None:
-        names = tuple(standard.meta["categories"])
+        names = usual.class_names
     else:
         if not class_names.is_file():
             raise SettingsError(f"there is no file of class names {class_names}")
         names = tuple(line.strip() for line in class_names.read_text(encoding="utf-8").splitlines() if line.strip())
     network = network_from_file(name, len(names), path)
-    return Teacher(network, standard.transforms(), names, _identity(name, path))
+    return Teacher(network, usual.transform, names, _identity(name, path))
 
 
 def _load_published(entry: PretrainedWeights) -> Teacher:
@@ -93,11 +91,16 @@ def _load_published(entry: PretrainedWeights) -> Teacher:
     return Teacher(network, transform, names, identity)
 
 
-def _load_enum(name: str, member: str) -> Teacher:
-    network = network_from_torchvision(name, member)
-    weights = models.get_model_weights(name)[member]
-    identity = {"network": name, "weights": member, "url": weights.url}
-    return Teacher(network, weights.transforms(), tuple(weights.meta["categories"]), identity)
+def _load_from_library(name: str, wanted: str) -> Teacher:
+    library = find_library(name)
+    sets = {weights.name: weights for weights in library.weights(name)}
+    if wanted not in sets:
+        near = closest(f"{name}:{wanted}", [*(f"{name}:{each}" for each in sets), *teacher_registry()], always=True)
+        raise SettingsError(f"{name} has no weights {wanted!r} and there is no such file; did you mean {near!r}?")
+    weights = sets[wanted]
+    network = library.load(name, weights).eval()
+    identity = {"network": name, "weights": wanted, "url": weights.url}
+    return Teacher(network, weights.transform, weights.class_names, identity)
 
 
 def _identity(name: str, path: Path) -> dict[str, str]:
@@ -105,58 +108,24 @@ def _identity(name: str, path: Path) -> dict[str, str]:
 
 
 def network_from_file(name: str, classes: int, path: str | Path) -> nn.Module:
-    """Build a torchvision network, in evaluation mode, with the weights of a file.
+    """Build an image network, in evaluation mode, with the weights of a file.
 
     Parameters
     ----------
     name : str
-        Its torchvision name.
+        As its library calls it.
     classes : int
     path : str or Path
         Anything that `read_state_dict` reads.
 
     Raises
     ------
+    SettingsError
+        If no library has such a network.
     FormatError
         If the file cannot be trusted or read, or does not fit.
     """
     path = Path(path)
-    network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    network = find_library(name).build(name, classes)
     load_weights(network, path, f"{name} with {classes} classes")
     return network.eval()
-
-
-def network_from_torchvision(name: str, member: str) -> nn.Module:
-    """Build a torchvision network, in evaluation mode, with a set of its own weights, fetched once into torch's cache.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such set, with the nearest that there is, or if it cannot be fetched.
-    """
-    enum = models.get_model_weights(name)
-    if member not in enum.__members__:
-        known = [*(f"{name}:{each}" for each in enum.__members__), *registry()]
-        raise SettingsError(
-            f"{name} has no weights {member!r} and there is no such file"
-            f"{nearest(f'{name}:{member}', known, always=True)}"
-        )
-    if home_folder() is None and not {"TORCH_HOME", "XDG_CACHE_HOME"} & os.environ.keys():
-        raise SettingsError(f"there is no home folder to keep {name}'s weights in; let TORCH_HOME name a folder")
-    weights = enum[member]
-    try:
-        network: nn.Module = models.get_model(name, weights=weights)
-    except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise machine_error(error, folder) or SettingsError(
-            f"{name}'s weights {member} could not be fetched ({error}); fetch {weights.url} elsewhere, "
-            f"put it into {folder}, and try again"
-        ) from error
-    return network.eval()
-
-
-def require_network(name: str) -> None:
-    """Raise SettingsError, with the nearest name, if torchvision has no classification network `name`."""
-    known = models.list_models(module=models)
-    if name not in known:
-        raise SettingsError(f"torchvision has no classification network {name!r}{nearest(name, known, always=True)}")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.pretrained import downloading, fetch, registry
+from soundnet_kd.pretrained import downloading, fetch, teacher_registry
 from tests.pretrained.conftest import FILE, NAME
 from tests.pretrained.places365 import constants, write_published
 from tests.pretrained.serving import Site, serve
@@ -62,7 +62,7 @@ def test_another_version_on_the_server_is_fetched_from_its_start(mirror: Site, c
 def test_a_part_that_was_damaged_is_fetched_again(mirror: Site, cache: Path, resnet: Path) -> None:
     """The hash of the whole shows it; one that has more than the whole file is begun anew too."""
     shutil.copy(resnet, mirror.folder)
-    right = replace(registry()[NAME], sha256=hashlib.sha256(resnet.read_bytes()).hexdigest())
+    right = replace(teacher_registry()[NAME], sha256=hashlib.sha256(resnet.read_bytes()).hexdigest())
     for damaged in (b"x" * 1000, b"x" * (resnet.stat().st_size + 1)):
         mirror.cut = mirror.ranges = True
         with pytest.raises(SettingsError):
@@ -78,7 +78,7 @@ def test_mirrors_are_tried_in_turn(mirror: Site, cache: Path, resnet: Path, tmp_
     with serve(tmp_path / "origin") as origin, serve(tmp_path / "second") as second:
         web_page(origin.folder / FILE)
         shutil.copy(resnet, second.folder)
-        entry = replace(registry()[NAME], urls=(f"{origin.url}/{FILE}", f"{second.url}/{FILE}"))
+        entry = replace(teacher_registry()[NAME], urls=(f"{origin.url}/{FILE}", f"{second.url}/{FILE}"))
         assert fetch(entry).read_bytes() == resnet.read_bytes()
     assert (mirror.asked, origin.asked, second.asked) == ([f"/{FILE}"] * 2, [f"/{FILE}"], [f"/{FILE}"])
 

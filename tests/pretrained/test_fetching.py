@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.pretrained import check_file, fetch, registry
+from soundnet_kd.pretrained import check_file, fetch, teacher_registry
 from tests.pretrained.conftest import FILE, NAME
 from tests.pretrained.places365 import constants, write_published
 from tests.pretrained.serving import Site
@@ -32,7 +32,7 @@ def test_fetched_once_and_offline_after_that(mirror: Site, cache: Path, resnet: 
 
 def test_a_known_hash_is_asked_of_the_file_before_it_takes_its_place(mirror: Site, cache: Path, resnet: Path) -> None:
     shutil.copy(resnet, mirror.folder)
-    right = replace(registry()[NAME], sha256=hashlib.sha256(resnet.read_bytes()).hexdigest())
+    right = replace(teacher_registry()[NAME], sha256=hashlib.sha256(resnet.read_bytes()).hexdigest())
     with pytest.raises(SettingsError, match=f"/{FILE} has the sha256 {right.sha256}; .* has {'0' * 64}"):
         fetch(replace(right, sha256="0" * 64))
     assert not (cache / FILE).exists()
@@ -127,7 +127,7 @@ def test_a_file_put_there_by_hand_needs_no_network(cache: Path, resnet: Path) ->
     shutil.copy(resnet, cache)
     assert fetch(NAME) == cache / FILE
     assert (cache / f"{FILE}.sha256").is_file()
-    check_file(registry()[NAME], cache / FILE)
+    check_file(teacher_registry()[NAME], cache / FILE)
 
 
 def test_gits_id_of_a_file_is_asked_of_it(mirror: Site, cache: Path, resnet: Path) -> None:
@@ -135,9 +135,9 @@ def test_gits_id_of_a_file_is_asked_of_it(mirror: Site, cache: Path, resnet: Pat
     content = resnet.read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     with pytest.raises(SettingsError, match=f"has the git blob id {blob}; {NAME} has {'0' * 40}"):
-        fetch(replace(registry()[NAME], git_blob="0" * 40))
+        fetch(replace(teacher_registry()[NAME], git_blob="0" * 40))
     assert {path.name for path in cache.iterdir()} == {f"{FILE}.lock"}
-    assert fetch(replace(registry()[NAME], git_blob=blob)).read_bytes() == content
+    assert fetch(replace(teacher_registry()[NAME], git_blob=blob)).read_bytes() == content
     assert not (cache / f"{FILE}.sha256").exists()
 
 

@@ -10,7 +10,7 @@ from torchvision import models
 
 from soundnet_kd.errors import FormatError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
-from soundnet_kd.pretrained import PretrainedWeights, published, registry, student_registry
+from soundnet_kd.pretrained import PretrainedWeights, published, student_registry, teacher_registry
 from soundnet_kd.pretrained.registry import ImagePreprocessing
 from soundnet_kd.storage import package_data
 from tests.pretrained.soundnet import soundnet
@@ -45,7 +45,7 @@ FIGURES = {
 
 
 def test_the_registry_has_what_the_cards_tell_of() -> None:
-    assert registry().keys() == set(TEACHERS)
+    assert teacher_registry().keys() == set(TEACHERS)
     assert student_registry().keys() == STUDENTS.keys()
     assert published().keys() == {*TEACHERS, *STUDENTS}
     files = package_data("pretrained_files")
@@ -87,7 +87,7 @@ def test_one_origin_has_one_place_in_the_cache() -> None:
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_teacher_is_the_network_that_it_says(name: str) -> None:
     """365 scenes in CSAIL's networks, and ImageNet's mean and standard deviation, as the card says."""
-    entry = registry()[name]
+    entry = teacher_registry()[name]
     with torch.device("meta"):
         network = models.get_model(entry.architecture, weights=None, num_classes=365)
     assert entry.architecture == name.partition(":")[0]
@@ -154,7 +154,7 @@ def test_class_lists_are_those_of_soundnet(real_data: Path) -> None:
 
 def test_the_scenes_are_places365s() -> None:
     """Some lines of CSAIL's list, as its demonstration prints them."""
-    names = registry()["resnet18:PLACES365"].class_names()
+    names = teacher_registry()["resnet18:PLACES365"].class_names()
     assert len(names) == 365
     assert {0: "airfield", 5: "amphitheater", 8: "apartment_building/outdoor", 364: "zen_garden"}.items() <= dict(
         enumerate(names)
@@ -176,4 +176,4 @@ def test_a_wrong_registry_is_refused(tmp_path: Path, old: str, new: str, message
     text = (package_data("pretrained_files") / "registry.toml").read_text(encoding="utf-8")
     (tmp_path / "registry.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(FormatError, match=message):
-        registry(tmp_path / "registry.toml")
+        teacher_registry(tmp_path / "registry.toml")

@@ -13,7 +13,8 @@ from soundnet_kd import load_student
 from soundnet_kd.cli import main
 from soundnet_kd.commands import weights as shelf
 from soundnet_kd.commands.run import run as run_recipe
-from soundnet_kd.pretrained import fetching, registry, student_registry, students
+from soundnet_kd.pretrained import registry as weights_registry
+from soundnet_kd.pretrained import student_registry, students, teacher_registry
 from soundnet_kd.pretrained.registry import published
 from tests.pretrained.places365 import constants, write_published
 from tests.pretrained.serving import Site
@@ -107,7 +108,7 @@ def test_gits_id_of_sound8(
     content = file.read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     small = replace(student_registry()["soundnet8"], architecture="SoundNet5", git_blob=blob)
-    for module in (fetching, shelf, students):
+    for module in (weights_registry, shelf, students):
         monkeypatch.setattr(module, "published", lambda: published() | {"soundnet8": small})
     monkeypatch.setattr(students, "student_registry", lambda: {"soundnet8": small})
     status, out, _ = run(capsys, "weights", "verify", str(file))
@@ -176,7 +177,7 @@ def test_verify(mirror: Site, small_zip: Path, capsys: pytest.CaptureFixture[str
     assert "nobody published a hash" in out
     teacher = write_published(tmp_path / "scenes.pth", "resnet18", constants("resnet18"))
     assert "is resnet18:PLACES365: " in run(capsys, "weights", "verify", str(teacher))[1]
-    shutil.copy(teacher, mirror.folder / registry()["resnet18:PLACES365"].file_name)
+    shutil.copy(teacher, mirror.folder / teacher_registry()["resnet18:PLACES365"].file_name)
     assert run(capsys, "weights", "fetch", "resnet18:PLACES365")[0] == 0
     assert "it has the sha256" in run(capsys, "weights", "verify", str(teacher))[1]
     torch.save(soundnet(5), tmp_path / "mine.pth")

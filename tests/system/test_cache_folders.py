@@ -15,7 +15,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.pretrained import fetching
 from soundnet_kd.system import cache_folders as home
 from soundnet_kd.system.cache_folders import NUMBA_VARIABLE, home_folder, provide_caches
-from soundnet_kd.teachers.loading import network_from_torchvision
+from soundnet_kd.teachers import load_teacher
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_weights_are_listed_and_their_place_is_asked_for(tmp_path: Path, capsys:
     assert err.count("\n") == 1
     assert "let SOUNDNET_KD_CACHE name another folder" in err
     with pytest.raises(SettingsError, match="let TORCH_HOME name a folder"):
-        network_from_torchvision("resnet18", "IMAGENET1K_V1")
+        load_teacher("resnet18:IMAGENET1K_V1")
     assert list(tmp_path.iterdir()) == []
 
 

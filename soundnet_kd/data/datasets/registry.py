@@ -12,14 +12,14 @@ from soundnet_kd.data.datasets.tagged_tracks import TaggedTracks
 from soundnet_kd.data.splits import SplitSounds
 
 
-class Layout(Protocol):
+class DataSet(Protocol):
     """How a data set lies in its folder."""
 
     def read(self, place: str | Path, seed: int) -> SplitSounds:
         """Find the sounds of a data set; `seed` draws what the data set does not say."""
 
 
-LAYOUTS: Mapping[str, type[Layout]] = {
+DATA_SETS: Mapping[str, type[DataSet]] = {
     "cats_dogs": CatsDogs,
     "folds": Folds,
     "nsynth": NSynth,
