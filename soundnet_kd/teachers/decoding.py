@@ -8,31 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling, decode_in_processes, describing_failure
-from soundnet_kd.teachers.clips import Tally, UnlabelledClip, read_clips
-from soundnet_kd.teachers.teacher import Transform, prepared
-
-
-@dataclass(frozen=True)
-class DecodedClip:
-    """A clip as the networks want it.
-
-    Attributes
-    ----------
-    start_seconds : float
-    sound : (samples,) int16
-    frame_seconds : (steps,) float64
-    frames : tuple of (steps, 3, height, width) float32
-        One for each transform.
-    """
-
-    start_seconds: float
-    sound: NDArray[np.int16]
-    frame_seconds: NDArray[np.float64]
-    frames: tuple[NDArray[np.float32], ...]
+from soundnet_kd.teachers.clips import Tally, VideoClip, read_clips
+from soundnet_kd.teachers.teacher import Transform, prepare_frames
 
 
 @dataclass(frozen=True)
@@ -46,43 +26,43 @@ class Decoder:
     transforms : tuple of callable
         Each (3, height, width) uint8 -> (3, height', width') float32.
     sampling : {"exact", "keyframe"}
-    most_clips : int, optional
+    max_clips : int, optional
         Of each video.
     """
 
     sample_rate: int
     transforms: tuple[Transform, ...]
     sampling: Sampling = "exact"
-    most_clips: int | None = None
+    max_clips: int | None = None
 
     def __call__(self, video: Path, out: Path, threads: int = 0) -> None:
-        """Write a video's clips to a file that `stored_clips` reads; a long one is never in memory as a whole."""
+        """Write a video's clips to a file that `read_decoded` reads; a long one is never in memory as a whole."""
         if threads:
             torch.set_num_threads(threads)
         tally = Tally()
         with out.open("wb") as file:
             for clip in self._read(video, threads, tally):
-                images = [torch.from_numpy(frame.image).permute(2, 0, 1) for frame in clip.frames]
+                images = [torch.from_numpy(picture).permute(2, 0, 1) for picture in clip.frames]
                 np.save(file, np.array(clip.start_seconds))
                 np.save(file, clip.sound)
-                np.save(file, np.array([frame.time_seconds for frame in clip.frames]))
+                np.save(file, clip.frame_seconds)
                 for transform in self.transforms:
-                    np.save(file, prepared(images, transform).numpy())
+                    np.save(file, prepare_frames(images, transform).numpy())
             # A number alone stands where a clip begins, several where there are no more.
             np.save(file, np.array(astuple(tally)))
 
-    def _read(self, video: Path, threads: int, tally: Tally) -> Iterator[UnlabelledClip]:
+    def _read(self, video: Path, threads: int, tally: Tally) -> Iterator[VideoClip]:
         with describing_failure(video):
-            yield from read_clips(video, self.sample_rate, self.sampling, self.most_clips, threads, tally)
+            yield from read_clips(video, self.sample_rate, self.sampling, self.max_clips, threads, tally)
 
 
-def stored_clips(file: Path, transforms: int) -> Iterator[DecodedClip | Tally]:
+def read_decoded(file: Path, transforms: int) -> Iterator[VideoClip | Tally]:
     """Read what a `Decoder` wrote, clip by clip; at last the seconds of the video."""
     with file.open("rb") as handle:
         while (start_seconds := np.load(handle)).ndim == 0:
             sound, frame_seconds = np.load(handle), np.load(handle)
             frames = tuple(np.load(handle) for _ in range(transforms))
-            yield DecodedClip(float(start_seconds), sound, frame_seconds, frames)
+            yield VideoClip(float(start_seconds), sound, frame_seconds, frames)
         yield Tally(*map(float, start_seconds))
 
 
@@ -93,7 +73,7 @@ def decode_videos(
     decoded_folder: Path,
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
-) -> Iterator[Iterator[tuple[Path, Iterator[DecodedClip | Tally] | MediaError]]]:
+) -> Iterator[Iterator[tuple[Path, Iterator[VideoClip | Tally] | MediaError]]]:
     """Decode videos, several at a time, and give them in their order.
 
     Parameters
@@ -121,7 +101,7 @@ def decode_videos(
         _require_picklable(decoder)
     with decode_in_processes(decoder, videos, decoded_folder, workers, deadline_minutes) as files:
         yield (
-            (video, file if isinstance(file, MediaError) else stored_clips(file, len(decoder.transforms)))
+            (video, file if isinstance(file, MediaError) else read_decoded(file, len(decoder.transforms)))
             for video, file in files
         )
 

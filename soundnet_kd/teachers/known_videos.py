@@ -29,7 +29,7 @@ class Refusal:
     sha256: str = ""
 
     @classmethod
-    def of(cls, video: Path, error: MediaError) -> "Refusal":
+    def from_error(cls, video: Path, error: MediaError) -> "Refusal":
         """Note a refusal; one that may lie in the machine names no file, so that it does not hold."""
         try:
             found = video.stat()
@@ -64,27 +64,28 @@ class Refusals:
     def __init__(self, file: Path, videos: Mapping[str, Path]) -> None:
         self._file = file
         self._videos = videos
-        self._of = {source: refusal for source, refusal in _read(file) if source in videos}
-        self.remembered = {source for source, refusal in self._of.items() if refusal.holds_for(videos[source])}
+        self._refusals = {source: refusal for source, refusal in _read(file) if source in videos}
+        self.remembered = {source for source, refusal in self._refusals.items() if refusal.holds_for(videos[source])}
         """Those that need not be tried again."""
-        self._of = {source: self._of[source] for source in self.remembered}
+        self._refusals = {source: self._refusals[source] for source in self.remembered}
 
     def __len__(self) -> int:
-        return len(self._of)
+        return len(self._refusals)
 
     def add(self, source: str, error: MediaError) -> None:
         """Refuse a video."""
-        self._of[source] = Refusal.of(self._videos[source], error)
+        self._refusals[source] = Refusal.from_error(self._videos[source], error)
 
     def reasons(self) -> dict[str, str]:
         """Return why each video was refused."""
-        return {source: self._of[source].reason for source in sorted(self._of)}
+        return {source: self._refusals[source].reason for source in sorted(self._refusals)}
 
     def write(self) -> None:
         """Write the table; without refusals there is none."""
-        if self._of:
+        if self._refusals:
             rows = sorted(
-                (source, each.reason, each.bytes, each.modified_ns, each.sha256) for source, each in self._of.items()
+                (source, each.reason, each.bytes, each.modified_ns, each.sha256)
+                for source, each in self._refusals.items()
             )
             write_csv(self._file, COLUMNS, rows)
         else:

@@ -34,11 +34,10 @@ from soundnet_kd.storage import (
     rename_damaged,
     versions,
 )
-from soundnet_kd.teachers.clips import Tally
-from soundnet_kd.teachers.decoding import DecodedClip, Decoder, decode_videos
-from soundnet_kd.teachers.ensemble import TeacherEnsemble
+from soundnet_kd.teachers.clips import Tally, VideoClip
+from soundnet_kd.teachers.decoding import Decoder, decode_videos
 from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
-from soundnet_kd.teachers.teacher import Teacher, Transform
+from soundnet_kd.teachers.teacher import Teacher, TeacherEnsemble, Transform
 
 SAMPLE_RATE = 22_050
 """Of the stored sound, in Hz: SoundNet's."""
@@ -157,7 +156,8 @@ def label_videos(
     root = videos if videos.is_dir() else videos.parent
     before = read_settings(out / SETTINGS_FILE) or {}
     teachers = {
-        name: _as_begun(teacher, before.get("teachers", {}).get(name, {})) for name, teacher in teachers.items()
+        name: _keep_begun_transform(teacher, before.get("teachers", {}).get(name, {}))
+        for name, teacher in teachers.items()
     }
     settings = {
         "format_version": FORMAT_VERSION,
@@ -166,8 +166,8 @@ def label_videos(
             name: {
                 **teacher.identity,
                 "state_sha256": state_sha256(teacher.network),
-                "transform": _described(teacher.transform),
-                "class_names_sha256": _hash(teacher.class_names),
+                "transform": _describe_transform(teacher.transform),
+                "class_names_sha256": _hash_names(teacher.class_names),
             }
             for name, teacher in teachers.items()
         },
@@ -183,33 +183,33 @@ def label_videos(
         "versions": versions(),
     }
     ensure_same_settings(out / SETTINGS_FILE, settings, besides=["videos"])
-    sources = {file: escape_name(file.relative_to(root).as_posix()) for file in files}
-    found = {source: file for file, source in sources.items()}
-    labelled, known = _labelled(out)
+    sources = {video: escape_name(video.relative_to(root).as_posix()) for video in files}
+    video_of = {source: video for video, source in sources.items()}
+    labelled, known = _read_labelled(out)
     if before and before["videos"] != settings["videos"]:
-        require_moved(out, before["videos"], str(settings["videos"]), labelled, known, found)
-    refusals = Refusals(out / FAILURES_FILE, found)
+        require_moved(out, before["videos"], str(settings["videos"]), labelled, known, video_of)
+    refusals = Refusals(out / FAILURES_FILE, video_of)
     done = labelled | refusals.remembered
-    todo = [file for file in files if sources[file] not in done]
+    waiting = [video for video in files if sources[video] not in done]
     if workers is None:
         cores = joblib.cpu_count()
-        workers = cores if len(todo) >= VIDEOS_WORTH_A_WORKER * cores else 0
-    panel = TeacherEnsemble.of(teachers)
+        workers = cores if len(waiting) >= VIDEOS_WORTH_A_WORKER * cores else 0
+    ensemble = TeacherEnsemble(teachers)
     names = {name: teacher.class_names for name, teacher in teachers.items()}
 
     with (
         lock_folder(out),
-        tqdm(total=len(files), initial=len(files) - len(todo), desc="teach", unit="video") as progress,
+        tqdm(total=len(files), initial=len(files) - len(waiting), desc="teach", unit="video") as progress,
         decode_videos(
-            Decoder(SAMPLE_RATE, panel.transforms, frames, clips_per_video),
-            todo,
+            Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video),
+            waiting,
             out / DECODED_FOLDER,
             workers,
             deadline_minutes,
         ) as decoded,
     ):
 
-        def clips_of_a_part(used: list[LabelledVideo]) -> Iterator[tuple[str, DecodedClip]]:
+        def clips_of_a_part(used: list[LabelledVideo]) -> Iterator[tuple[str, VideoClip]]:
             """Return the clips of whole videos, until there are enough of them, and note what was used of each."""
             given = 0
             while given < clips_per_part:
@@ -230,22 +230,22 @@ def label_videos(
 
         for number in count(next_part_number(out)):
             used: list[LabelledVideo] = []
-            labels = panel.label(clips_of_a_part(used))
+            labels = ensemble.label(clips_of_a_part(used))
             written = write_part(part_file(out, number), labels, names, SAMPLE_RATE, settings, used)
             refusals.write()
             if not written:
                 break
-    return _result(videos, out, len(files), refusals, frames)
+    return _summarize(videos, out, len(files), refusals, frames)
 
 
-def _as_begun(teacher: Teacher, before: Mapping[str, str]) -> Teacher:
+def _keep_begun_transform(teacher: Teacher, before: Mapping[str, str]) -> Teacher:
     """Let targets that were begun with a preset of torchvision as it was end with it."""
     begun = before.get("transform")
-    given = begun == _described(teacher.given_transform) != _described(teacher.transform)
+    given = begun == _describe_transform(teacher.given_transform) != _describe_transform(teacher.transform)
     return teacher.as_given() if given else teacher
 
 
-def _labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
+def _read_labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
     """Return the videos that are labelled, and what is known of them."""
     sources: set[str] = set()
     known: dict[str, LabelledVideo] = {}
@@ -261,8 +261,8 @@ def _labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
     return sources, known
 
 
-def _result(videos: Path, out: Path, files: int, refusals: Refusals, frames: Sampling) -> TeachResult:
-    labelled, known = _labelled(out)
+def _summarize(videos: Path, out: Path, files: int, refusals: Refusals, frames: Sampling) -> TeachResult:
+    labelled, known = _read_labelled(out)
     failures = refusals.reasons()
     if not labelled:
         reason = next(iter(failures.values()))
@@ -290,11 +290,11 @@ def _result(videos: Path, out: Path, files: int, refusals: Refusals, frames: Sam
     )
 
 
-def _hash(names: tuple[str, ...]) -> str:
+def _hash_names(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def _described(transform: Transform) -> str:
+def _describe_transform(transform: Transform) -> str:
     """Tell a transform from others: with its settings if it is a module, as torchvision's are, else by its name."""
     if isinstance(transform, nn.Module):
         return " ".join(repr(transform).split())

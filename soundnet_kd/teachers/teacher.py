@@ -1,7 +1,8 @@
-"""A teacher: an image classification network, the transform that it was trained with, and the names of its classes."""
+"""Teachers: image classification networks, each with its transform and the names of its classes, and several as one."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,18 @@ from torchvision import transforms
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
+from soundnet_kd.data.targets import LabelledClip
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models.checkpoint import write_tensors
+from soundnet_kd.teachers.clips import VideoClip
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of red, green, blue in 0..1, as torchvision's weights have them."""
 
+
+FRAMES_PER_BATCH = 64
+"""Frames that a network looks at together."""
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -53,7 +59,7 @@ class Teacher:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "given_transform", self.transform)
-        object.__setattr__(self, "transform", as_published(self.transform))
+        object.__setattr__(self, "transform", convert_transform(self.transform))
 
     def as_given(self) -> "Teacher":
         """Return the same teacher with its transform as it was handed over, for targets that were begun so."""
@@ -81,7 +87,9 @@ class Teacher:
         SettingsError
             If `transform` brings them to several sizes.
         """
-        return self.predict(prepared([torch.from_numpy(image).permute(2, 0, 1) for image in images], self.transform))
+        return self.predict(
+            prepare_frames([torch.from_numpy(image).permute(2, 0, 1) for image in images], self.transform)
+        )
 
     @torch.inference_mode()
     def predict(self, frames: Tensor) -> NDArray[np.float32]:
@@ -113,7 +121,73 @@ class Teacher:
         return np.asarray(distributions, dtype=np.float32)
 
 
-def prepared(images: Sequence[Tensor], transform: Transform) -> Tensor:
+class TeacherEnsemble:
+    """Several teachers that look at the same frames, many at a time.
+
+    Parameters
+    ----------
+    teachers : mapping from name to Teacher
+
+    Attributes
+    ----------
+    transforms : tuple of callable
+        Those of the teachers; what several have in common is there, and done, once.
+    """
+
+    def __init__(self, teachers: Mapping[str, Teacher]) -> None:
+        self.teachers = teachers
+        keys = {name: _transform_key(teacher.transform) for name, teacher in teachers.items()}
+        by_key = {keys[name]: teacher.transform for name, teacher in teachers.items()}
+        order = list(by_key)
+        self.transforms = tuple(by_key.values())
+        self._transform_of = {name: order.index(key) for name, key in keys.items()}
+
+    def label(self, clips: Iterable[tuple[str, VideoClip]]) -> Iterator[LabelledClip]:
+        """Label clips, given with their videos, in batches of about as many frames each.
+
+        Raises
+        ------
+        SettingsError
+            If a transform brings frames to several sizes.
+        """
+        batch: list[tuple[str, VideoClip]] = []
+        frames = 0
+        for source, clip in clips:
+            batch.append((source, clip))
+            frames += len(clip.frame_seconds)
+            if frames >= FRAMES_PER_BATCH:
+                yield from self._label_batch(batch)
+                batch, frames = [], 0
+        if batch:
+            yield from self._label_batch(batch)
+
+    def _label_batch(self, batch: list[tuple[str, VideoClip]]) -> Iterator[LabelledClip]:
+        for index in range(len(self.transforms)):
+            require_one_size(clip.frames[index].shape for _, clip in batch)
+        frames = [
+            torch.from_numpy(np.concatenate([clip.frames[index] for _, clip in batch]))
+            for index in range(len(self.transforms))
+        ]
+        distributions = {
+            name: teacher.predict(frames[self._transform_of[name]]) for name, teacher in self.teachers.items()
+        }
+        first = 0
+        for source, clip in batch:
+            steps = slice(first, first + len(clip.frame_seconds))
+            first = steps.stop
+            own = {name: rows[steps] for name, rows in distributions.items()}
+            yield LabelledClip(source, clip.start_seconds, clip.sound, clip.frame_seconds, own)
+
+
+def _transform_key(transform: Transform) -> bytes | int:
+    """Return what is equal for transforms that do the same: all their settings, if they can be written down."""
+    try:
+        return pickle.dumps(transform)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return id(transform)
+
+
+def prepare_frames(images: Sequence[Tensor], transform: Transform) -> Tensor:
     """Bring pictures to what a network sees.
 
     Parameters
@@ -214,10 +288,10 @@ def frame_transform(
     mean, std : sequence of float
         Of red, green, blue in 0..1.
     """
-    return _prepared(v2.Resize(resize or input_size, antialias=True), input_size, mean, std)
+    return _compose_transform(v2.Resize(resize or input_size, antialias=True), input_size, mean, std)
 
 
-def as_published(transform: Transform) -> Transform:
+def convert_transform(transform: Transform) -> Transform:
     """Return torchvision's own preparations of pictures as steps that do the same to tensors.
 
     A preset of torchvision's weights, or its older steps, resizes a uint8 tensor in floats, but a picture, which the
@@ -233,14 +307,14 @@ def as_published(transform: Transform) -> Transform:
     if isinstance(transform, ImageClassification):
         size, interpolation, antialias = transform.resize_size, transform.interpolation, transform.antialias
         resize = v2.Resize(size, interpolation=interpolation, antialias=antialias)
-        return _prepared(resize, transform.crop_size, transform.mean, transform.std)
+        return _compose_transform(resize, transform.crop_size, transform.mean, transform.std)
     if isinstance(transform, transforms.Compose) and all(type(step) in _NEWER for step in transform.transforms):
         composed: Transform = v2.Compose([_NEWER[type(step)](step) for step in transform.transforms])
         return composed
     return transform
 
 
-def _prepared(resize: v2.Resize, crop: int, mean: Sequence[float], std: Sequence[float]) -> Transform:
+def _compose_transform(resize: v2.Resize, crop: int, mean: Sequence[float], std: Sequence[float]) -> Transform:
     steps = [resize, v2.CenterCrop(crop), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean=mean, std=std)]
     transform: Transform = v2.Compose(steps)
     return transform

@@ -68,8 +68,8 @@ def test_joined_broadcasts_end_for_pictures_where_the_clock_jumps(
     clips = list(read_clips(path, 22_050, sampling))
     assert [len(clip.frames) for clip in clips] == [4] * (first // 20)
     for clip in clips:
-        for frame in clip.frames:
-            assert number_of(frame.image) == 1 + int(frame.time_seconds + 1e-3)
+        for picture, seconds in zip(clip.frames, clip.frame_seconds, strict=True):
+            assert number_of(picture) == 1 + int(seconds + 1e-3)
         assert loudest_frequency(clip.sound.astype(np.float32), 22_050) == pytest.approx(400, abs=1)
     tally = Tally()
     assert len(list(read_clips(path, 22_050, sampling, tally=tally))) == len(clips)
@@ -103,7 +103,7 @@ def test_other_joined_files_give_the_pictures_of_the_first(tmp_path: Path, suffi
     samplings: tuple[Any, ...] = ("exact", "keyframe")
     for sampling in samplings:
         (clip,) = read_clips(tmp_path / f"ab{suffix}", 22_050, sampling)
-        numbers = [number_of(frame.image) for frame in clip.frames]
+        numbers = [number_of(picture) for picture in clip.frames]
         assert np.abs(np.subtract(numbers, [3, 8, 13, 18])).max() <= (0 if sampling == "exact" else 1)
         assert loudest_frequency(clip.sound.astype(np.float32), 22_050) == pytest.approx(400, abs=1)
         with Video(tmp_path / f"ab{suffix}", sampling) as video:
@@ -117,11 +117,11 @@ def test_joined_avi_is_counted_on_in_both_tracks(tmp_path: Path, second: int, sa
     record(tmp_path / "b.avi", 101, second, 900)
     join(tmp_path / "ab.avi", tmp_path / "a.avi", tmp_path / "b.avi")
     first, *others = read_clips(tmp_path / "ab.avi", 22_050, sampling)
-    assert [number_of(frame.image) for frame in first.frames] == [3, 8, 13, 18]
+    assert [number_of(picture) for picture in first.frames] == [3, 8, 13, 18]
     assert loudest_frequency(first.sound.astype(np.float32), 22_050) == pytest.approx(400, abs=1)
     assert len(others) == second // 20
     for clip in others:
-        numbers = [number_of(frame.image) for frame in clip.frames]
+        numbers = [number_of(picture) for picture in clip.frames]
         expected = [round(81 + clip.start_seconds + offset) for offset in (2, 7, 12, 17)]
         assert np.abs(np.subtract(numbers, expected)).max() <= (0 if sampling == "exact" else 1)
         assert loudest_frequency(clip.sound.astype(np.float32), 22_050) == pytest.approx(900, abs=1)

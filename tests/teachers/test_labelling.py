@@ -12,7 +12,7 @@ from soundnet_kd.data import Targets
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio, write_video
 from soundnet_kd.teachers import Teacher, label_videos
-from soundnet_kd.teachers.clips import cut
+from soundnet_kd.teachers.clips import frame_times
 from tests.teachers.colours import NAMES, RATE, MeanColour, make_video, plain
 
 
@@ -22,14 +22,15 @@ def teacher() -> Teacher:
 
 
 def test_cutting_by_hand() -> None:
-    assert [(c.start_seconds, c.end_seconds, c.frame_seconds) for c in cut(20.0)] == [(0, 20, (2.5, 7.5, 12.5, 17.5))]
-    assert [(c.start_seconds, c.end_seconds, c.frame_seconds) for c in cut(3.0)] == [(0, 5, (1.5,))]
+    assert [frame_times(20.0, clip) for clip in range(2)] == [(2.5, 7.5, 12.5, 17.5), ()]
+    assert [frame_times(3.0, clip) for clip in range(2)] == [(1.5,), ()]
     # 8 s come nearer to two steps than to one; the second step has 3 s, whose middle is at 6.5 s.
-    assert [(c.start_seconds, c.end_seconds, c.frame_seconds) for c in cut(8.0)] == [(0, 10, (2.5, 6.5))]
-    assert [len(c.frame_seconds) for c in cut(7.4)] == [1]
+    assert [frame_times(8.0, clip) for clip in range(2)] == [(2.5, 6.5), ()]
+    assert [len(frame_times(7.4, clip)) for clip in range(2)] == [1, 0]
     # The rest of 2.4 s after the first clip is dropped, one of 2.5 s is a clip.
-    assert [len(c.frame_seconds) for c in cut(22.4)] == [4]
-    assert [(c.start_seconds, len(c.frame_seconds)) for c in cut(42.5)] == [(0, 4), (20, 4), (40, 1)]
+    assert [len(frame_times(22.4, clip)) for clip in range(2)] == [4, 0]
+    assert [len(frame_times(42.5, clip)) for clip in range(4)] == [4, 4, 1, 0]
+    assert frame_times(42.5, 2) == (41.25,)
 
 
 def test_labels_belong_to_their_sound(tmp_path: Path, teacher: Teacher) -> None:
