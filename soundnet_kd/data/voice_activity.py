@@ -1,4 +1,9 @@
-"""Voice activity: where in a sound somebody speaks, and the silence before and after that."""
+"""Voice activity: where in a sound somebody speaks, and the silence before and after that.
+
+The detector knows four rates only. A sound of another rate, which is in memory as a whole, is resampled for it by
+SciPy's polyphase filter; what is kept of the sound is at its own rate. How files are resampled as they are read is in
+`soundnet_kd.media.resampling`.
+"""
 
 import csv
 import math

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from soundnet_kd.errors import EmptyAudioError, SettingsError, TooShortError
 from soundnet_kd.features.streaming import stream_layers
-from soundnet_kd.media.full_scale import plain_array
+from soundnet_kd.media.full_scale import to_array
 from soundnet_kd.models import SoundNet
 from soundnet_kd.pretrained import load_student
 
@@ -123,7 +123,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
 def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
     """Check the shape of sounds; arrays and lists are taken too."""
-    sounds = audio if isinstance(audio, Tensor) else plain_array(audio)
+    sounds = audio if isinstance(audio, Tensor) else to_array(audio)
     if sounds.ndim != 2:
         raise SettingsError(f"audio has shape {tuple(sounds.shape)}; HEAR's is (sounds, samples)")
     if not min(sounds.shape):

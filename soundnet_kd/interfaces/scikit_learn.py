@@ -17,7 +17,7 @@ from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
 from soundnet_kd.media import RawAudioDecoder, as_float
-from soundnet_kd.media.full_scale import OVERSHOOT, plain_array
+from soundnet_kd.media.full_scale import MAX_OVERSHOOT, to_array
 from soundnet_kd.models import SoundNet, choose_device
 from soundnet_kd.pretrained import load_student
 
@@ -171,7 +171,7 @@ def _paths(X: Any) -> list[Path] | None:
 
 def _table(X: Any) -> Any:
     """Return a tensor as an array, and anything else as it is."""
-    return plain_array(X) if hasattr(X, "detach") else X
+    return to_array(X) if hasattr(X, "detach") else X
 
 
 def _waveforms(X: Any) -> list[Any] | None:
@@ -189,7 +189,7 @@ def _with_scale(table: NDArray[Any]) -> NDArray[Any]:
     if table.dtype not in (np.int32, np.int64):
         return table
     peak = max(-int(table.min()), int(table.max()))
-    if not 0 < peak <= OVERSHOOT:
+    if not 0 < peak <= MAX_OVERSHOOT:
         return table
     warnings.warn(
         f"a waveform reaches {peak} in {table.dtype}, whose full scale is unknown, so 1 is taken for it; give float "
@@ -201,7 +201,7 @@ def _with_scale(table: NDArray[Any]) -> NDArray[Any]:
 
 def _unless_silent(waveform: Any) -> NDArray[Any]:
     """Return samples, and zeros of any signed type as floats: they are silence on every scale."""
-    samples = plain_array(waveform)
+    samples = to_array(waveform)
     return samples.astype(np.float32) if samples.dtype.kind == "i" and not samples.any() else samples
 
 

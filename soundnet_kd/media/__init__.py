@@ -1,8 +1,8 @@
 """Files in, arrays out: sounds and pictures of any media file, and small files to write."""
 
 from soundnet_kd.media.audio import read_audio, stream_audio
-from soundnet_kd.media.clock import Extent, duration_seconds, extent_of
-from soundnet_kd.media.container import describing_failure
+from soundnet_kd.media.clock import Extent, duration_seconds, measure_extent
+from soundnet_kd.media.container import translate_decoding_errors
 from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, DECODED_FOLDER, SOUNDS_WORTH_A_WORKER, decode_in_processes
 from soundnet_kd.media.finding import FoundMedia, find_media, is_known_other, search_folder
 from soundnet_kd.media.full_scale import as_float
@@ -25,15 +25,15 @@ __all__ = [
     "Video",
     "as_float",
     "decode_in_processes",
-    "describing_failure",
     "duration_seconds",
-    "extent_of",
     "find_media",
     "is_known_other",
+    "measure_extent",
     "read_audio",
     "read_frames",
     "search_folder",
     "stream_audio",
+    "translate_decoding_errors",
     "write_audio",
     "write_video",
 ]

@@ -11,8 +11,8 @@ from av.stream import Discard, Disposition
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import EmptyAudioError, MediaError
-from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, fraction, open_media
-from soundnet_kd.media.misread import Block, by_libsndfile, is_known, rightly_read
+from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, open_media, to_fraction
+from soundnet_kd.media.misread import Block, known_to_libsndfile, read_by_libsndfile, read_misread
 from soundnet_kd.media.samples import Channel, Mono
 from soundnet_kd.media.timeline import Timeline
 
@@ -113,7 +113,7 @@ def _check(sample_rate: int | None, channel: Channel) -> None:
 
 
 def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[Piece, None, None]:
-    """Run a sound track over a tape and give what comes off it, in pieces of any length, with their rate in Hz."""
+    """Put a sound track on its timeline and give what lies there, in pieces of any length, with their rate in Hz."""
     mono = Mono(channel, path.name)
     samples = 0
     with ExitStack() as open_files:
@@ -121,15 +121,15 @@ def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[
             container = open_files.enter_context(open_media(path))
             stream = audio_track(container, path)
         except MediaError:
-            if not is_known(path):
+            if not known_to_libsndfile(path):
                 raise
-            recorded = _in_order(by_libsndfile(path), mono, sample_rate)
+            recorded = _join_blocks(read_by_libsndfile(path), mono, sample_rate)
         else:
-            blocks = rightly_read(path, container, stream)
+            blocks = read_misread(path, container, stream)
             if blocks is None:
-                recorded = _by_ffmpeg(container, stream, mono, sample_rate)
+                recorded = _decode_by_ffmpeg(container, stream, mono, sample_rate)
             else:
-                recorded = _in_order(blocks, mono, sample_rate)
+                recorded = _join_blocks(blocks, mono, sample_rate)
         for piece, rate in recorded:
             samples += len(piece)
             # Lossy codecs and resampling overshoot full scale (AMR by half); whatever plays the sound clips it too.
@@ -139,11 +139,13 @@ def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[
         raise EmptyAudioError(f"{path.name} has an audio track without a single sample")
 
 
-def _by_ffmpeg(container: InputContainer, stream: AudioStream, mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
+def _decode_by_ffmpeg(
+    container: InputContainer, stream: AudioStream, mono: Mono, sample_rate: int | None
+) -> Iterator[Piece]:
     start = clock_start(container)
     end_seconds = _stated_end_seconds(container, stream)
     pictures = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
-    tape = Timeline(sample_rate, end_seconds=end_seconds, starts_late=bool(pictures))
+    timeline = Timeline(sample_rate, end_seconds=end_seconds, starts_late=bool(pictures))
     for other in container.streams:
         if other.index != stream.index:
             # Damage there is no business of the sound.
@@ -152,27 +154,27 @@ def _by_ffmpeg(container: InputContainer, stream: AudioStream, mono: Mono, sampl
         seconds = None
         if frame.pts is not None and frame.time_base:
             seconds = float(frame.pts * frame.time_base - start)
-        for piece in tape.add(mono.of(frame), frame.sample_rate, seconds):
-            yield piece, tape.sample_rate or frame.sample_rate
-    for piece in tape.finish():
-        yield piece, tape.sample_rate or 0
+        for piece in timeline.add(mono.mix(frame), frame.sample_rate, seconds):
+            yield piece, timeline.sample_rate or frame.sample_rate
+    for piece in timeline.finish():
+        yield piece, timeline.sample_rate or 0
 
 
 def _stated_end_seconds(container: InputContainer, stream: AudioStream) -> float | None:
     """Return where the sound ends if its container tells to the sample: what a coder added behind it is no sound."""
     if container.format.name == MP4_FAMILY and stream.duration:
         ticks = (stream.start_time or 0) + stream.duration
-        return float(ticks * fraction(stream.time_base) - clock_start(container))
+        return float(ticks * to_fraction(stream.time_base) - clock_start(container))
     return None
 
 
-def _in_order(blocks: Iterator[Block], mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
-    tape = Timeline(sample_rate)
+def _join_blocks(blocks: Iterator[Block], mono: Mono, sample_rate: int | None) -> Iterator[Piece]:
+    timeline = Timeline(sample_rate)
     for block, rate in blocks:
-        for piece in tape.add(mono.of_floats(block), rate, None):
-            yield piece, tape.sample_rate or rate
-    for piece in tape.finish():
-        yield piece, tape.sample_rate or 0
+        for piece in timeline.add(mono.mix_floats(block), rate, None):
+            yield piece, timeline.sample_rate or rate
+    for piece in timeline.finish():
+        yield piece, timeline.sample_rate or 0
 
 
 def _blocks(pieces: Generator[Piece, None, None], block_seconds: float) -> Generator[NDArray[np.float32], None, None]:

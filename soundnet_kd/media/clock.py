@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Discard
 
-from soundnet_kd.media.container import MP4_FAMILY, clock_start, fraction, open_media, packets_of, picture_track
+from soundnet_kd.media.container import MP4_FAMILY, clock_start, open_media, picture_track, read_packets, to_fraction
 
 # MPEG transport and program streams: what FFmpeg says of their length is the time between the first and the last stamp
 # that it meets there, and a file may be several recordings one behind the other, each with a clock of its own.
@@ -20,7 +20,7 @@ MARGIN_SECONDS = 1.0
 # Raw streams without times and without a rate: the rate that FFmpeg assumes too.
 DEFAULT_FRAME_RATE = Fraction(25)
 # The stamps of a track's packets go back by the few pictures that a coder reorders. A clock that goes back farther, or
-# is ahead by more than sound may be missing (see `tape`), is another one.
+# is ahead by more than sound may be missing (see `timeline`), is another one.
 BACK_SECONDS = 1.0
 AHEAD_SECONDS = 600.0
 
@@ -46,7 +46,7 @@ def has_no_index(container: InputContainer) -> bool:
     return container.format.name in WITHOUT_INDEX
 
 
-def extent_of(path: str | Path) -> Extent:
+def measure_extent(path: str | Path) -> Extent:
     """Return how far a video goes.
 
     A header may be wrong, and of an MPEG stream there is only FFmpeg's estimate: where the pictures of a file go on
@@ -69,7 +69,7 @@ def extent_of(path: str | Path) -> Extent:
 
 
 def duration_seconds(path: str | Path) -> float:
-    """Seconds from the start of a file until its last picture is over, or until its clock jumps (see `extent_of`).
+    """Seconds from the start of a file until its last picture is over, or until its clock jumps (see `measure_extent`).
 
     Behind that, as in recordings that were joined byte by byte, no time of the file leads to the pictures of a sound.
 
@@ -78,7 +78,7 @@ def duration_seconds(path: str | Path) -> float:
     MediaError
         If the file is missing, is not a media file, or has no picture track.
     """
-    return extent_of(path).end_seconds
+    return measure_extent(path).end_seconds
 
 
 def _stated_seconds(container: InputContainer, path: Path) -> float:
@@ -86,7 +86,7 @@ def _stated_seconds(container: InputContainer, path: Path) -> float:
     stream = picture_track(container, path)
     if stream.duration:
         ticks = (stream.start_time or 0) + stream.duration
-        return float(ticks * fraction(stream.time_base) - clock_start(container))
+        return float(ticks * to_fraction(stream.time_base) - clock_start(container))
     return container.duration / 1e6 if container.duration else 0.0
 
 
@@ -95,7 +95,7 @@ def _sought(container: InputContainer, path: Path, stated_seconds: float) -> boo
     stream = picture_track(container, path)
     seconds = max(0.0, stated_seconds - MARGIN_SECONDS) + float(clock_start(container))
     try:
-        container.seek(int(seconds / fraction(stream.time_base)), stream=stream)
+        container.seek(int(seconds / to_fraction(stream.time_base)), stream=stream)
     except FFmpegError:
         return False
     return True
@@ -120,20 +120,20 @@ def _extent_by_packets(container: InputContainer, path: Path, stated_seconds: fl
     interval_seconds = float(1 / (pictures.average_rate or DEFAULT_FRAME_RATE))
     start = clock_start(container)
     counted = 0
-    for packet in packets_of(container, *tracks):
+    for packet in read_packets(container, *tracks):
         if not packet.size:
             continue
         counted += packet.stream.index == pictures.index
         ticks = packet.pts if packet.dts is None else packet.dts
         if ticks is None:
             continue
-        time_base = fraction(packet.time_base)
+        time_base = to_fraction(packet.time_base)
         duration = float((packet.duration or 0) * time_base)
         seconds = float(ticks * time_base - start)
         later_seconds = 0.0 if packet.pts is None else float((packet.pts - ticks) * time_base)
         # The last picture before a jump may carry a stamp from behind it.
         shown_seconds = seconds + (later_seconds if 0 <= later_seconds <= BACK_SECONDS else 0.0)
-        clocks[packet.stream.index].take(seconds, shown_seconds + duration)
+        clocks[packet.stream.index].add(seconds, shown_seconds + duration)
     seen = clocks[pictures.index]
     jumping = [clock for clock in clocks.values() if clock.jumps]
     end_seconds = min(clock.end_of_first() for clock in (seen, *jumping))
@@ -146,25 +146,25 @@ class _Clock:
     """The clock of a track, from the stamps of its packets as they lie in the file."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[float, float]] = []
+        self._spans: list[tuple[float, float]] = []
         self._start = self._end = 0.0
         self._trusted: float | None = None
         self._doubtful: tuple[float, float] | None = None
 
     @property
     def jumps(self) -> bool:
-        return bool(self._parts)
+        return bool(self._spans)
 
     def end_of_first(self) -> float:
         """Return when the last packet before the first jump is over."""
-        return self._parts[0][1] if self._parts else self._end
+        return self._spans[0][1] if self._spans else self._end
 
     def seconds(self) -> float:
-        """Return how long all parts are together."""
-        first, *others = [*self._parts, (self._start, self._end)]
+        """Return how long all stretches between jumps are together."""
+        first, *others = [*self._spans, (self._start, self._end)]
         return first[1] + sum(end - start for start, end in others)
 
-    def take(self, seconds: float, end_seconds: float) -> None:
+    def add(self, seconds: float, end_seconds: float) -> None:
         """Take the time at which a packet is decoded, and when what it holds is over."""
         if self._trusted is None or abs(seconds - self._trusted) <= BACK_SECONDS:
             self._trust(seconds, end_seconds)
@@ -173,7 +173,7 @@ class _Clock:
         else:
             # The next one agrees: either much is missing or the clock is another one.
             if not 0 <= self._doubtful[0] - self._trusted <= AHEAD_SECONDS:
-                self._parts.append((self._start, self._end))
+                self._spans.append((self._start, self._end))
                 self._start = self._end = self._doubtful[0]
             self._trust(*self._doubtful)
             self._trust(seconds, end_seconds)

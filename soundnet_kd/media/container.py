@@ -45,7 +45,7 @@ def time_limit(minutes: float) -> Iterator[None]:
         _LIMIT.reset(token)
 
 
-def given_up(name: str, minutes: float) -> GivenUpError:
+def give_up_error(name: str, minutes: float) -> GivenUpError:
     """Say that a file was not decoded in time."""
     return GivenUpError(
         f"{name} was not decoded within {minutes:g} minutes; convert it, or give a longer --deadline_minutes"
@@ -81,7 +81,7 @@ def media_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def describing_failure(path: str | Path) -> Iterator[None]:
+def translate_decoding_errors(path: str | Path) -> Iterator[None]:
     """Turn whatever a broken file provokes into a MediaError: it is the file's fault, not the collection's."""
     path = Path(path)
     try:
@@ -149,7 +149,7 @@ def picture_track(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def fraction(rational: Any) -> Fraction:
+def to_fraction(rational: Any) -> Fraction:
     """Return a number that PyAV says as a numerator and a denominator (19 has a type of its own for it); 1 for none."""
     return Fraction(rational.numerator, rational.denominator) if rational else Fraction(1)
 
@@ -174,7 +174,7 @@ def decode_video(container: InputContainer, stream: VideoStream) -> Iterator[Vid
             yield frame
 
 
-def packets_of(container: InputContainer, *streams: AudioStream | VideoStream) -> "Iterator[Packet[Any]]":
+def read_packets(container: InputContainer, *streams: AudioStream | VideoStream) -> "Iterator[Packet[Any]]":
     """Return the packets of one or more tracks up to the end of the file or to damage that ends it, as players do."""
     packets = container.demux(*streams)
     while True:
@@ -185,14 +185,14 @@ def packets_of(container: InputContainer, *streams: AudioStream | VideoStream) -
             return
         limit = _LIMIT.get()
         if limit is not None and monotonic() > limit[0]:
-            raise given_up(Path(container.name.removeprefix("file:")).name, limit[1])
+            raise give_up_error(Path(container.name.removeprefix("file:")).name, limit[1])
         yield packet
 
 
 def _decode(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[object]:
     decoded = False
     failure: FFmpegError | None = None
-    for packet in packets_of(container, stream):
+    for packet in read_packets(container, stream):
         try:
             frames = packet.decode()
         except FFmpegError as error:

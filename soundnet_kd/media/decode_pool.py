@@ -16,28 +16,27 @@ from loky.backend import get_context
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
-from soundnet_kd.media.container import given_up, time_limit
+from soundnet_kd.media.container import give_up_error, time_limit
 from soundnet_kd.system.child_processes import work_for_parent
 
-AHEAD = 4
-"""Files for each process that are decoded before they are needed,"""
+FILES_AHEAD = 4
+"""So many files for each process are decoded before they are needed, as far as `MAX_WAITING_BYTES` allows."""
 MAX_WAITING_BYTES = 4 * 2**30
-"""unless those that wait are larger than this together."""
+"""Beyond this size of all decoded files that wait, no more than one for each process is decoded."""
 STALLED_SECONDS = 600.0
-"""A decoder that writes nothing for so long hangs."""
+"""A process that writes nothing for so long hangs."""
 DEADLINE_MINUTES = 24 * 60.0
-"""Nor is it waited for longer than this for one that writes for ever."""
-LOOK_SECONDS = 10.0
-"""How often that is looked at."""
+"""A process that is at one file for longer than this is ended, even if it goes on writing."""
+CHECK_SECONDS = 10.0
+"""How often it is checked whether a process still writes."""
 STARTING_SECONDS = 180.0
 """Longer than the slowest machine needs to start a process."""
-
+TRIALS = 2
+"""A file that was in work so often when all processes were lost is taken for the cause."""
 SOUNDS_WORTH_A_WORKER = 64
-"""A process takes a second or two to start, in which this one decodes more sounds than that."""
+"""To start a process takes a second or two, in which this one decodes more sounds than that."""
 DECODED_FOLDER = ".decoded"
 """Name of a folder for what is decoded and not used yet."""
-TRIALS = 2
-"""How often a file may be in work when all processes are lost, before it is taken for the cause."""
 
 Decode = Callable[[Path, Path, int], None]
 """Decodes a file to another one, with so many threads (0: as many as it likes)."""
@@ -192,9 +191,9 @@ def _ahead(
 ) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
     """Keep some files in work, and give the one that was begun first."""
     begun: deque[_Job] = deque()
-    ahead = AHEAD * workers
+    ahead = FILES_AHEAD * workers
     while True:
-        while len(begun) < ahead and (len(begun) < workers or _bytes_of(begun) < MAX_WAITING_BYTES):
+        while len(begun) < ahead and (len(begun) < workers or _count_bytes(begun) < MAX_WAITING_BYTES):
             source, file = next(jobs, (None, None))
             if source is None or file is None:
                 break
@@ -206,7 +205,7 @@ def _ahead(
         yield job.source, job.file, partial(decoders.finish, job, begun)
 
 
-def _bytes_of(begun: Iterable[_Job]) -> int:
+def _count_bytes(begun: Iterable[_Job]) -> int:
     return sum(job.file.stat().st_size for job in begun if job.file.exists())
 
 
@@ -222,19 +221,19 @@ def _wait(job: _Job, deadline_minutes: float) -> None:
     """
     if job.future is None:
         raise BrokenProcessPool
-    # Counted in looks, as the clock also runs while the machine sleeps.
-    size_bytes, looks = -1, 0
+    # Counted in checks, as the clock also runs while the machine sleeps.
+    size_bytes, checks = -1, 0
     while True:
         try:
-            return job.future.result(timeout=LOOK_SECONDS)
+            return job.future.result(timeout=CHECK_SECONDS)
         except TimeoutError as error:
             if job.future.done():
                 if error.args[:1] != ("Task timeout",):
                     raise
-                raise given_up(job.source.name, deadline_minutes) from None
+                raise give_up_error(job.source.name, deadline_minutes) from None
             before, size_bytes = size_bytes, job.file.stat().st_size if job.file.exists() else -1
-            looks = looks + 1 if size_bytes == before >= 0 else 0
-            if looks * LOOK_SECONDS > STALLED_SECONDS:
+            checks = checks + 1 if size_bytes == before >= 0 else 0
+            if checks * CHECK_SECONDS > STALLED_SECONDS:
                 job.future.cancel()
                 raise GivenUpError(
                     f"{job.source.name} gave nothing for {STALLED_SECONDS / 60:g} minutes while it was decoded; "

@@ -8,15 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import EmptyAudioError, MediaError, SettingsError
 
-OVERSHOOT = 2.0
+MAX_OVERSHOOT = 2.0
 """Up to here floats are taken as they are: lossy codecs and resampling overshoot full scale, AMR by half."""
-FAR = 2.0**7
+IMPOSSIBLE_PEAK = 2.0**7
 """Beyond this floats are no sound in ±1 but levels, of 8 bit or more."""
 
 _WHOLE = {"uint8": (2.0**7, 2.0**7), "int8": (0.0, 2.0**7), "int16": (0.0, 2.0**15)}
 
 
-def full_scale_of(kind: str) -> tuple[float, float]:
+def find_full_scale(kind: str) -> tuple[float, float]:
     """Return what silence is in samples of a type, and how far full scale is from it.
 
     Floats are in ±1, and 8 and 16 bits are what WAV files hold. Other whole numbers may hold values of 16, 24 or 32
@@ -58,12 +58,12 @@ def check_level(peak: float) -> None:
     """
     if not np.isfinite(peak):
         raise MediaError("a waveform holds values that are NaN or infinite; mend it, or leave it out")
-    if peak > FAR:
+    if peak > IMPOSSIBLE_PEAK:
         raise SettingsError(
             f"a waveform reaches {peak:.6g} where full scale is 1; divide it by its full scale (2**15, if its values "
             "are of 16 bit), or give int16"
         )
-    if peak > OVERSHOOT:
+    if peak > MAX_OVERSHOOT:
         warnings.warn(
             f"a waveform reaches {peak:.3g} where full scale is 1, so it is {peak:.3g} times as loud as any sound; "
             "divide it by its full scale, if that is not meant",
@@ -95,13 +95,13 @@ def as_float(waveform: ArrayLike, level_matters: bool = True) -> NDArray[np.floa
     MediaError
         If a value is NaN or infinite.
     """
-    array = plain_array(waveform)
+    array = to_array(waveform)
     if isinstance(waveform, list | tuple) and array.dtype == np.int64:
         raise SettingsError(
             "the waveform is a list of whole numbers, whose full scale is unknown; give float in ±1, or an array of "
             "int16, if its values are of 16 bit"
         )
-    silence, full_scale = full_scale_of(array.dtype.name)
+    silence, full_scale = find_full_scale(array.dtype.name)
     if array.ndim != 1:
         raise SettingsError(
             f"the waveform has shape {array.shape}; give one channel, (samples,), such as the first or their mean"
@@ -118,7 +118,7 @@ def as_float(waveform: ArrayLike, level_matters: bool = True) -> NDArray[np.floa
     return samples
 
 
-def plain_array(samples: Any) -> NDArray[Any]:
+def to_array(samples: Any) -> NDArray[Any]:
     """Return an array of what is one already, or is a list, or a tensor of PyTorch's on any device.
 
     Raises

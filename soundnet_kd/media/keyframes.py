@@ -41,7 +41,7 @@ class KeyFrameSeeker:
             raise SeekError
         self._first = self._key(packet)
 
-    def at(self, seconds: float) -> TimedFrame:
+    def frame_at(self, seconds: float) -> TimedFrame:
         """Return the key frame nearest to a time, of two the earlier one, and when it begins to be shown.
 
         Raises
@@ -162,7 +162,7 @@ class KeyFrameWalker:
         self._before: TimedFrame = before
         self._after = next(self._keys, None)
 
-    def at(self, seconds: float) -> TimedFrame:
+    def frame_at(self, seconds: float) -> TimedFrame:
         """Return the key frame nearest to a time; no earlier time can be asked afterwards."""
         while self._after is not None and self._after.seconds <= seconds + TIME_TOLERANCE_SECONDS:
             self._before, self._after = self._after, next(self._keys, None)

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media.container import open_media, packets_of
+from soundnet_kd.media.container import open_media, read_packets
 
 Block = tuple[NDArray[np.float32], int]
 """(samples, channels) in ±1, and their rate in Hz."""
@@ -36,7 +36,7 @@ _MISTAKEN = frozenset({"g726", "g726le", "amrnb", "pcm_u32le"})
 _BLOCK_SAMPLES = 1 << 16
 
 
-def rightly_read(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[Block] | None:
+def read_misread(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[Block] | None:
     """Return the sound of a file that FFmpeg would read wrongly, or None if it reads it rightly.
 
     Raises
@@ -46,27 +46,27 @@ def rightly_read(path: Path, container: InputContainer, stream: AudioStream) -> 
     """
     name, codec = container.format.name, stream.codec_context.name
     if name in _DOUBTFUL and _reads_otherwise(path, name, codec):
-        return by_libsndfile(path)
+        return read_by_libsndfile(path)
     if name == "ogg":
         links = _links(path)
         late = codec == "vorbis" and len(links) == 1 and _begins_late(path)
         # Of links with other rates or channels than the first FFmpeg reads nothing.
         if (late or len(links) > 1) and all(_found(path, link) for link in links):
-            return (block for link in links for block in by_libsndfile(path, link))
+            return (block for link in links for block in read_by_libsndfile(path, link))
     if (name, codec) == ("caf", "alac") and stream.codec_context.channels <= 2:
         # FFmpeg cuts off twice what the last packet lacks. More channels than two it puts in order, unlike libsndfile.
-        return by_libsndfile(path) if is_known(path) else None
+        return read_by_libsndfile(path) if known_to_libsndfile(path) else None
     if name in ("wav", "caf"):
         return _unpacked(path, container, stream)
     return None
 
 
-def is_known(path: Path) -> bool:
+def known_to_libsndfile(path: Path) -> bool:
     """Whether libsndfile knows a file; it knows some that FFmpeg does not."""
     return _found(path) is not None
 
 
-def by_libsndfile(path: Path, part: tuple[int, int] | None = None) -> Iterator[Block]:
+def read_by_libsndfile(path: Path, part: tuple[int, int] | None = None) -> Iterator[Block]:
     """Read a file, or the part of it between two of its bytes.
 
     Raises
@@ -76,7 +76,7 @@ def by_libsndfile(path: Path, part: tuple[int, int] | None = None) -> Iterator[B
     """
     try:
         with ExitStack() as open_files:
-            given = os.fsencode(path) if part is None else open_files.enter_context(_Part(path, *part))
+            given = os.fsencode(path) if part is None else open_files.enter_context(_ByteRange(path, *part))
             file = open_files.enter_context(soundfile.SoundFile(given))
             while len(block := file.read(min(_BLOCK_SAMPLES, file.frames), dtype="float32", always_2d=True)):
                 yield block, file.samplerate
@@ -88,7 +88,7 @@ def _found(path: Path, part: tuple[int, int] | None = None) -> "soundfile._Sound
     try:
         if part is None:
             return soundfile.info(os.fsencode(path))
-        with _Part(path, *part) as given:
+        with _ByteRange(path, *part) as given:
             return soundfile.info(given)
     except soundfile.LibsndfileError:
         return None
@@ -110,7 +110,7 @@ def _begins_late(path: Path) -> bool:
     That lies before zero; where the whole sound is on one page it does not, all that follows is late and the end lost.
     """
     with open_media(path) as container:
-        first = next(packets_of(container, container.streams.audio[0]), None)
+        first = next(read_packets(container, container.streams.audio[0]), None)
         return first is not None and first.pts == 0
 
 
@@ -132,7 +132,7 @@ def _links(path: Path) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], end], strict=True))
 
 
-class _Part(io.RawIOBase):
+class _ByteRange(io.RawIOBase):
     """A part of a file as a file."""
 
     def __init__(self, path: Path, start: int, end: int) -> None:
@@ -168,7 +168,11 @@ def _unpacked(path: Path, container: InputContainer, stream: AudioStream) -> Ite
     """Read whole numbers that lie left-justified in more bytes than they have bits for; None if they do not."""
     context = stream.codec_context
     found = re.fullmatch(r"pcm_[suf](8|16|24|32)(le|be)?", context.name)
-    if found is None or context.name.startswith("pcm_f32") or (container.format.name == "wav" and is_known(path)):
+    if (
+        found is None
+        or context.name.startswith("pcm_f32")
+        or (container.format.name == "wav" and known_to_libsndfile(path))
+    ):
         # What libsndfile knows it has been asked for.
         return None
     stored_bytes, rest = divmod(context.bit_rate or 0, 8 * context.sample_rate * context.channels)
@@ -182,7 +186,7 @@ def _unpacked(path: Path, container: InputContainer, stream: AudioStream) -> Ite
 def _wide_samples(container: InputContainer, stream: AudioStream, width: int, order: str) -> Iterator[Block]:
     channels, rate = stream.codec_context.channels, stream.codec_context.sample_rate
     left = b""
-    for packet in packets_of(container, stream):
+    for packet in read_packets(container, stream):
         raw = left + bytes(packet)
         whole = len(raw) // (width * channels) * width * channels
         left = raw[whole:]

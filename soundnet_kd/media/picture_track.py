@@ -14,8 +14,8 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from soundnet_kd.media.clock import BACK_SECONDS, DEFAULT_FRAME_RATE, extent_of
-from soundnet_kd.media.container import MP4_FAMILY, clock_start, decode_video, fraction, packets_of, picture_track
+from soundnet_kd.media.clock import BACK_SECONDS, DEFAULT_FRAME_RATE, measure_extent
+from soundnet_kd.media.container import MP4_FAMILY, clock_start, decode_video, picture_track, read_packets, to_fraction
 
 # Asked times are floats and a container's start is rounded to 1 µs: a frame due this much later counts as shown.
 TIME_TOLERANCE_SECONDS = 1e-5
@@ -70,11 +70,11 @@ class PictureTrack:
         self.container = container
         self.stream = picture_track(container, path)
         self.stream.thread_count = threads
-        self._stated_aspect = fraction(self.stream.sample_aspect_ratio)
+        self._stated_aspect = to_fraction(self.stream.sample_aspect_ratio)
         # Where the container says nothing of its own, or the same, broadcasts may change it on the way.
-        self._aspect_changes = self._stated_aspect == fraction(self.stream.codec_context.sample_aspect_ratio)
+        self._aspect_changes = self._stated_aspect == to_fraction(self.stream.codec_context.sample_aspect_ratio)
         self._matrix: NDArray[np.int32] | None = None
-        self._time_base = fraction(self.stream.time_base)
+        self._time_base = to_fraction(self.stream.time_base)
         self._tolerated_ticks = int(BACK_SECONDS / self._time_base)
         self._start = clock_start(container)
         self._start_seconds = float(self._start)
@@ -118,13 +118,13 @@ class PictureTrack:
 
     @cached_property
     def _clock_jumps(self) -> bool:
-        return self.container.format.name != MP4_FAMILY and extent_of(self.path).behind_seconds > 0
+        return self.container.format.name != MP4_FAMILY and measure_extent(self.path).behind_seconds > 0
 
     def timed(self, seconds: float, picture: VideoFrame) -> TimedFrame:
         """Put a picture that was just decoded beside its time, and how it is shown."""
         aspect = self._stated_aspect
         if self._aspect_changes:
-            aspect = fraction(self.stream.codec_context.sample_aspect_ratio)
+            aspect = to_fraction(self.stream.codec_context.sample_aspect_ratio)
         stated: Any = picture.side_data.get("DISPLAYMATRIX")
         # One that the pictures state themselves stands at the first of a group, and holds for all of it.
         if stated is not None or picture.key_frame:
@@ -133,7 +133,7 @@ class PictureTrack:
 
     def packets(self) -> "Iterator[Packet[Any]]":
         """Return the packets from here on, in the order of decoding."""
-        return (packet for packet in packets_of(self.container, self.stream) if packet.size)
+        return (packet for packet in read_packets(self.container, self.stream) if packet.size)
 
     def frames(self) -> Iterator[TimedFrame]:
         """Decode from here to where the clock jumps, with times; frames without one follow at the average rate."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.media.audio import stream_audio
-from soundnet_kd.media.container import describing_failure
+from soundnet_kd.media.container import translate_decoding_errors
 from soundnet_kd.media.samples import Channel
 
 _BYTES = np.dtype(np.float32).itemsize
@@ -44,7 +44,7 @@ class RawAudioDecoder:
                 file.write(block.tobytes())
 
     def _blocks(self, path: Path) -> Generator[NDArray[np.float32], None, None]:
-        with describing_failure(path):
+        with translate_decoding_errors(path):
             yield from stream_audio(path, self.sample_rate, self.channel)
 
 

@@ -9,7 +9,7 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media.full_scale import FAR, OVERSHOOT
+from soundnet_kd.media.full_scale import IMPOSSIBLE_PEAK, MAX_OVERSHOOT
 
 Channel = Literal["first", "mean"]
 Block = NDArray[np.float32]
@@ -41,7 +41,7 @@ class Mono:
         self._heard_samples = self._loud_samples = self._far_samples = 0
         self._peak = 0.0
 
-    def of(self, frame: AudioFrame) -> Block:
+    def mix(self, frame: AudioFrame) -> Block:
         """Return the signal of a decoded block.
 
         Raises
@@ -65,7 +65,7 @@ class Mono:
         mono = _mean(scaled)
         return self._checked(mono) if kind in ("flt", "dbl") else mono
 
-    def of_floats(self, samples: Block) -> Block:
+    def mix_floats(self, samples: Block) -> Block:
         """Return the signal of (samples, channels) float32 in ±1.
 
         Raises
@@ -85,10 +85,10 @@ class Mono:
         peak = float(max(block.max(initial=0.0), -block.min(initial=0.0)))
         self._peak = max(self._peak, peak)
         self._heard_samples += int(np.count_nonzero(block)) if peak else 0
-        if peak > OVERSHOOT:
+        if peak > MAX_OVERSHOOT:
             level = np.abs(block)
-            self._loud_samples += int(np.count_nonzero(level > OVERSHOOT))
-            self._far_samples += int(np.count_nonzero(level > FAR))
+            self._loud_samples += int(np.count_nonzero(level > MAX_OVERSHOOT))
+            self._far_samples += int(np.count_nonzero(level > IMPOSSIBLE_PEAK))
             if self._far_samples >= CERTAIN_SAMPLES:
                 self._refuse()
         return block

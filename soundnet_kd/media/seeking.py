@@ -36,7 +36,7 @@ class FrameSeeker:
         self._last_key_seconds: float | None = None
         self._longest_interval = 0.0
 
-    def at(self, seconds: float) -> TimedFrame:
+    def frame_at(self, seconds: float) -> TimedFrame:
         """Return the frame shown at a time, and when it began to be shown; no earlier time can be asked afterwards.
 
         Raises

@@ -1,14 +1,13 @@
 """One waveform from decoded blocks that come late, leave gaps, change their rate or run past the end."""
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
+
+from soundnet_kd.media.resampling import SegmentResampler
 
 # Vorbis stamps its blocks of changing length up to 17 ms early or late though nothing is missing (10.7 ms at 44.1 kHz).
 # A smaller gap is jitter. Gaps add up until they pass it, so sound is never later than this against the clock.
@@ -50,12 +49,12 @@ class Timeline:
     Parameters
     ----------
     sample_rate : int, optional
-        Samples per second of the tape; None takes the rate of the first block.
+        Samples per second of the timeline; None takes the rate of the first block.
     end_seconds : float, optional
         Where the sound ends, if its file tells: what a coder added behind it is left out.
     starts_late : bool
         Whether the first block may lie behind the start, as sound that begins after the pictures does. Where nothing
-        else is there the tape begins with it.
+        else is there the timeline begins with it.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Timeline:
         self._starts_late = starts_late
         self._clock_seconds = 0.0
         self._samples = 0
-        self._segment: _Segment | None = None
+        self._segment: SegmentResampler | None = None
         self._waiting: deque[_Waiting] = deque()
         self._padding: list[tuple[Block, int]] = []
 
@@ -79,7 +78,7 @@ class Timeline:
         rate : int
             Samples per second of the block.
         start_seconds : float or None
-            Where on the tape the block belongs; None is where the one before it ends.
+            Where on the timeline the block belongs; None is where the one before it ends.
         """
         if self.sample_rate is None:
             self.sample_rate = rate
@@ -153,7 +152,7 @@ class Timeline:
     def _convert(self, block: Block, rate: int) -> Iterator[Block]:
         if self._segment is None or self._segment.rate != rate:
             yield from self._end_segment()
-            self._segment = _Segment(rate, self.sample_rate or rate)
+            self._segment = SegmentResampler(rate, self.sample_rate or rate)
         yield self._counted(self._segment.convert(block))
 
     def _end_segment(self) -> Iterator[Block]:
@@ -176,41 +175,3 @@ class Timeline:
     def _counted(self, block: Block) -> Block:
         self._samples += len(block)
         return block
-
-
-class _Segment:
-    """Blocks of one rate without a gap, resampled as the single signal that they are."""
-
-    def __init__(self, rate: int, rate_out: int) -> None:
-        self.rate = rate
-        self.samples_in = 0
-        self.samples_out = 0
-        self._rate_out = rate_out
-        self._resampler = None if rate == rate_out else AudioResampler("fltp", "mono", rate_out)
-
-    def convert(self, block: Block) -> Block:
-        self.samples_in += len(block)
-        if self._resampler is None:
-            converted = block
-        elif len(block):
-            frame = AudioFrame.from_ndarray(block[np.newaxis], format="fltp", layout="mono")
-            frame.sample_rate = self.rate
-            converted = _joined(self._resampler.resample(frame))
-        else:
-            converted = np.zeros(0, np.float32)
-        self.samples_out += len(converted)
-        return converted
-
-    def finish(self) -> Block:
-        """Return what the resampler still holds, so that the segment has ceil(samples_in * rate_out / rate) samples."""
-        tail = np.zeros(0, np.float32) if self._resampler is None else _joined(self._resampler.resample(None))
-        # FFmpeg gives a sample too few or too many at times, and nothing at all of a segment shorter than its filter.
-        missing = math.ceil(self.samples_in * self._rate_out / self.rate) - self.samples_out
-        tail = np.pad(tail[: max(0, missing)], (0, max(0, missing - len(tail))))
-        self.samples_out += len(tail)
-        return tail
-
-
-def _joined(frames: list[AudioFrame]) -> Block:
-    blocks = [frame.to_ndarray()[0].astype(np.float32, copy=False) for frame in frames]
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)

@@ -50,7 +50,7 @@ class Frame:
 class _Finder(Protocol):
     """Whatever finds the picture for a time, asked in ascending order."""
 
-    def at(self, seconds: float) -> TimedFrame: ...
+    def frame_at(self, seconds: float) -> TimedFrame: ...
 
 
 # Ways to the pictures, the shortest first. A file that the first does not lead through is opened afresh for the next.
@@ -142,7 +142,7 @@ class Video:
                     return [shown[seconds] for seconds in times]
 
     def _frame_at(self, seconds: float) -> Frame:
-        shown = self._finder.at(seconds)
+        shown = self._finder.frame_at(seconds)
         if self._last is None or self._last.time_seconds != shown.seconds:
             self._last = Frame(_upright_rgb(shown, self.path), shown.seconds)
         self._asked_seconds = seconds

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import EmptyAudioError, SettingsError
 from soundnet_kd.media import read_audio
-from soundnet_kd.media.full_scale import as_float, full_scale_of, plain_array
+from soundnet_kd.media.full_scale import as_float, find_full_scale, to_array
 
 MAX_VALUE = 10**9
 """Beyond this a rate, an amplitude or a length is a mistake, or an attack."""
@@ -158,7 +158,7 @@ class Preprocessing:
         MediaError
             If a value is NaN or infinite.
         """
-        given = plain_array(sound)
+        given = to_array(sound)
         samples = as_float(given.reshape(-1), self.keeps_level).reshape(given.shape)
         # A tensor stays where it is, and learns.
         return self.amplify(sound if isinstance(sound, torch.Tensor) else torch.from_numpy(samples))
@@ -175,7 +175,7 @@ class Preprocessing:
         -------
         (..., samples) float32 in ±`amplitude`.
         """
-        silence, full_scale = full_scale_of(str(sound.dtype).removeprefix("torch."))
+        silence, full_scale = find_full_scale(str(sound.dtype).removeprefix("torch."))
         samples = sound.to(torch.float32)
         return (samples - silence if silence else samples) * (self.amplitude / full_scale)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, count_steps
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import Sampling, Video, extent_of, stream_audio
+from soundnet_kd.media import Sampling, Video, measure_extent, stream_audio
 
 MIN_SECONDS = 1.0
 """A shorter video says too little about its 5 s step to be worth a label."""
@@ -121,7 +121,7 @@ def read_clips(
         blocks = open_files.enter_context(closing(stream_audio(video, sample_rate, block_seconds=CLIP_SECONDS)))
         for number, block in enumerate(islice(blocks, max_clips)):
             if number == 0:
-                extent = extent_of(video)
+                extent = measure_extent(video)
                 pictures = open_files.enter_context(Video(video, sampling, threads=threads))
             start = number * CLIP_SECONDS
             heard_seconds = start + len(block) / sample_rate

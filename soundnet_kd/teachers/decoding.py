@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import DEADLINE_MINUTES, Sampling, decode_in_processes, describing_failure
+from soundnet_kd.media import DEADLINE_MINUTES, Sampling, decode_in_processes, translate_decoding_errors
 from soundnet_kd.teachers.clips import Tally, VideoClip, read_clips
 from soundnet_kd.teachers.teacher import Transform, prepare_frames
 
@@ -52,7 +52,7 @@ class Decoder:
             np.save(file, np.array(astuple(tally)))
 
     def _read(self, video: Path, threads: int, tally: Tally) -> Iterator[VideoClip]:
-        with describing_failure(video):
+        with translate_decoding_errors(video):
             yield from read_clips(video, self.sample_rate, self.sampling, self.max_clips, threads, tally)
 
 

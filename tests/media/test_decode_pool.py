@@ -74,7 +74,7 @@ def test_many_deaths_cost_the_files_that_they_were_at(tmp_path: Path, workers: i
 
 def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files after it have theirs, from when they are begun."""
-    monkeypatch.setattr(decoded_folder, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(decoded_folder, "CHECK_SECONDS", 0.1)
     sources = [tmp_path / f"{number}.txt" for number in range(4)]
     for source, text in zip(sources, ["a", "write for ever", "b", "c"], strict=True):
         source.write_text(text)

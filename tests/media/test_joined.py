@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from soundnet_kd.media import Video, duration_seconds, extent_of, read_audio
+from soundnet_kd.media import Video, duration_seconds, measure_extent, read_audio
 from soundnet_kd.teachers.clips import Tally, read_clips
 from tests.media_files import audio_frame, loudest_frequency, number_of, numbered_picture, sine
 
@@ -64,7 +64,7 @@ def test_joined_broadcasts_end_for_pictures_where_the_clock_jumps(
     assert loudest_frequency(waveform[RATE : 15 * RATE], RATE) == pytest.approx(400, abs=1)
     assert loudest_frequency(waveform[-15 * RATE : -RATE], RATE) == pytest.approx(900, abs=1)
     assert duration_seconds(path) == pytest.approx(first, abs=0.2)
-    assert extent_of(path).behind_seconds == pytest.approx(second, abs=0.5)
+    assert measure_extent(path).behind_seconds == pytest.approx(second, abs=0.5)
     clips = list(read_clips(path, 22_050, sampling))
     assert [len(clip.frames) for clip in clips] == [4] * (first // 20)
     for clip in clips:
@@ -86,7 +86,7 @@ def test_joined_broadcasts_end_for_pictures_where_the_clock_jumps(
 def test_a_broadcast_with_one_clock_is_whole(tmp_path: Path, suffix: str, gap: range) -> None:
     path = tmp_path / f"a{suffix}"
     record(path, 1, 30, 400, 7, range(7 + gap.start, 7 + gap.stop))
-    assert extent_of(path).behind_seconds == 0
+    assert measure_extent(path).behind_seconds == 0
     assert duration_seconds(path) == pytest.approx(30, abs=0.1)
     assert len(read_audio(path)[0]) / RATE == pytest.approx(30, abs=0.1)
     with Video(path) as video:

@@ -197,7 +197,7 @@ def test_each_way_by_itself_gives_the_same(tmp_path: Path) -> None:
             finder = way(PictureTrack(container, path, 1))
             for seconds in sorted(TIMES):
                 expected = min(keys, key=lambda key: abs(key[0] - seconds))[0]
-                assert finder.at(seconds)[0] == pytest.approx(expected, abs=1e-5)
+                assert finder.frame_at(seconds)[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_key_frame_wanted_often_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def test_alpha_and_palettes_are_left_out(tmp_path: Path) -> None:
 def test_a_track_that_joins_late_ends_the_file_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged 3gp in which FFmpeg found a track more on the way made PyAV 18.1 raise IndexError after the packets."""
     write_numbered(tmp_path / "clip.mkv", range(50), Fraction(1, 25))
-    demux = container_module.packets_of
+    demux = container_module.read_packets
 
     class LateTrack:
         def __init__(self, container: InputContainer) -> None:
@@ -203,7 +203,7 @@ def test_a_track_that_joins_late_ends_the_file_quietly(tmp_path: Path, monkeypat
             raise IndexError("list index out of range")
 
     monkeypatch.setattr(
-        container_module, "packets_of", lambda container, stream: demux(cast(Any, LateTrack(container)), stream)
+        container_module, "read_packets", lambda container, stream: demux(cast(Any, LateTrack(container)), stream)
     )
     assert numbers(tmp_path / "clip.mkv", [0.5, 1.99]) == [12, 49]
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from soundnet_kd.errors import FormatError, MediaError
 from soundnet_kd.media import write_audio
-from soundnet_kd.media.container import describing_failure
+from soundnet_kd.media.container import translate_decoding_errors
 from soundnet_kd.storage import atomic_write, read_json
 from soundnet_kd.system.machine_errors import MachineError, explain_error, machine_error, translate_machine_errors
 
@@ -164,10 +164,10 @@ def test_what_fails_while_decoding_is_blamed_on_whom_it_concerns(tmp_path: Path)
     sound = tmp_path / "a.wav"
     write_audio(sound, np.zeros(100, np.float32), 22_050)
     for machines in (MemoryError(), OSError(errno.EIO, "x"), OSError(errno.EMFILE, "x"), OSError(errno.ENOSPC, "x")):
-        with pytest.raises(MachineError), describing_failure(sound):
+        with pytest.raises(MachineError), translate_decoding_errors(sound):
             raise machines
     for files in (ValueError("odd"), PermissionError(errno.EACCES, "x"), IndexError()):
-        with pytest.raises(MediaError, match=r"a\.wav cannot be decoded"), describing_failure(sound):
+        with pytest.raises(MediaError, match=r"a\.wav cannot be decoded"), translate_decoding_errors(sound):
             raise files
     assert isinstance(pickle.loads(pickle.dumps(MachineError("x"))), MachineError)
 

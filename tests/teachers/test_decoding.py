@@ -85,7 +85,7 @@ def test_a_decoder_that_dies_takes_its_video_with_it(tmp_path: Path) -> None:
 
 def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoded_folder, "STALLED_SECONDS", 1.0)
-    monkeypatch.setattr(decoded_folder, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(decoded_folder, "CHECK_SECONDS", 0.2)
     for number, colour in enumerate(["red", "green", "blue"]):
         make_video(tmp_path / "videos" / f"{number}.mp4", [colour])
     teacher = Teacher(MeanColour(), OnColour("green", hang), NAMES, {"network": "mean colour"})

@@ -1,4 +1,8 @@
-"""Resampling by cutting the Fourier transform of a whole sound."""
+"""Resampling by cutting the Fourier transform of a whole sound, as a front end of networks that were published with it.
+
+How files are resampled as they are read is in `soundnet_kd.media.resampling`; this one gives other samples, on the
+device of its network, and is a part of what such a network has learned.
+"""
 
 import torch
 from torch import Tensor

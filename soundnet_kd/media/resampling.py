@@ -1,0 +1,65 @@
+"""How a sound is brought to another rate as it is read from its file: by FFmpeg's swresample, block by block.
+
+A sound of any length is resampled so without being in memory as a whole, and has as many samples as its length asks
+for. Two more places resample what has been read already: `soundnet_kd.models.front_ends.resampling` within a network,
+as the published systems did, and `soundnet_kd.data.voice_activity` for a detector that knows four rates only.
+"""
+
+import math
+
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
+
+Block = NDArray[np.float32]
+
+
+class SegmentResampler:
+    """Blocks of one rate without a gap, resampled as the single signal that they are.
+
+    Parameters
+    ----------
+    rate, rate_out : int
+        Samples per second of the blocks, and of the result; where they are equal the blocks stay as they are.
+
+    Attributes
+    ----------
+    samples_in, samples_out : int
+        So many have been taken and given.
+    """
+
+    def __init__(self, rate: int, rate_out: int) -> None:
+        self.rate = rate
+        self.samples_in = 0
+        self.samples_out = 0
+        self._rate_out = rate_out
+        self._resampler = None if rate == rate_out else AudioResampler("fltp", "mono", rate_out)
+
+    def convert(self, block: Block) -> Block:
+        """Resample the next block, (samples,); some of its last samples come with the one after it."""
+        self.samples_in += len(block)
+        if self._resampler is None:
+            converted = block
+        elif len(block):
+            frame = AudioFrame.from_ndarray(block[np.newaxis], format="fltp", layout="mono")
+            frame.sample_rate = self.rate
+            converted = _join(self._resampler.resample(frame))
+        else:
+            converted = np.zeros(0, np.float32)
+        self.samples_out += len(converted)
+        return converted
+
+    def finish(self) -> Block:
+        """Return what the resampler still holds, so that the segment has ceil(samples_in * rate_out / rate) samples."""
+        tail = np.zeros(0, np.float32) if self._resampler is None else _join(self._resampler.resample(None))
+        # FFmpeg gives a sample too few or too many at times, and nothing at all of a segment shorter than its filter.
+        missing = math.ceil(self.samples_in * self._rate_out / self.rate) - self.samples_out
+        tail = np.pad(tail[: max(0, missing)], (0, max(0, missing - len(tail))))
+        self.samples_out += len(tail)
+        return tail
+
+
+def _join(frames: list[AudioFrame]) -> Block:
+    blocks = [frame.to_ndarray()[0].astype(np.float32, copy=False) for frame in frames]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
