@@ -14,7 +14,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from soundnet_kd.errors import SettingsError, closest
+from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.system.cache_folders import home_folder
 from soundnet_kd.system.machine_errors import machine_error
 
@@ -134,6 +134,4 @@ def find_library(network: str) -> ImageLibrary:
             return library
         known += names
     libraries = " or ".join(library.name for library in LIBRARIES)
-    raise SettingsError(
-        f"{libraries} has no classification network {network!r}; did you mean {closest(network, known, always=True)!r}?"
-    )
+    raise SettingsError(f"{libraries} has no classification network {network!r}{nearest(network, known, always=True)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from soundnet_kd.errors import SettingsError, closest
+from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.pretrained import PretrainedWeights, fetch, teacher_registry
 from soundnet_kd.pretrained.fetching import sha256_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
@@ -95,8 +95,8 @@ def _load_from_library(name: str, wanted: str) -> Teacher:
     library = find_library(name)
     sets = {weights.name: weights for weights in library.weights(name)}
     if wanted not in sets:
-        near = closest(f"{name}:{wanted}", [*(f"{name}:{each}" for each in sets), *teacher_registry()], always=True)
-        raise SettingsError(f"{name} has no weights {wanted!r} and there is no such file; did you mean {near!r}?")
+        hint = nearest(f"{name}:{wanted}", [*(f"{name}:{each}" for each in sets), *teacher_registry()], always=True)
+        raise SettingsError(f"{name} has no weights {wanted!r} and there is no such file{hint}")
     weights = sets[wanted]
     network = library.load(name, weights).eval()
     identity = {"network": name, "weights": wanted, "url": weights.url}
