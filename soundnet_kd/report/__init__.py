@@ -1,1 +1,1 @@
-"""The page that shows what a run found, and plays its sounds: what it holds, and the files that it stands on."""
+"""A web page that shows the results of a run and plays its sounds: its sections, its data, and the files it needs."""

@@ -1,4 +1,4 @@
-"""The clips of a page: what is known of each, where it lies, and the classes that evaluations give it."""
+"""The clips of a page: their labels, folds and files, and the classes that evaluations predict for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from soundnet_kd.transfer.results import Evaluation
 
 @dataclass(frozen=True, eq=False)
 class Clips:
-    """The clips that a page shows, in its order.
+    """The clips of a page, in the order of the page.
 
     Attributes
     ----------
@@ -25,12 +25,12 @@ class Clips:
     labels : (clips,) int64
         Index into `class_names`; -1 where unlabeled.
     folds : (clips,) int64
-        `no_fold` where there are none.
+        `no_fold` for clips without a fold.
     class_names : tuple of str
     paths : tuple of Path or None
-        None where nobody knows.
+        File of each clip; None where it is not known.
     no_fold : int
-        0, or -1 where folds are counted from 0.
+        Number that stands for no fold: 0, or -1 where folds are counted from 0.
     """
 
     ids: tuple[str, ...] = field(repr=False)
@@ -42,13 +42,13 @@ class Clips:
 
     @classmethod
     def of_cache(cls, cache: FeatureCache, sounds: str | Path | None) -> Self:
-        """Take the sounds of a cache, which says where they lay.
+        """Take the sounds of a cache, which names their files.
 
         Parameters
         ----------
         cache : FeatureCache
         sounds : str or Path, optional
-            Where they lie now, as `read_manifest` takes it.
+            Where the sounds are now, if they were moved, as for `read_manifest`.
         """
         sounds = None if sounds is None else Path(sounds)
         moved = _places(sounds)
@@ -57,13 +57,13 @@ class Clips:
 
     @classmethod
     def of_evaluation(cls, evaluation: Evaluation, sounds: str | Path | None) -> Self:
-        """Take the clips of an evaluation, where there are no features.
+        """Take the clips of an evaluation, for a page without features.
 
         Parameters
         ----------
         evaluation : Evaluation
         sounds : str or Path, optional
-            Where they lie, as `read_manifest` takes it; otherwise where the evaluation says that they lay.
+            Where the sounds are now, as for `read_manifest`. [default: where the evaluation found them]
         """
         sounds = None if sounds is None else Path(sounds)
         tested = list(evaluation.place_of.values())
@@ -80,13 +80,13 @@ class Clips:
             folds=folds,
             class_names=evaluation.classes,
             paths=tuple(places.get(clip) for clip in evaluation.place_of),
-            # What is tested has a fold, so that a 0 is the first.
+            # All tested clips have a fold, so that a 0 here is the first fold.
             no_fold=-1 if 0 in folds else NO_FOLD,
         )
 
     @property
     def row_of(self) -> dict[str, int]:
-        """Place of each clip."""
+        """Row of each clip, by its id."""
         return {clip: row for row, clip in enumerate(self.ids)}
 
     @property
@@ -100,9 +100,9 @@ def _places(sounds: Path | None) -> Mapping[str, Path]:
 
 
 def predictions_of(evaluation: Evaluation, layer: str, clips: Clips) -> NDArray[np.int64]:
-    """Return a layer's class for each clip of the page, (clips,), -1 where it was not tested."""
+    """Classes predicted from a layer for the clips of the page, (clips,); -1 where a clip was not tested."""
     numbers = {name: number for number, name in enumerate(clips.class_names)}
-    # The classes of an evaluation may have another order than those of the page.
+    # An evaluation may have the classes in another order than the page.
     predicted = [
         numbers.get(evaluation.classes[each], UNTESTED) if each >= 0 else UNTESTED
         for each in evaluation.results[layer].predictions

@@ -1,4 +1,4 @@
-"""The evaluations that a page shows, as its tables have them."""
+"""The evaluations of a run, in the form in which the page's tables show them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from soundnet_kd.transfer.results import Evaluation, format_settings, read_evalu
 
 @dataclass(frozen=True)
 class LayerAccuracy:
-    """A row of an evaluation: accuracies from 0 to 1, and the paper's in percent for the same layer of ESC-50."""
+    """A row of an evaluation: accuracies from 0 to 1; and for ESC-50 the paper's accuracy of that layer, in percent."""
 
     layer: str
     features: int
@@ -31,14 +31,14 @@ class LayerAccuracy:
 
 @dataclass(frozen=True)
 class ShownEvaluation:
-    """An evaluation of the page.
+    """An evaluation on the page.
 
     Attributes
     ----------
     label : str
         Path from the run's folder.
     name : str
-        As the page calls it.
+        Its name on the page.
     folder : Path
     evaluation : Evaluation
     rows : tuple of LayerAccuracy
@@ -52,36 +52,36 @@ class ShownEvaluation:
 
     @property
     def protocol(self) -> str:
-        """Of its first layer, as the next three are."""
+        """Name of the protocol of the first layer."""
         return self._first.protocol
 
     @property
     def head(self) -> str:
-        """The classifier."""
+        """Name of the classifier of the first layer."""
         return self._first.head.replace("_", " ").replace("svm", "SVM")
 
     @property
     def selection(self) -> str:
-        """How settings were chosen."""
+        """How the settings of the first layer were chosen."""
         return SELECTIONS[self._first.selection]
 
     @property
     def folds(self) -> tuple[int | str, ...]:
-        """Their names."""
+        """Names of the folds of the first layer."""
         return self._first.folds
 
     @property
     def chance(self) -> float:
-        """Accuracy of always answering the commonest class."""
+        """Accuracy of always predicting the commonest class."""
         return self.evaluation.chance
 
     @property
     def best(self) -> LayerAccuracy:
-        """The row with the best accuracy, the one nearest the input where several are equally good."""
+        """The row with the best accuracy; of equal ones that of the layer nearest to the input."""
         return max(self.rows, key=lambda row: row.accuracy)
 
     def is_of(self, clips: Clips) -> bool:
-        """Whether its classes are those of some clips, and some of these were tested."""
+        """Whether it has the classes of the clips, and tested at least one of them."""
         same_classes = set(self.evaluation.classes) == set(clips.class_names)
         return same_classes and bool(self.evaluation.place_of.keys() & set(clips.ids))
 
@@ -91,7 +91,7 @@ class ShownEvaluation:
 
 
 def read_evaluations(files: RunFiles, cache: FeatureCache | None, skipped: Skipped) -> list[ShownEvaluation]:
-    """Read the evaluations of a run: those of some features first, and of these the best one at the top."""
+    """Read the evaluations of a run: those of the page's features first, the best of these at the top."""
     found = []
     for label, folder in files.evaluations.items():
         shown = skipped.read(label, _shown, label, files.name_of(label), folder)
@@ -108,7 +108,7 @@ def _shown(label: str, name: str, folder: Path) -> ShownEvaluation:
 
 def layer_accuracies(evaluation: Evaluation) -> tuple[LayerAccuracy, ...]:
     """Return a row for each layer of an evaluation."""
-    # The paper's figures are of transfer from SoundNet's eight layers, not of networks that were trained on the labels.
+    # The paper's accuracies are of features of SoundNet's eight layers, not of networks that were trained on labels.
     student = evaluation.source["identity"]["student"] if evaluation.kind == "features" else None
     comparable = (
         is_esc50(evaluation.classes) and isinstance(student, Mapping) and student["architecture"] == "SoundNet8"

@@ -1,4 +1,4 @@
-"""What a page says of the things that it is about: pairs of a name and a value."""
+"""Facts about the features and trainings on a page, as pairs of a name and a value."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ TRAINING_SETTINGS = ("run.json", "finetune.json", "train.json")
 
 
 def training_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of a training, or nothing where it left none."""
+    """Return the settings of a training; empty if it wrote none."""
     for name in TRAINING_SETTINGS:
         if (folder / name).is_file():
             settings: dict[str, Any] = read_json(folder / name)
@@ -23,7 +23,7 @@ def training_settings(folder: Path) -> dict[str, Any]:
 
 
 def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
-    """Tell what the features are of."""
+    """Yield facts about features: their sounds, network and settings."""
     identity = cache.identity
     labels, folds = cache.labels, cache.folds
     labelled = int((labels >= 0).sum())
@@ -57,7 +57,7 @@ def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
 
 
 def facts_of_teachers(folder: Path) -> Iterator[tuple[str, str]]:
-    """Tell what a student was distilled from; nothing of a training that had no teachers."""
+    """Yield facts about the teachers and videos of a student; none for a training without teachers."""
     targets = training_settings(folder).get("targets", {})
     for teacher, about in targets.get("teachers", {}).items():
         known = [str(about[key]) for key in ("network", "weights") if about.get(key)]
@@ -67,7 +67,7 @@ def facts_of_teachers(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def facts_of_training(folder: Path) -> Iterator[tuple[str, str]]:
-    """Tell how a training was set: from whatever it left, `run.json` or another."""
+    """Yield the settings and versions of a training."""
     settings = dict(training_settings(folder))
     versions = settings.pop("versions", {})
     settings.pop("targets", None)

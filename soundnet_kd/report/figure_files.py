@@ -1,4 +1,4 @@
-"""Static figures beside the page, as PNG and SVG: those that commands drew, and those that they left out."""
+"""Static figures beside the page, as PNG and SVG: copies of those of commands, and confusions not drawn by any."""
 
 import os
 import shutil
@@ -27,9 +27,9 @@ class FigureLink:
     ----------
     name : str
     href : str
-        Its address without the ending, quoted.
+        Address of the files without their ending, percent-encoded.
     width, height : int
-        Of its PNG, in pixels: the page keeps the room for it, and nothing moves once it is there. 0 if unknown.
+        Size of the PNG in pixels, 0 if unknown; the page reserves room of this size, so that nothing moves later.
     """
 
     name: str
@@ -58,9 +58,9 @@ class FigureFolder:
         ----------
         place : Path
         label : str
-            Of the output, which names the folder of the copies.
+            Path of the output in the run, which is also that of the copies.
         pattern : str
-            Of the names of the figures' PNGs.
+            Pattern of the names of the PNGs.
         """
         return [
             self._link(self._copy(file, label))
@@ -69,7 +69,7 @@ class FigureFolder:
         ]
 
     def confusions(self, shown: ShownEvaluation, clips: Clips) -> list[FigureLink]:
-        """Draw the confusion of every layer of which there is none among the copies, or an older one."""
+        """Draw the confusion of every layer without one among the copies, unless an earlier report drew it already."""
         links = []
         evaluation = shown.evaluation
         made = (shown.folder / PREDICTIONS_FILE).stat().st_mtime
@@ -91,8 +91,8 @@ class FigureFolder:
         return links
 
     def remove_others(self) -> None:
-        """Remove figures of an earlier report that this one has no use for."""
-        # The deepest first, so that a folder comes after what lay in it.
+        """Remove figures of an earlier report that this one does not show."""
+        # The deepest first, so that folders are empty when their turn comes.
         for file in sorted((self._out / FOLDER).rglob("*"), reverse=True):
             if file.is_dir():
                 with suppress(OSError):
@@ -114,7 +114,7 @@ class FigureFolder:
     def _link(self, path: Path) -> FigureLink:
         href = path.with_suffix("").relative_to(self._out).as_posix()
         size = (0, 0)
-        # Of a picture that is broken the page shows the name.
+        # For a broken picture the page shows the name.
         with suppress(OSError, Image.DecompressionBombError), Image.open(path) as picture:
             size = picture.size
         return FigureLink(display_name(path.stem), quote(os.fsencode(href)), *size)

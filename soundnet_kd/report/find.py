@@ -1,4 +1,4 @@
-"""What lies in a run's folder: outputs of commands, found by what they are, wherever a recipe put them."""
+"""The outputs of commands in a run's folder, recognised by their contents, wherever they lie."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from soundnet_kd.transfer.ranking import RANKING_FILE, is_ranking
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE, kind_of_results
 
 MARK = "report.json"
-"""File that says of a folder that it is a report, in which nothing of a run is looked for."""
+"""File that marks a folder as a report, in which no outputs are looked for."""
 
 _FILES: Mapping[str, str] = {
     HISTORY_FILE: "trainings",
@@ -32,16 +32,16 @@ _FILES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Outputs of commands in a folder and its sub-folders, each under its path from there.
+    """Outputs of commands in a folder and its sub-folders, each by its path relative to the folder.
 
     Attributes
     ----------
     folder : Path
     trainings, evaluations, neurons, maps, peels : mapping from name to folder
-        With a training's history, the results of an evaluation (which trainings of classifiers have too), and what
-        `neurons`, `project` and `peel` wrote.
+        Folders with the history of a training, with the results of an evaluation (which trainings of classifiers have
+        too), and folders that `neurons`, `project` and `peel` wrote.
     caches, comparisons, rankings : mapping from name to file
-        Of `extract`, `compare` and `rank`.
+        Files that `extract`, `compare` and `rank` wrote.
     """
 
     folder: Path
@@ -56,12 +56,12 @@ class RunFiles:
 
     @classmethod
     def find(cls, folder: Path) -> "RunFiles":
-        """Look through a folder.
+        """Search a folder for outputs.
 
         Raises
         ------
         SettingsError
-            If there is no such folder, or nothing in it that a report can show.
+            If there is no such folder, or it holds nothing that a report can show.
         """
         if not folder.is_dir():
             raise SettingsError(f"there is no folder {folder}; give the folder that a recipe or a command wrote")
@@ -87,16 +87,16 @@ class RunFiles:
         return found
 
     def name_of(self, label: str) -> str:
-        """Return what an output is called on a page: its path, or the name of the run's folder where it lies there."""
+        """Return the name of an output on a page: its path, or the run folder's name if it lies directly there."""
         return self.folder.resolve().name if label == "." else label
 
     def choose_cache(self, wanted: Path | None) -> Path | None:
-        """Return the features that the page is about: the `wanted` ones, or those that most of the other files are of.
+        """Return the features of the page: the `wanted` ones, or those from which most other outputs were made.
 
         Raises
         ------
         SettingsError
-            If `wanted` is none of this run's.
+            If `wanted` is not in this run.
         """
         if wanted is not None:
             for path in self.caches.values():
@@ -110,7 +110,7 @@ class RunFiles:
         return max(self.caches.values(), key=lambda path: identities.count(_identity(path)))
 
     def of(self, kind: Mapping[str, Path], cache: Path) -> dict[str, Path]:
-        """Return the outputs of a kind that were made from some features."""
+        """Return the outputs of a kind that were made from the given features."""
         identity = _identity(cache)
         return {label: place for label, place in kind.items() if made_from(place) == identity}
 
@@ -135,12 +135,12 @@ def _identity(cache: Path) -> dict[str, Any]:
 
 
 def _is_evaluation(place: Path) -> bool:
-    """Tell the results of an evaluation of classes from what else is called so: other programs', and those of tags."""
+    """Tell whether a folder holds an evaluation of classes, not one of tags, or a file of another program."""
     return kind_of_results(place) not in (None, "tags") and (place / PREDICTIONS_FILE).is_file()
 
 
 def _is_cache(path: Path) -> bool:
-    """Tell features from other HDF5 files; one that cannot be opened is none."""
+    """Tell whether an HDF5 file holds features; a file that cannot be opened does not."""
     try:
         with open_hdf5(path) as file:
             is_cache = "layers" in file and "identity" in file.attrs and "class_names" in file
@@ -154,7 +154,7 @@ def _is_cache(path: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Return each folder with the names of its files, but for hidden ones, unfinished caches and other reports."""
+    """Yield each folder with the names of its files, without hidden files, unfinished caches and reports."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(
             name

@@ -1,4 +1,4 @@
-"""What all sections of a page read from: the files of a run, what it is about, and where the page's own files go."""
+"""What the sections of a page share: the files of a run, the features and clips of the page, and its own files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ DEFAULT_PERCENTILE = 95.0
 
 @dataclass(frozen=True)
 class ShownNeurons:
-    """The statistics of neurons that the page shows.
+    """The statistics of neurons on the page.
 
     Attributes
     ----------
     name : str
-        Of the output.
+        Name of the output.
     folder : Path
     file : NeuronsFile
     layers : tuple of str
-        That the page's features have too; at least one.
+        The layers that the page's features have too; at least one.
     """
 
     name: str
@@ -40,28 +40,28 @@ class ShownNeurons:
 
 
 class ReportInputs:
-    """What the sections of a page read from, and write to.
+    """What the sections of a page read, and where they write.
 
     Parameters
     ----------
     files : RunFiles
     cache : FeatureCache or None
-        What the page is about.
+        The features of the page.
     sounds : Path or None
-        Where the sounds lie now.
+        Where the sounds are now, if they were moved.
     clip_seconds : float
-        So much of each is kept.
+        Length of each sound on the page, at most.
     out : Path
         Folder of the page.
 
     Attributes
     ----------
     skipped : Skipped
-        Takes what cannot be read.
+        Collects the outputs that cannot be read.
     figures : FigureFolder
     data : PageData
     evaluations : list of ShownEvaluation
-        The one that the page begins with is the first.
+        In the order of the page.
     clips : Clips or None
     """
 
@@ -80,7 +80,7 @@ class ReportInputs:
 
     @property
     def pooled(self) -> FeatureCache | None:
-        """The page's features, if they are one vector for each clip; sequences have no neurons to count and no map."""
+        """The page's features if they are one vector per clip; neurons and maps are not shown for sequences."""
         return self.cache if self.cache is not None and self.cache.pooling != "none" else None
 
     @property
@@ -90,17 +90,17 @@ class ReportInputs:
 
     @cached_property
     def sounds(self) -> list[PlayableSound | MediaError]:
-        """The sound of each clip, written into the page's folder; why, where there is none."""
+        """The sound of each clip, written into the page's folder, or the reason why there is none."""
         return [] if self.clips is None else write_sounds(self.clips, self.clip_seconds, self.out)
 
     @property
     def silent(self) -> int:
-        """How many clips cannot be played."""
+        """Number of clips that cannot be played."""
         return sum(isinstance(sound, MediaError) for sound in self.sounds)
 
     @cached_property
     def neurons(self) -> ShownNeurons | None:
-        """The statistics of the neurons of the page's features, the first that there are."""
+        """The first statistics of the neurons of the page's features."""
         if self.pooled is None or self.clips is None:
             return None
         for name, folder in self.files.of(self.files.neurons, self.pooled.path).items():
@@ -111,10 +111,10 @@ class ReportInputs:
 
     @property
     def percentile(self) -> float:
-        """Of a neuron's values, above which a clip activates it."""
+        """Percentile of a neuron's values above which a clip activates it."""
         return DEFAULT_PERCENTILE if self.neurons is None else self.neurons.file.percentile
 
 
 def preferred_layer(layers: Sequence[str]) -> str:
-    """Return the layer to show first: pool5, the notebook's, or else the last one."""
+    """Return the layer to show first: pool5, as in the ESC-50 notebook, or else the last one."""
     return "pool5" if "pool5" in layers else layers[-1]

@@ -1,4 +1,4 @@
-"""The page: its sections, gathered from a run, in a template, with the files that it stands on beside it."""
+"""The page: its sections in a template, with the files that it needs beside it."""
 
 import shutil
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ from soundnet_kd.report.sections.training import TRAINING
 from soundnet_kd.storage import atomic_write
 
 SECTIONS: tuple[Section, ...] = (OVERVIEW, TRAINING, CLASSES, NEURONS, MAP, CLIPS, PEELED)
-"""In their order on the page."""
+"""In the order of the page."""
 
 PAGE_FILE = "index.html"
 STYLE = "report.css"
 _SHARED_SCRIPTS = ("data", "elements", "sounds", "plots")
-"""What the scripts of sections build on, in the order in which they need each other."""
+"""Scripts that those of the sections use, in the order in which they must be loaded."""
 _LAST_SCRIPT = "start"
 _TEMPLATES = Path(__file__).parent / "templates"
 _SECTION_FILES = Path(__file__).parent / "sections"
@@ -36,7 +36,7 @@ _SECTION_FILES = Path(__file__).parent / "sections"
 
 @dataclass(frozen=True)
 class ShownSection:
-    """A section of a page that is written: its name, its title, and its content as HTML."""
+    """A section as written to the page: its name, its title, and its content as HTML."""
 
     name: str
     title: str
@@ -50,7 +50,7 @@ def write_page(inputs: ReportInputs) -> tuple[ShownSection, ...]:
 
     templates = Environment(
         loader=FileSystemLoader([_TEMPLATES, _SECTION_FILES]),
-        # Every name that is not the page's own is shown as text.
+        # Names of files and classes are escaped.
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -92,7 +92,7 @@ def write_page(inputs: ReportInputs) -> tuple[ShownSection, ...]:
 
 
 def _copy_files(out: Path) -> list[str]:
-    """Copy the page's own style and scripts into its folder; return the scripts in the order in which they are run."""
+    """Copy the style sheet and the scripts into the page's folder; return the scripts in the order of loading."""
     own = [section.name for section in SECTIONS if (_SECTION_FILES / f"{section.name}.js").is_file()]
     sources = {
         STYLE: _TEMPLATES / STYLE,

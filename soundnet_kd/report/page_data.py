@@ -1,4 +1,4 @@
-"""Data for the page as script files: a page that is opened from disk may load scripts, but no JSON."""
+"""Data for the page as scripts, since a page that is opened from disk may load scripts but not JSON."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from soundnet_kd.storage import atomic_write
 
 FOLDER = "data"
 _CALL = "provide"
-"""The function of the page's script that takes the data."""
+"""Name of the function in the page's script that receives the data."""
 
 
 class PageData:
@@ -26,7 +26,7 @@ class PageData:
     Attributes
     ----------
     names : list of str
-        Of what was written.
+        Names of the data that were written.
     """
 
     def __init__(self, out: Path) -> None:
@@ -34,7 +34,7 @@ class PageData:
         self.names: list[str] = []
 
     def write(self, name: str, value: Any) -> None:
-        """Write data that the page asks for by a name.
+        """Write data that the page loads by a name.
 
         Parameters
         ----------
@@ -42,21 +42,21 @@ class PageData:
             Letters, digits and hyphens.
         value : anything that JSON can hold, and numbers from `encode_integers`
         """
-        # In plain ASCII no name of a file or a class can be misread, whatever the page's encoding is taken for.
+        # ASCII is read correctly whatever encoding the browser assumes.
         text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
         with atomic_write(self._folder / f"{name}.js") as partial:
             partial.write_text(f"{_CALL}({json.dumps(name)},{text});\n", encoding="ascii")
         self.names.append(name)
 
     def remove_others(self) -> None:
-        """Remove what an earlier page had and this one has no use for."""
+        """Remove data of an earlier page that this one does not need."""
         for file in self._folder.iterdir():
             if file.is_file() and file.stem not in self.names:
                 file.unlink()
 
 
 def encode_integers(array: NDArray[np.integer]) -> dict[str, Any]:
-    """Encode whole numbers from 0 on in the fewest bytes, as text.
+    """Encode integers from 0 on as text, in as few bits as they need.
 
     Parameters
     ----------
@@ -75,10 +75,10 @@ def encode_integers(array: NDArray[np.integer]) -> dict[str, Any]:
 
 
 def quantize(values: NDArray[np.floating], bits: int = 16) -> NDArray[np.int64]:
-    """Return numbers from 0 to 1 as whole ones from 0 to the largest of so many bits; the page divides them again."""
+    """Scale numbers from 0 to 1 to integers from 0 to the largest with so many bits; the page scales them back."""
     return np.asarray(np.rint(np.clip(values, 0, 1) * (2**bits - 1)), dtype=np.int64)
 
 
 def rounded(values: NDArray[np.floating], digits: int = 4) -> list[float | None]:
-    """Return numbers as JSON can hold them, in significant digits; None where there is none."""
+    """Round numbers to significant digits, for JSON; None in place of NaN."""
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""What a section of the page is: a name, and a function that says what it shows of a run."""
+"""A section of the page: its name, and the function that collects its content from a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from soundnet_kd.report.inputs import ReportInputs
 
 @dataclass(frozen=True)
 class Content:
-    """What a section shows.
+    """The content of a section.
 
     Attributes
     ----------
     names : mapping
-        What its template asks for.
+        Variables of its template.
     data : anything that JSON can hold, optional
-        For its script.
+        Data for its script.
     """
 
     names: Mapping[str, Any] = field(default_factory=dict)
@@ -30,14 +30,14 @@ class Section:
     Attributes
     ----------
     name : str
-        Its address on the page.
+        Its anchor on the page.
     title : str
     show : callable
-        Writes what the section needs beside the page, and returns its content; None where the run holds nothing of it.
+        Writes the files that the section needs, and returns its content; None if the run holds nothing for it.
     command : str, optional
-        Which makes what the section shows from the page's features, FEATURES.
+        Command that makes the outputs it shows from the page's features, FEATURES.
     outputs : str, optional
-        What `RunFiles` calls the outputs of that command.
+        Attribute of `RunFiles` with the outputs of that command.
     """
 
     name: str

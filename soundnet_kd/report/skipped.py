@@ -1,4 +1,4 @@
-"""What of a run cannot be shown, with the reason: one broken file takes no more than itself from the page."""
+"""Outputs that cannot be shown, with the reason: a broken file does not stop the report."""
 
 import csv
 from collections.abc import Callable
@@ -11,15 +11,15 @@ Found = TypeVar("Found")
 
 
 class Skipped(dict[str, str]):
-    """The reason for each output that was left out, by its name."""
+    """The reason for each output that is not shown, by its name."""
 
     def read(
         self, name: str, function: Callable[Asked, Found], *values: Asked.args, **options: Asked.kwargs
     ) -> Found | None:
-        """Call a function that reads an output, or note why that cannot be read and give None."""
+        """Call a function that reads an output; if that fails, note the reason and return None."""
         try:
             return function(*values, **options)
-        # What a file that somebody has damaged or written by hand can provoke.
+        # Any of these may come from a file that was damaged or edited.
         except (SoundNetKDError, OSError, LookupError, TypeError, ValueError, csv.Error) as error:
             self[name] = " ".join(str(error).split()) or type(error).__name__
             return None

@@ -1,4 +1,4 @@
-"""Sounds that the page plays: a small file for each clip, and its waveform in a few numbers."""
+"""Sounds on the page: a small file for each clip, and the envelope of its waveform."""
 
 import hashlib
 import re
@@ -18,23 +18,23 @@ from soundnet_kd.report.clips import Clips
 
 FOLDER = "sounds"
 PEAKS = 96
-"""Pieces of a drawn waveform."""
+"""Number of bars of a drawn waveform."""
 
 _LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
 class PlayableSound:
-    """A sound of the page.
+    """A sound on the page.
 
     Attributes
     ----------
     file : str
-        Its name in the folder of sounds.
+        Name of the file in the folder of sounds.
     seconds : float
-        Of the file.
+        Length of the file.
     peaks : (PEAKS,) float32
-        The largest magnitude in each piece, relative to the largest of all.
+        The largest magnitude in each bar, relative to the largest of all.
     """
 
     file: str
@@ -43,25 +43,25 @@ class PlayableSound:
 
 
 def write_sounds(clips: Clips, longest_seconds: float, out: str | Path) -> list[PlayableSound | MediaError]:
-    """Write a small sound for each clip into the page's folder, unless it is there; others there are removed.
+    """Write a small file for each clip into the page's folder, unless it is there; remove all other sounds there.
 
     Parameters
     ----------
     clips : Clips
     longest_seconds : float
-        So much of a clip is kept, from its start on.
+        Length of a clip on the page, at most, from its start.
     out : str or Path
         Folder of the page.
 
     Returns
     -------
     list of PlayableSound or MediaError
-        For each clip; the reason where it cannot be read.
+        One per clip; an error if it cannot be read.
     """
     out = Path(out)
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    # FFmpeg lets other threads run while it works.
+    # FFmpeg releases the GIL while it works.
     written = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
         delayed(_written)(clip, path, longest_seconds, folder)
         for clip, path in zip(clips.ids, clips.paths, strict=True)
@@ -99,7 +99,7 @@ def _written(clip: str, path: Path | None, longest_seconds: float, folder: Path)
 
 
 def _name(clip: str, waveform: NDArray[np.float32], sample_rate: int) -> str:
-    """Name a file so that people know it, and that another sound has another name."""
+    """Name a file after the clip, and after a hash of its samples, so that different sounds have different names."""
     known = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(clip).stem)[:_LONGEST_NAME].strip("_")
     told = hashlib.sha256(f"{clip}\0{sample_rate}\0".encode("utf-8", "surrogateescape") + waveform.tobytes())
     return f"{known or 'sound'}.{told.hexdigest()[:10]}.mp3"

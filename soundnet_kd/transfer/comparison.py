@@ -1,4 +1,4 @@
-"""Two evaluations of the same clips side by side, how far their difference can be trusted, and the table of it."""
+"""Comparison of two evaluations of the same clips, layer by layer, and its table."""
 
 import csv
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from soundnet_kd.transfer.significance import McNemarTest
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """A layer of the baseline against a layer of the results.
+    """Comparison of a layer of the baseline with a layer of the results.
 
     Attributes
     ----------
     layers : (str, str)
     accuracy : (float, float)
-        Share of all clips that are right, 0 … 1; `evaluate` tells the mean over the folds, which is the same where
-        folds are equally large.
+        Fraction of all clips that are classified correctly; `evaluate` reports the mean over the folds, which is the
+        same if the folds are equally large.
     gain : float
-        Accuracy of the results less that of the baseline.
+        Accuracy of the results minus that of the baseline.
     interval : (float, float)
         95 % bootstrap interval of the gain.
     test : McNemarTest
@@ -36,13 +36,13 @@ class LayerComparison:
 
     @property
     def name(self) -> str:
-        """The layer, or BASELINE:RESULTS where there are two."""
+        """The layer, or BASELINE:RESULTS if the two differ."""
         return ":".join(dict.fromkeys(self.layers))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two evaluations side by side: the baseline and the results, in this order wherever there are two of something.
+    """Comparison of two evaluations: the baseline and the results, everywhere in this order.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def require_same_clips(before: Evaluation, after: Evaluation) -> None:
-    """Check that two evaluations tested the same clips, of the same labels.
+    """Check that two evaluations tested the same clips with the same labels.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def read_comparison(path: str | Path) -> Comparison:
     Raises
     ------
     FormatError
-        If it is none.
+        If the file is not such a table.
     """
     path = Path(path)
     with path.open(newline="", encoding="utf-8") as handle:
@@ -107,7 +107,7 @@ def read_comparison(path: str | Path) -> Comparison:
 
 
 def is_comparison(path: Path) -> bool:
-    """Tell a comparison from other tables by the names of its columns."""
+    """Tell whether a table is a comparison, by the names of its columns."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as handle:
             header = next(csv.reader(handle), [])

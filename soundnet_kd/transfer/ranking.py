@@ -1,4 +1,4 @@
-"""Evaluations of the same sounds in one table, written and read: size of each network, time to train it, accuracy."""
+"""Ranking of evaluations of the same sounds: size of the network, time of training, accuracy; and its table."""
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +21,10 @@ UNTOLD = "its results.json tells no parameters or seconds; they are there when i
 
 RANKING_FILE, MARKDOWN_FILE = "ranking.csv", "ranking.md"
 RANKING_FIGURE = "accuracy_by_parameters.png"
-"""Not there where no size is known."""
+"""Written only if the size of a network is known."""
 TABLE_HEADER = ("name", "protocol", "network", "layer", "parameters", "seconds", "accuracy")
 FIRST_NUMBER = TABLE_HEADER.index("parameters")
-"""Columns from here on hold numbers."""
+"""Index of the first column of numbers."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Ranked:
     Attributes
     ----------
     name : str
-        Of the evaluation.
+        Name of the evaluation.
     protocol, network, layer : str
     parameters : int or None
-        Of the network up to the layer; of a trained classifier all of them, with its head.
+        Number of parameters of the network up to the layer; for a trained classifier all, with the head.
     training_seconds : float or None
-        Of one training on these sounds, the mean over the folds (and seeds).
+        Time of one training on these sounds, mean over the folds (and seeds).
     accuracy : float
-        Mean over the folds, 0 … 1.
+        Mean over the folds, from 0 to 1.
     std : float or None
-        Standard deviation over the folds; None where there is one test only.
+        Standard deviation over the folds; None if there is only one test.
     note : str
         Why a number is missing.
     """
@@ -68,23 +68,23 @@ def rank_evaluations(
     layers: Sequence[str] | None,
     count_parameters: ParametersUpTo,
 ) -> list[Ranked]:
-    """Read evaluations of the same sounds under the same folds, and sort them by their accuracy, the best first.
+    """Read evaluations of the same sounds with the same folds, and sort them by accuracy, best first.
 
     Parameters
     ----------
     results : sequence of str or Path
-        Folders, or results.json, of evaluations.
+        Folders of evaluations, or their results.json.
     names : sequence of str, optional
-        What to call them; by their folders, if not given.
+        Names of the evaluations. [default: the names of their folders]
     layers : sequence of str, optional
-        Which layers are shown; evaluations that have none of them keep all of theirs.
+        Layers to rank; evaluations that have none of them keep all of theirs.
     count_parameters : callable
-        The parameters of an architecture up to a layer, both given by their names; None where it does not know.
+        Number of parameters of an architecture up to a layer, both given by name; None if it does not know them.
 
     Raises
     ------
     SettingsError
-        If their clips, labels, classes or folds differ, or nothing has one of the layers.
+        If their clips, labels, classes or folds differ, or no evaluation has one of the layers.
     """
     read = [read_evaluation(path) for path in results]
     if not read:
@@ -105,7 +105,7 @@ def rank_evaluations(
 
 
 def notes(rows: Sequence[Ranked]) -> list[str]:
-    """Say of whom numbers are missing, and why."""
+    """Write for which rows numbers are missing, and why."""
     of: dict[str, list[str]] = {}
     for row in rows:
         if row.note and row.name not in of.setdefault(row.note, []):
@@ -134,7 +134,7 @@ def _rows(
             name=name,
             protocol=result.protocol,
             network=network,
-            # Trainings from scratch call their output as their network, with a seed if there are several.
+            # The only layer of a training from scratch is named after its network, and the seed if there are several.
             layer=layer if student else layer.removeprefix(network).strip() or "output",
             parameters=parameters,
             training_seconds=seconds,
@@ -162,7 +162,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def table_cells(row: Ranked) -> tuple[str, ...]:
-    """Return a row as people read it, under `TABLE_HEADER`."""
+    """Return the texts of a row, for the columns `TABLE_HEADER`."""
     return (
         row.name,
         row.protocol,
@@ -175,7 +175,7 @@ def table_cells(row: Ranked) -> tuple[str, ...]:
 
 
 def write_ranking(rows: Sequence[Ranked], out: str | Path) -> None:
-    """Write `ranking.csv`, a column for each attribute of a row, and `ranking.md`, the same for people, to a folder."""
+    """Write `ranking.csv`, with a column for each attribute of a row, and `ranking.md`, to be read by people."""
     out = Path(out)
     write_csv(out / RANKING_FILE, _COLUMNS, map(_cells, rows))
     with atomic_write(out / MARKDOWN_FILE) as partial:
@@ -202,7 +202,7 @@ def read_ranking(path: str | Path) -> tuple[Ranked, ...]:
     Raises
     ------
     FormatError
-        If it is none.
+        If the file is not such a table.
     """
     path = Path(path)
     try:
@@ -227,7 +227,7 @@ def read_ranking(path: str | Path) -> tuple[Ranked, ...]:
 
 
 def is_ranking(path: Path) -> bool:
-    """Tell a ranking from other tables by the names of its columns."""
+    """Tell whether a table is a ranking, by the names of its columns."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as handle:
             return tuple(next(csv.reader(handle), ())) == _COLUMNS

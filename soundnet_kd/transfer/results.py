@@ -1,4 +1,4 @@
-"""What an evaluation found, and the files that it is kept in.
+"""The results of an evaluation, and the files that hold them.
 
 Layout of `results.json`
 ------------------------
@@ -46,23 +46,23 @@ class Evaluation:
     Attributes
     ----------
     kind : str
-        What was evaluated; tags are no classes, and have an evaluation of their own.
+        What was evaluated; never tags, which have an evaluation of their own.
     results : mapping from layer to CrossValidation
-        From the input on; layers that were joined are one, such as conv5+pool5.
+        From the input on; joined layers are one, such as conv5+pool5.
     channels : mapping from layer to its number of features
     classes : tuple of str
     ids : tuple of str
-        Of every clip.
+        Identifiers of all clips.
     labels, folds : (clips,) int64
-        -1 where unlabeled, or not tested; the folds that were used.
+        Label of each clip, -1 where unlabeled or not tested; its fold.
     groups : tuple of str or None
-        Source recording of every clip, where it is known.
+        Source recording of each clip; None if not known.
     source : mapping
-        What was evaluated, what made it, and where the folds come from.
+        Inputs, settings and versions of the evaluation, and where the folds come from.
     paths : tuple of str, optional
-        Where every clip lies, for whoever wants to hear them; of a cache's clips the cache knows.
+        File of each clip; empty for a cache, which knows the files of its clips.
     folder : Path, optional
-        Where it was read from.
+        Folder that it was read from.
     """
 
     kind: Kind
@@ -79,12 +79,12 @@ class Evaluation:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """From the input on."""
+        """Names of the layers, from the input on."""
         return tuple(self.results)
 
     @property
     def protocol(self) -> str:
-        """Its name, the classifier, and how the classifier's settings were chosen."""
+        """Name of the protocol, the classifier, and how its settings were chosen."""
         protocols = (
             f"{each.protocol}, {each.head}, settings chosen: {each.selection}" for each in self.results.values()
         )
@@ -92,26 +92,26 @@ class Evaluation:
 
     @property
     def best_layer(self) -> str:
-        """The layer with the best accuracy, the one nearest the input where several are equally good."""
+        """The layer with the best accuracy; of equal ones that nearest to the input."""
         return max(self.results, key=lambda layer: self.results[layer].accuracy)
 
     @property
     def chance(self) -> float:
-        """Accuracy of always answering the commonest class."""
+        """Accuracy of always predicting the commonest class."""
         counts = np.bincount(self.labels[self.labels >= 0])
         return float(counts.max() / counts.sum())
 
     @cached_property
     def place_of(self) -> Mapping[str, int]:
-        """Place of each clip that was tested, by its id."""
+        """Row of each tested clip, by its id."""
         return {clip: place for place, clip in enumerate(self.ids) if self.labels[place] >= 0}
 
     def true_class(self, clip: str) -> str:
-        """Return the class of a clip that was tested."""
+        """Return the true class of a tested clip."""
         return self.classes[int(self.labels[self.place_of[clip]])]
 
     def correct(self, layer: str, clips: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which of some tested clips are given their class from a layer, (clips,) bool."""
+        """Return which of the given tested clips are classified correctly from a layer, (clips,) bool."""
         places = [self.place_of[clip] for clip in clips]
         correct: NDArray[np.bool_] = self.results[layer].predictions[places] == self.labels[places]
         return correct
@@ -178,7 +178,7 @@ def write_evaluation(evaluation: Evaluation, out: str | Path) -> None:
 
 
 def write_results(out: str | Path, kind: Kind, content: Mapping[str, Any]) -> None:
-    """Write `results.json` with what an evaluation of a kind found."""
+    """Write `results.json` for an evaluation of a kind."""
     write_json(Path(out) / RESULTS_FILE, {"format_version": FORMAT_VERSION, "kind": kind, **content})
 
 
@@ -203,7 +203,7 @@ def _as_json(layer: str, channels: int, result: CrossValidation) -> dict[str, An
 
 
 def format_settings(settings: Sequence[Setting]) -> str:
-    """Return the settings of the folds in a few words, such as C=0.1, or C=0.1 (3 folds), C=0.01 (2 folds)."""
+    """Write the settings of the folds briefly, such as C=0.1, or C=0.1 (3 folds), C=0.01 (2 folds)."""
     words = [
         ", ".join(f"{name.rpartition('__')[2]}={value:g}" for name, value in setting.items()) for setting in settings
     ]
@@ -216,19 +216,19 @@ def format_settings(settings: Sequence[Setting]) -> str:
 
 
 def read_evaluation(path: str | Path) -> Evaluation:
-    """Read what `evaluate`, `finetune` or `train` found of classes.
+    """Read an evaluation of classes that `evaluate`, `finetune` or `train` wrote.
 
     Parameters
     ----------
     path : str or Path
-        The folder, or the results.json in it; the predictions lie beside it.
+        The folder, or the results.json in it, beside which the predictions lie.
 
     Raises
     ------
     SettingsError
-        If one of the files is not there.
+        If one of the files is missing.
     FormatError
-        If they are not what these commands write.
+        If the files are not what these commands write.
     """
     path = Path(path)
     file = path if path.suffix == ".json" else path / RESULTS_FILE
@@ -266,7 +266,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
 
 
 def kind_of_results(folder: str | Path) -> Kind | None:
-    """Return what the results in a folder are of; None where there are none, or a file of that name is not of ours."""
+    """Return the kind of the results in a folder; None if there are none, or the file is from another program."""
     try:
         return _kind(read_json(Path(folder) / RESULTS_FILE))
     except (FormatError, OSError):
@@ -278,7 +278,7 @@ def _kind(content: Any) -> Kind | None:
         return None
     if "kind" in content:
         return content["kind"] if content["kind"] in KINDS else None
-    # Version 0.1.0 named no kind.
+    # Version 0.1.0 wrote no kind.
     if "tags" in content:
         return "tags"
     if not {"classes", "chance"} <= content.keys() or not isinstance(content.get("source"), dict):

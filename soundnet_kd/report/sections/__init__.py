@@ -1,1 +1,1 @@
-"""The sections of the page, a module, a script and a template for each; `SECTIONS` in `page.py` has them in order."""
+"""The sections of the page: each has a module, a template and, if needed, a script; `page.py` lists them in order."""

@@ -1,4 +1,4 @@
-"""What evaluations say of the page's clips: the class that each layer gives them, and what it makes of each class."""
+"""Classes: what evaluations predict for the page's clips, and how well they recognise each class."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from soundnet_kd.report.section import Content, Section
 from soundnet_kd.transfer.results import Evaluation
 
 MAX_PAIRS = 200
-"""Confused pairs that the page lists; results/confused_pairs.csv has all."""
+"""Confused pairs that the page lists at most; confused_pairs.csv lists all."""
 
 
 def show(inputs: ReportInputs) -> Content | None:
-    """Write what each evaluation of the page's clips found, and return how it is shown."""
+    """Write the data of each evaluation of the page's clips, and return how they are shown."""
     if inputs.clips is None:
         return None
     evaluations: list[dict[str, Any]] = []
@@ -50,14 +50,15 @@ def _note(row: LayerAccuracy, shown: ShownEvaluation) -> str:
 
 
 def classes_data(evaluation: Evaluation, clips: Clips) -> dict[str, Any]:
-    """Return what the page shows of an evaluation, layer by layer.
+    """Collect the data of an evaluation for the page, layer by layer.
 
     Returns
     -------
     dict from layer to
         `predicted` (clips,), encoded: 0 where untested, else the class's number + 1; `confusion` (classes, classes),
         encoded; `recall`, `precision`, `f1`, `recall_std` and `clips`, one number for each class; `pairs`, rows of
-        first class, second class, first taken for second, second taken for first, and their share of the clips of both.
+        first class, second class, first taken for second, second taken for first, and the fraction of the clips of
+        both that these are.
     """
     fold_of = {clip: evaluation.folds[place] for clip, place in evaluation.place_of.items()}
     folds = np.array([fold_of.get(clip, 0) for clip in clips.ids], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The clips, found by their names: their sounds, their nearest neighbors, and the neurons that each excites most."""
+"""Clips: a search by name, their sounds, their nearest neighbors, and the neurons that each activates most."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from soundnet_kd.report.sounds import PlayableSound
 
 
 def show(inputs: ReportInputs) -> Content | None:
-    """Write the clips, and what each layer says of them; return the layers that do."""
+    """Write the clips, with their neighbors and neurons in each layer, and return these layers."""
     if inputs.clips is None:
         return None
     inputs.data.write("clips", clips_data(inputs.clips, inputs.sounds, inputs.clip_seconds))
@@ -36,15 +36,15 @@ def show(inputs: ReportInputs) -> Content | None:
 
 
 def clips_data(clips: Clips, sounds: Sequence[PlayableSound | MediaError], longest_seconds: float) -> dict[str, Any]:
-    """Return what the whole page knows of its clips.
+    """Collect the data of the clips, which all sections share.
 
     Returns
     -------
     dict
-        `ids`, `classes` (their names) and `categories` (None but for ESC-50); of each clip `labels` and `folds`,
-        encoded, 0 where there is none, the fold otherwise less `folds_from` - 1; `files` and `seconds` of the sounds,
-        null where there is none, and the `reasons` for that by the clip's row; `longest`, the seconds that sounds are
-        cut to; `peaks` (clips, pieces), encoded in 8 bit.
+        `ids`, `classes` (names) and `categories` (None except for ESC-50); encoded `labels` and `folds` of each clip, 0
+        where there is none, folds minus (`folds_from` - 1); `files` and `seconds` of the sounds, null where there is
+        none, with the `reasons` by the row of the clip; `longest`, the seconds that sounds are cut to; `peaks`
+        (clips, bars), encoded in 8 bit.
     """
     playable = [sound if isinstance(sound, PlayableSound) else None for sound in sounds]
     flat = np.zeros_like(next((sound.peaks for sound in playable if sound), np.zeros(1)))

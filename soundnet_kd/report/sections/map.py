@@ -1,4 +1,4 @@
-"""Maps: where each puts the page's clips, and how far it can be trusted."""
+"""Maps: the places of the page's clips in each, and how far it can be trusted."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from soundnet_kd.report.section import Content, Section
 
 
 def show(inputs: ReportInputs) -> Content | None:
-    """Write the places of the clips in every map, and return what each is called and worth."""
+    """Write the places of the clips in every map, and return the maps' names and quality."""
     if inputs.cache is None or inputs.clips is None:
         return None
     folders = inputs.files.of(inputs.files.maps, inputs.cache.path)
@@ -39,19 +39,19 @@ def show(inputs: ReportInputs) -> Content | None:
 
 
 def places_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
-    """Return the place of every clip in a map.
+    """Place of every clip in a map.
 
     Returns
     -------
     dict
-        `x` and `y` (clips,), encoded: 16 bit from the map's left to its right and from its bottom to its top, both in
-        the unit of the longer side; `missing`, rows of the clips that the map lacks; `shortened`, whether wide strips
-        without a clip are.
+        `x` and `y` (clips,), encoded in 16 bit: from left to right and from bottom to top, both relative to the longer
+        side; `missing`, rows of the clips that are not in the map; `shortened`, whether wide strips without a clip are
+        shortened.
 
     Raises
     ------
     FormatError
-        If the table is not that of a map, or has none of the clips.
+        If the file is not the table of a map, or has none of the clips.
     """
     place_of = read_map_points(folder, layer)
     points: NDArray[np.float64] = np.array([place_of.get(clip, (np.nan, np.nan)) for clip in clips.ids])

@@ -1,4 +1,4 @@
-"""What a layer says of single clips: which others it hears as alike, and which of its neurons each excites most."""
+"""Single clips in a layer: their nearest neighbors, and the neurons that each activates most."""
 
 from typing import Any
 
@@ -13,24 +13,24 @@ NEURONS = 6
 
 
 def neighbors_data(features: NDArray[np.floating], percentile: float) -> dict[str, Any]:
-    """Return neighbors and strongest neurons of every clip in a layer.
+    """Nearest neighbors and strongest neurons of every clip in a layer.
 
-    A clip to which no neuron answers has an angle to no other, and is a neighbor of none.
+    A clip that activates no neuron has no angle to others, and no neighbors.
 
     Parameters
     ----------
     features : (clips, neurons) float
     percentile : float
-        Of a neuron's values, above which a clip activates it.
+        Percentile of a neuron's values above which a clip activates it.
 
     Returns
     -------
     dict, encoded but for the last two
         `neighbors` (clips, k), rows of the nearest other clips by the cosine, as in the maps; `half_angle_sine`
-        (clips, k) the angle to each, in 16 bit (finer than the cosine where they are near); `neurons` (clips, n), those
-        among whose clips this one ranks highest, with its `ranks` (1 is the neuron's strongest clip); `activated`
-        (clips,), how many neurons it activates; `without_neighbors`, rows of the clips without a neighbor; `left_out`,
-        the same in words.
+        (clips, k), the sine of half the angle to each, in 16 bit (more precise than the cosine for small angles);
+        `neurons` (clips, n), those in whose order the clip ranks highest, and its `ranks` there (1 for the strongest
+        clip); `activated` (clips,), the number of neurons it activates; `without_neighbors`, rows of the clips without
+        neighbors; `left_out`, the same in words.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -46,7 +46,7 @@ def neighbors_data(features: NDArray[np.floating], percentile: float) -> dict[st
         neighbors[rows] = rows[places]
     left_out = explain_left_out(features)
     whole = np.isfinite(features).all(axis=1)
-    # A clip whose features are no numbers comes last with every neuron.
+    # A clip with features that are NaN ranks last for every neuron.
     features = np.where(whole[:, None], features, -np.inf)
     ranks = neuron_ranks(features)
     shown = min(NEURONS, count)
@@ -64,9 +64,9 @@ def neighbors_data(features: NDArray[np.floating], percentile: float) -> dict[st
 
 
 def neuron_ranks(features: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Rank the clips of each neuron, 1 for the strongest; clips with equal values share the last of their places.
+    """Rank the clips of each neuron, 1 for the strongest; clips with equal values share the lowest of their ranks.
 
-    A neuron that is silent for most clips thus ranks all of these last, instead of some of them first.
+    For a neuron that is 0 for most clips, all of these are thus last, instead of some of them among the first.
 
     Returns
     -------

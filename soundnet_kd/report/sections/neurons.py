@@ -1,4 +1,4 @@
-"""Neurons: what excites each one of a layer, and the classes that it tells."""
+"""Neurons: the clips and the classes that activate each neuron of a layer."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from soundnet_kd.report.page_data import encode_integers, quantize, rounded
 from soundnet_kd.report.section import Content, Section
 
 TOP_CLIPS = 9
-"""As on SoundNet's project page, and as `soundnet-kd neurons` names by default."""
+"""Strongest clips of a neuron, as many as on SoundNet's project page and by default in `soundnet-kd neurons`."""
 _POINTS = 48
-"""Of a drawn curve above the percentile, and of the rest of it."""
+"""Points of a drawn curve above the percentile, and as many for the rest of it."""
 
 
 def show(inputs: ReportInputs) -> Content | None:
-    """Write what excites the neurons of each layer, and return how selective they are."""
+    """Write the data of the neurons of each layer, and return how selective they are."""
     shown, cache = inputs.neurons, inputs.pooled
     if shown is None or cache is None:
         return None
@@ -39,7 +39,7 @@ def show(inputs: ReportInputs) -> Content | None:
         shares[layer] = rounded(np.sort(statistics.best_share)[::-1])
     if not layers:
         return None
-    # The labelling that was found counts as a shuffle too, so that no p value can be smaller.
+    # The observed labels count as one of the shuffles, so that no p-value can be smaller.
     (min_p,) = rounded(np.array([1 / (1 + shown.file.shuffles)]), 3)
     percentile = shown.file.percentile
     return Content(
@@ -60,7 +60,7 @@ def show(inputs: ReportInputs) -> Content | None:
 
 
 def neurons_data(statistics: NeuronStatistics, chance: Chance, activations: NDArray[np.floating]) -> dict[str, Any]:
-    """Return what the page shows of the neurons of a layer.
+    """Collect the data of the neurons of a layer for the page.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def neurons_data(statistics: NeuronStatistics, chance: Chance, activations: NDAr
     Returns
     -------
     dict
-        `ranks` (points,), the places in the falling order at which `curve` (neurons, points; encoded, 16 bit from each
-        neuron's `min` to its `max`) is known; `counts` (neurons, classes) and `top` (neurons, clips), rows of its
-        strongest clips, encoded; for each neuron `excited_by` (how many of these excite it), `threshold`, `activated`,
-        `best` (-1 for none), `share`, `p`, `q` and `above` (1 where its best share is above chance); `expected` and
-        `chance` of the layer.
+        `ranks` (points,), the ranks at which `curve` (neurons, points; encoded in 16 bit from each neuron's `min` to
+        its `max`) gives the activation; `counts` (neurons, classes) and `top` (neurons, clips), rows of the strongest
+        clips, encoded; for each neuron `excited_by` (how many of these are above its least activation), `threshold`,
+        `activated`, `best` (-1 for none), `share`, `p`, `q` and `above` (1 if its best share is above chance);
+        `expected` and `chance` of the layer.
     """
     order = statistics.order
     ranks = curve_ranks(order.shape[1], statistics.expected)
@@ -106,22 +106,22 @@ def neurons_data(statistics: NeuronStatistics, chance: Chance, activations: NDAr
 def selective_neurons(
     statistics: NeuronStatistics, chance: Chance, activations: NDArray[np.floating], classes: int, clips: int
 ) -> list[dict[str, Any]]:
-    """Find the neurons that tell a class best: one for each of some classes, those above chance only.
+    """Find the most selective neurons above chance, at most one for each class.
 
     Parameters
     ----------
     statistics, chance, activations
-        As `neurons_data` takes them.
+        As in `neurons_data`.
     classes : int
-        Most classes.
+        Number of classes, at most.
     clips : int
-        How many of a neuron's strongest clips are named; fewer where fewer excite it.
+        Number of strongest clips of each neuron; fewer if fewer are above its least activation.
 
     Returns
     -------
     list of dict
-        `neuron`, `class` (its number), `share` of its best class among the clips above its line, and `clips`, rows of
-        the strongest ones; the largest share first.
+        `neuron`, `class` (its number), `share` of this class among the activating clips, and `clips`, rows of the
+        strongest ones; the largest share first.
     """
     excited_by = _exciting(statistics.order, activations, clips)
     found: dict[int, dict[str, Any]] = {}
@@ -138,7 +138,7 @@ def selective_neurons(
 
 
 def _exciting(order: NDArray[np.integer], activations: NDArray[np.floating], most: int) -> NDArray[np.int64]:
-    """Count the first clips of each neuron's order that lie above its least; which of the others come first is chance.
+    """Count the first clips in each neuron's order that are above its least activation; the order of others is chance.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def _exciting(order: NDArray[np.integer], activations: NDArray[np.floating], mos
 
 
 def curve_ranks(clips: int, expected: int) -> NDArray[np.int64]:
-    """Choose the places of a falling order at which it is drawn: twice the activating clips closely, the rest widely.
+    """Choose the ranks at which an activation curve is drawn: dense up to twice the activating clips, then sparse.
 
     Returns
     -------

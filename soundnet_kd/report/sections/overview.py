@@ -1,4 +1,4 @@
-"""What was run, and how well it did: the first thing that a person wants to know."""
+"""Overview: what was run, and how good the results are."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from soundnet_kd.transfer.comparison import Comparison, LayerComparison, read_co
 from soundnet_kd.transfer.ranking import RANKING_FIGURE, notes, read_ranking
 
 MAX_CLASSES, CLIPS_OF_A_CLASS = 4, 2
-"""Classes with a neuron that tells them, and clips of each: what fits on a first screen."""
+"""Classes with a selective neuron, and clips of each, at the top of the page; so many fit on a first screen."""
 WRITTEN_TO = 1e-4
-"""Accuracies in a table of a comparison have four digits."""
+"""Precision of the accuracies in the table of a comparison, which has four digits."""
 
 
 def show(inputs: ReportInputs) -> Content:
-    """Return the evaluations, comparisons and rankings of a run, what they are about, and neurons that tell a class."""
+    """Return the evaluations, comparisons and rankings of a run, facts about them, and the most selective neurons."""
     evaluations, comparisons = inputs.evaluations, _comparisons(inputs)
     neurons = _selective(inputs)
     rankings = [made for label in inputs.files.rankings if (made := _ranking(inputs, label)) is not None]
@@ -45,7 +45,7 @@ def show(inputs: ReportInputs) -> Content:
 
 @dataclass(frozen=True)
 class Gains:
-    """Two evaluations side by side, for the top of the page: accuracies, and that of guessing, from 0 to 1."""
+    """Two evaluations for the top of the page: accuracies, and that of guessing, from 0 to 1."""
 
     names: tuple[str, str]
     chance: float
@@ -53,17 +53,17 @@ class Gains:
 
     @property
     def best(self) -> LayerComparison:
-        """The row with the best accuracy after the change."""
+        """The row in which the second evaluation has its best accuracy."""
         return max(self.rows, key=lambda row: row.accuracy[1])
 
 
 def gains(comparisons: Iterable[Comparison], evaluations: Sequence[ShownEvaluation]) -> Gains | None:
-    """Find what the page's first evaluation gained on another one, layer by layer; None if no comparison tells it.
+    """Find a comparison of the page's first evaluation with another one, layer by layer; None if there is none.
 
-    A comparison is known to be of that evaluation by the accuracy of its best layer.
+    A comparison is recognised by the accuracy of the best layer.
     """
     for each in comparisons:
-        # A layer against another one (pool2:pool5) is no step on the way through the network.
+        # Rows that compare two different layers (pool2:pool5) have no place in the order of layers.
         rows = tuple(row for row in each.rows if row.layers[0] == row.layers[1])
         if rows and evaluations:
             found = Gains(each.names, evaluations[0].chance, rows)
@@ -109,7 +109,7 @@ def _about(inputs: ReportInputs) -> list[tuple[str, str]]:
 
 
 def _figures(inputs: ReportInputs) -> list[FigureLink]:
-    """Copy the figures of evaluations of other clips than the page's; those of its own are with the classes."""
+    """Copy the figures of evaluations of other clips than the page's; those of its own clips are with the classes."""
     if inputs.clips is None:
         return []
     others = [each for each in inputs.evaluations if not each.is_of(inputs.clips)]

@@ -1,4 +1,4 @@
-"""Sounds that were followed through the layers of a network."""
+"""Single sounds in every layer of a network."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from soundnet_kd.storage import read_json
 
 
 def show(inputs: ReportInputs) -> Content | None:
-    """Return the figures of the peeled sounds of a run, each with the sound of the page that it is, if it is one."""
+    """Return the figures of the peeled sounds of a run, each with the same sound on the page, if it is there."""
     files = _files_by_name(inputs)
     peeled = []
     for label, folder in inputs.files.peels.items():
         about = inputs.skipped.read(label, _about, folder)
         if about is not None:
             figures = inputs.figures.copied(folder, label)
-            # The layers come first, then what is made of them.
+            # The layers come first, then pooled activations and heads.
             figures.sort(key=lambda figure: (figure.name != "layers", figure.name))
             peeled.append({**about, "figures": figures, "file": files.get(about["sound"])})
     return Content({"peeled": peeled}) if peeled else None
@@ -29,7 +29,7 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def _files_by_name(inputs: ReportInputs) -> dict[str, str]:
-    """Return the page's sound of each file name that only one clip has."""
+    """Return the page's sounds by the names of the clips' files; names that several clips share are left out."""
     names = [Path(clip).name for clip in inputs.clips.ids] if inputs.clips is not None else []
     return {
         name: sound.file

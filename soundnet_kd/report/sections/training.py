@@ -1,4 +1,4 @@
-"""Trainings: the settings of each, and how its figures went over the steps."""
+"""Trainings: settings, and curves of losses and accuracies over the steps."""
 
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,20 @@ from soundnet_kd.report.section import Content, Section
 from soundnet_kd.training.history import read_curves
 
 MAX_POINTS = 400
-"""Of a curve; a longer history is thinned."""
+"""Points of a curve at most; a longer history is thinned."""
 FILTERS = ("conv1", "filters")
-"""Figures of a training that show its first layer."""
+"""Names of the figures of a training that show its first layer."""
 
 
 def show(inputs: ReportInputs) -> Content | None:
-    """Return the trainings of a run that left a history."""
+    """Return the trainings of a run that have a history."""
     trainings, data = [], []
     for label, folder in inputs.files.trainings.items():
         curves = inputs.skipped.read(label, curves_data, folder)
         if not curves:
             continue
         data.append(curves)
-        # Those of a training that was evaluated too are beside its evaluation.
+        # Other figures of a training with an evaluation are shown with the evaluation.
         figures = inputs.figures.copied(folder, label) if label not in inputs.files.evaluations else []
         trainings.append(
             {
@@ -36,11 +36,11 @@ def show(inputs: ReportInputs) -> Content | None:
 
 
 def curves_data(folder: Path) -> list[dict[str, Any]]:
-    """Return the curves of a training's history: `figure`, `training` (null for the only one), `steps` and `values`."""
+    """Curves of a training's history: `figure`, `training` (null if there is only one), `steps` and `values`."""
     curves = []
     for curve in read_curves(folder):
         every = -(-len(curve.steps) // MAX_POINTS)
-        # Counted from the end, so that the last figure is always there.
+        # Counted from the end, so that the last point is always there.
         kept = slice(None, None, -every)
         curves.append(
             {
