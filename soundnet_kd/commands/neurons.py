@@ -89,7 +89,7 @@ def neurons(
     out = Path(out)
     found: dict[str, NeuronStatistics] = {}
     chances: dict[str, Chance] = {}
-    answered: dict[str, NDArray[np.int64]] = {}
+    excited_by: dict[str, NDArray[np.int64]] = {}
     with FeatureCache(features) as cache:
         labels, ids = cache.labels, cache.ids
         wanted = chosen_layers(cache, layers)
@@ -107,9 +107,9 @@ def neurons(
         for layer in wanted:
             activations = cache[layer]
             found[layer] = neuron_statistics(activations, labels, cache.class_names, percentile)
-            heard = activations[labels >= 0]
-            # Which of the sounds that a neuron does not answer to come first says nothing.
-            answered[layer] = np.minimum((heard > heard.min(axis=0)).sum(axis=0), top_clips)
+            labelled = activations[labels >= 0]
+            # Of the sounds that do not excite a neuron, chance decides which come first.
+            excited_by[layer] = np.minimum((labelled > labelled.min(axis=0)).sum(axis=0), top_clips)
             chances[layer] = shuffled.judge(found[layer])
             _require_neuron(neuron, layer, len(found[layer].counts))
         ensure_same_settings(out / "neurons.json", made_by)
@@ -132,7 +132,7 @@ def neurons(
             *("p value", "q value", "above chance"),
             *(f"top clip {rank + 1}" for rank in range(min(top_clips, int((labels >= 0).sum())))),
         ),
-        _rows(found, chances, ids, answered),
+        _rows(found, chances, ids, excited_by),
     )
     write_csv(
         out / "layers.csv",
@@ -165,7 +165,7 @@ def _rows(
     layers: Mapping[str, NeuronStatistics],
     chances: Mapping[str, Chance],
     ids: Sequence[str],
-    answered: Mapping[str, NDArray[np.int64]],
+    excited_by: Mapping[str, NDArray[np.int64]],
 ) -> Iterator[tuple[object, ...]]:
     for layer, found in layers.items():
         chance = chances[layer]
@@ -180,5 +180,5 @@ def _rows(
                 f"{chance.p_values[neuron]:.3g}",
                 f"{chance.q_values[neuron]:.3g}",
                 "yes" if chance.is_above[neuron] else "no",
-                *(ids[clip] for clip in found.order[neuron, : answered[layer][neuron]]),
+                *(ids[clip] for clip in found.order[neuron, : excited_by[layer][neuron]]),
             )

@@ -49,7 +49,7 @@ class ProjectResult:
                 f"  {decimal_or_dash(found.silhouette_features):>8} {decimal_or_dash(found.silhouette_map):>7}"
             )
         lines += [f"{layer}: {held_out_line(held)}" for layer, held in self.held_out.items() if held]
-        lines += [f"{layer}: {told}" for layer, told in self.left_out.items()]
+        lines += [f"{layer}: {reason}" for layer, reason in self.left_out.items()]
         return "\n".join([*lines, f"wrote {self.out}: maps of {len(self.quality)} layers"])
 
 
@@ -98,16 +98,16 @@ def project(
             "seed": seed,
         }
         made_by = versions() | {package: version(package) for package in ("umap-learn", "plotly")}
-        claimed = {"features": identity, "settings": settings, "versions": made_by}
-        require_same_settings(out / "project.json", claimed)
+        made_from = {"features": identity, "settings": settings, "versions": made_by}
+        require_same_settings(out / "project.json", made_from)
         for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
-            told = explain_left_out(averages)
-            if told:
-                left_out[layer] = told
-            mapped = np.flatnonzero(has_direction(averages)) if told else np.arange(len(averages))
-            if told and len(mapped) < MIN_CLIPS:
-                left_out[layer] = f"{told}; too few are left for a map"
+            reason = explain_left_out(averages)
+            if reason:
+                left_out[layer] = reason
+            mapped = np.flatnonzero(has_direction(averages)) if reason else np.arange(len(averages))
+            if reason and len(mapped) < MIN_CLIPS:
+                left_out[layer] = f"{reason}; too few are left for a map"
                 continue
             averages, labels = averages[mapped], every_label[mapped]
             shown = [ids[clip] for clip in mapped]
@@ -116,10 +116,10 @@ def project(
             held_out[layer] = (
                 held_out_quality(averages, labels, cache.folds[mapped], seed, cache.no_fold) if supervised else None
             )
-            ensure_same_settings(out / "project.json", claimed)
+            ensure_same_settings(out / "project.json", made_from)
             write_map_points(out, layer, shown, [names[label] for label in labels], points.tolist())
             title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
-            caption = trust_caption(quality[layer], held_out[layer], told)
+            caption = trust_caption(quality[layer], held_out[layer], reason)
             draw_map(points, labels, class_names, title, caption, out / f"map_{layer}.png")
             if is_esc50(class_names):
                 draw_categories(points, labels, f"{title}, inside each category", out / f"map_{layer}_categories.png")

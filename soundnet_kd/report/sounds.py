@@ -101,8 +101,8 @@ def _written(clip: str, path: Path | None, longest_seconds: float, folder: Path)
 def _name(clip: str, waveform: NDArray[np.float32], sample_rate: int) -> str:
     """Name a file after the clip, and after a hash of its samples, so that different sounds have different names."""
     known = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(clip).stem)[:_LONGEST_NAME].strip("_")
-    told = hashlib.sha256(f"{clip}\0{sample_rate}\0".encode("utf-8", "surrogateescape") + waveform.tobytes())
-    return f"{known or 'sound'}.{told.hexdigest()[:10]}.mp3"
+    digest = hashlib.sha256(f"{clip}\0{sample_rate}\0".encode("utf-8", "surrogateescape") + waveform.tobytes())
+    return f"{known or 'sound'}.{digest.hexdigest()[:10]}.mp3"
 
 
 def _peaks(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

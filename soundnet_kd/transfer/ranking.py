@@ -17,7 +17,7 @@ ParametersUpTo = Callable[[str, str], int | None]
 
 NOT_TRAINED = "only a classifier on kept features was fitted"
 UNKNOWN_SIZE = "nothing tells how many parameters come before this layer"
-UNTOLD = "its results.json tells no parameters or seconds; they are there when it is made again"
+NO_FIGURES = "its results.json tells no parameters or seconds; they are there when it is made again"
 
 RANKING_FILE, MARKDOWN_FILE = "ranking.csv", "ranking.md"
 RANKING_FIGURE = "accuracy_by_parameters.png"
@@ -128,7 +128,7 @@ def _rows(
         elif "training_seconds" in source:
             seconds = source["training_seconds"] / source["trainings"]
         else:
-            note = UNTOLD
+            note = NO_FIGURES
         network = student["architecture"] if student else result.head
         yield Ranked(
             name=name,

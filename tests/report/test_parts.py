@@ -13,8 +13,10 @@ from soundnet_kd.analysis.neurons.file import NeuronsFile
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.data.datasets.esc50 import OTHER_ACCURACIES, PAPER_ACCURACY_BY_LAYER
 from soundnet_kd.pretrained.registry import student_registry
+from soundnet_kd.report import sections
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.evaluations import LayerAccuracy, ShownEvaluation
+from soundnet_kd.report.page import SECTIONS
 from soundnet_kd.report.page_data import PageData, encode_integers, quantize, rounded
 from soundnet_kd.report.sections.neighbors import neighbors_data, neuron_ranks
 from soundnet_kd.report.sections.neurons import curve_ranks, neurons_data
@@ -175,3 +177,11 @@ def test_each_sound_keeps_its_pitch_and_shows_its_shape(tmp_path: Path) -> None:
         # A steady tone is as loud everywhere.
         assert sound.peaks.min() > 0.8
         assert sound.peaks.max() == 1
+
+
+def test_every_script_and_template_of_a_section_is_one_of_the_page() -> None:
+    """What lies beside the sections and belongs to none would never be shown; one without a template has nothing."""
+    names = {section.name for section in SECTIONS}
+    folder = Path(sections.__file__).parent
+    assert {file.name.removesuffix(".html.j2") for file in folder.glob("*.html.j2")} == names
+    assert {file.stem for file in folder.glob("*.js")} <= names

@@ -45,13 +45,13 @@ def neighbors_data(features: NDArray[np.floating], percentile: float) -> dict[st
         distances[rows], places = searched.kneighbors()
         neighbors[rows] = rows[places]
     left_out = explain_left_out(features)
-    whole = np.isfinite(features).all(axis=1)
+    finite = np.isfinite(features).all(axis=1)
     # A clip with features that are NaN ranks last for every neuron.
-    features = np.where(whole[:, None], features, -np.inf)
+    features = np.where(finite[:, None], features, -np.inf)
     ranks = neuron_ranks(features)
     shown = min(NEURONS, count)
     strongest = np.argsort(ranks, axis=1, kind="stable")[:, :shown]
-    thresholds = np.percentile(features[whole], percentile, axis=0) if whole.any() else np.full(count, np.inf)
+    thresholds = np.percentile(features[finite], percentile, axis=0) if finite.any() else np.full(count, np.inf)
     return {
         "neighbors": encode_integers(neighbors),
         "half_angle_sine": encode_integers(quantize(np.sqrt(np.clip(distances / 2, 0, 1)))),

@@ -3,8 +3,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
+from soundnet_kd.analysis.neurons.file import NeuronsFile
 from soundnet_kd.commands.neurons import neurons
+from soundnet_kd.errors import FormatError
 from tests.analysis.caches import write_cache
 
 
@@ -38,3 +41,33 @@ def test_the_arrays_are_those_of_the_features(tmp_path: Path) -> None:
                 assert found["best_class"][neuron] == counts.argmax()
             assert found["activated"][:].tolist() == [4] * rows.shape[1]
             assert ((found["p_value"][:] >= 0.01) & (found["q_value"][:] >= found["p_value"][:])).all()
+
+
+def test_the_statistics_read_back(tmp_path: Path) -> None:
+    features = {"pool5": np.random.default_rng(0).random((12, 4)).astype(np.float32)}
+    cache = write_cache(tmp_path / "features.h5", features, [*np.arange(11) % 2, -1], [0] * 12, ("a", "b"))
+    written = neurons(cache, tmp_path / "out", percentile=80, shuffles=30)
+    path = tmp_path / "out" / "neurons.h5"
+    for is_old in (False, True):
+        if is_old:
+            # Version 0.1.0 named no kind.
+            with h5py.File(path, "a") as handle:
+                del handle.attrs["kind"]
+        file = NeuronsFile(path)
+        assert (file.layers, file.percentile, file.shuffles) == (("pool5",), 80, 30)
+        for found, wanted in zip(file.read("pool5"), (written.layers["pool5"], written.chances["pool5"]), strict=True):
+            for name, value in vars(wanted).items():
+                assert np.array_equal(getattr(found, name), value), name
+    with pytest.raises(FormatError, match=r"neurons\.h5 is not what `soundnet-kd neurons` writes .*make it again"):
+        file.read("conv1")
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "neurons.h5"
+    path.write_bytes(b"no HDF5 at all")
+    with pytest.raises(FormatError, match=r"is not what `soundnet-kd neurons` writes"):
+        NeuronsFile(path)
+    with h5py.File(path, "w") as handle:
+        handle.attrs["kind"] = "brains"
+    with pytest.raises(FormatError, match="is of brains"):
+        NeuronsFile(path)
