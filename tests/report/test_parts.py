@@ -15,7 +15,7 @@ from soundnet_kd.data.datasets.esc50 import OTHER_ACCURACIES, PAPER_ACCURACY_BY_
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report import sections
 from soundnet_kd.report.clips import Clips
-from soundnet_kd.report.evaluations import LayerAccuracy, ShownEvaluation
+from soundnet_kd.report.evaluations import ShownEvaluation, layer_accuracies
 from soundnet_kd.report.page import SECTIONS
 from soundnet_kd.report.page_data import PageData, encode_integers, quantize, rounded
 from soundnet_kd.report.sections.neighbors import neighbors_data, neuron_ranks
@@ -39,36 +39,47 @@ def test_whole_numbers_are_encoded_in_the_fewest_bytes() -> None:
     assert encode_integers(np.array([65536]))["bits"] == 32
 
 
-def shown(accuracy: float) -> ShownEvaluation:
-    """An evaluation of ten classes."""
-    row = LayerAccuracy("pool5", 256, accuracy, 0.0, (accuracy,), "C=1", None)
+def shown(*, protocol: str = "notebook", **correct: int) -> ShownEvaluation:
+    """An evaluation of ten classes with a clip each, of which a layer has some right, the first ones."""
     letters = "abcdefghij"
-    return ShownEvaluation("results", "results", Path("results"), evaluation({"pool5": letters}, letters), (row,))
+    made = evaluation(
+        {layer: letters[:count].ljust(10, "a") for layer, count in correct.items()}, letters, protocol=protocol
+    )
+    return ShownEvaluation("results", "results", Path("results"), made, layer_accuracies(made))
 
 
-def comparison(second: str, *rows: tuple[str, float, float]) -> Comparison:
+def comparison(second: str, *rows: tuple[str, float, float], protocol: str = "notebook") -> Comparison:
     layers = [((*name.split(":"), name)[:2], one, two) for name, one, two in rows]
     test = McNemarTest(1, 2, 0.5)
     return Comparison(
         ("before", second),
-        ("notebook", "notebook"),
+        (protocol, f"{protocol}, linear_svm, settings chosen: same folds"),
         tuple(LayerComparison((pair[0], pair[1]), (one, two), two - one, (-1, 1), test) for pair, one, two in layers),
     )
 
 
 def test_gains_are_those_of_the_evaluation_that_the_page_begins_with() -> None:
-    """It is known by its accuracy; rows of two layers are left out, and a gain may be a loss."""
-    other = comparison("other", ("pool5", 0.2, 0.9))
-    mine = comparison("after", ("conv1", 0.5, 0.4), ("pool5", 0.6, 0.7), ("conv1:pool5", 0.5, 0.7))
-    found = gains([other, mine], [shown(0.70003), shown(0.9)])
+    """It is known by all its accuracies; rows of two layers are left out, and a gain may be a loss."""
+    first = shown(conv1=4, pool5=7)
+    mine = comparison("after", ("conv1", 0.5, 0.4), ("pool5", 0.6, 0.70003), ("conv1:pool5", 0.5, 0.7))
+    others = [
+        comparison("better", ("pool5", 0.2, 0.9)),
+        # The best layer is as good, but not the other one.
+        comparison("alike", ("conv1", 0.5, 0.3), ("pool5", 0.6, 0.7)),
+        comparison("other protocol", ("conv1", 0.5, 0.4), ("pool5", 0.6, 0.7), protocol="power"),
+        comparison("more layers", ("conv1", 0.5, 0.4), ("pool5", 0.6, 0.7), ("conv8", 0.5, 0.7)),
+        comparison("without the best layer", ("conv1", 0.5, 0.4)),
+        comparison("two layers", ("conv1:pool5", 0.5, 0.7)),
+    ]
+    found = gains([*others, mine], [first, shown(conv1=9)])
     assert found is not None
     assert (found.names, found.chance) == (("before", "after"), 0.1)
     assert [row.name for row in found.rows] == ["conv1", "pool5"]
     assert found.best.name == "pool5"
-    assert gains([mine], [shown(0.8)]) is None
-    assert gains([comparison("after", ("conv1:pool5", 0.5, 0.7))], [shown(0.7)]) is None
+    assert gains(others, [first]) is None
+    assert gains([mine], [shown(conv1=9), first]) is None
     assert gains([mine], []) is None
-    assert gains([], [shown(0.7)]) is None
+    assert gains([], [first]) is None
 
 
 def test_quantizing_and_rounding() -> None:

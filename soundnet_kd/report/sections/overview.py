@@ -14,6 +14,7 @@ from soundnet_kd.report.section import Content, Section
 from soundnet_kd.report.sections.neurons import selective_neurons
 from soundnet_kd.transfer.comparison import Comparison, LayerComparison, read_comparison
 from soundnet_kd.transfer.ranking import RANKING_FIGURE, notes, read_ranking
+from soundnet_kd.transfer.results import Evaluation
 
 MAX_CLASSES, CLIPS_OF_A_CLASS = 4, 2
 """Classes with a selective neuron, and clips of each, at the top of the page; so many fit on a first screen."""
@@ -58,18 +59,31 @@ class Gains:
 
 
 def gains(comparisons: Iterable[Comparison], evaluations: Sequence[ShownEvaluation]) -> Gains | None:
-    """Find a comparison of the page's first evaluation with another one, layer by layer; None if there is none.
+    """Find a comparison of the page's first evaluation with another one, layer by layer.
 
-    A comparison is recognised by the accuracy of the best layer.
+    Returns
+    -------
+    Gains or None
+        The first comparison of that evaluation that has its best layer; None if there is none.
     """
-    for each in comparisons:
-        # Rows that compare two different layers (pool2:pool5) have no place in the order of layers.
-        rows = tuple(row for row in each.rows if row.layers[0] == row.layers[1])
-        if rows and evaluations:
-            found = Gains(each.names, evaluations[0].chance, rows)
-            if abs(found.best.accuracy[1] - evaluations[0].best.accuracy) < WRITTEN_TO:
-                return found
+    for first in evaluations[:1]:
+        for each in comparisons:
+            # Rows that compare two different layers (pool2:pool5) have no place in the order of layers.
+            rows = tuple(row for row in each.rows if row.layers[0] == row.layers[1])
+            has_best = any(row.layers[1] == first.best.layer for row in rows)
+            if has_best and is_of(each, first.evaluation):
+                return Gains(each.names, first.chance, rows)
     return None
+
+
+def is_of(comparison: Comparison, evaluation: Evaluation) -> bool:
+    """Tell whether the results of a comparison are an evaluation: by its protocol, and the accuracy of every layer."""
+    clips = tuple(evaluation.place_of)
+    return comparison.protocols[1] == evaluation.protocol and all(
+        row.layers[1] in evaluation.layers
+        and abs(float(evaluation.correct(row.layers[1], clips).mean()) - row.accuracy[1]) < WRITTEN_TO
+        for row in comparison.rows
+    )
 
 
 def _comparisons(inputs: ReportInputs) -> dict[str, Comparison]:
