@@ -184,7 +184,7 @@ def _write_tables(measures: SoundMeasures, anomalies: Anomalies, out: Path) -> N
             )
             for place in order
         ),
-    )  # fmt: skip
+    )
 
 
 def _class_row(name: str, mine: NDArray[np.bool_], measures: SoundMeasures) -> list[object]:

@@ -113,9 +113,13 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
                 for size, same in groupby(mine, key=lambda row: row.parameters or 0):
                     rows_of_size = sorted(same, key=lambda row: -row.accuracy)
                     axes.annotate(
-                        ", ".join(row.layer for row in rows_of_size), (size, rows_of_size[0].accuracy), xytext=(6, 3),
-                        textcoords="offset points", fontsize=7, color=GREY,
-                    )  # fmt: skip
+                        ", ".join(row.layer for row in rows_of_size),
+                        (size, rows_of_size[0].accuracy),
+                        xytext=(6, 3),
+                        textcoords="offset points",
+                        fontsize=7,
+                        color=GREY,
+                    )
         axes.set_xscale("log")
         sizes = [row.parameters or 0 for row in rows]
         is_wide = max(sizes) > 200 * min(sizes)

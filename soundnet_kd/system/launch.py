@@ -35,7 +35,7 @@ _LAUNCHERS = (
     ("srun", ("SLURM_STEP_ID", "SLURM_STEPID"), "SLURM_PROCID", ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")),
     # srun sets these itself.
     ("mpirun", ("PMI_RANK",), "PMI_RANK", ("PMI_SIZE",)),
-)  # fmt: skip
+)
 
 
 def find_launch() -> Launch | None:

@@ -97,16 +97,21 @@ _CUT = ("it could not be written whole, most likely since the disk is full", _FU
 _BY_WORDS: tuple[tuple[str, tuple[str, str]], ...] = (
     (r"Bus error|shared memory|/torch_\d|torch_shm_manager|No space left on device.*(shm|sem)", _SHARED_MEMORY),
     (r"(CUDA|MPS|XPU|HIP).*out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED", _GPU_MEMORY),
-    (r"can't allocate memory|not enough memory|bad_alloc|[Uu]nable to allocate|[Cc]annot allocate memory",
-     _BY_NAME["ENOMEM"]),
+    (
+        r"can't allocate memory|not enough memory|bad_alloc|[Uu]nable to allocate|[Cc]annot allocate memory",
+        _BY_NAME["ENOMEM"],
+    ),
     (r"killed by signal: (Killed|9\b)|SIGKILL|exit ?codes?\b.{0,20}-9\b", _KILLED),
-    (r"DataLoader worker .*(exited unexpectedly|killed by signal)|process pool was terminated abruptly|"
-     r"managed by the executor was unexpectedly terminated", _ENDED),
+    (
+        r"DataLoader worker .*(exited unexpectedly|killed by signal)|process pool was terminated abruptly|"
+        r"managed by the executor was unexpectedly terminated",
+        _ENDED,
+    ),
     (r"Too many open files", _BY_NAME["EMFILE"]),
     (r"can't start new thread|Resource temporarily unavailable", _BY_NAME["EAGAIN"]),
     (r"inline_container.*unexpected pos|PytorchStreamWriter failed|\d+ requested and \d+ written", _CUT),
     (r"driver (version )?is (insufficient|too old)|no kernel image|CUDA driver initialization failed", _OLD_DRIVER),
-)  # fmt: skip
+)
 _LIBRARIES = re.compile(r"cannot open shared object file|undefined symbol|version `\S+' not found|DLL load failed")
 _MAX_BYTES = 2**46
 """No machine has so much memory; who asks for it was told so by a broken file."""

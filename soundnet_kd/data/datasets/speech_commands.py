@@ -151,8 +151,9 @@ def _splits_of_speakers(place: Path, files: list[Path]) -> dict[str, Split]:
     if parted:
         log.warning(
             "The lists of %s put %d speakers on two sides; all clips of these are taken for the test or validation.",
-            place, parted,
-        )  # fmt: skip
+            place,
+            parted,
+        )
     # What is held out once is not learned from.
     return {speaker: max(each, key=SPLITS.index) for speaker, each in sides.items()}
 

@@ -105,8 +105,10 @@ def _said_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
     if odd and any(splits.values()):
         log.warning(
             "%s: column %s holds %r, which is none of train, validation and test, so that it is not taken for a split",
-            table.file, table.columns[place], odd[0],
-        )  # fmt: skip
+            table.file,
+            table.columns[place],
+            odd[0],
+        )
     return None if odd else values
 
 

@@ -168,8 +168,11 @@ def _level(
         if others_split and meanings is _splits_named and not any(map(parse_split, meaning)):
             log.warning(
                 "%s: %s and %s are taken for no parts of a split, as the rest of their names differs; call them train, "
-                "validation and test if they are", folder, ", ".join(sorted(meaning)), others_split[0],
-            )  # fmt: skip
+                "validation and test if they are",
+                folder,
+                ", ".join(sorted(meaning)),
+                others_split[0],
+            )
             continue
         inside = {name: parts for name, parts in places.items() if len(parts) > level and parts[level] in meaning}
         above = {parts[:depth] for parts in inside.values() for depth in range(level + 1)}
@@ -216,8 +219,11 @@ def _without_a_single_class(folder: Path, labels: Mapping[str, str], loose: Sequ
     if loose and len(set(labels.values()) - {""}) == 1:
         log.warning(
             "%s: %d sounds lie in no sub-folder, such as %s, and the others in a single one, which makes no classes; "
-            "none is given a label", folder, len(loose), loose[0],
-        )  # fmt: skip
+            "none is given a label",
+            folder,
+            len(loose),
+            loose[0],
+        )
         return {}
     return labels
 
@@ -232,8 +238,10 @@ def _warn_of_parts(folder: Path, places: Places) -> None:
         log.warning(
             "%s: each of %s holds the folders %s, and each of these is taken for a class of its own; if the former are "
             "the parts of a split or folds, call them train, validation and test, or fold1, fold2 and so on",
-            folder, ", ".join(sorted(below)[:3]), ", ".join(sorted(each)[:3]),
-        )  # fmt: skip
+            folder,
+            ", ".join(sorted(below)[:3]),
+            ", ".join(sorted(each)[:3]),
+        )
 
 
 def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, classes: Set[str]) -> None:

@@ -132,8 +132,11 @@ def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | No
         elif resolve_splits(splits):
             log.warning(
                 "%s: column %s holds %r, which is none of train, validation and test, so that it is not taken for a "
-                "split", table.file, table.columns[place], odd[0],
-            )  # fmt: skip
+                "split",
+                table.file,
+                table.columns[place],
+                odd[0],
+            )
     return folds, ""
 
 
@@ -194,5 +197,7 @@ def _warn_of_labels_that_are_none(file: Path, labels: Sequence[str]) -> None:
         if len(classes) > 1:
             log.warning(
                 "%s: %r is taken for a class, that of %d sounds; leave the label empty where a sound has none",
-                file, word, labels.count(word),
-            )  # fmt: skip
+                file,
+                word,
+                labels.count(word),
+            )
