@@ -15,7 +15,7 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
 from soundnet_kd.transfer.classifiers import HeadName
 from soundnet_kd.transfer.inputs import Pooling
-from soundnet_kd.transfer.layers import chosen_layers, evaluate_layers
+from soundnet_kd.transfer.layers import choose_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
 from soundnet_kd.transfer.results import Evaluation, format_settings, write_evaluation
 from soundnet_kd.transfer.windows import Windows
@@ -130,7 +130,7 @@ def evaluate(
     }
     with FeatureCache(features) as cache:
         log.info("%s: %s", features, describe_data_set(cache.manifest, heard=True))
-        settings = {"layers": chosen_layers(cache, layers), **how, "windows": windows and asdict(windows)}
+        settings = {"layers": choose_layers(cache, layers), **how, "windows": windows and asdict(windows)}
         made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
     require_same_settings(out / "evaluate.json", made_by)
     evaluation = evaluate_layers(Path(features), layers, **how)

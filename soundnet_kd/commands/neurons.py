@@ -22,7 +22,7 @@ from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronSta
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions, write_csv
-from soundnet_kd.transfer.layers import chosen_layers
+from soundnet_kd.transfer.layers import choose_layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def neurons(
     excited_by: dict[str, NDArray[np.int64]] = {}
     with FeatureCache(features) as cache:
         labels, ids = cache.labels, cache.ids
-        wanted = chosen_layers(cache, layers)
+        wanted = choose_layers(cache, layers)
         settings = {
             "layers": wanted,
             "percentile": percentile,

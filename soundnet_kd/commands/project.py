@@ -27,7 +27,7 @@ from soundnet_kd.data.datasets.esc50 import is_esc50
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
-from soundnet_kd.transfer.layers import chosen_layers
+from soundnet_kd.transfer.layers import choose_layers
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def project(
     with FeatureCache(features) as cache:
         every_label, class_names, ids, identity = cache.labels, cache.class_names, cache.ids, cache.identity
         names = (*class_names, "")
-        wanted = chosen_layers(cache, layers)
+        wanted = choose_layers(cache, layers)
         extremes = read_extremes(results, class_names) if results else None
         settings = {
             "layers": wanted,

@@ -202,7 +202,7 @@ def cross_validate(
 def _on_the_same_folds(
     run: FoldFits, folds: Sequence[int], settings: Sequence[Setting]
 ) -> tuple[NDArray[np.int64], tuple[Setting, ...], tuple[float, ...]]:
-    by_fold = run.answers([((fold,), settings) for fold in folds])
+    by_fold = run.predict([((fold,), settings) for fold in folds])
     accuracies = tuple(
         float(np.mean([run.accuracy(answers[place], fold) for answers, fold in zip(by_fold, folds, strict=True)]))
         for place in range(len(settings))
@@ -218,7 +218,7 @@ def _nested(
     # A classifier trained without two folds serves the choice for either, by its predictions for the other.
     everyone = sorted([*folds, *only_learned])
     pairs = [pair for pair in itertools.combinations(everyone, 2) if not set(pair).isdisjoint(folds)]
-    inner = dict(zip(pairs, run.answers([(pair, settings) for pair in pairs]), strict=True))
+    inner = dict(zip(pairs, run.predict([(pair, settings) for pair in pairs]), strict=True))
     chosen = []
     for fold in folds:
         others = {other: inner[min(fold, other), max(fold, other)] for other in everyone if other != fold}
@@ -227,7 +227,7 @@ def _nested(
             for place in range(len(settings))
         ]
         chosen.append(settings[int(np.argmax(means))])
-    outer = run.answers([((fold,), [setting]) for fold, setting in zip(folds, chosen, strict=True)])
+    outer = run.predict([((fold,), [setting]) for fold, setting in zip(folds, chosen, strict=True)])
     return np.stack([answers[0] for answers in outer]).max(axis=0), tuple(chosen), ()
 
 

@@ -53,7 +53,7 @@ class FoldFits:
         self.seed, self.workers = seed, workers
         self.unconverged: set[str] = set()
 
-    def answers(self, jobs: Sequence[tuple[Sequence[int], Sequence[Setting]]]) -> list[list[NDArray[np.int64]]]:
+    def predict(self, jobs: Sequence[tuple[Sequence[int], Sequence[Setting]]]) -> list[list[NDArray[np.int64]]]:
         """Train, for each job, without its folds and for each of its settings, and return the predictions, (clips,)."""
         from joblib import Parallel, delayed
         from threadpoolctl import threadpool_limits
@@ -75,9 +75,9 @@ class FoldFits:
         test = tested[self.owners]
         known_labels = self.labels[self.owners[train]]
         found: dict[int, NDArray[np.int64]] = {}
-        for front, places in self._group_by_transforms(settings):
-            known = front.fit_transform(self.rows[train], known_labels)
-            unheard = front.transform(self.rows[test])
+        for transforms, places in self._group_by_transforms(settings):
+            known = transforms.fit_transform(self.rows[train], known_labels)
+            unseen = transforms.transform(self.rows[test])
             same = [settings[place] for place in places]
             for place, model in zip(
                 places, HEADS[self.plan.head].fit(known, known_labels, same, self.seed), strict=True
@@ -85,7 +85,7 @@ class FoldFits:
                 if not getattr(model, "converged_", True):
                     self.unconverged.add(str(settings[place]))
                 found[place] = np.full(len(self.labels), UNTESTED, dtype=np.int64)
-                found[place][tested] = self._clip_answers(model, unheard, self.owners[test])[tested]
+                found[place][tested] = self._predict_clips(model, unseen, self.owners[test])[tested]
         return [found[place] for place in range(len(settings))]
 
     def _group_by_transforms(self, settings: Sequence[Setting]) -> list[tuple[Pipeline, list[int]]]:
@@ -100,7 +100,7 @@ class FoldFits:
             for key, places in groups.items()
         ]
 
-    def _clip_answers(self, model: Any, rows: NDArray[np.float64], owners: NDArray[np.integer]) -> NDArray[np.int64]:
+    def _predict_clips(self, model: Any, rows: NDArray[np.float64], owners: NDArray[np.integer]) -> NDArray[np.int64]:
         """Predict the class of every clip from the sum of its rows' decision values; arbitrary if it has no row."""
         values = model.decision_function(rows) if hasattr(model, "decision_function") else model.predict_proba(rows)
         if values.ndim == 1:
@@ -109,7 +109,7 @@ class FoldFits:
         np.add.at(sums, owners, values)
         return np.asarray(model.classes_[sums.argmax(axis=1)], dtype=np.int64)
 
-    def accuracy(self, answers: NDArray[np.int64], fold: int) -> float:
+    def accuracy(self, predictions: NDArray[np.int64], fold: int) -> float:
         """Return the fraction of a fold's clips whose class is predicted correctly."""
         tested = (self.folds == fold) & (self.labels >= 0)
-        return float((answers == self.labels)[tested].mean())
+        return float((predictions == self.labels)[tested].mean())

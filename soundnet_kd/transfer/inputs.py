@@ -103,7 +103,7 @@ def _windowed(cache: FeatureCache, layer: str, windows: Windows) -> Inputs:
     step_seconds = cache.step_seconds(layer)
     found: list[NDArray[np.float32]] = []
     for index in range(len(cache.ids)):
-        rows = windows.of(cache.sequence(index, layer), step_seconds)
+        rows = windows.cut(cache.sequence(index, layer), step_seconds)
         expected_bytes = rows.size * rows.itemsize * len(cache.ids)
         if not index and expected_bytes > MAX_BYTES:
             raise SettingsError(

@@ -63,7 +63,7 @@ def evaluate_layers(
     features = Path(features)
     cut = windows or plan_grid(protocol, head, None).windows
     with FeatureCache(features) as cache:
-        wanted = chosen_layers(cache, layers)
+        wanted = choose_layers(cache, layers)
         labels = cache.labels
         sources = _sources(cache, groups)
         plan = plan_folds(cache.folds, labels, seed, folds, sources, cache.no_fold, cache.splits)
@@ -122,7 +122,7 @@ def _sources(cache: FeatureCache, column: str | None) -> tuple[str, ...] | None:
     return recordings(cache.ids, cache.columns[column])
 
 
-def chosen_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[str, ...]:
+def choose_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[str, ...]:
     """Return the wanted layers of a cache, from the input on; all of them if `layers` is None.
 
     Raises

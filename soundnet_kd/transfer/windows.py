@@ -46,7 +46,7 @@ class Windows:
                 f"windows.pooling is {self.pooling!r}; it is one of {', '.join(get_args(WindowPooling))}"
             )
 
-    def of(self, steps: ArrayLike, step_seconds: float) -> NDArray[np.floating]:
+    def cut(self, steps: ArrayLike, step_seconds: float) -> NDArray[np.floating]:
         """Cut a sequence of steps into windows.
 
         Parameters

@@ -78,9 +78,9 @@ def test_windows_of_a_second_of_pool5_are_three_steps(cache: Path) -> None:
 
 def test_a_clip_shorter_than_a_window() -> None:
     steps = np.arange(6, dtype=np.float32).reshape(3, 2)
-    np.testing.assert_array_equal(Windows(5.0).of(steps, 1.0), [[2.0, 3.0]])
+    np.testing.assert_array_equal(Windows(5.0).cut(steps, 1.0), [[2.0, 3.0]])
     with pytest.raises(SettingsError, match="a clip has 3 steps where a window has 5"):
-        Windows(5.0, pooling="flatten").of(steps, 1.0)
+        Windows(5.0, pooling="flatten").cut(steps, 1.0)
     with pytest.raises(SettingsError, match=r"windows\.seconds is 0; it is a time above 0"):
         Windows(0)
 

@@ -179,12 +179,12 @@ def test_significance_takes_lists_and_tensors() -> None:
 def test_windows_and_chance_take_lists_tensors_and_names() -> None:
     steps = np.arange(24, dtype=np.float32).reshape(8, 3)
     cut = Windows(seconds=0.2, pooling="flatten")
-    wanted = cut.of(steps, 0.1)
+    wanted = cut.cut(steps, 0.1)
     assert wanted.shape == (7, 6)
     for given in (steps.tolist(), torch.tensor(steps), torch.tensor(steps).bfloat16()):
-        assert cut.of(given, 0.1).tolist() == wanted.tolist()
+        assert cut.cut(given, 0.1).tolist() == wanted.tolist()
     with pytest.raises(FormatError, match=r"steps have shape \(8,\)"):
-        cut.of(steps[:, 0], 0.1)
+        cut.cut(steps[:, 0], 0.1)
     names: list[str | None] = [NAMES[label] for label in LABELS]
     numbers = ShuffledLabels(LABELS, shuffles=50).largest_counts(5)
     for labels in (names, [*names, None], torch.tensor(LABELS)):
