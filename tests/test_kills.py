@@ -61,18 +61,18 @@ def test_an_extraction_of_few_sounds_is_gone_on_with(folder: Path, monkeypatch: 
         extract(sounds, student, folder / f"{seconds}.h5", ["pool5"], batch_size=2, device="cpu")
         caches.append((folder / f"{seconds}.h5").read_bytes())
     assert caches[0] == caches[1]
-    heard, extract_batch = [], FeatureExtractor.extract
+    heard, stream_batch = [], FeatureExtractor.stream
 
-    def stop(mine: FeatureExtractor, waveforms: list[object], keep: object = None) -> object:
+    def stop(mine: FeatureExtractor, waveforms: list[object]) -> object:
         heard.append(len(waveforms))
         if sum(heard) > 8:
             raise KeyboardInterrupt
-        return extract_batch(mine, waveforms, keep)  # type: ignore[arg-type]
+        return stream_batch(mine, waveforms)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(FeatureExtractor, "extract", stop)
+    monkeypatch.setattr(FeatureExtractor, "stream", stop)
     with pytest.raises(KeyboardInterrupt):
         extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
-    monkeypatch.setattr(FeatureExtractor, "extract", extract_batch)
+    monkeypatch.setattr(FeatureExtractor, "stream", stream_batch)
     assert len(list((folder / "stopped.h5.parts").glob("part-*.h5"))) == 2
     extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
     assert (folder / "stopped.h5").read_bytes() == caches[0]

@@ -1,6 +1,6 @@
-"""A network listening: layers of batches of sounds, or of one long sound, pooled over time and kept."""
+"""Layers of a network for batches of sounds, or for one long sound, step by step or pooled over time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,15 +12,12 @@ from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import Network
-from soundnet_kd.models.device import keep_freed_memory
+from soundnet_kd.models.device import full_precision, keep_freed_memory
 
 SAMPLES_AT_ONCE = 60 * 22_050
 """The longest sound that goes through the network as a whole; conv1 of it takes 42 MB."""
 PIECE_SAMPLES = 30 * 22_050
 """Length of the pieces of a longer one."""
-
-Keep = Callable[[int, str, NDArray[np.float32]], None]
-"""Takes the next steps of a sound: its place in the batch, the layer, (steps, channels)."""
 
 
 class FeatureExtractor:
@@ -45,16 +42,13 @@ class FeatureExtractor:
         self.longest = max(SAMPLES_AT_ONCE, network.preprocessing.least_samples)
         keep_freed_memory()
 
-    @torch.inference_mode()
-    def extract(self, sounds: Sequence[Sound], keep: Keep | None = None) -> dict[str, NDArray[np.float32]]:
-        """Listen to sounds of one length.
+    def extract(self, sounds: Sequence[Sound]) -> dict[str, NDArray[np.float32]]:
+        """Return the layers of sounds of one length, pooled over time.
 
         Parameters
         ----------
         sounds : sequence of Sound
             Known to be in full scale. Only one, if it is longer than `longest`.
-        keep : callable, optional
-            Takes the steps themselves.
 
         Returns
         -------
@@ -65,19 +59,41 @@ class FeatureExtractor:
         TooShortError
             If the sounds have too few samples for a layer.
         """
-        pools = {layer: Pool(self.pooling) for layer in self.layers if self.pooling != "none"}
-        # With TensorFloat-32, which PyTorch's convolutions use on GPUs, a sound in pieces would differ from it at once.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for answers in self._answers(sounds):
-                for layer, steps in answers.items():
-                    if layer in pools:
-                        pools[layer].add(steps)
-                    if keep is not None:
-                        for place, sequence in enumerate(steps.transpose(1, 2).cpu().numpy()):
-                            keep(place, layer, sequence)
+        pools = self.new_pools()
+        for layer, steps in self.stream(sounds):
+            if layer in pools:
+                pools[layer].add(steps)
         return {layer: pool.result() for layer, pool in pools.items()}
 
-    def _answers(self, sounds: Sequence[Sound]) -> Iterator[dict[str, Tensor]]:
+    def new_pools(self) -> dict[str, Pool]:
+        """Return what pools the steps of each layer; nothing where `pooling` is none."""
+        return {layer: Pool(self.pooling) for layer in self.layers if self.pooling != "none"}
+
+    @torch.inference_mode()
+    def stream(self, sounds: Sequence[Sound]) -> Iterator[tuple[str, Tensor]]:
+        """Return the layers of sounds of one length, a stretch of steps after the other.
+
+        Parameters
+        ----------
+        sounds : sequence of Sound
+            As in `extract`.
+
+        Yields
+        ------
+        layer : str
+        steps : (sounds, channels, steps) float32
+            Those that follow the ones of this layer before.
+
+        Raises
+        ------
+        TooShortError
+            If the sounds have too few samples for a layer.
+        """
+        with full_precision():
+            for outputs in self._outputs(sounds):
+                yield from outputs.items()
+
+    def _outputs(self, sounds: Sequence[Sound]) -> Iterator[dict[str, Tensor]]:
         device = next(self.network.parameters()).device
         asked = self.network.preprocessing
         if self.network.trunk is None:

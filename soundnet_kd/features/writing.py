@@ -1,4 +1,4 @@
-"""Write a cache part by part: the sounds that are missing are decoded, heard, and kept."""
+"""Write a cache part by part: the sounds that are missing are decoded, their layers extracted and kept."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -24,7 +24,7 @@ SECONDS_PER_PART = 10.0
 """After so many sounds, so much sound, or so long a time, a killed run can go on."""
 BATCHES_PER_BLOCK = 8
 """Batches are made of the sounds of a block of so many. Parts end where blocks do: the clock then decides what a kill
-costs, but not which sounds are heard together, to which the last digits of a layer are due."""
+costs, but not which sounds go through the network together, to which the last digits of a layer are due."""
 
 
 def write_parts(
@@ -124,7 +124,7 @@ def _write_part(
     started = monotonic()
     block = min(BATCHES_PER_BLOCK * batch_size, SOUNDS_PER_PART)
     samples = 0
-    heard: list[Clip] = []
+    taken: list[Clip] = []
     rows: dict[int, dict[str, NDArray[np.float32]]] = {}
     failures: dict[int, str] = {}
 
@@ -133,50 +133,52 @@ def _write_part(
         progress.update()
         progress.set_postfix(skipped=len(failures))
 
-    def readable() -> Iterator[tuple[int, Sound]]:
+    def read_block() -> Iterator[tuple[int, Sound]]:
         """Return the sounds of a block."""
         nonlocal samples
-        begun, samples_before = len(heard), samples
-        while len(heard) - begun < block and samples - samples_before < SAMPLES_PER_PART and len(heard) != exactly:
+        begun, samples_before = len(taken), samples
+        while len(taken) - begun < block and samples - samples_before < SAMPLES_PER_PART and len(taken) != exactly:
             clip, sound = next(clips, (None, None))
             if clip is None or sound is None:
                 return
-            heard.append(clip)
+            taken.append(clip)
             if isinstance(sound, MediaError):
-                fail(len(heard) - 1, str(sound))
+                fail(len(taken) - 1, str(sound))
             else:
                 samples += len(sound)
-                yield len(heard) - 1, sound
+                yield len(taken) - 1, sound
 
-    def hear_block() -> bool:
-        """Hear the sounds of a block, and say whether there were any."""
-        before = len(heard)
-        for batch in batches_of_equal_length(readable(), batch_size, extractor.longest):
-            numbers = list(batch)
-
-            def keep(place: int, layer: str, steps: NDArray[np.float32], numbers: list[int] = numbers) -> None:
-                part.extend(numbers[place], layer, steps)
-
+    def extract_block() -> bool:
+        """Extract the features of the sounds of a block, and say whether there were any."""
+        before = len(taken)
+        for batch in batches_of_equal_length(read_block(), batch_size, extractor.longest):
+            pools = extractor.new_pools()
             try:
-                pooled = extractor.extract(list(batch.values()), keep if sequences else None)
+                for layer, steps in extractor.stream(list(batch.values())):
+                    if layer in pools:
+                        pools[layer].add(steps)
+                    if sequences:
+                        for number, sequence in zip(batch, steps.transpose(1, 2).cpu().numpy(), strict=True):
+                            part.extend(number, layer, sequence)
             except TooShortError as error:
-                for number in numbers:
-                    fail(number, f"{heard[number].path.name}: {error}")
+                for number in batch:
+                    fail(number, f"{taken[number].path.name}: {error}")
                 continue
-            for place, number in enumerate(numbers):
+            pooled = {layer: pool.result() for layer, pool in pools.items()}
+            for place, number in enumerate(batch):
                 rows[number] = {layer: values[place] for layer, values in pooled.items()}
             progress.update(len(batch))
-        return len(heard) > before
+        return len(taken) > before
 
-    while hear_block():
-        full = len(heard) >= SOUNDS_PER_PART or samples >= SAMPLES_PER_PART
+    while extract_block():
+        full = len(taken) >= SOUNDS_PER_PART or samples >= SAMPLES_PER_PART
         if exactly is None and (full or monotonic() - started >= SECONDS_PER_PART):
             break
     layers = extractor.layers if extractor.pooling != "none" else ()
     part.finish(
-        len(heard),
+        len(taken),
         {layer: [rows[number][layer] for number in sorted(rows)] for layer in layers},
-        {heard[number].id: failures[number] for number in sorted(failures)},
+        {taken[number].id: failures[number] for number in sorted(failures)},
         first,
     )
-    return len(heard)
+    return len(taken)

@@ -16,6 +16,7 @@ from soundnet_kd.errors import EmptyAudioError, SettingsError, TooShortError
 from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media.full_scale import to_array
 from soundnet_kd.models import SoundNet
+from soundnet_kd.models.device import full_precision
 from soundnet_kd.pretrained import load_student
 
 MAX_MILLISECONDS = 50.0
@@ -137,6 +138,5 @@ def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
     device = next(model.parameters()).device
     piece_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
     pieces: Iterator[Tensor] = (piece.to(device) for piece in torch.split(scaled, piece_samples, dim=-1))
-    # With TensorFloat-32, which PyTorch's convolutions use on GPUs, a sound in pieces would differ from it at once.
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with full_precision():
         return torch.cat([answers[layer] for answers in stream_layers(model.student, pieces, [layer])], dim=-1)

@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -32,6 +34,17 @@ def choose_device(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({reason}); try --device auto or --device cpu"
         ) from error
     return device
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute convolutions in 32 bit within the block.
+
+    On GPUs PyTorch's convolutions use TensorFloat-32 otherwise, with which a sound in pieces differs from the same
+    sound at once.
+    """
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

@@ -19,6 +19,7 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.checkpoint import read_network, write_network
 from soundnet_kd.models.classifiers import SoundClassifier
+from soundnet_kd.models.device import full_precision
 from soundnet_kd.storage import make_folder, read_json, read_own_json, rename_damaged, write_json
 from soundnet_kd.supervised.config import ExperimentConfig
 from soundnet_kd.supervised.sounds import DecodedSounds
@@ -195,7 +196,7 @@ class TrialRunner:
         batches = list(in_batches(count, self.recipe.training.batch_size))
         device = next(network.parameters()).device
         found = []
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with full_precision():
             for sound, _ in tqdm(DataLoader(stream, batch_sampler=batches), desc="test", unit="batch"):
                 logits = network.logits(sound.to(device) * amplitude)
                 found.append(probabilities(self.recipe.training.loss, logits.cpu().double()))

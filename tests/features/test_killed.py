@@ -42,9 +42,9 @@ def die_after_a_part(sounds: Path, student: Path, workers: int, out: Path) -> No
 
 
 def die_after_batches(sounds: Path, student: Path, workers: int, out: Path, batches: int) -> None:
-    """Do the same until so many batches have been heard."""
-    heard = count(1)
-    signal_itself_after(FeatureExtractor, "extract", signal.SIGKILL, lambda *_: next(heard) == batches)
+    """Do the same until so many batches have begun."""
+    begun = count(1)
+    signal_itself_after(FeatureExtractor, "new_pools", signal.SIGKILL, lambda *_: next(begun) == batches)
     extract_in_parts(sounds, student, workers, out)
 
 
