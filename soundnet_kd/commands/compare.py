@@ -15,7 +15,7 @@ from soundnet_kd.transfer.significance import bootstrap_interval, mcnemar
 
 @dataclass(frozen=True)
 class CompareResult:
-    """Two evaluations side by side, where the table is, and what it is about.
+    """The comparison of two evaluations, and where its table is.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class CompareResult:
     comparison : Comparison
     clips : int
     groups : int or None
-        Source recordings of the clips, where they are known.
+        Number of recordings that the clips were cut from, if known.
     """
 
     out: Path
@@ -126,7 +126,7 @@ def compare(
 
 
 def _recordings(evaluation: Evaluation, clips: Sequence[str]) -> NDArray[np.int64] | None:
-    """Return the number of each clip's source recording, (clips,); None where they are not known."""
+    """Return the recording of each clip as a number, (clips,); None if recordings are not known."""
     if not evaluation.groups:
         return None
     names = [evaluation.groups[evaluation.place_of[clip]] for clip in clips]
@@ -139,7 +139,7 @@ def _default_pairs(before: Evaluation, after: Evaluation) -> Sequence[tuple[str,
 
 
 def _best_layer(evaluation: Evaluation) -> str:
-    """Return the layer with the most clips right, the one nearest the input where several have as many."""
+    """Return the layer with the most correct clips; of equal ones that nearest to the input."""
     clips = tuple(evaluation.place_of)
     return max(evaluation.layers, key=lambda layer: int(evaluation.correct(layer, clips).sum()))
 

@@ -1,4 +1,4 @@
-"""Train a small image network on labelled frames, to be a teacher."""
+"""The command `demo-teacher`: train a small image network on labelled frames, to be a teacher."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ HELD_OUT_EVERY = 5
 
 @dataclass(frozen=True)
 class DemoTeacherResult:
-    """A teacher and how often it was right on frames that it was not trained on."""
+    """A teacher, and its accuracy on frames that it was not trained on."""
 
     out: Path
     classes: int

@@ -1,4 +1,4 @@
-"""Write the demonstration world to disk: videos for the student, frames for the teachers, sounds for the trial."""
+"""The command `demo-world`: made-up videos for the student, frames for the teachers, and labelled sounds for tests."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from soundnet_kd.system.child_processes import work_for_parent
 
 FOLDS = 5
 FRAME_SEEDS, SOUND_SEEDS = 1, 2
-"""Added to thrice the world's seed, so that videos, frames and sounds have nothing in common."""
+"""Added to three times the world's seed, so that videos, frames and sounds have nothing in common."""
 
 
 REPEATABLE: dict[VideoCodec, dict[str, str]] = {"libx264": {"x264-params": "mbtree=0"}, "mpeg4": {}}
-"""With its macroblock tree, libx264 writes other pictures each time at widths that are no multiple of 128."""
+"""With its macroblock tree, libx264 is not repeatable for widths that are not a multiple of 128."""
 
 
 @dataclass(frozen=True)
 class DemoWorldResult:
-    """What was made."""
+    """What was made, and where."""
 
     out: Path
     videos: int
@@ -98,7 +98,7 @@ def _make(job: tuple[Path, str, int, Scenario]) -> None:
     if kind == "videos":
         path = out / "videos" / f"{number:04d}.mp4"
         if not path.exists():
-            # Both codecs, as videos in the wild come in many.
+            # Two codecs, since real videos have many.
             codec: VideoCodec = "mpeg4" if number % 4 == 0 else "libx264"
             write_video(path, *make_video_arrays(plan), video_codec=codec, video_options=REPEATABLE[codec])
     elif kind == "sounds":
@@ -122,5 +122,5 @@ def _name(number: int, plan: Scenario) -> str:
 
 
 def _fold(number: int, plan: Scenario) -> int:
-    """Return the fold: sounds come in rounds through all events, so every fold has as many of each."""
+    """Return the fold of a sound: sounds take turns through all events, so every fold has equally many of each."""
     return number // len(EVENTS) % FOLDS + 1

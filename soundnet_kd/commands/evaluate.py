@@ -27,7 +27,7 @@ _MAX_FOLDS_SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class EvaluateResult:
-    """What an evaluation found, what the best layer makes of each class, and where it is written."""
+    """The evaluation of each layer, the scores of each class for the best layer, and where they are written."""
 
     out: Path
     evaluation: Evaluation = field(repr=False)

@@ -1,4 +1,4 @@
-"""The command `neurons`: tables, arrays and figures of what each neuron answers to."""
+"""The command `neurons`: tables, arrays and figures of which classes activate each neuron."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from soundnet_kd.transfer.layers import choose_layers
 
 @dataclass(frozen=True, eq=False)
 class NeuronsResult:
-    """What the neurons of each layer answer to, how far that is above chance, and where it is written."""
+    """Which classes activate the neurons of each layer, how this compares with chance, and where it is written."""
 
     out: Path
     layers: Mapping[str, NeuronStatistics] = field(repr=False)
@@ -108,7 +108,7 @@ def neurons(
             activations = cache[layer]
             found[layer] = neuron_statistics(activations, labels, cache.class_names, percentile)
             labelled = activations[labels >= 0]
-            # Of the sounds that do not excite a neuron, chance decides which come first.
+            # The order of the sounds at a neuron's least activation is arbitrary, so none of them are listed.
             excited_by[layer] = np.minimum((labelled > labelled.min(axis=0)).sum(axis=0), top_clips)
             chances[layer] = shuffled.judge(found[layer])
             _require_neuron(neuron, layer, len(found[layer].counts))

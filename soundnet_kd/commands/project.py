@@ -32,7 +32,7 @@ from soundnet_kd.transfer.layers import choose_layers
 
 @dataclass(frozen=True)
 class ProjectResult:
-    """How far each layer's map can be trusted, what is left out of it, and where the maps are written."""
+    """The quality of each layer's map, what is left out of it, and where the maps are written."""
 
     out: Path
     quality: Mapping[str, MapQuality] = field(repr=False)

@@ -1,4 +1,4 @@
-"""The command `rank`: evaluations of the same sounds in one table, and their accuracy over their size."""
+"""The command `rank`: a table of evaluations of the same sounds, and a figure of accuracy over size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from soundnet_kd.transfer.ranking import (
 
 @dataclass(frozen=True, eq=False)
 class RankResult:
-    """The table, the best first, and where it is written."""
+    """The rows of the table, the best first, and where it is written."""
 
     out: Path
     rows: Sequence[Ranked] = field(repr=False)
@@ -89,7 +89,7 @@ def rank(
 
 
 def _draw(rows: Sequence[Ranked], path: Path) -> None:
-    """Draw accuracy over parameters, a colour for each evaluation; those of unknown size are left out."""
+    """Draw accuracy over parameters, a colour for each evaluation; rows of unknown size are left out."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
     with new_figure(path, 7.5, 4.6) as figure:
@@ -109,7 +109,7 @@ def _draw(rows: Sequence[Ranked], path: Path) -> None:
                 label=name,
             )
             if len(mine) > 1:
-                # A pooling has as many parameters before it as the convolution that it follows.
+                # A pooling layer has the same number of parameters as the convolution before it.
                 for size, same in groupby(mine, key=lambda row: row.parameters or 0):
                     rows_of_size = sorted(same, key=lambda row: -row.accuracy)
                     axes.annotate(

@@ -13,12 +13,12 @@ from soundnet_kd.report.page import PAGE_FILE, SECTIONS, write_page
 from soundnet_kd.storage import lock_folder, make_folder, versions, write_json
 
 _BEGUN = {".lock", f".partial-{MARK}"}
-"""What a report leaves that was killed before its folder was marked as one."""
+"""Files of a report that was killed before its folder was marked as a report."""
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What a page shows, what it lacks, and where it is."""
+    """The sections of a page, what could not be shown, and where the page is."""
 
     page: Path
     sections: tuple[str, ...]
@@ -73,13 +73,13 @@ def report(
     folder = Path(run)
     files = RunFiles.find(folder)
     target = folder / "report" if out is None else Path(out)
-    # What a report has no use for is removed from its folder, so this must be nobody else's.
+    # A report removes other files from its folder, so the folder must not hold anything else.
     if target.is_dir() and not (target / MARK).is_file() and {file.name for file in target.iterdir()} - _BEGUN:
         raise SettingsError(f"{target} is not empty and holds no report; choose another --out, or an empty folder")
     chosen = files.choose_cache(None if features is None else Path(features))
     make_folder(target)
     with lock_folder(target), ExitStack() as stack:
-        # From here on the folder is a report, in whose files nothing of a run is looked for.
+        # From here on the folder is marked as a report, so that no outputs are looked for in it.
         write_json(target / MARK, {"run": str(folder), "features": chosen and str(chosen), "versions": versions()})
         cache = None if chosen is None else stack.enter_context(FeatureCache(chosen))
         inputs = ReportInputs(files, cache, None if sounds is None else Path(sounds), clip_seconds, target)
@@ -95,7 +95,7 @@ def report(
 
 
 def _hints(inputs: ReportInputs, shown: Collection[str], features: Path | None) -> Iterator[str]:
-    """Name the commands that would give the page another section: of which there is no output yet."""
+    """Return the commands whose outputs are missing, and would add a section to the page."""
     if features is None or not inputs.is_labelled:
         return
     for section in SECTIONS:

@@ -1,4 +1,4 @@
-"""The commands about weights: what there is, fetch it, tell what a file is, import a file."""
+"""The commands about weights: list them, fetch them, identify a file, import a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class WeightsList:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A set of weights that lies in the cache and can be used by name."""
+    """A set of weights in the cache, which can be used by name."""
 
     name: str
     path: Path
@@ -56,7 +56,7 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a file is.
+    """Which published weights a file holds.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Verdict:
     names : tuple of str
         The entries of the registry that it is, or may be.
     reason : str
-        How this is known.
+        How this was decided.
     """
 
     path: Path

@@ -1,10 +1,10 @@
-"""The maps of some features as files: `maps.json`, which says what each is worth, and a table of places for each.
+"""The files of maps: `maps.json`, with the quality of each map, and a table of places for each.
 
 Layout of `maps.json`
 ---------------------
 `format_version`, `kind` (maps; version 0.1.0 wrote none), `source` (the features, the settings and the versions that
-made the maps), `note`, `left_out` (by layer, where clips are left out), and `maps`, one for each layer: `layer`, what
-`MapQuality` has, and `held_out`. The places are in `map_LAYER.csv`: `id`, `label`, `x` and `y`.
+made the maps), `note`, `left_out` (by layer, if clips are left out), and `maps`, one for each layer: `layer`, the
+attributes of `MapQuality`, and `held_out`. The places are in `map_LAYER.csv`: `id`, `label`, `x` and `y`.
 """
 
 import csv
@@ -34,18 +34,18 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class LayerMap:
-    """What is known of a layer's map.
+    """A layer's map: how it was made, its quality, and what is left out of it.
 
     Attributes
     ----------
     layer : str
     supervised : bool
-        Whether it was drawn with the labels.
+        Whether the map was made with the labels.
     quality : MapQuality
     held_out : HeldOut or None
-        Of a supervised map.
+        For a supervised map.
     left_out : str
-        Which clips it lacks, and why; empty where it lacks none.
+        How many clips it lacks, and why; empty if it lacks none.
     """
 
     layer: str
@@ -70,9 +70,9 @@ def write_maps(
     folder : str or Path
     maps : iterable of LayerMap
     left_out : mapping from layer to str
-        Of layers without a map too.
+        Also for layers without a map.
     source : mapping
-        What made the maps, with whether they are `supervised`.
+        Inputs, settings and versions of the maps, including `supervised`.
     """
     write_json(
         Path(folder) / MAPS_FILE,
@@ -91,7 +91,7 @@ def write_maps(
 
 
 def read_maps(folder: str | Path) -> list[LayerMap]:
-    """Read what `soundnet-kd project` says of the maps in a folder.
+    """Read the `maps.json` that `soundnet-kd project` wrote to a folder.
 
     Raises
     ------
@@ -127,14 +127,14 @@ def read_maps(folder: str | Path) -> list[LayerMap]:
 def write_map_points(
     folder: str | Path, layer: str, ids: Sequence[str], labels: Sequence[str], points: Iterable[tuple[float, float]]
 ) -> None:
-    """Write where a layer's map puts its clips.
+    """Write the table of places of a layer's map.
 
     Parameters
     ----------
     folder : str or Path
     layer : str
     ids, labels : sequence of str
-        Of the clips; the label is empty where there is none.
+        Identifiers and classes of the clips; an empty class where there is none.
     points : (clips, 2) float
     """
     write_csv(
@@ -145,7 +145,7 @@ def write_map_points(
 
 
 def read_map_points(folder: str | Path, layer: str) -> dict[str, tuple[float, float]]:
-    """Read where a layer's map puts its clips, by their ids.
+    """Read the place of each clip in a layer's map, by its id.
 
     Raises
     ------

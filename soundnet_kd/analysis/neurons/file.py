@@ -1,4 +1,4 @@
-"""The statistics of a cache's neurons as arrays, written and read.
+"""The file of the statistics of neurons, `neurons.h5`.
 
 Layout of `neurons.h5`
 ----------------------
@@ -59,10 +59,10 @@ def write_neurons(
     layers : mapping from layer to NeuronStatistics
     chances : mapping from layer to Chance
     ids : sequence of str
-        Of every clip.
+        Identifiers of all clips.
     labels : (clips,) int
     source : mapping
-        What made the statistics; anything that JSON can hold.
+        Inputs, settings and versions; anything that JSON can hold.
     """
     path = Path(path)
     with atomic_write(path) as partial, open_hdf5(partial, "w") as file:
@@ -99,9 +99,9 @@ class NeuronsFile:
     ----------
     layers : tuple of str
     percentile : float
-        Of a neuron's values, above which a clip activates it.
+        Percentile of a neuron's values above which a clip activates it.
     shuffles : int
-        How often the labels were shuffled to say what chance gives.
+        Number of times that the labels were shuffled to estimate chance.
 
     Raises
     ------
@@ -123,12 +123,12 @@ class NeuronsFile:
             raise self._refused(error) from error
 
     def read(self, layer: str) -> tuple[NeuronStatistics, Chance]:
-        """Read the statistics of a layer, and what its shares are worth.
+        """Read the statistics of a layer, and how they compare with chance.
 
         Raises
         ------
         FormatError
-            If they are not there, or damaged.
+            If they are missing or damaged.
         """
         try:
             with open_hdf5(self._path) as file:
