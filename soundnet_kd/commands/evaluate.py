@@ -111,8 +111,8 @@ def evaluate(
     folds : int, optional
         Number of folds to make. [default: the folds of the data set; five if it has none]
     groups : str, optional
-        Column with the recording that each clip was cut from; clips of one recording stay in one fold. [default:
-        src_file, if there is one]
+        Column with the recording that each clip was cut from; clips of one recording stay in one fold.
+        [default: src_file, if there is one]
     seed : int
         Seed of new folds, and of the classifiers that use random numbers.
     """

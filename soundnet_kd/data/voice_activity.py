@@ -29,17 +29,17 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class VoiceActivity:
-    """Cut off what comes before the first and after the last voice, by WebRTC's detector; pauses in between stay.
+    """Cut off what comes before the first and after the last voice, found by WebRTC's detector; pauses stay.
 
-    A sound without any voice stays whole. The detector looks for sound above the background, shaped as speech is; loud
-    noise and tones are a voice to it.
+    A sound without a voice stays whole. The detector looks for sound above the background with a spectrum like that of
+    speech; it takes loud noise and tones for a voice too.
 
     Attributes
     ----------
     aggressiveness : int
-        From 0, which takes much for a voice, to 3, which takes little for one.
+        From 0, which accepts most sounds as a voice, to 3, which accepts the fewest.
     margin_seconds : float
-        Kept before and after the voice, for its quiet beginnings and ends.
+        Time that is kept before and after the voice, for its quiet beginning and end.
     """
 
     aggressiveness: int = 2
