@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from soundnet_kd.features import FeatureCache as FeatureCache
     from soundnet_kd.models import SoundNet5 as SoundNet5
     from soundnet_kd.models import SoundNet8 as SoundNet8
+    from soundnet_kd.pretrained import load_network as load_network
     from soundnet_kd.pretrained import load_student as load_student
     from soundnet_kd.transfer import cross_validate as cross_validate
 
@@ -20,6 +21,7 @@ _HOMES = {
     "SoundNetKDError": "errors",
     "cross_validate": "transfer",
     "extract": "commands.extract",
+    "load_network": "pretrained",
     "load_student": "pretrained",
     "neuron_statistics": "analysis",
 }

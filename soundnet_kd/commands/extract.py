@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,8 +15,8 @@ from soundnet_kd.features.parts import join_parts, part_failures
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.writing import write_parts
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
-from soundnet_kd.models import CLASSIFIER_FILE, Network, choose_device, read_network
-from soundnet_kd.pretrained import load_student
+from soundnet_kd.models import Network, choose_device
+from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import (
     ensure_same_settings,
     failures_file,
@@ -78,8 +77,8 @@ def extract(
         sound's label is the sub-folder that it lies in; train, validation and test are a split), or one or more files
         and folders.
     student : str or Path or Network
-        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
-        also the folder of `soundnet-kd train`, or its classifier.safetensors.
+        A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
+        distill`, `finetune` or `train` that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
     out : str or Path
         File to write, such as features.h5.
     layers : sequence of str, optional
@@ -126,11 +125,10 @@ def extract(
         raise MediaError("there are no sounds to extract features of; give files or folders")
     reading = announce(sounds, manifest, dry_run=dry_run)
     require_whole_folds(manifest)
-    # A network that is given stays as it is, wherever this one goes.
-    network = deepcopy(student).eval() if isinstance(student, Network) else _network(student)
+    network = load_network(student)
     wanted = network.layers if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
     if not wanted:
-        raise SettingsError(f"no layers are asked for; {type(network).__name__} has {', '.join(network.layers)}")
+        raise SettingsError(f"no layers are asked for; {network.architecture} has {', '.join(network.layers)}")
     wanted = tuple(sorted(set(wanted), key=network.depth))
     if dry_run:
         return ExtractResult(out, len(manifest), wanted, {}, reading=reading)
@@ -138,7 +136,7 @@ def extract(
     store = RawAudioDecoder(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
     sequences = sequences or pooling == "none"
     identity = {
-        "student": {"architecture": type(network).__name__, "sha256": network.fingerprint()},
+        "student": network.identity,
         "sounds": manifest.identity,
         "settings": {
             "preprocessing": asdict(preprocessing) | asdict(store),
@@ -183,13 +181,6 @@ def extract(
             f"(see {failures_file(out)})"
         )
     return ExtractResult(out, len(clips), wanted, failures)
-
-
-def _network(student: str | Path) -> Network:
-    path = Path(student)
-    if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
-        return read_network(path)
-    return load_student(student)
 
 
 def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> ExtractResult:

@@ -10,8 +10,8 @@ from soundnet_kd.analysis.layers.figures import draw_filter_pictures, draw_head,
 from soundnet_kd.features.activation_file import Peeled, read_peel, write_peel
 from soundnet_kd.features.activations import peel_sound
 from soundnet_kd.figures.filters import draw_filters
-from soundnet_kd.models import CLASSIFIER_FILE, FinetunedNetwork, Network, read_network
-from soundnet_kd.pretrained import load_student
+from soundnet_kd.models import FinetunedNetwork, Network
+from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import ensure_same_settings, versions
 
 PEEL_FILE = "peel.h5"
@@ -59,8 +59,8 @@ def peel(
     sound : str or Path
         A sound or video file.
     student : str or Path or Network
-        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
-        also the folder of `soundnet-kd finetune`, or its classifier.safetensors.
+        A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
+        distill`, `finetune` or `train` that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
     out : str or Path
         Folder for the arrays and the figures.
     start_seconds : float
@@ -74,27 +74,23 @@ def peel(
         If `out` holds another sound, network or part.
     """
     out, sound = Path(out), Path(sound)
-    network = _network(student) if isinstance(student, str | Path) else student
-    # The name that the first version gave fine-tuned networks.
-    architecture = "LayeredClipClassifier" if isinstance(network, FinetunedNetwork) else type(network).__name__
+    network = load_network(student)
     peeled = peel_sound(sound, network, start_seconds, seconds)
     source = {
-        "network": {"architecture": architecture, "sha256": network.fingerprint()},
+        "network": {"architecture": _named_by_first_version(network), "sha256": network.fingerprint()},
         "sound": {"file": sound.name, "heard_sha256": sha256(peeled.waveform.tobytes()).hexdigest()},
         "settings": {"start_seconds": start_seconds, "seconds": seconds},
         "versions": versions(),
     }
     ensure_same_settings(out / "peel.json", source)
     write_peel(out / PEEL_FILE, peeled, source)
-    draw_peel(out / PEEL_FILE, sound.name, architecture)
+    draw_peel(out / PEEL_FILE, sound.name, network.architecture)
     return PeelResult(out, peeled)
 
 
-def _network(student: str | Path) -> Network:
-    path = Path(student)
-    if path.name == CLASSIFIER_FILE or (path / CLASSIFIER_FILE).is_file():
-        return read_network(path)
-    return load_student(student)
+def _named_by_first_version(network: Network) -> str:
+    """Return what peel.json calls a network: of a fine-tuned one a name that the first version wrote."""
+    return "LayeredClipClassifier" if isinstance(network, FinetunedNetwork) else network.architecture
 
 
 def draw_peel(file: str | Path, sound: str, network: str) -> None:

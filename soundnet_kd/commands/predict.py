@@ -1,10 +1,9 @@
-"""What a student hears in a sound: the objects and scenes that it expects to be seen with it."""
+"""What a network hears in a sound: the objects and scenes that it expects to be seen with it, or its own classes."""
 
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tile_to_clip
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
 from soundnet_kd.data.checks import describe_files
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
-from soundnet_kd.models import SoundNet, choose_device
-from soundnet_kd.pretrained import load_student
+from soundnet_kd.models import Network, choose_device
+from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import escape_name, failures_file, make_folder, write_csv, write_failures, write_json
 
 MIN_SECONDS = 1.0
@@ -28,7 +27,7 @@ MIN_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Guess:
-    """A class and the student's probability for it."""
+    """A class and the network's probability for it."""
 
     name: str
     probability: float
@@ -57,7 +56,7 @@ class Predictions:
     Attributes
     ----------
     sounds : dict from file to list of Span
-        One span for the whole sound, or one for each 5 s.
+        One span for the whole sound, or one for each 5 s, or each piece.
     failures : dict from file to reason
     out : Path, optional
         Where it was written.
@@ -125,7 +124,7 @@ class Predictions:
 
 def predict(
     sounds: str | Path | Iterable[str | Path],
-    student: SoundNet | str | Path = "soundnet8",
+    student: str | Path | Network = "soundnet8",
     out: Path | str | None = None,
     top: int = 5,
     per_step: bool = False,
@@ -133,35 +132,38 @@ def predict(
     device: str = "auto",
     dry_run: bool = False,
 ) -> Predictions:
-    """Say which objects and scenes a student hears in sounds.
+    """Say which classes a network hears in sounds: objects and scenes, or those that it learned from labels.
 
-    A sound is listened to as in training: in clips of 20 s, each with a guess for every 5 s. A shorter rest is filled
-    up with silence to whole 5 s and repeated; one below a second, behind other clips, is left out.
+    A student listens as in training: in clips of 20 s, each with a guess for every 5 s. A shorter rest is filled up
+    with silence to whole 5 s and repeated; one below a second, behind other clips, is left out. A fine-tuned network,
+    and one from scratch, has one guess for each piece of the length that it asks for, such as 20 s. A fine-tuned one
+    repeats a shorter rest; one from scratch leaves it out, unless it is all that there is, which silence follows then.
 
     Parameters
     ----------
     sounds : str or Path, or several of them
         Sound or video files, or folders of them.
-    student : str or Path or SoundNet
-        A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
+    student : str or Path or Network
+        A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
+        distill`, `finetune` or `train` that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
     out : str or Path, optional
         File to write the guesses to, .csv or .json. Sounds that cannot be read are named, with the reason, in a table
         beside it.
     top : int
-        How many objects to name, and how many scenes.
+        How many classes to name, of a student how many objects, and how many scenes.
     per_step : bool
-        Guesses for each 5 s, in place of their average over the sound.
+        Guesses for each 5 s, or each piece, in place of their average over the sound.
     json : bool
         Print JSON in place of text.
     device : str
-        Where the student runs: auto, cpu, cuda, cuda:1, mps.
+        Where the network runs: auto, cpu, cuda, cuda:1, mps.
     dry_run : bool
         Say how many sounds there are and which, and stop: nothing is decoded or written.
 
     Raises
     ------
     SettingsError
-        If there is no such student, or `out` has another suffix.
+        If there is no such network, or `out` has another suffix.
     MediaError
         If not a single sound could be read.
     """
@@ -176,9 +178,7 @@ def predict(
     if out is not None:
         # Better now than when all sounds are heard.
         make_folder(out.parent)
-    # A network that is given stays as it is, wherever this one goes.
-    network = deepcopy(student) if isinstance(student, SoundNet) else load_student(student)
-    network.eval().to(choose_device(device))
+    network = load_network(student).to(choose_device(device))
     heard: dict[str, list[Span]] = {}
     failures: dict[str, str] = {}
     for file in tqdm(files, desc="predict", unit="sound", leave=False):
@@ -199,12 +199,13 @@ def predict(
     return predictions
 
 
-def listen(student: SoundNet, sound: str | Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
-    """Return what a student hears in each 5 s of a sound of any length.
+def listen(network: Network, sound: str | Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
+    """Return what a network hears in a sound of any length: a student in each 5 s, any other one in each of its pieces.
 
     Parameters
     ----------
-    student : SoundNet
+    network : Network
+        In evaluation mode.
     sound : str or Path
 
     Yields
@@ -217,9 +218,14 @@ def listen(student: SoundNet, sound: str | Path) -> Iterator[tuple[float, float,
     MediaError
         If the file holds no readable sound.
     """
-    sound = Path(sound)
-    asked = student.preprocessing
-    device = next(student.parameters()).device
+    whole_answers = network.receptive_field(network.output_layer) is None
+    return _piece_answers(network, Path(sound)) if whole_answers else _step_answers(network, Path(sound))
+
+
+def _step_answers(network: Network, sound: Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
+    """Return what a network hears in each 5 s, in clips as it learned from."""
+    asked = network.preprocessing
+    device = next(network.parameters()).device
     with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:
         for number, block in enumerate(blocks):
             span_seconds = len(block) / asked.sample_rate
@@ -228,25 +234,43 @@ def listen(student: SoundNet, sound: str | Path) -> Iterator[tuple[float, float,
             steps = math.ceil(span_seconds / STEP_SECONDS)
             clip = torch.from_numpy(tile_to_clip(block, steps, asked.sample_rate)).to(device)
             with torch.inference_mode():
-                answers = student(asked.scale(clip)[None, None])
-            rows = {head: logits[0].softmax(dim=0).T.cpu().numpy() for head, logits in answers.items()}
+                answers = network(asked.scale(clip)[None, None])
+            rows = {head: network.probabilities(logits)[0].T.cpu().numpy() for head, logits in answers.items()}
             for step in range(steps):
                 start = number * CLIP_SECONDS + step * STEP_SECONDS
                 end = min(start + STEP_SECONDS, number * CLIP_SECONDS + span_seconds)
                 yield start, end, {head: row[step] for head, row in rows.items()}
 
 
+def _piece_answers(network: Network, sound: Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
+    """Return what a network hears in each piece of the least length that it asks for."""
+    asked = network.preprocessing
+    device = next(network.parameters()).device
+    piece_seconds = asked.least_samples / asked.sample_rate
+    # Of a rest that silence follows a network was told nothing when it learned.
+    least_rest = MIN_SECONDS * asked.sample_rate if asked.repeats else asked.least_samples
+    with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=piece_seconds)) as blocks:
+        for number, block in enumerate(blocks):
+            if number and len(block) < min(least_rest, asked.least_samples):
+                return
+            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                answers = network(asked.prepare(block)[None].to(device))
+            start = number * piece_seconds
+            rows = {head: network.probabilities(logits)[0].cpu().numpy() for head, logits in answers.items()}
+            yield start, start + len(block) / asked.sample_rate, rows
+
+
 def _spans(
-    student: SoundNet,
+    network: Network,
     steps: Sequence[tuple[float, float, dict[str, NDArray[np.float32]]]],
     top: int,
     per_step: bool,
 ) -> list[Span]:
     if not per_step:
-        averages = {head: np.mean([rows[head] for _, _, rows in steps], axis=0) for head in student.class_names}
+        averages = {head: np.mean([rows[head] for _, _, rows in steps], axis=0) for head in network.class_names}
         steps = [(steps[0][0], steps[-1][1], averages)]
     return [
-        Span(start, end, {head: _best(student.class_names[head], row, top) for head, row in rows.items()})
+        Span(start, end, {head: _best(network.class_names[head], row, top) for head, row in rows.items()})
         for start, end, rows in steps
     ]
 

@@ -1,8 +1,9 @@
 """The interface of the HEAR benchmark (Holistic Evaluation of Audio Representations, NeurIPS 2021 challenge).
 
-A scene is the average over time of the last layer that is pooled (pool5 of SoundNet8). A timestamp is a step of the
-deepest layer whose steps are at most 50 ms apart, as HEAR advises for the onsets of events and notes (conv4 of
-SoundNet8, every 46 ms).
+A scene is the average over time of a layer: the last one of a student that is pooled (pool5 of SoundNet8), of any other
+network the one before its answer. A timestamp is a step of the deepest layer whose steps are at most 50 ms apart, as
+HEAR advises for the onsets of events and notes (conv4 of SoundNet8, every 46 ms). Of layers over frequency and time the
+means over frequency are taken.
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundnet_kd.errors import EmptyAudioError, SettingsError, TooShortError
+from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.streaming import stream_layers
-from soundnet_kd.media.full_scale import to_array
-from soundnet_kd.models import SoundNet
+from soundnet_kd.media.full_scale import as_float, to_array
+from soundnet_kd.models import Network
 from soundnet_kd.models.device import full_precision
-from soundnet_kd.pretrained import load_student
+from soundnet_kd.pretrained import load_network
 
 MAX_MILLISECONDS = 50.0
 """HEAR's tolerance for when an event begins; timestamps further apart could not meet it."""
@@ -26,36 +28,39 @@ SAMPLES_AT_ONCE = 8 * 20 * 22_050
 
 
 class HearModel(nn.Module):
-    """A student with what HEAR asks of a model.
+    """A network with what HEAR asks of a model.
 
     Attributes
     ----------
     sample_rate : int
         In Hz.
     scene_embedding_size, timestamp_embedding_size : int
-    scene_layer, timestamp_layer : str
+        The latter is 0 of a network that has no timestamps.
+    scene_layer : str
+    timestamp_layer : str or None
     """
 
-    def __init__(self, student: SoundNet) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.student = student.eval()
-        self.sample_rate = student.preprocessing.sample_rate
-        self.scene_layer = [layer for layer in student.layers if layer.startswith("pool")][-1]
-        most = MAX_MILLISECONDS * self.sample_rate / 1000
-        self.timestamp_layer = [layer for layer in student.layers if student.receptive_field(layer).stride <= most][-1]
-        self.scene_embedding_size = student.channels(self.scene_layer)
-        self.timestamp_embedding_size = student.channels(self.timestamp_layer)
+        self.network = network.eval()
+        self.sample_rate = network.preprocessing.sample_rate
+        pools = [layer for layer in network.layers if layer.startswith("pool")] if network.trunk is network else []
+        self.scene_layer = pools[-1] if pools else network.layers[-2]
+        self.scene_embedding_size = network.channels(self.scene_layer)
+        self.timestamp_layer = _timestamp_layer(network)
+        self.timestamp_embedding_size = network.channels(self.timestamp_layer) if self.timestamp_layer else 0
 
 
 def load_model(model_file_path: str = "") -> HearModel:
-    """Load a student.
+    """Load a network.
 
     Parameters
     ----------
     model_file_path : str
-        A student.safetensors, a run folder or a name of published weights; empty is the released network.
+        The file of a student, a fine-tuned network or one from scratch, a run folder, or a name of published weights;
+        empty is the released network.
     """
-    return HearModel(load_student(model_file_path or "soundnet8"))
+    return HearModel(load_network(model_file_path or "soundnet8"))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
@@ -77,7 +82,12 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     MediaError
         If it has no samples, or too few for the layer, or holds values that are NaN or infinite.
     """
-    scaled = torch.stack([model.student.preprocessing(sound) for sound in _batch(audio)])
+    asked = model.network.preprocessing
+    if model.network.trunk is None:
+        sounds = [as_float(to_array(sound), asked.keeps_level) for sound in _batch(audio)]
+        found = FeatureExtractor(model.network, [model.scene_layer], "mean").extract(sounds)[model.scene_layer]
+        return torch.from_numpy(found).to(next(model.parameters()).device)
+    scaled = torch.stack([asked(sound) for sound in _batch(audio)])
     steps = _steps(scaled, model, model.scene_layer)
     if not steps.shape[-1]:
         raise TooShortError(
@@ -104,14 +114,20 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     Raises
     ------
     SettingsError, MediaError
-        As `get_scene_embeddings`.
+        As `get_scene_embeddings`; SettingsError also if the network has no timestamps.
     """
-    scaled = model.student.preprocessing.scale(_batch(audio))
+    network, layer = model.network, model.timestamp_layer
+    heard = network.receptive_field(layer) if layer else None
+    if layer is None or heard is None:
+        raise SettingsError(
+            f"{network.architecture} has no timestamps: it hears sounds of one length only, or has no layer whose "
+            f"steps are at most {MAX_MILLISECONDS:g} ms apart; get_scene_embeddings describes whole sounds with it"
+        )
+    scaled = network.preprocessing.scale(_batch(audio))
     samples = scaled.shape[-1]
-    heard = model.student.receptive_field(model.timestamp_layer)
     # A sound shorter than a step hears is followed by silence.
     padded = nn.functional.pad(scaled, (0, max(0, heard.samples - samples)))
-    steps = _steps(padded[:, None], model, model.timestamp_layer)
+    steps = _steps(padded[:, None], model, layer)
     # Not on the device: Apple's GPU has no float64.
     numbers = torch.arange(steps.shape[-1], dtype=torch.float64)
     middles = heard.start + (heard.samples - 1) / 2 + heard.stride * numbers
@@ -120,6 +136,19 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     inside = slice(first, max(first + 1, int((middles < samples).sum())))
     timestamps = (middles[inside] * 1000 / model.sample_rate).to(torch.float32).repeat(len(audio), 1)
     return steps[..., inside].transpose(1, 2).contiguous(), timestamps.to(steps.device)
+
+
+def _timestamp_layer(network: Network) -> str | None:
+    """Return the deepest layer whose steps are close enough, if a sound of any length has them at even distances."""
+    asked = network.preprocessing
+    if asked.piece_samples(2 * asked.least_samples) == asked.least_samples:
+        return None
+    found = None
+    for layer in network.layers:
+        field = network.receptive_field(layer)
+        if field is not None and field.stride <= MAX_MILLISECONDS * asked.sample_rate / 1000:
+            found = layer
+    return found
 
 
 def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
@@ -134,9 +163,14 @@ def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
 
 @torch.no_grad()
 def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
-    """Return a layer of sounds of any length, heard in pieces that fit into memory together."""
+    """Return a layer of sounds of any length, of a student heard in pieces that fit into memory together."""
     device = next(model.parameters()).device
+    trunk = model.network.trunk
+    if trunk is None:
+        with full_precision():
+            steps: Tensor = model.network(scaled.to(device), [layer])[layer]
+        return steps.mean(dim=2) if steps.ndim == 4 else steps
     piece_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
     pieces: Iterator[Tensor] = (piece.to(device) for piece in torch.split(scaled, piece_samples, dim=-1))
     with full_precision():
-        return torch.cat([answers[layer] for answers in stream_layers(model.student, pieces, [layer])], dim=-1)
+        return torch.cat([answers[layer] for answers in stream_layers(trunk, pieces, [layer])], dim=-1)

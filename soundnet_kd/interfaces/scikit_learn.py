@@ -1,10 +1,9 @@
-"""A student's layer as a step of a scikit-learn pipeline."""
+"""A network's layer as a step of a scikit-learn pipeline."""
 
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -18,23 +17,24 @@ from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
 from soundnet_kd.media import RawAudioDecoder, as_float
 from soundnet_kd.media.full_scale import MAX_OVERSHOOT, to_array
-from soundnet_kd.models import SoundNet, choose_device
-from soundnet_kd.pretrained import load_student
+from soundnet_kd.models import Network, choose_device
+from soundnet_kd.pretrained import load_network
 
 Pooling = Literal["mean", "max", "std"]
 
 
 class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turn sounds into a student's layer, pooled over time.
+    """Turn sounds into a network's layer, pooled over time.
 
-    Nothing is learned from the sounds: `fit` loads the student.
+    Nothing is learned from the sounds: `fit` loads the network.
 
     Parameters
     ----------
-    student : str, Path or SoundNet
-        A name of published weights, a student.safetensors, a run folder, or a network.
+    student : str, Path or Network
+        A network: the file of a student, a fine-tuned network or one from scratch, the run folder that holds one, a
+        name of published weights, or the network itself.
     layer : str
-        Such as pool5.
+        Such as pool5. Of layers over frequency and time the means over frequency are taken first.
     pooling : {"mean", "max", "std"}
         Over time.
     batch_size : int
@@ -44,7 +44,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    student_ : SoundNet
+    student_ : Network
     n_features_out_ : int
         Channels of the layer.
 
@@ -58,7 +58,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        student: str | Path | SoundNet = "soundnet8",
+        student: str | Path | Network = "soundnet8",
         layer: str = "pool5",
         pooling: Pooling = "mean",
         batch_size: int = 8,
@@ -71,12 +71,12 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
 
     def fit(self, X: Sequence[str | Path] | ArrayLike, y: object = None) -> Self:
-        """Load the student.
+        """Load the network.
 
         Parameters
         ----------
         X : (sounds,) or (sounds, 1) paths, (sounds, samples) float or int16, or a list of (samples,) float or int16
-            Files, or waveforms at the student's sample rate, also of several lengths: float in ±1, int16, int8, or
+            Files, or waveforms at the network's sample rate, also of several lengths: float in ±1, int16, int8, or
             uint8 (silence is 128), as arrays, tensors, or lists of floats.
         y : ignored
         """
@@ -86,10 +86,9 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise SettingsError(f"batch_size is {self.batch_size}; a batch has at least one sound")
         if _paths(X) is None and _waveforms(X) is None:
             validate_data(self, _table(X), dtype="numeric")
-        # A network that is given stays as it is, wherever this one goes.
-        student = deepcopy(self.student) if isinstance(self.student, SoundNet) else load_student(self.student)
-        self.n_features_out_ = student.channels(self.layer)
-        self.student_ = student.eval()
+        network = load_network(self.student)
+        self.n_features_out_ = network.channels(self.layer)
+        self.student_ = network
         return self
 
     def transform(self, X: Sequence[str | Path] | ArrayLike) -> NDArray[np.float32]:

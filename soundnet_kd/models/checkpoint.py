@@ -7,9 +7,10 @@ figures and versions that made it), and, for each kind:
 `finetuned`   a `FinetunedNetwork`: `architecture` (of the student), `layer` (that the head sits on), `class_names`
               (JSON: list), `preprocessing` (JSON)
 `classifier`  a `SoundClassifier`, from scratch: `architecture`, `settings` (JSON: what `build_classifier` takes),
-              `class_names` (JSON: list)
+              `class_names` (JSON: list), `exclusive` (JSON: whether a sound is of one class only)
 
-Files of version 0.1.0 have no `kind`; they are told apart by the keys that only theirs have.
+Files of version 0.1.0 have no `kind`; they are told apart by the keys that only theirs have, and whether
+classes exclude each other is told by the loss among their settings.
 """
 
 import json
@@ -62,9 +63,12 @@ def describe(network: Network) -> dict[str, str]:
     """Describe a network in texts that are enough to build it again, but for its weights."""
     description = {"format_version": str(FORMAT_VERSION), "kind": network.kind, "architecture": network.architecture}
     if isinstance(network, SoundClassifier):
-        settings = json.dumps(network.settings, ensure_ascii=False)
-        class_names = json.dumps(network.class_names[HEAD], ensure_ascii=False)
-        return {**description, "settings": settings, "class_names": class_names}
+        return {
+            **description,
+            "settings": json.dumps(network.settings, ensure_ascii=False),
+            "class_names": json.dumps(network.class_names[HEAD], ensure_ascii=False),
+            "exclusive": json.dumps(network.exclusive),
+        }
     if isinstance(network, FinetunedNetwork):
         description["layer"] = network.layer
     names = network.class_names if isinstance(network, SoundNet) else network.class_names[HEAD]
@@ -117,6 +121,7 @@ def read_network(path: str | Path) -> Network:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise FormatError(f"{path}: the weights do not fit {description['architecture']}: {reason}") from error
+    network.exclusive = _exclusive(description)
     return network.eval()
 
 
@@ -129,7 +134,17 @@ def read_student(path: str | Path) -> SoundNet:
         If the file holds no network, or one of another kind.
     """
     path = network_file(path, STUDENT_FILE)
-    network = read_network(path)
+    return require_student(read_network(path), path)
+
+
+def require_student(network: Network, path: str | Path) -> SoundNet:
+    """Return a network that was read from a file, if it is a student.
+
+    Raises
+    ------
+    FormatError
+        If it is of another kind.
+    """
     if not isinstance(network, SoundNet):
         raise FormatError(
             f"{path} is no student, but a {network.architecture} that tells {len(network.class_names[HEAD])} classes "
@@ -210,6 +225,16 @@ def _kind(metadata: Mapping[str, str]) -> str:
     """Return what a file holds."""
     first_version = "classifier" if "settings" in metadata else "finetuned" if "layer" in metadata else "student"
     return metadata.get("kind", first_version)
+
+
+def _exclusive(description: Mapping[str, str]) -> bool:
+    """Return whether a sound is of one class only; all are but those of networks from scratch that learned tags."""
+    if "exclusive" in description:
+        return description["exclusive"] == "true"
+    try:
+        return bool(json.loads(description["training"])["training"]["loss"] == "cross_entropy")
+    except (KeyError, TypeError, ValueError):
+        return True
 
 
 def _student(description: Mapping[str, str]) -> SoundNet:

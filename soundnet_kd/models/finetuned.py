@@ -87,6 +87,11 @@ class FinetunedNetwork(Network):
         self.depth(layer)
         return None if layer == OUTPUT else self.network.receptive_field(layer)
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this network from others: its architecture is the student's, its weights and answers are not."""
+        return {**super().identity, "kind": self.kind}
+
     def train(self, mode: bool = True) -> "FinetunedNetwork":
         """Go into training mode; frozen layers do not."""
         super().train(mode)

@@ -29,6 +29,8 @@ class Network(nn.Module, ABC):
         What a sound must go through before the network hears it.
     class_names : mapping from head to tuple of str
         In the order of the logits.
+    exclusive : bool
+        Whether a sound is of one class of a head only; of several tags, or none, else.
     """
 
     kind: ClassVar[str]
@@ -36,6 +38,7 @@ class Network(nn.Module, ABC):
 
     preprocessing: Preprocessing
     class_names: Mapping[str, tuple[str, ...]]
+    exclusive: bool = True
 
     @property
     def architecture(self) -> str:
@@ -102,6 +105,16 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Sha256 over everything that decides what this network answers."""
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probability of each class of a head, for logits (batch, classes) or (batch, classes, steps)."""
+        # A single class has no others that it would exclude.
+        return logits.softmax(dim=1) if self.exclusive and logits.shape[1] > 1 else logits.sigmoid()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this network from others, as what is made with it has it."""
+        return {"architecture": self.architecture, "sha256": self.fingerprint()}
 
     def depth(self, layer: str) -> int:
         """Return a layer's place in `layers`.

@@ -8,13 +8,14 @@ from soundnet_kd.pretrained.registry import (
     student_registry,
     teacher_registry,
 )
-from soundnet_kd.pretrained.students import load_student
+from soundnet_kd.pretrained.students import load_network, load_student
 
 __all__ = [
     "PretrainedStudent",
     "PretrainedWeights",
     "check_file",
     "fetch",
+    "load_network",
     "load_student",
     "published",
     "student_registry",

@@ -1,12 +1,16 @@
-"""Students by name and from files. Whatever layout one was published in, it is converted once and kept in the cache."""
+"""Networks from files and by name.
+
+Whatever layout a student was published in, it is converted once and kept in the cache.
+"""
 
 import logging
 import re
+from copy import deepcopy
 from pathlib import Path
 
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_network
-from soundnet_kd.models.checkpoint import read_training
+from soundnet_kd.models import CLASSIFIER_FILE, STUDENT_FILE, Network, SoundNet, read_network, write_network
+from soundnet_kd.models.checkpoint import network_file, read_training, require_student
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, check_file, fetch, sha256_of
 from soundnet_kd.pretrained.registry import PretrainedStudent, did_you_mean, published, student_registry
@@ -17,15 +21,37 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 log = logging.getLogger(__name__)
 
 
+def load_network(network: str | Path | Network) -> Network:
+    """Load a network of any kind with its preprocessing and class names, in evaluation mode.
+
+    Parameters
+    ----------
+    network : str or Path or Network
+        A student, a fine-tuned network or one from scratch: its file, the run folder of `soundnet-kd distill`,
+        `finetune` or `train` that holds one, a student of the registry (`soundnet8`, fetched once into the user's cache
+        and offline after that), or a name that `soundnet-kd weights import` gave. A network that is given stays as it
+        is: a copy is returned.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such file and no such name, or the student cannot be fetched; the message names the nearest.
+    FormatError
+        If the file is not a network.
+    """
+    if isinstance(network, Network):
+        return deepcopy(network).eval()
+    return _load(network, CLASSIFIER_FILE)
+
+
 def load_student(student: str | Path) -> SoundNet:
     """Load a student with its preprocessing and class names, in evaluation mode.
 
     Parameters
     ----------
     student : str or Path
-        A `student.safetensors`, the run folder of `soundnet-kd distill` that holds one, a student of the registry
-        (`soundnet8`, fetched once into the user's cache and offline after that), or a name that
-        `soundnet-kd weights import` gave.
+        A `student.safetensors`, the run folder of `soundnet-kd distill` that holds one, a student of the registry, or a
+        name that `soundnet-kd weights import` gave, as in `load_network`.
 
     Raises
     ------
@@ -34,12 +60,16 @@ def load_student(student: str | Path) -> SoundNet:
     FormatError
         If the file is not a student.
     """
-    path = Path(student)
-    file = path / STUDENT_FILE if path.is_dir() else path
-    name = str(student)
+    return require_student(_load(student, STUDENT_FILE), network_file(student, STUDENT_FILE))
+
+
+def _load(network: str | Path, preferred: str) -> Network:
+    """Read a network: where a run folder holds two, the `preferred` file."""
+    file = network_file(network, preferred)
+    name = str(network)
     if file.is_file():
         try:
-            return read_student(file)
+            return read_network(file)
         except FormatError as error:
             if file.suffix == ".safetensors":
                 raise
@@ -48,14 +78,18 @@ def load_student(student: str | Path) -> SoundNet:
             ) from error
     known = student_names()
     if name not in known:
+        if preferred == STUDENT_FILE:
+            missing, made_by = f"student {file}", "student.safetensors that `soundnet-kd distill` wrote"
+        else:
+            missing, made_by = f"network {network}", "file that `soundnet-kd distill`, `finetune` or `train` wrote"
         raise SettingsError(
-            f"there is no student {file}{did_you_mean(name, known)} Give a student.safetensors that "
-            f"`soundnet-kd distill` wrote, its folder, or a name: {', '.join(known)}"
+            f"there is no {missing}{did_you_mean(name, known)} Give a {made_by}, its folder, or a name: "
+            f"{', '.join(known)}"
         )
     entry = student_registry().get(name)
     place = student_place(name) if entry is None else fetch_student(entry)
     try:
-        return read_student(place)
+        return read_network(place)
     except FormatError as error:
         raise FormatError(f"{error}; delete {place}, and fetch or import it again") from error
 

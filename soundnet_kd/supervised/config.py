@@ -102,6 +102,7 @@ class ExperimentConfig:
         """
         kind: Callable[..., SoundClassifier] = CLASSIFIERS[self.network]
         network = kind(class_names, self.preprocessing, **self.settings)
+        network.exclusive = self.training.loss == "cross_entropy"
         self._require_fitting(network)
         return network
 

@@ -26,7 +26,7 @@ def model() -> HearModel:
 
 
 def test_what_hear_asks_for(model: HearModel, tmp_path: Path) -> None:
-    write_network(model.student, tmp_path / "student.safetensors", {})
+    write_network(model.network, tmp_path / "student.safetensors", {})
     loaded = load_model(str(tmp_path / "student.safetensors"))
     assert isinstance(loaded, torch.nn.Module)
     assert (loaded.sample_rate, loaded.scene_embedding_size, loaded.timestamp_embedding_size) == (RATE, 256, 128)
@@ -56,7 +56,7 @@ def test_timestamps_are_evenly_spaced_inside_the_sound(network: type[SoundNet]) 
 def test_scenes_are_the_students_features(model: HearModel) -> None:
     sound = np.random.default_rng(0).uniform(-1, 1, RATE * 25).astype(np.float32)
     with torch.inference_mode():
-        wanted = model.student(model.student.preprocessing(sound)[None], ["pool5"])["pool5"].mean(dim=-1)
+        wanted = model.network(model.network.preprocessing(sound)[None], ["pool5"])["pool5"].mean(dim=-1)
     torch.testing.assert_close(get_scene_embeddings(torch.from_numpy(sound)[None], model), wanted, rtol=1e-4, atol=1e-6)
 
 
