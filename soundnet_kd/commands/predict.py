@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
+from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tile_to_clip
 from soundnet_kd.data.checks import describe_files
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio

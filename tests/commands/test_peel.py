@@ -94,7 +94,7 @@ def test_networks_for_labelled_sounds_can_be_peeled(name: str, figures: set[str]
 
 
 def test_an_unknown_student_is_refused_before_anything_is_written(sound: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="there is no student"):
+    with pytest.raises(SettingsError, match="there is no network"):
         peel(sound, tmp_path / "none.safetensors", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
