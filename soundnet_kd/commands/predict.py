@@ -18,6 +18,7 @@ from soundnet_kd.data.checks import describe_files
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import Network, choose_device
+from soundnet_kd.models.device import full_precision
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import escape_name, failures_file, make_folder, write_csv, write_failures, write_json
 
@@ -253,7 +254,7 @@ def _piece_answers(network: Network, sound: Path) -> Iterator[tuple[float, float
         for number, block in enumerate(blocks):
             if number and len(block) < min(least_rest, asked.least_samples):
                 return
-            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with torch.inference_mode(), full_precision():
                 answers = network(asked.prepare(block)[None].to(device))
             start = number * piece_seconds
             rows = {head: network.probabilities(logits)[0].cpu().numpy() for head, logits in answers.items()}
