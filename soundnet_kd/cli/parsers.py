@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import docstring_parser
 
-from soundnet_kd.cli.table import find
+from soundnet_kd.cli.table import Command, find
 from soundnet_kd.config.values import members_of, takes_mapping, takes_several
 from soundnet_kd.errors import SettingsError, nearest
 
@@ -30,10 +30,16 @@ def flag_of(parameter: str) -> str:
 class CommandParser(argparse.ArgumentParser):
     """Says in one line what it cannot place."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, command: Command, **options: Any) -> None:
         super().__init__(**options)
+        self.command = command
         # A number such as -1e-3 is no flag.
         self._negative_number_matcher = re.compile(r"-\.?\d")
+
+    def format_help(self) -> str:
+        """Return the help, whose end is made only now: it may need much that the command itself does not."""
+        self.epilog = self.command.epilog()
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
@@ -65,9 +71,9 @@ def parser_for(name: str) -> CommandParser:
     helps = {parameter.arg_name: parameter.description or "" for parameter in text.params}
     about = "\n\n".join(filter(None, (text.short_description, text.long_description)))
     parser = CommandParser(
+        command,
         prog=f"soundnet-kd {name}",
         description=about,
-        epilog=command.epilog(),
         formatter_class=_Help,
         argument_default=argparse.SUPPRESS,
     )
