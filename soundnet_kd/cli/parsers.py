@@ -33,12 +33,16 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, command: Command, **options: Any) -> None:
         super().__init__(**options)
         self.command = command
+        self.needed: list[argparse.Action] = []
         # A number such as -1e-3 is no flag.
         self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def format_help(self) -> str:
         """Return the help, whose end is made only now: it may need much that the command itself does not."""
         self.epilog = self.command.epilog()
+        for action in self.needed:
+            # To be shown as such, no more: a file of --config may hold it too.
+            action.required = True
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
@@ -114,18 +118,20 @@ class _Help(argparse.HelpFormatter):
         return "\n\n".join("\n".join(map(filled, paragraph.split("\n"))) for paragraph in paragraphs)
 
 
-def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, text: str, is_positional: bool) -> None:
+def _add(parser: CommandParser, parameter: inspect.Parameter, text: str, is_positional: bool) -> None:
     kind, flag = parameter.annotation, flag_of(parameter.name)
     options: dict[str, Any] = {"help": _help(text, parameter.default)}
     if takes_several(kind):
         options |= {"nargs": "+"} if is_positional else {"nargs": "+", "action": "extend"}
     if is_positional:
-        # A file of --config may hold it too; `cli.arguments` says what is missing.
-        parser.add_argument(flag, **options).required = False
+        action = parser.add_argument(flag, **options)
+        action.required = False
     elif kind is bool:
-        parser.add_argument(f"--{flag}", f"--no_{flag}", action=_YesNo, **options)
+        action = parser.add_argument(f"--{flag}", f"--no_{flag}", action=_YesNo, **options)
     else:
-        parser.add_argument(f"--{flag}", metavar=_choices(kind), **options)
+        action = parser.add_argument(f"--{flag}", metavar=_choices(kind), **options)
+    if parameter.default is parameter.empty:
+        parser.needed.append(action)
     for settings in filter(is_dataclass, members_of(kind) if takes_mapping(kind) else ()):
         _add_parts(parser, flag, settings, parameter.default)
 

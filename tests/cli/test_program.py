@@ -232,6 +232,15 @@ def test_files_that_hold_no_options(form: str, text: str | None, message: str, t
         parse("extract", ["a.wav", *form.format(config).split()])
 
 
+def test_what_is_needed_stands_in_the_usage_without_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    usage = parser_for("compare").format_help().split("\n")[0]
+    assert " --out OUT" in usage
+    assert "[--out" not in usage
+    assert "[--names NAMES [NAMES ...]]" in usage
+    assert usage.endswith(" results")
+
+
 def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for name in COMMANDS:
