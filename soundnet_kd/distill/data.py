@@ -1,6 +1,6 @@
 """The targets as batches for the student: clips of exactly 20 s and four label steps, training and held out.
 
-The seed decides their order; how long the student waits for them is measured here too.
+The seed determines their order. The time that the student waits for batches is measured here too.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from soundnet_kd.training.streams import StreamBatches, item_at
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 MEASURED_CLIPS = 2048
-"""Held-out clips that the agreement is measured on; more, of a huge collection, would only cost time."""
+"""Held-out clips, at most, on which the agreement is measured; more would only cost time."""
 Example = tuple[Tensor, dict[str, Tensor]]
 """(1, samples) int16, or float32 in ±1; per teacher (classes, 4) float32."""
 
@@ -44,7 +44,7 @@ def fill_clip(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.int16], 
 
 
 class HeldOutClips(Dataset[Example]):
-    """Targets as the student and its loss want them, unchanged."""
+    """Held-out clips with their targets, without augmentation."""
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
@@ -58,13 +58,13 @@ class HeldOutClips(Dataset[Example]):
 
 
 class TrainingStream(Dataset[Example]):
-    """An endless stream of training clips: every position of it always holds the same clip, varied in the same way.
+    """An endless stream of training clips: each position always gives the same clip with the same augmentation.
 
     Parameters
     ----------
     targets : Targets
     clips : (clips,) int
-        Those to learn from.
+        The clips to train on.
     augmentation : Augmentation
     seed : int
     """
@@ -101,12 +101,12 @@ class TrainingStream(Dataset[Example]):
 
 
 class ClockedLoader(DataLoader[Example]):
-    """A loader that knows how long it let others wait.
+    """A loader that measures how long batches are waited for.
 
     Attributes
     ----------
     waited_seconds : float
-        Time spent so far until batches were there.
+        Total time spent waiting for batches.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -130,17 +130,17 @@ class TargetsDataModule(lightning.LightningDataModule):
     batch_size : int
         Clips of an optimizer step, over all devices.
     steps : int
-        Of the whole training.
+        Optimizer steps of the whole training.
     held_out : float
         Fraction of the videos held out, from 0 to 1.
     accumulate : int
-        Batches whose gradients make one step.
+        Number of batches whose gradients make one step.
     augmentation : Augmentation
-        Of the training clips.
+        Augmentation of the training clips.
     workers : int
-        Processes that read, for each device; 0 reads in the main process.
+        Processes that read the targets, per device; 0 reads in the main process.
     seed : int
-        Of the shuffling, the augmentation and the choice of held-out videos.
+        Seed of the shuffling, the augmentation and the choice of held-out videos.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class TargetsDataModule(lightning.LightningDataModule):
         return ClockedLoader(self.training, batch_sampler=batches, **self._loader_options(self.workers, piece, ranks))
 
     def val_dataloader(self) -> DataLoader[Example]:
-        """Return this rank's share of the held-out clips, in order; all of them where there are fewer than ranks."""
+        """Return this rank's part of the held-out clips, in order; all of them if there are fewer than ranks."""
         rank, ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         count = len(self.validation)
         mine = Subset(self.validation, range(rank, count, ranks)) if count >= ranks else self.validation
@@ -196,24 +196,24 @@ def _tensors(sound: NDArray[Any], distributions: dict[str, NDArray[np.float32]])
 
 
 def held_out_clips(videos: NDArray[np.uint64], fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Divide clips into those to learn from and those to measure on.
+    """Divide clips into those to train on and those held out, on which agreement is measured.
 
-    A video is held out if a hash of its name and the seed lies below `fraction`, so that adding videos moves no
-    others. At least one video is held out of two or more, unless `fraction` is 0; at least one is left to learn from.
+    A video is held out if a hash of its name and the seed is below `fraction`, so that adding videos does not move
+    others. Of two or more videos at least one is held out, unless `fraction` is 0, and at least one is trained on.
 
     Parameters
     ----------
     videos : (clips,) uint64
-        The video of each clip, as `Targets.videos` gives it.
+        The video of each clip, as in `Targets.videos`.
     fraction : float
-        Of the videos to hold out, from 0 to below 1.
+        Fraction of the videos to hold out, from 0 to below 1.
     seed : int
 
     Returns
     -------
     training : (clips_to_learn_from,) int
     measured : (clips_to_measure_on,) int
-        Of the held-out clips at most 2048, evenly spread.
+        Held-out clips, evenly spread; at most 2048.
 
     Raises
     ------
@@ -237,15 +237,15 @@ def held_out_clips(videos: NDArray[np.uint64], fraction: float, seed: int) -> tu
 
 
 def _place(video: int, seed: int) -> float:
-    """Return a number from 0 to 1 that a video's name and the seed decide."""
+    """Return a number from 0 to 1 that is determined by a video's name and the seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{video}".encode()).digest()[:8]) / 2**64
 
 
 class Throughput(lightning.Callback):
-    """Log clips per second over all devices, and the share of the time in which the first device waited for a batch.
+    """Log clips per second on all devices, and the fraction of the time that the first device waited for a batch.
 
-    The time of validations does not count. On a GPU, which works while the processor waits, the share is an upper bound
-    of what is lost.
+    Validation does not count. A GPU keeps working while the processor waits, so that the fraction is an upper bound of
+    the time lost.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class Throughput(lightning.Callback):
         self._stopped = perf_counter()
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Let the clock go on."""
+        """Start the clock again."""
         self._started += perf_counter() - self._stopped
 
     def on_train_batch_end(
@@ -276,7 +276,7 @@ class Throughput(lightning.Callback):
         batch: Any,
         batch_index: int,
     ) -> None:
-        """Log, at the steps at which the trainer logs."""
+        """Log the throughput at the steps at which the trainer logs."""
         steps = trainer.global_step - self._first_step
         if steps == 0 or trainer.global_step % getattr(trainer, "log_every_n_steps", 1):
             return

@@ -1,4 +1,4 @@
-"""The student in training, as Lightning wants it."""
+"""The Lightning module that trains a student."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,15 +17,15 @@ from soundnet_kd.training.trainer import be_deterministic
 
 Schedule = Literal["constant", "cosine"]
 TOP = 5
-"""Agreement is also measured over this many first guesses."""
+"""Number of first guesses among which the teacher's is looked for."""
 
 
 class Distillation(lightning.LightningModule):
     """Train a student on targets with Adam, as the paper did (learning rate 1e-3, beta1 0.9).
 
-    It logs the loss in all and per head, over all devices and accumulated batches of a step, and the learning rate; on
-    held-out videos the loss and the agreement with each teacher: how often the teacher's first guess is the student's,
-    and how often it is among the student's first five.
+    It logs the total loss and that of each head, over all devices and accumulated batches of a step, and the learning
+    rate; on held-out videos the loss and the agreement with each teacher: how often the teacher's first guess is the
+    student's, and how often it is among the student's first five.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Distillation(lightning.LightningModule):
         self._losses: list[dict[str, Tensor]] = []
 
     def on_fit_start(self) -> None:
-        """Prepare the process that trains, which is not always the one that was started."""
+        """Prepare the process that trains, which may be another than the one that was started."""
         keep_freed_memory()
         be_deterministic()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the checkpoint say what its student is, so that it is of use without its run folder too."""
+        """Describe the student in the checkpoint, so that it can be used without the run folder."""
         checkpoint[CHECKPOINT_KEY] = describe(self.student)
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
@@ -82,7 +82,7 @@ class Distillation(lightning.LightningModule):
         self.log_dict(figures, batch_size=len(sound), sync_dist=True)
 
     def figures(self) -> list[str]:
-        """Name all that is logged."""
+        """Return the names of all values that are logged."""
         heads = list(self.student.class_names)
         speed = ["learning_rate", "clips_per_second", "data_wait_share"]
         losses = ["loss", *(f"loss_{head}" for head in heads)]
@@ -105,13 +105,13 @@ def agreement(name: str, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
     Parameters
     ----------
     name : str
-        The head.
+        Name of the head.
     logits, target : (batch, classes, steps)
 
     Returns
     -------
     dict from `validation/agreement_NAME` and `validation/agreement_top5_NAME` to ()
-        The second one only where there are more than five classes.
+        The second only if there are more than five classes.
     """
     guess = target.argmax(dim=1, keepdim=True)
     figures = {f"validation/agreement_{name}": (logits.argmax(dim=1, keepdim=True) == guess).float().mean()}

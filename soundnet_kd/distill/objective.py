@@ -1,4 +1,4 @@
-"""How far the student is from its teachers."""
+"""The objective of distillation: the distance between the student and its teachers."""
 
 from collections.abc import Collection, Mapping
 from typing import Literal
@@ -14,7 +14,7 @@ SOUNDNET_WEIGHT = 250.0
 
 
 class DistillationLoss:
-    """Distance between the student's answer and the teachers' distributions, per head and in all.
+    """Distance between the student's and the teachers' distributions, for each head and in total.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class DistillationLoss:
         Above 1 both distributions are softened, p^(1/T) normalised, and the distance is multiplied by T^2 so that its
         gradients keep their size (Hinton, Vinyals, Dean, 2015).
     weights : mapping from head to float, optional
-        What each head counts in the mean over the heads; 1 for those not named.
+        Weight of each head in the mean over the heads; 1 for heads that are not named.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class DistillationLoss:
             raise SettingsError(f"the teachers' weights are {self.weights}; none may be negative")
 
     def __call__(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare.
+        """Compare the student with the teachers.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class DistillationLoss:
         total : ()
             Weighted mean over the heads.
         per_head : dict from head to ()
-            Without the weights.
+            Distance of each head, without its weight.
         """
         if logits.keys() != targets.keys():
             raise SettingsError(f"the student has the heads {', '.join(logits)}, the targets have {', '.join(targets)}")
@@ -70,7 +70,7 @@ class DistillationLoss:
         return total / sum(weights.values()), per_head
 
     def require_heads(self, heads: Collection[str]) -> None:
-        """Raise SettingsError if a weight is of no head, or no head has a weight above 0."""
+        """Raise SettingsError if a weight names no head, or no head has a weight above 0."""
         unknown = sorted(self.weights.keys() - set(heads))
         if unknown:
             raise SettingsError(f"there is no teacher {unknown[0]!r} to weigh; the teachers are {', '.join(heads)}")

@@ -1,4 +1,4 @@
-"""What a training leaves when it has come to its end."""
+"""The results of a finished distillation."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,18 @@ AGREEMENT = "validation/agreement_"
 
 @dataclass(frozen=True)
 class DistillResult:
-    """What a distillation left.
+    """The results of a distillation.
 
     Attributes
     ----------
     out : Path
     steps : int
-        Optimizer steps done in all.
+        Total number of optimizer steps.
     first_loss, last_loss : float
-        Training loss where the log starts and where it ends.
+        Training loss at the start and at the end of the log.
     agreement : dict from teacher to float
-        Share of held-out steps where the student's first guess is the teacher's; empty if nothing was held out.
+        Fraction of held-out label steps at which the student's first guess is the teacher's; empty if nothing was held
+        out.
     """
 
     out: Path
@@ -53,12 +54,12 @@ class DistillResult:
 
 
 def write_results(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
-    """Write the students, the history and the figures of a training that has come to its end.
+    """Write the students, the history and the figures of a finished training.
 
     Raises
     ------
     SettingsError
-        If it diverged; the best student before that is kept.
+        If the training diverged; the best student before that is kept.
     """
     last = last_checkpoint(out)
     best = best_checkpoint(out / FOLDER, f"there is no {BEST_STUDENT_FILE}")
@@ -85,7 +86,7 @@ def write_results(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> 
 
 
 def read_finished(out: Path, steps: int) -> DistillResult | None:
-    """Return what a training left that has come to its end, by its student alone; None if that is not there."""
+    """Read the results of a finished training from its folder; None if its student is missing or of other steps."""
     try:
         read_student(out / STUDENT_FILE)
         done = read_training(out / STUDENT_FILE).get("steps_done")
