@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -68,3 +69,18 @@ def one_line(error: BaseException, length: int = 200) -> str:
     """Return an error's text in one line of at most `length` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else f"{text[:length]}…"
+
+
+def none_readable(count: int, failures: Mapping[str, str], file: Path | None = None) -> MediaError:
+    """Return the error of a command all of whose sounds have failed.
+
+    Parameters
+    ----------
+    count : int
+        Of the sounds.
+    failures : mapping from name to reason
+    file : Path, optional
+        Where all reasons are written.
+    """
+    more = "" if file is None else f" (see {file})"
+    return MediaError(f"none of the {count} sounds could be read, such as: {next(iter(failures.values()))}{more}")

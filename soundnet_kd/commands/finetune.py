@@ -1,30 +1,88 @@
 """The command `finetune`: a student with a new head, trained and tested fold by fold."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Container, Mapping
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
-from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import RawAudioDecoder, RawAudioFile
+from soundnet_kd.data.splits import SplitSounds
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
-from soundnet_kd.models.finetuned import FinetunedNetwork, default_layer
+from soundnet_kd.models.checkpoint import CLASSIFIER_FILE
+from soundnet_kd.models.finetuned import default_layer
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import versions
-from soundnet_kd.supervised.clip_evaluation import ClipTable, Experiment
-from soundnet_kd.supervised.clip_run import ClipRunResult, run_folds
-from soundnet_kd.supervised.clip_training import TrainingRecipe, train
+from soundnet_kd.storage import FAILURES_FILE, read_json, versions
+from soundnet_kd.supervised.evaluation import evaluate_folds, write_trial_histories, write_trials
+from soundnet_kd.supervised.experiment import SOUNDS_FOLDER, is_network, open_run, run_trials
+from soundnet_kd.supervised.finetuning import ClipFolds, FinetuneConfig
 from soundnet_kd.training.augmentation import Augmentation
-from soundnet_kd.training.classification import Trained
+from soundnet_kd.training.optimization import Schedule, TrainingConfig
+from soundnet_kd.training.segments import Crops
+from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
 
-VARIED = Augmentation(shift=True, mix=0.5, gain_db=6.0)
+RUN_FILE = "finetune.json"
+TRIALS_FOLDER = ".folds"
+"""Folder of the folds that are done, and of the checkpoints of the one in hand, while a run lasts."""
+FINISHED_FOLDER = ".over"
+"""Its name when the results are there: where a kill then leaves a part of it, nothing is missed."""
+DEFAULT_AUGMENTATION = Augmentation(shift=True, mix=0.5, gain_db=6.0)
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a run found, and how many sounds could not be read.
+
+    Attributes
+    ----------
+    out : Path
+    protocol : str
+        finetune, or scratch.
+    accuracies : mapping from seed to mapping from fold to float
+        From 0 to 1.
+    chance : float
+        Accuracy of always answering the commonest class.
+    skipped : int
+        Sounds that could not be read.
+    reading : str
+        What the sounds are taken for, where nothing but this was asked for.
+    """
+
+    out: Path
+    protocol: str
+    accuracies: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
+    chance: float = float("nan")
+    skipped: int = 0
+    reading: str = ""
+
+    @property
+    def fold_accuracy(self) -> dict[int, float]:
+        """Of each fold, the mean over the seeds."""
+        first = next(iter(self.accuracies.values()))
+        return {fold: float(np.mean([each[fold] for each in self.accuracies.values()])) for fold in first}
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the folds, and over the seeds."""
+        return float(np.mean(list(self.fold_accuracy.values())))
+
+    def __str__(self) -> str:
+        if self.reading:
+            return self.reading
+        found, what = self.fold_accuracy, "fold"
+        if len(self.accuracies) > 1:
+            found, what = {seed: float(np.mean(list(each.values()))) for seed, each in self.accuracies.items()}, "seed"
+        each = ", ".join(f"{what} {name} {accuracy:.1%}" for name, accuracy in found.items())
+        skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
+        return (
+            f"wrote {self.out}: {self.protocol} {self.accuracy:.1%} ± {np.std(list(found.values())):.1%} "
+            f"({each}; chance {self.chance:.1%}){skipped}"
+        )
 
 
 def finetune(
@@ -39,21 +97,29 @@ def finetune(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.01,
     crop_seconds: float = 5.0,
-    augmentation: Augmentation = VARIED,
+    augmentation: Augmentation = DEFAULT_AUGMENTATION,
+    schedule: Schedule = "cosine",
+    final_learning_rate: float | None = None,
+    validation_share: float = 0.0,
+    weights: Literal["last", "best"] = "last",
+    best_by: Literal["accuracy", "loss"] = "accuracy",
+    patience: int | None = None,
     precision: Literal["32", "bf16"] = "32",
     folds_only: bool = False,
     seed: int = 0,
+    seeds: list[int] | None = None,
     workers: int | None = None,
     device: str = "auto",
     checkpoint_minutes: float = 10.0,
     dry_run: bool = False,
-) -> ClipRunResult:
-    """Return a student a new head for the classes of a data set, train both, and test them fold by fold.
+) -> FinetuneResult:
+    """Train a student with a new head for the classes of a data set, and test it fold by fold.
 
     For each fold a new classifier is trained on all others, for a fixed number of epochs, and tested once, after its
-    last step: nothing is chosen by what the tested fold says. Training hears pieces of the clips, varied and mixed;
-    tested are whole clips, tiled as the student learned. Stopped and started again with the same settings, it goes on
-    from its last checkpoint, and ends as if it had never been stopped.
+    last step, or with the weights that were best on sounds held out of the others: nothing is chosen by what the tested
+    fold says. Training hears pieces of the clips, varied and mixed; tested are whole clips, tiled as the student
+    learned. Stopped and started again with the same settings, it goes on from its last checkpoint, and ends as if it
+    had never been stopped.
 
     Parameters
     ----------
@@ -78,19 +144,36 @@ def finetune(
     batch_size : int
         Clips of a step.
     learning_rate : float
-        Highest one, of AdamW; it warms up over a tenth of the steps and goes down to 0 on half a cosine.
+        The highest one, of AdamW.
     weight_decay : float
-        Of AdamW.
+        How much of each weight AdamW takes off, in units of the learning rate.
     crop_seconds : float
         Length of the piece of a clip that is heard each time; shorter clips are repeated.
     augmentation : Augmentation
         How the pieces are varied; shift: they begin anywhere in their clip
+    schedule : {"constant", "linear", "cosine"}
+        cosine: the learning rate warms up over a tenth of the steps and goes down to 0 on half a cosine. linear: epoch
+        by epoch from learning_rate to final_learning_rate.
+    final_learning_rate : float, optional
+        Of the last epoch, for schedule linear.
+    validation_share : float
+        Share of the recordings that are learned from, class by class, which is held out and measured after each epoch.
+        A data set that is split into train, validation and test has its own, where something is chosen by it.
+    weights : {"last", "best"}
+        Keep those of the last step, or those that were best on the validation sounds.
+    best_by : {"accuracy", "loss"}
+        On the validation sounds.
+    patience : int, optional
+        Stop after so many epochs without a better one.
     precision : {"32", "bf16"}
         bf16 computes most layers in bfloat16, faster where the device has it; tests are in 32 bit.
     folds_only : bool
         Do not train once more, on all folds together, for classifier.safetensors.
     seed : int
-        Of the new weights, the shuffling, the augmentation, and of folds where there are none.
+        Draws the new weights, the order, the augmentation, what is held out, and folds where there are none.
+    seeds : list of int, optional
+        In place of seed: for each, everything is trained and tested, with a result of its own; the first draws folds
+        where there are none, and trains the classifier on all folds.
     workers : int, optional
         Processes that prepare pieces; 0 prepares them in the main process. [default: 0 on a CPU, which the network
         needs itself, else one for each core but one, at most 8]
@@ -106,7 +189,7 @@ def finetune(
     RunConflictError
         If `out` holds a run with other settings.
     SettingsError
-        If a layer does not exist or nothing can be learned, or a training diverged.
+        If a layer does not exist or nothing can be learned, options contradict each other, or a training diverged.
     MediaError
         If not a single sound could be read.
     """
@@ -116,63 +199,108 @@ def finetune(
     reading = announce(sounds, manifest, dry_run=dry_run)
     require_classes(manifest)
     require_whole_folds(manifest)
-    # As if all sounds could be read: what cannot be learned from is to be said before they are decoded.
-    ClipTable(manifest, {clip.id: RawAudioFile(clip.path) for clip in manifest.clips}, seed)
     network = _network(student, scratch)
-    layer = layer or default_layer(network)
-    recipe = TrainingRecipe(
-        epochs, batch_size, learning_rate, weight_decay, crop_seconds, augmentation, precision, seed
+    training = TrainingConfig(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer="adamw",
+        schedule=schedule,
+        final_learning_rate=final_learning_rate,
+        weight_decay=weight_decay,
+        weights=weights,
+        best_by=best_by,
+        patience=patience,
+        augmentation=augmentation,
+        precision=precision,
     )
+    sampling = Crops(crop_seconds)
+    # A clip that is tested is no shorter than the pieces that were learned from.
     preprocessing = network.preprocessing
-    samples = round(crop_seconds * preprocessing.sample_rate)
-    # A clip that is tested is no shorter than what was heard in training.
+    samples = sampling.samples(preprocessing.sample_rate, preprocessing.least_samples)
     network.preprocessing = replace(preprocessing, least_samples=max(samples, preprocessing.least_samples))
-
-    def new_classifier() -> FinetunedNetwork:
-        torch.manual_seed(seed)
-        fresh = deepcopy(network)
-        if scratch:
-            fresh.reset_parameters()
-        return FinetunedNetwork(fresh, layer, manifest.class_names, from_layer)
-
-    def learn(
-        chosen: Sequence[RawAudioFile], labels: NDArray[np.int64], folder: Path, name: str
-    ) -> tuple[FinetunedNetwork, Trained]:
-        classifier = new_classifier()
-        return classifier, train(classifier, chosen, labels, recipe, folder, name, device, workers, checkpoint_minutes)
-
-    new_classifier()  # What cannot be built is to be said before anything is decoded.
-    if network.steps(samples, layer) * batch_size < 2:
-        raise SettingsError(f"pieces of {crop_seconds} s are too short for {layer}; give a larger --crop_seconds")
-    protocol = "scratch" if scratch else "finetune"
+    config = FinetuneConfig(
+        student=network,
+        layer=layer or default_layer(network),
+        from_layer=from_layer,
+        scratch=scratch,
+        training=training,
+        sampling=sampling,
+        seeds=_seeds(seed, seeds),
+        validation_share=validation_share,
+        final_training=not folds_only,
+    )
+    # As if all sounds could be read: what cannot be built or learned is to be said before they are decoded.
+    config.build(manifest.class_names)
+    config.require_long_pieces()
+    folds = ClipFolds(manifest, config.seeds[0])
+    folds.split(config)
     if dry_run:
-        return ClipRunResult(out, protocol, {}, float("nan"), 0, reading)
+        return FinetuneResult(out, config.protocol, reading=reading)
     identity = {
-        "student": {
-            "architecture": type(network).__name__,
-            "sha256": "random weights" if scratch else network.fingerprint(),
-        },
+        "student": config.identity["student"],
         "sounds": manifest.identity,
-        "settings": {
-            "protocol": protocol,
-            "layer": layer,
-            "from_layer": from_layer,
-            **asdict(recipe),
-            "folds_only": folds_only,
-            "preprocessing": asdict(network.preprocessing),
-        },
+        "settings": config.identity["settings"],
         "versions": versions(),
     }
-    experiment = Experiment(
-        protocol=protocol,
-        layer=layer,
-        channels=network.channels(layer),
-        setting={"epochs": float(epochs), "learning_rate": learning_rate},
-        student=type(student).__name__ if isinstance(student, SoundNet) else str(student),
-        seed=seed,
-    )
-    store = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
-    return run_folds(manifest, store, learn, experiment, identity, out, folds_only)
+
+    def data_sets(readable: Container[str] | None) -> Mapping[int, SplitSounds]:
+        nonlocal folds
+        folds = ClipFolds(manifest, config.seeds[0], readable)
+        return folds.split(config)
+
+    with open_run(out / RUN_FILE, identity):
+        trials = out / TRIALS_FOLDER
+        is_tested = (out / RESULTS_FILE).is_file() and not trials.exists()
+        if not is_tested or not (folds_only or is_network(out / CLASSIFIER_FILE)):
+            run = run_trials(
+                config,
+                data_sets,
+                out,
+                out / FINISHED_FOLDER if is_tested else trials,
+                network.preprocessing,
+                identity,
+                named_by=("fold",),
+                only_final=is_tested,
+                device=device,
+                workers=workers,
+                checkpoint_minutes=checkpoint_minutes,
+            )
+            if not is_tested:
+                name = type(student).__name__ if isinstance(student, SoundNet) else str(student)
+                write_trial_histories(run, by_fold=True)
+                write_trials(run.results, out)
+                write_evaluation(evaluate_folds(run, folds, name, identity), out)
+                shutil.rmtree(out / FINISHED_FOLDER, ignore_errors=True)
+                trials.replace(out / FINISHED_FOLDER)
+        for folder in (SOUNDS_FOLDER, FINISHED_FOLDER):
+            shutil.rmtree(out / folder, ignore_errors=True)
+        return _read_result(out, config)
+
+
+def _read_result(out: Path, config: FinetuneConfig) -> FinetuneResult:
+    """Return what a run has written."""
+    content = read_json(out / RESULTS_FILE)
+    try:
+        accuracies = {
+            seed: dict(zip(result["folds"], result["fold_accuracy"], strict=True))
+            for seed, result in zip(config.seeds, content["results"], strict=True)
+        }
+        return FinetuneResult(out, config.protocol, accuracies, content["chance"], content["source"]["skipped"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{out / RESULTS_FILE} does not hold what a run found; delete it and run the same command again"
+        ) from error
+
+
+def _seeds(seed: int, seeds: list[int] | None) -> tuple[int, ...]:
+    if seeds is None:
+        return (seed,)
+    if seed and seed not in seeds:
+        raise SettingsError(f"seed is {seed} and seeds is {seeds}; give one of the two")
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise SettingsError(f"seeds is {seeds}; give whole numbers from 0 on, each once, such as 0 1 2")
+    return tuple(seeds)
 
 
 def _network(student: str | Path | SoundNet, scratch: bool) -> SoundNet:

@@ -8,18 +8,18 @@ import numpy as np
 
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
 from soundnet_kd.storage import FAILURES_FILE
-from soundnet_kd.supervised.config import read_experiment_config
+from soundnet_kd.supervised.config import ExperimentConfig, read_experiment_config
 from soundnet_kd.supervised.evaluation import (
-    TrialScores,
-    class_evaluation,
-    trial_scores,
+    evaluate_classes,
     write_probabilities,
+    write_trial_histories,
     write_trials,
 )
 from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
 from soundnet_kd.supervised.figures import draw_tag_overlap, draw_tracks, draw_trainings
 from soundnet_kd.supervised.gallery import write_gallery
 from soundnet_kd.supervised.tags import TagScores, tag_overlap, tag_scores, track_scores, write_tag_evaluation
+from soundnet_kd.supervised.trial import TrialResult
 from soundnet_kd.transfer.results import write_evaluation
 
 MAX_SHOWN = 12
@@ -30,7 +30,7 @@ class TrainResult:
     """What the trainings of a recipe came to, and where it is written."""
 
     out: Path
-    scores: Sequence[TrialScores] = field(repr=False)
+    results: Sequence[TrialResult] = field(repr=False)
     report: ClassReport | Sequence[TagScores] = field(repr=False)
     skipped: int
     voiceless: int | None = None
@@ -41,34 +41,34 @@ class TrainResult:
         if self.reading:
             return self.reading
         lines = [f"{'seed':>4} {'fold':>4} {'network':<20} {'epochs':>6} {'validation':>10} {'pieces':>8} {'clips':>8}"]
-        for each in self.scores[:MAX_SHOWN]:
-            validation = "" if np.isnan(each.validation_accuracy) else f"{each.validation_accuracy:.1%}"
+        for each in self.results[:MAX_SHOWN]:
+            measured = each.at_kept_step("validation/accuracy")
+            validation = "" if np.isnan(measured) else f"{measured:.1%}"
             lines.append(
-                f"{each.seed:>4} {each.fold:>4} {each.network:<20} {each.epochs:>6.3g} {validation:>10} "
+                f"{each.trial.seed:>4} {each.trial.fold:>4} {each.network:<20} {each.epochs:>6.3g} {validation:>10} "
                 f"{each.piece_accuracy:>8.1%} {each.clip_accuracy:>8.1%}"
             )
-        if len(self.scores) > MAX_SHOWN:
-            lines.append(f"… and {len(self.scores) - MAX_SHOWN} more in {self.out / 'trainings.csv'}")
+        if len(self.results) > MAX_SHOWN:
+            lines.append(f"… and {len(self.results) - MAX_SHOWN} more in {self.out / 'trainings.csv'}")
         lines += [str(self.report)] if isinstance(self.report, ClassReport) else map(str, self.report)
         spread = [
             f"{name} {np.mean(values):.1%} ± {np.std(values):.1%}"
             for name, values in (
-                ("validation", [each.validation_accuracy for each in self.scores]),
-                ("pieces", [each.piece_accuracy for each in self.scores]),
-                ("clips", [each.clip_accuracy for each in self.scores]),
-                ("clips by votes", [each.vote_accuracy for each in self.scores]),
+                ("validation", [each.at_kept_step("validation/accuracy") for each in self.results]),
+                ("pieces", [each.piece_accuracy for each in self.results]),
+                ("clips", [each.clip_accuracy for each in self.results]),
+                ("clips by votes", [each.vote_accuracy for each in self.results]),
             )
             if not np.isnan(values).any()
         ]
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
-        whole = f", {self.voiceless} sounds without a voice stay whole" if self.voiceless is not None else ""
-        first = self.scores[0]
-        trainings = f"{len(self.scores)} trainings" if len(self.scores) > 1 else "1 training"
+        uncut = f", {self.voiceless} sounds without a voice stay whole" if self.voiceless is not None else ""
+        trainings = f"{len(self.results)} trainings" if len(self.results) > 1 else "1 training"
         return "\n".join(
             [
                 *lines,
-                f"wrote {self.out}: {', '.join(spread)} ({trainings} of {first.parameters} "
-                f"parameters, {sum(each.training_seconds for each in self.scores):.0f} s){skipped}{whole}",
+                f"wrote {self.out}: {', '.join(spread)} ({trainings} of {self.results[0].parameters} "
+                f"parameters, {sum(each.seconds for each in self.results):.0f} s){skipped}{uncut}",
             ]
         )
 
@@ -121,45 +121,46 @@ def train(
     recipe = Path(recipe)
     data = Path(data)
     out = Path(out)
-    asked = read_experiment_config(recipe, overrides or ())
-    run = run_experiment(asked, data, out, device, workers, checkpoint_minutes, dry_run)
+    config = read_experiment_config(recipe, overrides or ())
+    run = run_experiment(config, data, out, device, workers, checkpoint_minutes, dry_run)
     if dry_run:
         return TrainResult(out, (), (), 0, reading=run.reading)
-    scores = trial_scores(run)
-    write_trials(scores, out)
-    histories = (tested.history for tested in run.tested.values())
-    draw_trainings(dict(zip(_told_apart(scores), histories, strict=True)), out / "history.png")
-    report = _write_tags(run, scores) if next(iter(run.sets.values())).tags else _write_classes(run, scores)
-    return TrainResult(out, scores, report, len(run.failures), run.voiceless)
+    write_trial_histories(run)
+    write_trials(run.results, out)
+    histories = (tested.history for tested in run.results)
+    draw_trainings(dict(zip(_short_names(run.results), histories, strict=True)), out / "history.png")
+    report = _write_tags(run, config) if run.has_tags else _write_classes(run, config)
+    return TrainResult(out, run.results, report, len(run.failures), run.voiceless)
 
 
-def _write_classes(run: ExperimentRun, scores: list[TrialScores]) -> ClassReport:
-    evaluation = class_evaluation(run, scores)
+def _write_classes(run: ExperimentRun, config: ExperimentConfig) -> ClassReport:
+    evaluation = evaluate_classes(run, config.about)
     write_evaluation(evaluation, run.out)
     write_probabilities(run, run.out)
     reports = class_reports(evaluation)
     write_class_tables(reports, run.out)
     first = next(iter(evaluation.results))
     draw_classes(evaluation, reports[first], first, run.out)
-    if run.recipe.evaluation.galleries:
+    if config.evaluation.galleries:
         write_gallery(run)
     return reports[first]
 
 
-def _told_apart(scores: Sequence[TrialScores]) -> list[str]:
+def _short_names(results: Sequence[TrialResult]) -> list[str]:
     """Name each training by what tells it from the others."""
-    several = [kind for kind in ("network", "seed", "fold") if len({getattr(each, kind) for each in scores}) > 1]
-    return [
-        ", ".join(each.network if kind == "network" else f"{kind} {getattr(each, kind)}" for kind in several)
-        or each.network
-        for each in scores
-    ]
+    kinds = {
+        "network": [each.network for each in results],
+        "seed": [f"seed {each.trial.seed}" for each in results],
+        "fold": [f"fold {each.trial.fold}" for each in results],
+    }
+    several = [names for names in kinds.values() if len(dict.fromkeys(names)) > 1] or [kinds["network"]]
+    return [", ".join(names) for names in zip(*several, strict=True)]
 
 
-def _write_tags(run: ExperimentRun, scores: list[TrialScores]) -> list[TagScores]:
-    tracks = [track_scores(run, seed) for seed in run.recipe.seeds]
-    found = [tag_scores(run, each, scores) for each in tracks]
-    write_tag_evaluation(run, tracks, found, scores)
+def _write_tags(run: ExperimentRun, config: ExperimentConfig) -> list[TagScores]:
+    tracks = [track_scores(run, seed) for seed in config.seeds]
+    found = [tag_scores(run, each, config.evaluation.top) for each in tracks]
+    write_tag_evaluation(run, config.about, tracks, found)
     draw_tag_overlap(tag_overlap(run), run.class_names, run.out / "tag_overlap.png")
-    draw_tracks(tracks[0], run.class_names, run.recipe.evaluation.top, run.out / "tracks.png")
+    draw_tracks(tracks[0], run.class_names, config.evaluation.top, run.out / "tracks.png")
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data.manifest import Manifest, Split
+from soundnet_kd.data.manifest import UNLABELED, Manifest, Split
 from soundnet_kd.errors import FormatError, SettingsError
 
 WITHOUT_FOLDS = 1
@@ -32,7 +32,7 @@ class SplitSounds:
     ----------
     manifest : Manifest
     splits : mapping from fold to (clips,) of str
-        Of each fold, or of the only test, what each clip is for: train, validation or test.
+        Of each fold, or of the only test, what each clip is for: train, validation or test; None for nothing.
     tags : tuple of tuple of int
         Where clips have several labels: of each clip, as indices into the manifest's class names.
     parts : mapping from id to FileSegment
@@ -42,7 +42,7 @@ class SplitSounds:
     """
 
     manifest: Manifest
-    splits: Mapping[int, Sequence[Split]]
+    splits: Mapping[int, Sequence[Split | None]]
     tags: tuple[tuple[int, ...], ...] = ()
     parts: Mapping[str, FileSegment] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
@@ -61,10 +61,13 @@ class SplitSounds:
 
     @property
     def targets(self) -> NDArray[np.float32]:
-        """(clips, classes) how much each clip is of each class: 1 for its label, or for each of its tags."""
+        """(clips, classes) how much each clip is of each class: 1 for its label or each of its tags, if it has one."""
         targets = np.zeros((len(self.manifest), len(self.manifest.class_names)), np.float32)
         for row, clip in enumerate(self.manifest.clips):
-            targets[row, list(self.tags[row]) if self.tags else clip.label] = 1
+            if self.tags:
+                targets[row, list(self.tags[row])] = 1
+            elif clip.label != UNLABELED:
+                targets[row, clip.label] = 1
         return targets
 
 

@@ -29,7 +29,8 @@ from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
 
-KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds")
+KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds",
+        "final_training")  # fmt: skip
 REGISTRIES: Mapping[str, Mapping[str, type]] = {"data": DATA_SETS, "network": CLASSIFIERS, "sampling": SAMPLINGS}
 """Keys that name one thing of several, with its settings below it."""
 SET_ELSEWHERE = ("class_names", "preprocessing", "front_end")
@@ -79,6 +80,9 @@ class ExperimentConfig:
         What is reported of the trained network.
     seeds : list of int, optional
         For each a network is trained and tested; it draws the split, the first weights and the order.
+    final_training : bool, optional
+        Train once more, by the first seed, on all folds or on what is tested, too, for the classifier that is kept;
+        else this is the network of the first seed and fold.
     """
 
     about: str
@@ -91,6 +95,7 @@ class ExperimentConfig:
     voice_activity: VoiceActivity | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
     seeds: tuple[int, ...] = (0,)
+    final_training: bool = False
 
     def build(self, class_names: Sequence[str]) -> SoundClassifier:
         """Build the network, with random weights.
@@ -147,6 +152,7 @@ class ExperimentConfig:
             "seeds": list(self.seeds),
             # Named only where it is asked for: a run without it is the one that it was before there was such a key.
             **({} if self.voice_activity is None else {"voice_activity": asdict(self.voice_activity)}),
+            **({"final_training": True} if self.final_training else {}),
         }
 
 
@@ -210,6 +216,7 @@ def experiment_config(content: Mapping[str, Any]) -> ExperimentConfig:
         voice_activity=convert(content.get("voice_activity"), VoiceActivity | None, "voice_activity"),
         evaluation=convert(parse_nested(content.get("evaluation")) or {}, Evaluation, "evaluation"),
         seeds=_seeds(parse_value(content.get("seeds", [0]))),
+        final_training=convert(content.get("final_training", False), bool, "final_training"),
     )
 
 

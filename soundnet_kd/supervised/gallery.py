@@ -63,11 +63,11 @@ def write_gallery(run: ExperimentRun) -> None:
     names = run.class_names
     folder = run.out / "gallery"
     make_folder(folder)
-    tests = [(task, tested) for task, tested in run.tested.items() if task.seed == run.recipe.seeds[0]]
-    data = run.sets[run.recipe.seeds[0]]
+    tests = [tested for tested in run.results if tested.trial.seed == run.config.seeds[0]]
+    data = run.sets[run.config.seeds[0]]
     clip_of = {clip.id: clip for clip in data.manifest.clips}
-    clips = [clip_of[name] for _, tested in tests for name in tested.ids]
-    probabilities = np.concatenate([class_probabilities(tested, len(names)) for _, tested in tests])
+    clips = [clip_of[name] for tested in tests for name in tested.ids]
+    probabilities = np.concatenate([class_probabilities(tested, len(names)) for tested in tests])
     rows: list[tuple[object, ...]] = []
     for place, (name, stem) in enumerate(zip(names, unique_file_stems(names), strict=True)):
         shown = choose_clips(probabilities[:, place])
@@ -143,7 +143,7 @@ def draw_gallery(
 
 def _waveform(clip: Clip, run: ExperimentRun) -> tuple[NDArray[np.float32], int]:
     waveform, rate = read_audio(clip.path)
-    part = run.sets[run.recipe.seeds[0]].parts.get(clip.id)
+    part = run.sets[run.config.seeds[0]].parts.get(clip.id)
     if part is not None:
         first = round(part.start_seconds * rate)
         waveform = waveform[first : first + round(part.seconds * rate)]

@@ -1,63 +1,77 @@
 """The sounds of a recipe, decoded once for all of its seeds and folds."""
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
-from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.errors import SettingsError, none_readable
 from soundnet_kd.media import RawAudioDecoder, RawAudioFile
+from soundnet_kd.models.preprocessing import ClipPreprocessing, Preprocessing
 from soundnet_kd.storage import FAILURES_FILE, write_failures
 from soundnet_kd.training.decoded_sounds import decode_sounds
+from soundnet_kd.training.segments import LabelledSounds
 
 
-@dataclass(frozen=True, eq=False)
-class DecodedSounds:
-    """The decoded sounds of a data set.
+def clips_for(data: SplitSounds, fold: int | None, split: Split) -> list[int]:
+    """Return the places in the manifest of the clips of a split.
 
-    Attributes
+    Parameters
     ----------
-    sounds : mapping from id to RawAudioFile
-        Of all clips that could be read.
-    failures : mapping from id to str
-        Why the others could not be used.
+    data : SplitSounds
+    fold : int or None
+        The one that is tested. With None none is: what the first one tests is learned from, too.
+    split : {"train", "validation", "test"}
     """
+    splits = next(iter(data.splits.values())) if fold is None else data.splits[fold]
+    if fold is None:
+        splits = ["train" if each == "test" else each for each in splits]
+    return [place for place, each in enumerate(splits) if each == split]
 
-    sounds: Mapping[str, RawAudioFile]
-    failures: Mapping[str, str]
 
-    def places(self, data: SplitSounds, fold: int, split: Split) -> NDArray[np.int64]:
-        """Return the numbers of the clips of a split that could be read."""
-        return np.array(
-            [
-                place
-                for place, (clip, mine) in enumerate(zip(data.manifest.clips, data.splits[fold], strict=True))
-                if mine == split and clip.id in self.sounds
-            ],
-            dtype=np.int64,
-        )
+def select_sounds(
+    data: SplitSounds,
+    fold: int | None,
+    split: Split,
+    sounds: Mapping[str, RawAudioFile],
+    outputs: Sequence[int],
+    preprocessing: Preprocessing,
+    samples: int,
+) -> tuple[tuple[str, ...], LabelledSounds]:
+    """Select the sounds of a split, as far as they could be read.
 
-    def of(self, data: SplitSounds, places: NDArray[np.int64]) -> list[RawAudioFile]:
-        """Return the sounds of clips."""
-        return [self.sounds[data.manifest.clips[place].id] for place in places.tolist()]
+    Parameters
+    ----------
+    data : SplitSounds
+    fold, split
+        As in `clips_for`.
+    sounds : mapping from id to RawAudioFile
+        All that could be read.
+    outputs : sequence of int
+        The classes that there are outputs for.
+    preprocessing : Preprocessing
+        Of the network.
+    samples : int
+        Length of the pieces that it learns from.
 
-    def require_classes(self, data: SplitSounds, fold: int) -> None:
-        """Check that there is something to learn from and something to be tested on.
-
-        Raises
-        ------
-        SettingsError
-            If a class, or a tag, has no sound to learn from, or all sounds have a tag, or nothing is tested.
-        """
-        require_learnable(data, fold, set(self.sounds))
+    Returns
+    -------
+    ids : tuple of str
+    sounds : LabelledSounds
+    """
+    clips = data.manifest.clips
+    places = [place for place in clips_for(data, fold, split) if clips[place].id in sounds]
+    standardise = isinstance(preprocessing, ClipPreprocessing) and preprocessing.standardise
+    targets = np.ascontiguousarray(data.targets[places][:, list(outputs)])
+    ids = tuple(clips[place].id for place in places)
+    selected = [sounds[name] for name in ids]
+    return ids, LabelledSounds(selected, targets, preprocessing.sample_rate, samples, standardise)
 
 
 def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | None = None) -> None:
@@ -95,21 +109,30 @@ def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | N
         raise SettingsError("no clip is left to be tested on; check the data set and the recipe's data")
 
 
-def decoded_sounds(
-    sets: Mapping[int, SplitSounds], store: RawAudioDecoder, folder: Path, out: Path, voice: VoiceActivity | None = None
-) -> DecodedSounds:
+def decode_data_sets(
+    sets: Mapping[int, SplitSounds],
+    decoder: RawAudioDecoder,
+    folder: Path,
+    out: Path,
+    voice: VoiceActivity | None = None,
+) -> Mapping[str, RawAudioFile]:
     """Decode the sounds of the data sets of all seeds; what is done stays done.
 
     Parameters
     ----------
     sets : mapping from seed to SplitSounds
-    store : RawAudioDecoder
+    decoder : RawAudioDecoder
     folder : Path
         For what is decoded.
     out : Path
         Folder of the run, for `failures.csv` and `voice.csv`.
     voice : VoiceActivity, optional
         What is cut off the sounds, and off parts of sounds.
+
+    Returns
+    -------
+    mapping from id to RawAudioFile
+        Of the clips that could be read.
 
     Raises
     ------
@@ -118,8 +141,10 @@ def decoded_sounds(
     """
     clips = {clip.id: clip for data in sets.values() for clip in data.manifest.clips}
     files = {str(clip.path): clip.path for clip in clips.values()}
-    stored, unreadable = decode_sounds(Manifest(tuple(Clip(name, path) for name, path in files.items())), store, folder)
-    rate = store.sample_rate
+    stored, unreadable = decode_sounds(
+        Manifest(tuple(Clip(name, path) for name, path in files.items())), decoder, folder
+    )
+    rate = decoder.sample_rate
     assert rate is not None
     parts = {name: part for data in sets.values() for name, part in data.parts.items()}
     sounds: dict[str, RawAudioFile] = {}
@@ -138,11 +163,8 @@ def decoded_sounds(
             failures[name] = "the sound ends before its part begins"
     write_failures(out / FAILURES_FILE, failures)
     if not sounds:
-        raise MediaError(
-            f"none of the {len(clips)} sounds could be read, such as: {next(iter(failures.values()))} "
-            f"(see {out / FAILURES_FILE})"
-        )
-    return DecodedSounds(sounds if voice is None else _cut(sounds, voice, rate, out), failures)
+        raise none_readable(len(clips), failures, out / FAILURES_FILE)
+    return sounds if voice is None else _cut(sounds, voice, rate, out)
 
 
 def _cut(sounds: Mapping[str, RawAudioFile], voice: VoiceActivity, rate: int, out: Path) -> dict[str, RawAudioFile]:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.storage import versions, write_csv
-from soundnet_kd.supervised.evaluation import PROTOCOL, TrialScores
+from soundnet_kd.supervised.evaluation import PROTOCOL, describe_trainings
 from soundnet_kd.supervised.experiment import ExperimentRun
+from soundnet_kd.supervised.sounds import clips_for
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, write_results
 
 
@@ -81,29 +82,24 @@ class TagScores:
 def track_scores(run: ExperimentRun, seed: int) -> TrackScores:
     """Gather what the networks of a seed say."""
     data = run.sets[seed]
-    mine = [(task, tested) for task, tested in run.tested.items() if task.seed == seed]
-    ids = mine[0][1].ids
+    mine = [tested for tested in run.results if tested.trial.seed == seed]
+    ids = mine[0].ids
     scores = np.zeros((len(ids), len(run.class_names)))
-    for task, tested in mine:
-        scores[:, list(task.outputs)] = tested.clips
+    for tested in mine:
+        scores[:, list(tested.trial.outputs)] = tested.clips
     row_of = {clip.id: row for row, clip in enumerate(data.manifest.clips)}
     targets = data.targets
-    splits = data.splits[mine[0][0].fold]
-    learned = np.array(
-        [
-            split == "train" and clip.id not in run.failures
-            for clip, split in zip(data.manifest.clips, splits, strict=True)
-        ]
-    )
+    clips = data.manifest.clips
+    learned = [place for place in clips_for(data, mine[0].trial.fold, "train") if clips[place].id not in run.failures]
     return TrackScores(
         seed, ids, scores, targets[[row_of[name] for name in ids]] > 0, targets[learned].mean(axis=0, dtype=np.float64)
     )
 
 
-def tag_scores(run: ExperimentRun, tracks: TrackScores, scores: Sequence[TrialScores]) -> TagScores:
+def tag_scores(run: ExperimentRun, tracks: TrackScores, top: int) -> TagScores:
     """Measure a seed's networks, and what would be said without listening."""
-    top = min(run.recipe.evaluation.top, len(run.class_names))
-    losses = [each.validation_loss for each in scores if each.seed == tracks.seed]
+    top = min(top, len(run.class_names))
+    losses = [each.at_kept_step("validation/loss") for each in run.results if each.trial.seed == tracks.seed]
     blind = measures(np.tile(tracks.common, (len(tracks.ids), 1)), tracks.truth, top)
     found = measures(tracks.scores, tracks.truth, top)
     return TagScores(tracks.seed, top, float(np.mean(losses)), **found, without_listening=blind)
@@ -147,7 +143,7 @@ def tag_overlap(run: ExperimentRun) -> NDArray[np.int64]:
 
 
 def write_tag_evaluation(
-    run: ExperimentRun, tracks: Sequence[TrackScores], found: Sequence[TagScores], scores: Sequence[TrialScores]
+    run: ExperimentRun, about: str, tracks: Sequence[TrackScores], found: Sequence[TagScores]
 ) -> None:
     """Write `results.json`, `predictions.csv` (a row per track and seed), `tags.csv` and `tag_overlap.csv`."""
     names, out, top = run.class_names, run.out, found[0].top
@@ -156,18 +152,16 @@ def write_tag_evaluation(
         "tags",
         {
             "source": {
-                "recipe": run.recipe.about.strip(),
-                "identity": run.recipe.identity,
+                "recipe": about.strip(),
+                "identity": run.config.identity,
                 "skipped": len(run.failures),
                 **({} if run.voiceless is None else {"without_voice": run.voiceless}),
-                "parameters": scores[0].parameters,
-                "training_seconds": round(sum(each.training_seconds for each in scores), 1),
-                "trainings": len(scores),
+                **describe_trainings(run.results),
                 "versions": versions(),
             },
             "tags": names,
             "protocol": PROTOCOL,
-            "results": [{"layer": run.recipe.network, **asdict(each)} for each in found],
+            "results": [{"layer": run.config.network, **asdict(each)} for each in found],
         },
     )
     write_csv(

@@ -1,8 +1,7 @@
-"""One training of the bench: a network of a seed, without a fold, and for some data sets of one tag; and its test."""
+"""A trial: a network of a seed learns without a fold, for some data sets of one tag only, and is tested on the fold."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,229 +14,329 @@ from tqdm import tqdm
 
 from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
-from soundnet_kd.errors import FormatError
+from soundnet_kd.features.extractor import FeatureExtractor
+from soundnet_kd.features.reading import batches_of_equal_length
+from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import choose_device
-from soundnet_kd.models.checkpoint import read_network, write_network
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.models.device import full_precision
-from soundnet_kd.storage import make_folder, read_json, read_own_json, rename_damaged, write_json
+from soundnet_kd.models.finetuned import FinetunedNetwork
+from soundnet_kd.storage import read_json, read_own_json, write_json
 from soundnet_kd.supervised.config import ExperimentConfig
-from soundnet_kd.supervised.sounds import DecodedSounds
-from soundnet_kd.training.classification import TrainingBatches, in_batches, parameter_count, train_network
+from soundnet_kd.supervised.finetuning import FinetuneConfig
+from soundnet_kd.supervised.sounds import clips_for, select_sounds
+from soundnet_kd.training.classification import (
+    Classifier,
+    Trained,
+    in_batches,
+    parameter_count,
+    step_counts,
+    train_network,
+)
 from soundnet_kd.training.optimization import probabilities
-from soundnet_kd.training.segments import HeardSounds, SegmentDataset
+from soundnet_kd.training.segments import LabelledSounds, SegmentDataset, SlidingDataset
+
+Config = ExperimentConfig | FinetuneConfig
 
 FITTED_BATCHES = 100
 """The front end is fitted to so many batches of training pieces."""
+SOUNDS_AT_ONCE = 8
+"""Whole sounds of equal length that are tested together."""
+_KEYS = ("ids", "owners", "pieces", "history", "kept_step", "steps_per_epoch", "parameters", "seconds")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Which training of a run it is.
+    """Which training of an experiment it is.
 
     Attributes
     ----------
     seed : int
-    fold : int
-        The one that is tested.
+    fold : int or None
+        The one that is tested; None learns from all of them, and tests nothing.
     outputs : tuple of int
         The classes that the network has an output for.
     """
 
     seed: int
-    fold: int
+    fold: int | None
     outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class TrialResult:
-    """What came of a training.
+    """What came of a trial; accuracies are from 0 to 1.
 
     Attributes
     ----------
+    trial : Trial
+    network : str
+        Its tag, where there is a network for each, or the kind of network.
     ids : tuple of str
         The tested clips.
     owners : (pieces,) int64
-        The tested clip that each piece is of.
+        The tested clip that each piece is of; clips that are tested as a whole are a piece each.
     pieces : (pieces, outputs) float64
         The probability of each output.
+    truth : (clips, outputs) float32
+    by_class : bool
+        Each clip has one of several classes; else each output is a question of its own.
     history : list of dict from figure to number
     kept_step, steps_per_epoch, parameters : int
     seconds : float
         That the training took.
     """
 
-    ids: tuple[str, ...]
-    owners: NDArray[np.int64]
-    pieces: NDArray[np.float64]
-    history: Sequence[Mapping[str, float]]
+    trial: Trial
+    network: str
+    ids: tuple[str, ...] = field(repr=False)
+    owners: NDArray[np.int64] = field(repr=False)
+    pieces: NDArray[np.float64] = field(repr=False)
+    truth: NDArray[np.float32] = field(repr=False)
+    by_class: bool
+    history: Sequence[Mapping[str, float]] = field(repr=False)
     kept_step: int
     steps_per_epoch: int
     parameters: int
     seconds: float
 
     @property
+    def epochs(self) -> float:
+        """Until the weights that were kept."""
+        return self.kept_step / self.steps_per_epoch
+
+    @property
     def clips(self) -> NDArray[np.float64]:
         """(clips, outputs) the mean probability over each clip's pieces."""
-        sums = np.zeros((len(self.ids), self.pieces.shape[1]))
-        np.add.at(sums, self.owners, self.pieces)
-        return np.asarray(sums / np.bincount(self.owners, minlength=len(self.ids))[:, None])
+        return self._mean(self.pieces)
+
+    @property
+    def votes(self) -> NDArray[np.float64]:
+        """(clips, outputs) the fraction of each clip's pieces that votes for each output."""
+        if self.by_class:
+            return self._mean(np.eye(self.pieces.shape[1])[self.pieces.argmax(axis=1)])
+        return self._mean((self.pieces > 0.5).astype(float))
+
+    @property
+    def piece_accuracy(self) -> float:
+        """Of the tested pieces."""
+        return self._accuracy(self.pieces, self.truth[self.owners])
+
+    @property
+    def clip_accuracy(self) -> float:
+        """Of clips by their mean probability."""
+        return self._accuracy(self.clips, self.truth)
+
+    @property
+    def vote_accuracy(self) -> float:
+        """Of clips by the votes of their pieces."""
+        return self._accuracy(self.votes, self.truth)
 
     def at_kept_step(self, figure: str) -> float:
         """Return a figure of the step whose weights were kept; NaN where it was not measured."""
         found = [row[figure] for row in self.history if figure in row and row["step"] == self.kept_step]
         return found[-1] if found else float("nan")
 
+    def _mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.zeros((len(self.ids), values.shape[1]))
+        np.add.at(sums, self.owners, values)
+        return np.asarray(sums / np.bincount(self.owners, minlength=len(self.ids))[:, None])
 
-@dataclass(frozen=True)
-class TrialRunner:
-    """What all trainings of a run share."""
+    def _accuracy(self, predicted: NDArray[np.float64], truth: NDArray[np.float32]) -> float:
+        if self.by_class:
+            return float((predicted.argmax(axis=1) == truth.argmax(axis=1)).mean())
+        return float(((predicted > 0.5) == (truth > 0.5)).mean())
 
-    recipe: ExperimentConfig
-    device: str
-    workers: int | None
-    checkpoint_minutes: float
-    made_by: Mapping[str, Any]
-    logs: Path
 
-    def tested(self, task: Trial, data: SplitSounds, sounds: DecodedSounds, folder: Path, name: str) -> TrialResult:
-        """Train and test, or give what an earlier run of it left.
+def train_trial(
+    trial: Trial,
+    config: Config,
+    data: SplitSounds,
+    sounds: Mapping[str, RawAudioFile],
+    folder: Path,
+    title: str,
+    device: str = "auto",
+    workers: int | None = None,
+    checkpoint_minutes: float = 10.0,
+) -> tuple[Classifier, Trained]:
+    """Train a network, from its last checkpoint on if there is one; it stays on the device.
 
-        The answers are written when all of them and the network are there, in place of the training's checkpoints; its
-        log for TensorBoard goes to `logs`.
+    Parameters
+    ----------
+    trial : Trial
+    config : ExperimentConfig or FinetuneConfig
+    data : SplitSounds
+    sounds : mapping from id to RawAudioFile
+        All that could be read.
+    folder : Path
+        For checkpoints and logs.
+    title : str
+        What the progress bar is of.
+    device, workers, checkpoint_minutes
+        As in `train_network`.
 
-        Parameters
-        ----------
-        task : Trial
-        data : SplitSounds
-        sounds : DecodedSounds
-        folder : Path
-            Its name is the round's; beside it lie `NAME.json` and `NAME.safetensors`.
-        name : str
-            What the progress bar is of.
-        """
-        done = folder.with_name(f"{folder.name}.json")
-        if not is_tested(done):
-            write_json(done, self._learned(task, data, sounds, folder, name))
-        log = folder / "logs" / "tensorboard"
-        if log.is_dir():
-            kept = self.logs / folder.name
-            shutil.rmtree(kept, ignore_errors=True)
-            make_folder(kept.parent)
-            log.replace(kept)
-        shutil.rmtree(folder, ignore_errors=True)
-        return read_tested(done)
+    Raises
+    ------
+    SettingsError
+        If the training diverged, or is to be measured and nothing is there to measure by.
+    """
+    training, sampling = config.training, config.sampling
+    torch.manual_seed(trial.seed)
+    network = config.build([data.manifest.class_names[output] for output in trial.outputs])
+    dataset = sampling.training(
+        _select(trial, config, data, sounds, network, "train")[1],
+        training.augmentation,
+        trial.seed,
+        training.batch_size,
+    )
+    measured = _select(trial, config, data, sounds, network, "validation")[1]
+    validation = sampling.validation(measured, trial.seed, training.batch_size) if measured.sounds else None
+    network.to(choose_device(device))
+    if isinstance(network, SoundClassifier):
+        network.fit_front_end(_first_batches(dataset, training.batch_size, network.preprocessing.amplitude))
+    trained = train_network(
+        network,
+        training,
+        dataset,
+        validation,
+        folder,
+        title,
+        trial.seed,
+        sampling.whole_epochs,
+        device,
+        workers,
+        checkpoint_minutes,
+    )
+    return network, trained
 
-    def _learned(
-        self, task: Trial, data: SplitSounds, sounds: DecodedSounds, folder: Path, name: str
-    ) -> dict[str, Any]:
-        recipe, optimisation = self.recipe, self.recipe.training
-        torch.manual_seed(task.seed)
-        network = recipe.build([data.manifest.class_names[output] for output in task.outputs])
-        heard = {split: self._heard(task, data, sounds, network, split) for split in ("train", "validation", "test")}
-        batch_size = optimisation.batch_size
-        stream = recipe.sampling.training(heard["train"], optimisation.augmentation, task.seed)
-        steps_per_epoch = max(1, -(-recipe.sampling.epoch_pieces(stream, batch_size) // batch_size))
-        validation, count = None, 0
-        if heard["validation"].sounds:
-            validation, count = recipe.sampling.validation(heard["validation"], task.seed, batch_size)
-        feed = TrainingBatches(
-            stream, batch_size, optimisation.epochs * steps_per_epoch, steps_per_epoch, validation, count
-        )
-        amplitude = network.preprocessing.amplitude
 
-        def listen(sound: Tensor) -> Tensor:
-            # The streams have standardised what is to be standardised, with the whole sound in view.
-            return network.logits(sound * amplitude)
-
-        network.to(choose_device(self.device))
-        network.fit_front_end(_first_batches(feed, amplitude))
-        trained = train_network(
-            network, listen, optimisation, feed, folder, name, task.seed, self.device, self.workers,
-            self.checkpoint_minutes,
-        )  # fmt: skip
-        whole = recipe.sampling.whole(heard["test"])
-        answers = self._answers(network, whole, len(whole), amplitude)
-        write_network(
-            network.cpu(),
-            folder.with_name(f"{folder.name}.safetensors"),
-            {**self.made_by, "seed": task.seed, "fold": task.fold},
-        )
-        places = sounds.places(data, task.fold, "test")
-        return {
-            "ids": [data.manifest.clips[place].id for place in places.tolist()],
-            "owners": whole.owners.tolist(),
-            "pieces": answers.tolist(),
+def write_predictions(
+    trial: Trial,
+    config: Config,
+    data: SplitSounds,
+    sounds: Mapping[str, RawAudioFile],
+    network: Classifier,
+    trained: Trained,
+    file: Path,
+) -> None:
+    """Test a network on the sounds of its fold, and write what `read_result` reads."""
+    ids, tested = _select(trial, config, data, sounds, network, "test")
+    pieces = config.sampling.test(tested)
+    loss = config.training.loss
+    if pieces is None:
+        assert isinstance(network, FinetunedNetwork)
+        owners = np.arange(len(ids))
+        found = probabilities(loss, clip_logits(network, tested.sounds).double()).numpy()
+    else:
+        owners = pieces.owners
+        found = _piece_probabilities(network, pieces, config)
+    write_json(
+        file,
+        {
+            "ids": ids,
+            "owners": owners.tolist(),
+            "pieces": found.tolist(),
             "history": trained.history,
             "kept_step": trained.kept_step,
-            "steps_per_epoch": steps_per_epoch,
+            "steps_per_epoch": trained.steps_per_epoch,
             "parameters": parameter_count(network),
             "seconds": trained.seconds,
-        }
-
-    def _heard(
-        self, task: Trial, data: SplitSounds, sounds: DecodedSounds, network: SoundClassifier, split: Split
-    ) -> HeardSounds:
-        asked = network.preprocessing
-        places = sounds.places(data, task.fold, split)
-        return HeardSounds(
-            sounds.of(data, places),
-            np.ascontiguousarray(data.targets[places][:, list(task.outputs)]),
-            asked.sample_rate,
-            self.recipe.sampling.samples(asked.sample_rate, asked.least_samples),
-            asked.standardise,
-        )
-
-    @torch.inference_mode()
-    def _answers(
-        self, network: SoundClassifier, stream: SegmentDataset, count: int, amplitude: float
-    ) -> NDArray[np.float64]:
-        """Return the probabilities (pieces, outputs), computed in 32 bit."""
-        batches = list(in_batches(count, self.recipe.training.batch_size))
-        device = next(network.parameters()).device
-        found = []
-        with full_precision():
-            for sound, _ in tqdm(DataLoader(stream, batch_sampler=batches), desc="test", unit="batch"):
-                logits = network.logits(sound.to(device) * amplitude)
-                found.append(probabilities(self.recipe.training.loss, logits.cpu().double()))
-        return torch.cat(found).numpy()
-
-
-def is_network(file: Path) -> bool:
-    """Tell whether a training's network is there; one that is damaged is set aside."""
-    try:
-        read_network(file)
-    except FormatError:
-        if file.exists():
-            rename_damaged(file, "it is trained again")
-        return False
-    return True
-
-
-def is_tested(file: Path) -> bool:
-    """Tell whether a training has left what `read_tested` reads; a damaged file is set aside."""
-    keys = ("ids", "owners", "pieces", "history", "kept_step", "steps_per_epoch", "parameters", "seconds")
-    return read_own_json(file, keys, "its network is trained again") is not None
-
-
-def read_tested(file: str | Path) -> TrialResult:
-    """Read what a training left."""
-    file = Path(file)
-    content = read_json(file)
-    return TrialResult(
-        tuple(content["ids"]),
-        np.array(content["owners"], dtype=np.int64),
-        np.array(content["pieces"], dtype=np.float64),
-        content["history"],
-        content["kept_step"],
-        content["steps_per_epoch"],
-        content["parameters"],
-        content["seconds"],
+        },
     )
 
 
-def _first_batches(feed: TrainingBatches, amplitude: float) -> Iterator[Tensor]:
-    steps = min(FITTED_BATCHES, feed.steps_per_epoch)
-    for step in range(steps):
-        first = step * feed.batch_size
-        yield torch.stack([feed.stream[place][0] for place in range(first, first + feed.batch_size)]) * amplitude
+def is_tested(file: Path) -> bool:
+    """Return whether a trial has left what `read_result` reads; a damaged file gets another name."""
+    then = "its network is trained again"
+    content = read_own_json(file, ("history", "parameters", "seconds"), then)
+    if content is None or "answers" in content:
+        return content is not None
+    return read_own_json(file, _KEYS, then) is not None
+
+
+def read_result(trial: Trial, config: Config, data: SplitSounds, file: str | Path) -> TrialResult:
+    """Read what a trial left."""
+    content = read_json(file)
+    if "answers" in content:
+        content = _of_first_version(content, trial, config, data)
+    outputs = list(trial.outputs)
+    row_of = {clip.id: row for row, clip in enumerate(data.manifest.clips)}
+    alone = bool(data.tags) and len(outputs) == 1
+    return TrialResult(
+        trial=trial,
+        network=data.manifest.class_names[outputs[0]] if alone else config.network,
+        ids=tuple(content["ids"]),
+        owners=np.array(content["owners"], dtype=np.int64),
+        pieces=np.array(content["pieces"], dtype=np.float64),
+        truth=data.targets[[row_of[name] for name in content["ids"]]][:, outputs],
+        by_class=len(outputs) > 1 and not data.tags,
+        history=content["history"],
+        kept_step=content["kept_step"],
+        steps_per_epoch=content["steps_per_epoch"],
+        parameters=content["parameters"],
+        seconds=content["seconds"],
+    )
+
+
+@torch.inference_mode()
+def clip_logits(network: FinetunedNetwork, sounds: Sequence[RawAudioFile]) -> Tensor:
+    """Return the logits (sounds, classes) float32 of whole sounds of any length, on the CPU, computed in 32 bit.
+
+    Short ones are tiled as the network's preprocessing says.
+    """
+    extractor = FeatureExtractor(network.network.eval(), (network.layer,), "mean")
+    averages = torch.empty(len(sounds), network.head.in_features)
+    with tqdm(total=len(sounds), desc="test", unit="sound") as progress:
+        for batch in batches_of_equal_length(enumerate(sounds), SOUNDS_AT_ONCE, extractor.longest):
+            averages[list(batch)] = torch.from_numpy(extractor.extract(list(batch.values()))[network.layer])
+            progress.update(len(batch))
+    logits: Tensor = network.head(averages.to(network.head.weight.device)).cpu()
+    return logits
+
+
+@torch.inference_mode()
+def _piece_probabilities(network: Classifier, pieces: SlidingDataset, config: Config) -> NDArray[np.float64]:
+    """Return the probabilities (pieces, outputs), computed in 32 bit."""
+    loader = DataLoader(pieces, batch_sampler=list(in_batches(len(pieces), config.training.batch_size)))
+    device = next(network.parameters()).device
+    found = []
+    with full_precision():
+        for sound, _ in tqdm(loader, desc="test", unit="batch"):
+            logits = network.logits(sound.to(device) * network.preprocessing.amplitude)
+            found.append(probabilities(config.training.loss, logits.cpu().double()))
+    return torch.cat(found).numpy()
+
+
+def _select(
+    trial: Trial,
+    config: Config,
+    data: SplitSounds,
+    sounds: Mapping[str, RawAudioFile],
+    network: Classifier,
+    split: Split,
+) -> tuple[tuple[str, ...], LabelledSounds]:
+    asked = network.preprocessing
+    samples = config.sampling.samples(asked.sample_rate, asked.least_samples)
+    return select_sounds(data, trial.fold, split, sounds, trial.outputs, asked, samples)
+
+
+def _first_batches(dataset: SegmentDataset, batch_size: int, amplitude: float) -> Iterator[Tensor]:
+    for step in range(min(FITTED_BATCHES, max(1, -(-len(dataset) // batch_size)))):
+        first = step * batch_size
+        yield torch.stack([dataset[place][0] for place in range(first, first + batch_size)]) * amplitude
+
+
+def _of_first_version(content: Mapping[str, Any], trial: Trial, config: Config, data: SplitSounds) -> dict[str, Any]:
+    """Complete what `finetune` of version 0.1.0 left of a fold: of each clip, in their order, only the class."""
+    clips = data.manifest.clips
+    ids = [clips[place].id for place in clips_for(data, trial.fold, "test")]
+    learned = len(clips_for(data, trial.fold, "train"))
+    _, steps_per_epoch, steps = step_counts(config.training, learned, config.sampling.whole_epochs)
+    return {
+        **content,
+        "ids": ids,
+        "owners": range(len(ids)),
+        "pieces": np.eye(len(trial.outputs))[content["answers"]],
+        "kept_step": steps,
+        "steps_per_epoch": steps_per_epoch,
+    }

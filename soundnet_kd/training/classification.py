@@ -1,6 +1,7 @@
 """Train a network on labelled pieces of sound, and keep its last or its best weights."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -14,7 +15,9 @@ from torch.utils.data import DataLoader
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import choose_device
+from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.models.device import keep_freed_memory
+from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.training.callbacks import Columns, Progress, read_history
 from soundnet_kd.training.checkpoints import BEST_FILE, FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.training.devices import trainer_options, usual_workers
@@ -27,48 +30,8 @@ from soundnet_kd.training.trainer import fit, trainer_of
 FIGURES = ("train/loss", "train/accuracy", "train/learning_rate")
 MEASURES = ("validation/loss", "validation/accuracy")
 
-ForwardFunction = Callable[[Tensor], Tensor]
-"""Gives the logits (batch, outputs) of sound (batch, 1, samples), scaled as the training pieces are."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingBatches:
-    """What a network learns from, and what it is measured by meanwhile.
-
-    Attributes
-    ----------
-    stream : SegmentDataset
-    batch_size : int
-    steps : int
-        Of the whole training.
-    steps_per_epoch : int
-    validation : SegmentDataset, optional
-        None measures nothing.
-    validation_pieces : int
-        How many of it, from its start.
-    """
-
-    stream: SegmentDataset
-    batch_size: int
-    steps: int
-    steps_per_epoch: int
-    validation: SegmentDataset | None = None
-    validation_pieces: int = 0
-
-    def batches(self, first_step: int, workers: int, pinned: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Return the batches from a step on."""
-        batches = StreamBatches(self.batch_size, self.steps, first_step)
-        options = loader_options(workers, pinned, lambda: self.stream[0], self.batch_size)
-        return DataLoader(self.stream, batch_sampler=batches, **options)
-
-    def measured(self, workers: int, pinned: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Return the batches to measure by; the last one may be smaller."""
-        assert self.validation is not None
-        return DataLoader(
-            self.validation,
-            batch_sampler=list(in_batches(self.validation_pieces, self.batch_size)),
-            **loader_options(workers, pinned, lambda: self.stream[0], self.batch_size),
-        )
+Classifier = SoundClassifier | FinetunedNetwork
+"""Networks that learn from labelled sounds."""
 
 
 def in_batches(count: int, batch_size: int) -> Iterator[list[int]]:
@@ -78,33 +41,46 @@ def in_batches(count: int, batch_size: int) -> Iterator[list[int]]:
 
 
 class BatchesDataModule(lightning.LightningDataModule):
-    """A feed, from the trainer's step on.
+    """Batches of pieces of sound, from the trainer's step on.
 
     Parameters
     ----------
-    feed : TrainingBatches
+    dataset : SegmentDataset
+        To learn from.
+    validation : SegmentDataset or None
+        To measure by after each epoch; its last batch may be smaller.
+    batch_size : int
+    steps : int
+        Of the whole training.
     workers : int
         Processes that read; 0 reads in the main process.
     """
 
-    def __init__(self, feed: TrainingBatches, workers: int) -> None:
+    def __init__(
+        self, dataset: SegmentDataset, validation: SegmentDataset | None, batch_size: int, steps: int, workers: int
+    ) -> None:
         super().__init__()
-        self.feed = feed
+        self.dataset = dataset
+        self.validation = validation
+        self.batch_size = batch_size
+        self.steps = steps
         self.workers = workers
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Return the batches that are left."""
-        assert self.trainer is not None
-        return self.feed.batches(self.trainer.global_step, self.workers, self._pinned)
+        first_step = 0 if self.trainer is None else self.trainer.global_step
+        batches = StreamBatches(self.batch_size, self.steps, first_step)
+        return DataLoader(self.dataset, batch_sampler=batches, **self._options())
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Return the batches to measure by."""
-        return self.feed.measured(self.workers, self._pinned)
+        assert self.validation is not None
+        batches = list(in_batches(len(self.validation), self.batch_size))
+        return DataLoader(self.validation, batch_sampler=batches, **self._options())
 
-    @property
-    def _pinned(self) -> bool:
-        assert self.trainer is not None
-        return self.trainer.strategy.root_device.type == "cuda"
+    def _options(self) -> dict[str, Any]:
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return loader_options(self.workers, pinned, lambda: self.dataset[0], self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -115,17 +91,16 @@ class Trained:
     ----------
     history : list of dict from figure to number
         What was logged, in the order of the steps.
-    steps : int
-        Of the optimizer.
     kept_step : int
         Whose weights the network has.
+    steps_per_epoch : int
     seconds : float
         That the training took, over all its starts.
     """
 
     history: list[dict[str, float]]
-    steps: int
     kept_step: int
+    steps_per_epoch: int
     seconds: float
 
 
@@ -134,58 +109,55 @@ class NetworkTraining(lightning.LightningModule):
 
     Parameters
     ----------
-    network : Module
-    listen : callable
-        Lets the network hear.
-    optimisation : TrainingConfig
-    feed : TrainingBatches
+    network : Classifier
+    config : TrainingConfig
+    steps, steps_per_epoch : int
+        Of the whole training, and of a pass.
     seed : int
         Of what the network itself draws, such as dropout.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        listen: ForwardFunction,
-        optimisation: TrainingConfig,
-        feed: TrainingBatches,
-        seed: int,
+        self, network: Classifier, config: TrainingConfig, steps: int, steps_per_epoch: int, seed: int
     ) -> None:
         super().__init__()
         self.network = network
-        self.optimisation = optimisation
-        self._listen = listen
-        self._steps = (feed.steps, feed.steps_per_epoch)
+        self.config = config
+        self._amplitude = network.preprocessing.amplitude
+        self._steps = (steps, steps_per_epoch)
         self._seed = seed
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """Return the logits (batch, outputs) of pieces (batch, 1, samples) in ±1, or standardised by their dataset."""
+        return self.network.logits(sound * self._amplitude)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Set what goes by the step; a run that is taken up draws what it would have drawn."""
         step = self.trainer.global_step
         torch.manual_seed(self._seed * 1_000_003 + step)
         for group in self.trainer.optimizers[0].param_groups:
-            group.update(self.optimisation.at(step, *self._steps))
+            group.update(self.config.at(step, *self._steps))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of a batch."""
-        sound, targets = batch
-        logits = self._listen(sound)
-        loss = loss_of(self.optimisation.loss, logits, targets)
-        right = accuracy(self.optimisation.loss, logits, targets)
+        loss, correct = self._measures(batch)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log_dict(dict(zip(FIGURES, (loss.detach(), right, rate), strict=True)))
+        self.log_dict(dict(zip(FIGURES, (loss.detach(), correct, rate), strict=True)))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         """Log loss and accuracy of a batch of the validation sounds."""
-        sound, targets = batch
-        logits = self._listen(sound)
-        loss = loss_of(self.optimisation.loss, logits, targets)
-        right = accuracy(self.optimisation.loss, logits, targets)
-        self.log_dict(dict(zip(MEASURES, (loss, right), strict=True)), batch_size=len(sound))
+        self.log_dict(dict(zip(MEASURES, self._measures(batch), strict=True)), batch_size=len(batch[0]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer."""
-        return self.optimisation.optimizer_for(self.network)
+        return self.config.optimizer_for(self.network)
+
+    def _measures(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return loss and accuracy of a batch."""
+        sound, targets = batch
+        logits = self(sound)
+        return loss_of(self.config.loss, logits, targets), accuracy(self.config.loss, logits, targets)
 
 
 class Patience(EarlyStopping):
@@ -224,13 +196,14 @@ class Stopwatch(lightning.Callback):
 
 
 def train_network(
-    network: nn.Module,
-    listen: ForwardFunction,
-    optimisation: TrainingConfig,
-    feed: TrainingBatches,
+    network: Classifier,
+    config: TrainingConfig,
+    dataset: SegmentDataset,
+    validation: SegmentDataset | None,
     folder: Path,
     name: str,
     seed: int,
+    whole_epochs: bool = True,
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
@@ -239,16 +212,19 @@ def train_network(
 
     Parameters
     ----------
-    network : Module
-    listen : callable
-        Lets it hear a batch.
-    optimisation : TrainingConfig
-    feed : TrainingBatches
+    network : Classifier
+    config : TrainingConfig
+    dataset : SegmentDataset
+        To learn from.
+    validation : SegmentDataset or None
+        To measure by after each epoch; None measures nothing.
     folder : Path
         For checkpoints and logs.
     name : str
         What the progress bar is of.
     seed : int
+    whole_epochs : bool
+        As in `step_counts`.
     device : str
         As in `choose_device`.
     workers : int, optional
@@ -261,51 +237,82 @@ def train_network(
     SettingsError
         If the training diverged, or is to be measured and nothing is there to measure by.
     """
-    where = choose_device(device)
+    root_device = choose_device(device)
     if workers is None:
-        workers = usual_workers(where)
-    measured = feed.validation is not None and feed.validation_pieces > 0
-    if not measured and (optimisation.weights == "best" or optimisation.patience):
+        workers = usual_workers(root_device)
+    if not validation:
+        require_no_validation(config)
+    batch_size, steps_per_epoch, steps = step_counts(config, len(dataset), whole_epochs)
+    keeps_best = config.weights == "best"
+    validate_every = steps_per_epoch if validation else 0
+    monitor, mode = f"validation/{config.best_by}", "max" if config.best_by == "accuracy" else "min"
+    stopwatch = Stopwatch()
+    callbacks: list[lightning.Callback] = [
+        Columns([*FIGURES, *(MEASURES if validation else ())]),
+        Progress(name),
+        stopwatch,
+        *([BestCheckpoint(folder / FOLDER, monitor, mode)] if keeps_best else []),
+        *([_patience(config.patience, monitor, mode)] if config.patience else []),
+        LastCheckpoints(folder / FOLDER, checkpoint_minutes, keep=2, validate_every=validate_every),
+    ]
+    keep_freed_memory()
+    trainer = trainer_of(
+        folder,
+        steps,
+        validate_every=validate_every,
+        precision=config.precision,
+        callbacks=callbacks,
+        device_options=trainer_options(root_device, devices=1, nodes=1, together=False),
+    )
+    module = NetworkTraining(network, config, steps, steps_per_epoch, seed).train()
+    start = last_checkpoint(folder, module.state_dict(), needs_best=keeps_best)
+    fit(trainer, module, BatchesDataModule(dataset, validation, batch_size, steps, workers), start)
+    last_step = kept_step = trainer.global_step
+    best = folder / FOLDER / BEST_FILE
+    if keeps_best and best.is_file():
+        content = torch.load(best, map_location="cpu", weights_only=True)
+        module.load_state_dict(content["state_dict"])
+        kept_step = int(content["global_step"])
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
+        raise SettingsError(
+            f"the training of {name} diverged at step {last_step}; try a lower learning rate, with another --out"
+        )
+    network.to(root_device).eval()
+    return Trained(read_history(folder), kept_step, steps_per_epoch, stopwatch.seconds)
+
+
+def step_counts(config: TrainingConfig, pieces: int, whole_epochs: bool = True) -> tuple[int, int, int]:
+    """Count the pieces of a batch, the steps of an epoch, and those of the whole training.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    pieces : int
+        Of a pass.
+    whole_epochs : bool
+        An epoch is as many steps as a pass needs at least, its last batch being filled up from the next pass. Else all
+        passes together are as many steps as they need at least, and no batch is larger than a pass.
+    """
+    if whole_epochs:
+        steps_per_epoch = max(1, math.ceil(pieces / config.batch_size))
+        return config.batch_size, steps_per_epoch, config.epochs * steps_per_epoch
+    batch_size = min(config.batch_size, pieces)
+    return batch_size, math.ceil(pieces / batch_size), math.ceil(config.epochs * pieces / batch_size)
+
+
+def require_no_validation(config: TrainingConfig) -> None:
+    """Check that a training does without validation sounds.
+
+    Raises
+    ------
+    SettingsError
+        If weights or the end of the training are to be chosen by them.
+    """
+    if config.weights == "best" or config.patience:
         raise SettingsError(
             "there are no validation sounds to choose the best weights by; set a validation_share, or training.weights "
             "to last and training.patience to null"
         )
-    monitor, mode = f"validation/{optimisation.best_by}", "max" if optimisation.best_by == "accuracy" else "min"
-    every = feed.steps_per_epoch if measured else 0
-    stopwatch = Stopwatch()
-    callbacks: list[lightning.Callback] = [
-        Columns([*FIGURES, *(MEASURES if measured else ())]),
-        Progress(name),
-        stopwatch,
-        *([BestCheckpoint(folder / FOLDER, monitor, mode)] if optimisation.weights == "best" else []),
-        *([_patience(optimisation.patience, monitor, mode)] if optimisation.patience else []),
-        LastCheckpoints(folder / FOLDER, checkpoint_minutes, keep=2, validate_every=every),
-    ]
-    keep_freed_memory()
-    on_one_device = trainer_options(where, devices=1, nodes=1, together=False)
-    trainer = trainer_of(
-        folder,
-        feed.steps,
-        validate_every=every,
-        precision=optimisation.precision,
-        callbacks=callbacks,
-        device_options=on_one_device,
-    )
-    module = NetworkTraining(network, listen, optimisation, feed, seed).train()
-    start = last_checkpoint(folder, module.state_dict(), needs_best=optimisation.weights == "best")
-    fit(trainer, module, BatchesDataModule(feed, workers), start)
-    steps = kept = trainer.global_step
-    best = folder / FOLDER / BEST_FILE
-    if optimisation.weights == "best" and best.is_file():
-        content = torch.load(best, map_location="cpu", weights_only=True)
-        module.load_state_dict(content["state_dict"])
-        kept = int(content["global_step"])
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
-        raise SettingsError(
-            f"the training of {name} diverged at step {steps}; try a lower learning rate, with another --out"
-        )
-    network.to(where).eval()
-    return Trained(read_history(folder), steps, kept, stopwatch.seconds)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -1,9 +1,9 @@
-"""Streams of sound for a classifier that learns: pieces of one length, varied and mixed, in an order of the seed's."""
+"""Endless streams of sound to learn from: pieces of one length, varied and mixed, in an order drawn by a seed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,30 @@ from soundnet_kd.training.augmentation import UNCHANGED, Augmentation, Example
 from soundnet_kd.training.streams import item_at
 
 CLASSES = "classes"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSounds:
+    """Sounds with what they are, in the terms of one network.
+
+    Attributes
+    ----------
+    sounds : sequence of RawAudioFile
+    targets : (sounds, outputs) float32
+        How much each is of each class.
+    sample_rate : int
+        In Hz.
+    samples : int
+        Length of the pieces that the network learns from.
+    standardise : bool
+        Whether sounds are brought to mean 0 and standard deviation 1.
+    """
+
+    sounds: Sequence[RawAudioFile]
+    targets: NDArray[np.float32]
+    sample_rate: int
+    samples: int
+    standardise: bool = False
 
 
 def crop(sound: RawAudioFile, start: int, samples: int) -> NDArray[np.float32]:
@@ -57,6 +81,10 @@ class SegmentDataset(Dataset[tuple[Tensor, Tensor]], ABC):
         self.augmentation = augmentation
         self.seed = seed
 
+    @abstractmethod
+    def __len__(self) -> int:
+        """Pieces of one pass; positions go on behind it."""
+
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         """Return a piece (1, samples) float32, and how much it is of each class, (classes,) float32."""
         rng = np.random.default_rng((self.seed, position, 1))
@@ -67,7 +95,7 @@ class SegmentDataset(Dataset[tuple[Tensor, Tensor]], ABC):
                 (waveform, {CLASSES: shares[None]}), lambda: self._another(rng), self.sample_rate, rng
             )
             shares = rows[CLASSES][0]
-        return torch.from_numpy(self.finished(number, waveform))[None], torch.from_numpy(shares)
+        return torch.from_numpy(self.scaled(number, waveform))[None], torch.from_numpy(shares)
 
     @abstractmethod
     def number_at(self, position: int, rng: np.random.Generator) -> int:
@@ -81,8 +109,8 @@ class SegmentDataset(Dataset[tuple[Tensor, Tensor]], ABC):
     def cut(self, number: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cut a piece (samples,) in ±1, and say how much it is of each class, (classes,)."""
 
-    def finished(self, number: int, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Do what is to be done to a piece after it was varied."""
+    def scaled(self, number: int, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring a piece, after it was varied, to the scale that the network expects."""
         return waveform
 
     def _another(self, rng: np.random.Generator) -> Example:
@@ -90,104 +118,43 @@ class SegmentDataset(Dataset[tuple[Tensor, Tensor]], ABC):
         return waveform, {CLASSES: shares[None]}
 
 
-class CropDataset(SegmentDataset):
-    """A piece of every clip at each pass; a shorter clip is repeated.
-
-    Parameters
-    ----------
-    sounds : sequence of RawAudioFile
-    labels : (sounds,) int
-    classes : int
-    samples : int
-        Length of a piece.
-    sample_rate : int
-        In Hz.
-    augmentation : Augmentation
-        With `shift`, a piece begins anywhere in its sound, else at its start.
-    seed : int
-    """
-
-    def __init__(
-        self,
-        sounds: Sequence[RawAudioFile],
-        labels: NDArray[np.integer],
-        classes: int,
-        samples: int,
-        sample_rate: int,
-        augmentation: Augmentation,
-        seed: int,
-    ) -> None:
-        super().__init__(sample_rate, augmentation, seed)
-        self.sounds = sounds
-        self.labels = labels
-        self.classes = classes
-        self.samples = samples
-
-    def number_at(self, position: int, rng: np.random.Generator) -> int:
-        """Return the clip at a position."""
-        return item_at(position, len(self.sounds), self.seed)
-
-    def any_number(self, rng: np.random.Generator) -> int:
-        """Return any clip."""
-        return int(rng.integers(len(self.sounds)))
-
-    def cut(self, number: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cut a piece of a clip."""
-        sound = self.sounds[number]
-        start = int(rng.integers(len(sound))) if self.augmentation.shift else 0
-        share = np.zeros(self.classes, np.float32)
-        share[self.labels[number]] = 1
-        return crop(sound, start, self.samples), share
-
-
 class SlidingDataset(SegmentDataset):
     """All pieces of every sound: whole ones, one after the other, and one of a sound that is too short for that.
 
     Parameters
     ----------
-    sounds : sequence of RawAudioFile
-    targets : (sounds, classes) float32
-        How much each is of each class.
-    samples : int
-        Length of a piece.
-    hop : int
-        Samples from one piece to the next.
-    sample_rate : int
-        In Hz.
+    sounds : LabelledSounds
+    hop : int, optional
+        Samples from one piece to the next; if not given, a sound has one piece, which begins at its start.
     augmentation : Augmentation
         With `shift`, a piece begins anywhere in its sound.
-    seed : int or None
-        Shuffles the pieces anew at each pass; None leaves them in order.
+    seed : int, optional
+        Shuffles the pieces anew at each pass; if not given, they stay in order.
     repeat : bool
         Repeat a sound that is too short, and one that a shifted piece comes to the end of; else zeros follow.
-    standardise : bool
-        Take the mean of the whole sound from each piece, and divide by the whole sound's standard deviation.
     """
 
     def __init__(
         self,
-        sounds: Sequence[RawAudioFile],
-        targets: NDArray[np.float32],
-        samples: int,
-        hop: int,
-        sample_rate: int,
-        augmentation: Augmentation,
-        seed: int | None,
-        repeat: bool,
-        standardise: bool,
+        sounds: LabelledSounds,
+        hop: int | None,
+        augmentation: Augmentation = UNCHANGED,
+        seed: int | None = None,
+        repeat: bool = False,
     ) -> None:
-        super().__init__(sample_rate, augmentation, seed or 0)
-        self.sounds = sounds
-        self.targets = targets
-        self.samples = samples
+        super().__init__(sounds.sample_rate, augmentation, seed or 0)
+        self.sounds = sounds.sounds
+        self.targets = sounds.targets
+        self.samples = sounds.samples
         self.repeat = repeat
         self._ordered = seed is None
-        self._lengths = [len(sound) for sound in sounds]
-        counts = [max(1, (length - samples) // hop + 1) for length in self._lengths]
-        self.owners = np.repeat(np.arange(len(sounds)), counts)
+        self._lengths = [len(sound) for sound in self.sounds]
+        counts = [1 if hop is None else max(1, (length - self.samples) // hop + 1) for length in self._lengths]
+        self.owners = np.repeat(np.arange(len(counts)), counts)
         """(pieces,) the sound that each piece is of."""
-        self._starts = np.concatenate([np.arange(count) * hop for count in counts]) if counts else np.empty(0, np.int64)
-        self._scales = [_moments(sound) for sound in sounds] if standardise else None
+        starts = [np.arange(count) * (hop or 0) for count in counts]
+        self._starts = np.concatenate(starts) if starts else np.empty(0, np.int64)
+        self._scales = [_moments(sound) for sound in self.sounds] if sounds.standardise else None
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -211,7 +178,7 @@ class SlidingDataset(SegmentDataset):
         piece = sound.cut(start, self.samples)
         return np.pad(piece, (0, self.samples - len(piece))), self.targets[owner].copy()
 
-    def finished(self, number: int, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scaled(self, number: int, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring a piece to the scale of its sound."""
         if self._scales is None:
             return waveform
@@ -232,18 +199,15 @@ MAX_DRAWS = 10_000
 class LoudSegmentDataset(SegmentDataset):
     """Segments of one long vector for each class, brought to mean 0 and standard deviation 1; the classes take turns.
 
-    A segment is drawn again until its maximum exceeds `least_peak`, on the scale of the vector.
+    A segment is drawn again until its maximum exceeds `min_peak`, on the scale of the vector.
 
     Parameters
     ----------
-    sounds : sequence of RawAudioFile
-    targets : (sounds, outputs) float32
-        Sounds with the same row are of one class, and lie behind each other in its vector.
-    samples : int
-        Length of a segment.
-    least_peak : float
-    sample_rate : int
-        In Hz.
+    sounds : LabelledSounds
+        Those with the same targets are of one class, and lie behind each other in its vector.
+    min_peak : float
+    pieces : int
+        What counts as a pass.
     augmentation : Augmentation
         Varies a segment before it is brought to the vector's scale.
     seed : int
@@ -256,20 +220,19 @@ class LoudSegmentDataset(SegmentDataset):
 
     def __init__(
         self,
-        sounds: Sequence[RawAudioFile],
-        targets: NDArray[np.float32],
-        samples: int,
-        least_peak: float,
-        sample_rate: int,
+        sounds: LabelledSounds,
+        min_peak: float,
+        pieces: int,
         augmentation: Augmentation,
         seed: int,
     ) -> None:
-        super().__init__(sample_rate, augmentation, seed)
-        self.samples = samples
-        self.least_peak = least_peak
-        self.rows, owners = np.unique(targets, axis=0, return_inverse=True)
+        super().__init__(sounds.sample_rate, augmentation, seed)
+        self.samples = samples = sounds.samples
+        self.min_peak = min_peak
+        self.pieces = pieces
+        self.rows, owners = np.unique(sounds.targets, axis=0, return_inverse=True)
         self.vectors = [
-            np.concatenate([sounds[place].read() for place in np.flatnonzero(owners == row).tolist()])
+            np.concatenate([sounds.sounds[place].read() for place in np.flatnonzero(owners == row).tolist()])
             for row in range(len(self.rows))
         ]
         self._moments = [
@@ -284,6 +247,9 @@ class LoudSegmentDataset(SegmentDataset):
                 )
             self._start(number, np.random.default_rng(seed))
 
+    def __len__(self) -> int:
+        return self.pieces
+
     def number_at(self, position: int, rng: np.random.Generator) -> int:
         """Return the class at a position."""
         return position % len(self.vectors)
@@ -297,7 +263,7 @@ class LoudSegmentDataset(SegmentDataset):
         start = self._start(number, rng)
         return self.vectors[number][start : start + self.samples], self.rows[number].copy()
 
-    def finished(self, number: int, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scaled(self, number: int, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring a segment to the scale of its class's vector."""
         mean, deviation = self._moments[number]
         return ((waveform - mean) / deviation).astype(np.float32)
@@ -306,55 +272,33 @@ class LoudSegmentDataset(SegmentDataset):
         vector, (mean, deviation) = self.vectors[number], self._moments[number]
         for _ in range(MAX_DRAWS):
             start = int(rng.integers(len(vector) - self.samples + 1))
-            if (vector[start : start + self.samples].max() - mean) / deviation > self.least_peak:
+            if (vector[start : start + self.samples].max() - mean) / deviation > self.min_peak:
                 return start
         raise SettingsError(
-            f"no segment of a class is louder than sampling.segments.least_peak ({self.least_peak:g}) after "
+            f"no segment of a class is louder than sampling.segments.least_peak ({self.min_peak:g}) after "
             f"{MAX_DRAWS} draws; set it lower"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class HeardSounds:
-    """Sounds with what they are, in the terms of one network.
-
-    Attributes
-    ----------
-    sounds : sequence of RawAudioFile
-    targets : (sounds, outputs) float32
-        How much each is of each class.
-    sample_rate : int
-        In Hz.
-    samples : int
-        Length of what the network hears at once.
-    standardise : bool
-        Whether sounds are brought to mean 0 and standard deviation 1.
-    """
-
-    sounds: Sequence[RawAudioFile]
-    targets: NDArray[np.float32]
-    sample_rate: int
-    samples: int
-    standardise: bool
 
 
 class Sampling(Protocol):
     """A way to draw pieces of sounds."""
 
-    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> SegmentDataset:
-        """Return an endless stream of pieces to learn from."""
-
-    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[SegmentDataset, int]:
-        """Return a stream of pieces to measure by, and how many of it."""
-
-    def epoch_pieces(self, stream: SegmentDataset, batch_size: int) -> int:
-        """Return how many pieces make an epoch."""
+    whole_epochs: ClassVar[bool]
+    """Every pass begins with a batch of its own; else batches run on into the next pass."""
 
     def samples(self, sample_rate: int, least: int) -> int:
         """Return the length of a piece; `least` is what the network's preprocessing says."""
 
-    def whole(self, heard: HeardSounds) -> SlidingDataset:
-        """Return the pieces that sounds are tested by, in order."""
+    def training(
+        self, sounds: LabelledSounds, augmentation: Augmentation, seed: int, batch_size: int
+    ) -> SegmentDataset:
+        """Return an endless stream of pieces to learn from."""
+
+    def validation(self, sounds: LabelledSounds, seed: int, batch_size: int) -> SegmentDataset:
+        """Return the pieces to measure by, the same after each epoch."""
+
+    def test(self, sounds: LabelledSounds) -> SlidingDataset | None:
+        """Return the pieces that sounds are tested by, in order; None where each is tested as a whole."""
 
 
 @dataclass(frozen=True)
@@ -376,40 +320,35 @@ class Pieces:
     hop_seconds: float | None = None
     fill: Literal["zeros", "repeat"] = "zeros"
 
+    whole_epochs: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         for name in ("seconds", "hop_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SettingsError(f"sampling.pieces.{name} is {value}; it has to be above 0")
 
-    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> SegmentDataset:
-        """Return all pieces, shuffled anew at each pass."""
-        return self._stream(heard, augmentation, seed)
-
-    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[SegmentDataset, int]:
-        """Return all pieces, once."""
-        stream = self.whole(heard)
-        return stream, len(stream)
-
-    def epoch_pieces(self, stream: SegmentDataset, batch_size: int) -> int:
-        """Return the number of pieces of a pass."""
-        assert isinstance(stream, SlidingDataset)
-        return len(stream)
-
     def samples(self, sample_rate: int, least: int) -> int:
         """Return the length of a piece."""
         return least if self.seconds is None else round(self.seconds * sample_rate)
 
-    def whole(self, heard: HeardSounds) -> SlidingDataset:
-        """Return all pieces, in order."""
-        return self._stream(heard, UNCHANGED, None)
+    def training(
+        self, sounds: LabelledSounds, augmentation: Augmentation, seed: int, batch_size: int
+    ) -> SegmentDataset:
+        """Return all pieces, shuffled anew at each pass."""
+        return self._pieces(sounds, augmentation, seed)
 
-    def _stream(self, heard: HeardSounds, augmentation: Augmentation, seed: int | None) -> SlidingDataset:
-        hop = heard.samples if self.hop_seconds is None else round(self.hop_seconds * heard.sample_rate)
-        return SlidingDataset(
-            heard.sounds, heard.targets, heard.samples, hop, heard.sample_rate, augmentation, seed,
-            repeat=self.fill == "repeat", standardise=heard.standardise,
-        )  # fmt: skip
+    def validation(self, sounds: LabelledSounds, seed: int, batch_size: int) -> SegmentDataset:
+        """Return all pieces, in order."""
+        return self.test(sounds)
+
+    def test(self, sounds: LabelledSounds) -> SlidingDataset:
+        """Return all pieces, in order."""
+        return self._pieces(sounds, UNCHANGED, None)
+
+    def _pieces(self, sounds: LabelledSounds, augmentation: Augmentation, seed: int | None) -> SlidingDataset:
+        hop = sounds.samples if self.hop_seconds is None else round(self.hop_seconds * sounds.sample_rate)
+        return SlidingDataset(sounds, hop, augmentation, seed, repeat=self.fill == "repeat")
 
 
 @dataclass(frozen=True)
@@ -433,35 +372,67 @@ class Segments:
     steps_per_epoch: int = 75
     validation_steps: int = 50
 
+    whole_epochs: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         for name in ("seconds", "steps_per_epoch", "validation_steps"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"sampling.segments.{name} is {getattr(self, name)}; it has to be above 0")
 
-    def training(self, heard: HeardSounds, augmentation: Augmentation, seed: int) -> SegmentDataset:
-        """Return random segments."""
-        return LoudSegmentDataset(
-            heard.sounds, heard.targets, heard.samples, self.least_peak, heard.sample_rate, augmentation, seed
-        )
-
-    def validation(self, heard: HeardSounds, seed: int, batch_size: int) -> tuple[SegmentDataset, int]:
-        """Return random segments of the validation sounds, the same after each epoch."""
-        return self.training(heard, UNCHANGED, seed), self.validation_steps * batch_size
-
-    def epoch_pieces(self, stream: SegmentDataset, batch_size: int) -> int:
-        """Return the number of segments of an epoch."""
-        return self.steps_per_epoch * batch_size
-
     def samples(self, sample_rate: int, least: int) -> int:
         """Return the length of a segment."""
         return round(self.seconds * sample_rate)
 
-    def whole(self, heard: HeardSounds) -> SlidingDataset:
+    def training(
+        self, sounds: LabelledSounds, augmentation: Augmentation, seed: int, batch_size: int
+    ) -> SegmentDataset:
+        """Return random segments."""
+        return LoudSegmentDataset(sounds, self.least_peak, self.steps_per_epoch * batch_size, augmentation, seed)
+
+    def validation(self, sounds: LabelledSounds, seed: int, batch_size: int) -> SegmentDataset:
+        """Return random segments of the validation sounds."""
+        return LoudSegmentDataset(sounds, self.least_peak, self.validation_steps * batch_size, UNCHANGED, seed)
+
+    def test(self, sounds: LabelledSounds) -> SlidingDataset:
         """Return the whole segments of each sound, one after the other."""
-        return SlidingDataset(
-            heard.sounds, heard.targets, heard.samples, heard.samples, heard.sample_rate, UNCHANGED, None,
-            repeat=False, standardise=heard.standardise,
-        )  # fmt: skip
+        return SlidingDataset(sounds, sounds.samples)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A piece of every sound at each pass, sounds that are too short repeated; whole sounds are tested.
+
+    Attributes
+    ----------
+    seconds : float
+        Length of a piece.
+    """
+
+    seconds: float
+
+    whole_epochs: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise SettingsError(f"crop_seconds is {self.seconds}; it has to be above 0")
+
+    def samples(self, sample_rate: int, least: int) -> int:
+        """Return the length of a piece."""
+        return round(self.seconds * sample_rate)
+
+    def training(
+        self, sounds: LabelledSounds, augmentation: Augmentation, seed: int, batch_size: int
+    ) -> SegmentDataset:
+        """Return a piece of each sound, shuffled anew at each pass."""
+        return SlidingDataset(sounds, None, augmentation, seed, repeat=True)
+
+    def validation(self, sounds: LabelledSounds, seed: int, batch_size: int) -> SegmentDataset:
+        """Return all pieces of each sound, one after the other."""
+        return SlidingDataset(sounds, sounds.samples, repeat=True)
+
+    def test(self, sounds: LabelledSounds) -> None:
+        """Return nothing: sounds are tested as a whole."""
 
 
 SAMPLINGS: Mapping[str, type[Sampling]] = {"pieces": Pieces, "segments": Segments}
+"""Those that a recipe can name."""

@@ -1,10 +1,7 @@
-"""Fine-tuning for real: it learns, keeps to its folds and its frozen layers, and can be killed."""
+"""Fine-tuning for real: it learns, keeps to its folds and its frozen layers, and says what it cannot do."""
 
-import csv
 import json
-import signal
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +10,14 @@ import torch
 
 from soundnet_kd import SoundNet5, SoundNet8, load_student
 from soundnet_kd.cli import main
-from soundnet_kd.cli.arguments import parse
 from soundnet_kd.commands.compare import compare
 from soundnet_kd.commands.finetune import finetune
-from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
-from soundnet_kd.media import write_audio
+from soundnet_kd.errors import FormatError, MediaError, SettingsError
 from soundnet_kd.models import Preprocessing, read_network, read_student, write_network
 from soundnet_kd.models.finetuned import FinetunedNetwork, default_layer
-from soundnet_kd.supervised.evaluation import clip_logits
-from tests.media_files import sine
-from tests.processes import run_command
-from tests.stops import killed_at_checkpoint, killed_at_the_end
+from soundnet_kd.supervised.trial import clip_logits
+from tests.supervised.runs import HERTZ, TONE_RATE, TONES, rows_of, write_student, write_tones
 
-RATE = 22_050
-HERTZ = {"deep": 200.0, "high": 4000.0, "middle": 1000.0}
-CLIPS = 24
 OPTIONS = "--layer conv4 --from_layer conv3 --crop_seconds 0.5 --batch_size 6 --epochs 10 --device cpu"
 STEPS = 20
 """Of a fold: ten times twelve clips, six at a time."""
@@ -37,43 +27,6 @@ def finetuned(out: Path) -> FinetunedNetwork:
     classifier = read_network(out)
     assert isinstance(classifier, FinetunedNetwork)
     return classifier
-
-
-def write_tones(folder: Path, other_in_fold: int | None = None) -> Path:
-    """Write tones of three kinds into two folds; those of one fold may be others than the name says."""
-    rows = []
-    for number in range(CLIPS):
-        name, fold = list(HERTZ)[number % 3], 1 + number // 3 % 2
-        hertz = 2500.0 if fold == other_in_fold else HERTZ[name] * (1 + number / 200)
-        write_audio(folder / f"{number}.wav", sine(hertz, 0.4 + number / 100, RATE, 0.3), RATE)
-        rows.append(f"{number}.wav,{name},{fold}")
-    table = folder / "sounds.csv"
-    table.write_text("\n".join(["path,label,fold", *rows]) + "\n", encoding="utf-8")
-    return table
-
-
-def tables(out: Path) -> dict[str, bytes]:
-    names = ("results.json", "accuracy.csv", "predictions.csv", "history.csv")
-    return {name: (out / name).read_bytes() for name in names}
-
-
-def untimed(out: Path) -> dict[str, object]:
-    """Give what a run found, without what it took."""
-    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    results["source"].pop("training_seconds")
-    return {**tables(out), "results.json": results}
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
-def spent_before(folds: Path) -> float:
-    """Give the seconds of training under the folds that a killed run has told of: those done, and the one in hand."""
-    done = [json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in folds.glob("fold-*.json")]
-    last = [torch.load(file, weights_only=True) for file in folds.glob("fold-*/checkpoints/step=*.ckpt")]
-    return float(sum(done) + max((each["callbacks"]["Stopwatch"]["seconds"] for each in last), default=0.0))
 
 
 def losses(out: Path, fold: str) -> list[str]:
@@ -87,15 +40,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student whose batch norms have heard something, as those of a trained one have."""
-    torch.manual_seed(1)
-    network = SoundNet8({"objects": 3}, Preprocessing(least_samples=1))
-    with torch.no_grad():
-        for _ in range(20):
-            network(256 * 0.1 * torch.randn(4, 1, 11_025), ("conv4",))
-    path = tmp_path_factory.mktemp("student") / "student.safetensors"
-    write_network(network, path, {})
-    return path
+    return write_student(tmp_path_factory.mktemp("student") / "student.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +71,7 @@ def test_a_run_learns_and_leaves_what_an_evaluation_leaves(run: Path) -> None:
         "left_out": 0,
     }
     predictions = rows_of(run / "predictions.csv")
-    assert [row["id"] for row in predictions] == [f"{number}.wav" for number in range(CLIPS)]
+    assert [row["id"] for row in predictions] == [f"{number}.wav" for number in range(TONES)]
     right = np.array([row["conv4"] == row["label"] for row in predictions])
     fold = np.array([int(row["fold"]) for row in predictions])
     assert result["fold_accuracy"] == [right[fold == 1].mean(), right[fold == 2].mean()]
@@ -138,9 +83,13 @@ def test_a_run_learns_and_leaves_what_an_evaluation_leaves(run: Path) -> None:
         (fold, step) for fold in "12" for step in range(1, STEPS + 1)
     ]
     assert {path.name for path in run.iterdir()} - {".lock"} == {
-        *tables(run),
+        "accuracy.csv",
+        "history.csv",
+        "predictions.csv",
+        "results.json",
         "classifier.safetensors",
         "finetune.json",
+        "trainings.csv",
     }
 
 
@@ -158,13 +107,13 @@ def test_the_classifier_answers_as_by_hand(run: Path, sounds: Path) -> None:
     classifier = finetuned(run)
     assert classifier.class_names == {"classes": tuple(HERTZ)}
     preprocessing = classifier.network.preprocessing
-    assert preprocessing.least_samples == RATE // 2
+    assert preprocessing.least_samples == TONE_RATE // 2
     for number in (0, 13):
         path = sounds.parent / f"{number}.wav"
-        RawAudioDecoder(RATE, "first")(path, run.parent / "sound.f32")
+        RawAudioDecoder(TONE_RATE, "first")(path, run.parent / "sound.f32")
         answer = clip_logits(classifier, [RawAudioFile(run.parent / "sound.f32")])[0].numpy()
         waveform = preprocessing.read(path)
-        tiled = np.concatenate([waveform] * (2 if len(waveform) < RATE // 2 else 1)) * np.float32(256)
+        tiled = np.concatenate([waveform] * (2 if len(waveform) < TONE_RATE // 2 else 1)) * np.float32(256)
         with torch.no_grad():
             steps = classifier.network(torch.from_numpy(tiled)[None, None], ("conv4",))["conv4"][0].numpy()
         state = {name: value.numpy() for name, value in classifier.state_dict().items()}
@@ -181,47 +130,6 @@ def test_a_tested_fold_takes_no_part_in_its_training(run: Path, student: Path, t
     assert losses(tmp_path / "out", "1") == losses(run, "1")
     assert losses(tmp_path / "out", "2") != losses(run, "2")
     assert not (tmp_path / "out" / "classifier.safetensors").exists()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize(
-    ("place", "stop"),
-    [
-        ("fold-1", killed_at_checkpoint),
-        ("fold-2", killed_at_checkpoint),
-        ("fold-2", killed_at_the_end),
-        ("all", killed_at_checkpoint),
-        ("all", killed_at_the_end),
-    ],
-)
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(
-    place: str, stop: Callable[[Path], Callable[[], None]], run: Path, sounds: Path, student: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "killed"
-    arguments = ["finetune", str(sounds), "--student", str(student), "--out", str(out), *OPTIONS.split()]
-    prepare = stop(out / ".folds" / place / "checkpoints")
-    options = [*arguments, "--checkpoint_minutes", "0.0002"]
-    assert run_command(options, tmp_path / "log.txt", prepare) == -signal.SIGKILL
-    assert not (out / "results.json").exists()
-    done = {"fold-1": 0, "fold-2": 1, "all": 2}[place]
-    assert len(list((out / ".folds").glob("fold-*.json"))) == done
-    spent = spent_before(out / ".folds")
-    assert main(arguments) == 0
-    assert untimed(out) == untimed(run)
-    seconds = json.loads((out / "results.json").read_text(encoding="utf-8"))["source"]["training_seconds"]
-    assert seconds >= round(spent, 1)
-    assert not list(out.glob(".[a-z]*/"))
-    killed, whole = read_network(out).state_dict(), read_network(run).state_dict()
-    assert all(torch.equal(killed[name], whole[name]) for name in whole)
-
-
-def test_a_run_that_is_done_stays_as_it_is_and_others_are_refused(run: Path, sounds: Path, student: Path) -> None:
-    before = tables(run)
-    arguments = ["finetune", str(sounds), "--student", str(student), "--out", str(run), *OPTIONS.split()]
-    assert main(arguments) == 0
-    with pytest.raises(RunConflictError, match=r"settings\.augmentation\.mix was 0\.5, now 0\.25"):
-        finetune(**parse("finetune", [*arguments[1:], "--augmentation.mix", "0.25"]))
-    assert tables(run) == before
 
 
 def test_from_scratch_and_bad_sounds(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,7 +178,7 @@ def test_two_runs_can_be_compared(run: Path, sounds: Path, student: Path, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layer": "conv9"}, "no layer 'conv9', did you mean"),
+        ({"layer": "conv9"}, "no layer 'conv9'; did you mean"),
         ({"layer": "conv8"}, "conv8 is the student's own head"),
         ({"from_layer": "conv5"}, "from_layer conv5 lies behind conv4"),
         ({"from_layer": "pool2"}, "'pool2', which has no weights"),
@@ -278,6 +186,14 @@ def test_two_runs_can_be_compared(run: Path, sounds: Path, student: Path, tmp_pa
         ({"epochs": 0}, "epochs is 0; it has to be above 0"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
         ({"student": "SoundNet8"}, "there is no student SoundNet8"),
+        ({"crop_seconds": 0.0}, r"crop_seconds is 0\.0; it has to be above 0"),
+        ({"patience": 2}, "no validation sounds to choose the best weights or the end by; set a --validation_share"),
+        ({"weights": "best"}, "no validation sounds to choose the best weights or the end by"),
+        ({"validation_share": 1.0}, "the shares of the clips are validation 1; each is at least 0"),
+        ({"final_learning_rate": 1e-5}, "are of schedule linear, not cosine"),
+        ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; give whole numbers from 0 on, each once"),
+        ({"seeds": []}, r"seeds is \[\]; give whole numbers"),
+        ({"seeds": [0, 1], "seed": 2}, r"seed is 2 and seeds is \[0, 1\]; give one of the two"),
     ],
 )
 def test_wrong_settings_are_told_before_anything_is_written(

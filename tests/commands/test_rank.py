@@ -17,7 +17,7 @@ from soundnet_kd.models import Preprocessing, write_network
 from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.transfer.ranking import is_ranking, read_ranking
-from tests.commands.test_finetune import CLIPS, write_tones
+from tests.supervised.runs import TONES, write_tones
 
 FINETUNE = "--layer conv4 --crop_seconds 0.5 --batch_size 6 --epochs 2 --device cpu --folds_only"
 CATS_DOGS_OF_THREE = 50 + 9 * 410 + 10 * 20 + 3 * 10 + 3
@@ -135,7 +135,7 @@ def test_other_clips_and_other_folds_are_refused(
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert message in error
         assert not (tmp_path / "out").exists()
-    assert len((whole / "predictions.csv").read_text(encoding="utf-8").splitlines()) == CLIPS + 1
+    assert len((whole / "predictions.csv").read_text(encoding="utf-8").splitlines()) == TONES + 1
 
 
 def test_results_that_tell_no_size_say_so(runs: dict[str, Path], tmp_path: Path) -> None:

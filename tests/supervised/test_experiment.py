@@ -1,11 +1,7 @@
-"""A recipe from the shell: it learns what can be heard, says so in the files of all evaluations, and can be killed."""
+"""A recipe from the shell: it learns what can be heard, and says so in the files of all evaluations."""
 
-import csv
 import json
 import shutil
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +10,15 @@ import torch
 
 from soundnet_kd.cli import main
 from soundnet_kd.commands.compare import compare
-from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
+from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.checkpoint import read_network
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.supervised.config import read_experiment_config
 from soundnet_kd.supervised.experiment import run_experiment
 from tests.media_files import sine
-from tests.processes import run_command
-from tests.stops import killed_at_checkpoint, killed_at_the_end
+from tests.supervised.runs import ANIMAL_RATE, rows_of, write_animals
 
-RATE = 16_000
 SMALL = [
     "sampling.segments.seconds=0.125",
     "sampling.segments.steps_per_epoch=40",
@@ -35,22 +29,6 @@ SMALL = [
     "training.learning_rate=0.02",
     "data.cats_dogs.test=[cat_90,dog_90,dog_91]",
 ]
-
-
-def write_animals(folder: Path) -> Path:
-    """Cats are high, dogs are low, each with noise; some at other rates."""
-    rng = np.random.default_rng(0)
-    for name, hertz in (("cat", 1500.0), ("dog", 150.0)):
-        for number in (*range(8), 90, 91):
-            rate = 22_050 if number == 3 else RATE
-            tone = sine(hertz * (1 + number % 10 / 50), 0.8 + number / 100, rate, 0.4)
-            write_audio(folder / f"{name}_{number}.wav", tone + rng.normal(0, 0.02, len(tone)).astype(np.float32), rate)
-    return folder
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 def train(recipe: str, data: Path, out: Path, *changes: str) -> list[str]:
@@ -67,15 +45,6 @@ def run(animals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bench") / "run"
     assert main(train("cats_dogs", animals, out, "seeds=[0,1]", *SMALL)) == 0
     return out
-
-
-def untimed(out: Path) -> dict[str, object]:
-    """Give what a run found, without what it took."""
-    results = json.loads((out / "results.json").read_text())
-    results["source"].pop("training_seconds")
-    trainings = [{**row, "training_seconds": ""} for row in rows_of(out / "trainings.csv")]
-    tables = ("predictions.csv", "classes.csv", "probabilities.csv", "history.csv", "accuracy.csv")
-    return {"results": results, "trainings": trainings} | {name: (out / name).read_bytes() for name in tables}
 
 
 def test_it_learns_and_says_so(run: Path) -> None:
@@ -131,39 +100,6 @@ def test_the_classifier_answers_as_the_table_says(run: Path, animals: Path) -> N
         assert (int(row["votes dog"]), int(row["pieces"])) == (int((dog > 0.5).sum()), len(segments))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize("stop", [killed_at_checkpoint, killed_at_the_end])
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(
-    stop: Callable[[Path], Callable[[], None]], animals: Path, tmp_path: Path
-) -> None:
-    """By the recipe's own optimizer, whose momentum belongs to what is gone on from."""
-    quick = [*SMALL, "training.optimizer=sgd", "training.epochs=2", "sampling.segments.steps_per_epoch=8"]
-    whole, out = tmp_path / "whole", tmp_path / "killed"
-    assert main(train("cats_dogs", animals, whole, "seeds=[0,1]", *quick)) == 0
-    arguments = train("cats_dogs", animals, out, "seeds=[0,1]", *quick)
-    prepare = stop(out / "rounds" / "seed-1" / "checkpoints")
-    options = [*arguments, "--checkpoint_minutes", "0"]
-    assert run_command(options, tmp_path / "log.txt", prepare) == -signal.SIGKILL
-    assert not (out / "results.json").exists()
-    assert main(arguments) == 0
-    assert untimed(out) == untimed(whole)
-    found, wanted = read_network(out).state_dict(), read_network(whole).state_dict()
-    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
-
-
-def test_a_run_that_is_done_is_told_again_and_others_are_refused(run: Path, animals: Path) -> None:
-    before = untimed(run)
-    # As if it had been killed just after its last answers were written.
-    (run / "rounds" / "seed-1" / "checkpoints").mkdir(parents=True)
-    assert main(train("cats_dogs", animals, run, "seeds=[0,1]", *SMALL)) == 0
-    assert untimed(run) == before
-    assert {path.name for path in (run / "rounds").iterdir()} == {"seed-0.json", "seed-1.json"}
-    assert not (run / ".sounds").exists()
-    recipe = read_experiment_config(Path("cats_dogs"), ["seeds=[0,1]", *SMALL, "training.epochs=5"])
-    with pytest.raises(RunConflictError, match=r"training\.epochs was 4, now 5"):
-        run_experiment(recipe, animals, run)
-
-
 def test_a_trained_network_is_peeled(run: Path, animals: Path, tmp_path: Path) -> None:
     assert main(["peel", str(animals / "dog_90.wav"), "--student", str(run), "--out", str(tmp_path / "peel")]) == 0
     assert (tmp_path / "peel" / "layers.png").is_file()
@@ -177,7 +113,7 @@ def test_bad_sounds_are_counted_and_patience_ends(
     shutil.copytree(animals, data)
     (data / "cat_20.wav").write_bytes(b"")
     (data / "dog_20.wav").write_bytes(b"RIFF, but no more")
-    write_audio(data / "dog_21.wav", np.clip(20 * sine(160, 1.0, RATE), -1, 1), RATE)
+    write_audio(data / "dog_21.wav", np.clip(20 * sine(160, 1.0, ANIMAL_RATE), -1, 1), ANIMAL_RATE)
     patient = ["training.epochs=40", "training.patience=1"]
     assert main(train("cats_dogs", data, tmp_path / "out", "seeds=[0]", *SMALL, *patient)) == 0
     assert "2 sounds skipped" in capsys.readouterr().out
@@ -190,10 +126,10 @@ def test_bad_sounds_are_counted_and_patience_ends(
 
 def test_several_classes_under_folds(animals: Path, tmp_path: Path) -> None:
     """The same network with an output for each of three classes; its results can be set beside others."""
-    write_audio(tmp_path / "silent.wav", np.zeros(RATE, np.float32), RATE)
+    write_audio(tmp_path / "silent.wav", np.zeros(ANIMAL_RATE, np.float32), ANIMAL_RATE)
     rows = [f"{animals / name}_{number}.wav,{name},{1 + number % 2}" for name in ("cat", "dog") for number in range(8)]
     rows += [f"silent.wav,none,{fold}" for fold in (1,)]
-    write_audio(tmp_path / "other.wav", np.zeros(RATE // 3, np.float32), RATE)
+    write_audio(tmp_path / "other.wav", np.zeros(ANIMAL_RATE // 3, np.float32), ANIMAL_RATE)
     table = tmp_path / "sounds.csv"
     table.write_text("\n".join(["path,label,fold", *rows, "other.wav,none,2"]), encoding="utf-8")
     small = ["sampling.pieces.seconds=0.125", "training.batch_size=8", "training.epochs=15"]
@@ -226,6 +162,7 @@ def test_several_classes_under_folds(animals: Path, tmp_path: Path) -> None:
         (["network=LightCNN", "front_end=LogMel"], SettingsError, "front_end is LogMel; give a list of steps"),
         (["seeds=3"], SettingsError, r"seeds is 3; give a list of whole numbers"),
         (["seeds=[1,1]"], SettingsError, "each counts once"),
+        (["final_training=often"], SettingsError, "final_training"),
         (["epochs"], SettingsError, "--set takes name=value"),
         (["training.one_network_per_tag=true"], SettingsError, "is for sounds with several tags each"),
         (["data.cats_dogs.validation_share=0"], SettingsError, "no validation sounds to choose the best weights by"),
@@ -241,7 +178,7 @@ def test_wrong_recipes_are_told(
 
 def test_a_class_that_cannot_be_learned_and_sounds_that_cannot_be_read(tmp_path: Path) -> None:
     for name in ("cat_1.wav", "cat_90.wav", "dog_90.wav", "dog_91.wav"):
-        write_audio(tmp_path / name, sine(300, 0.5, RATE), RATE)
+        write_audio(tmp_path / name, sine(300, 0.5, ANIMAL_RATE), ANIMAL_RATE)
     recipe = read_experiment_config(Path("cats_dogs"), SMALL)
     with pytest.raises(SettingsError, match="of 2 clips of 'dog' none is left to learn from"):
         run_experiment(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-out")

@@ -10,7 +10,7 @@ from soundnet_kd.data.splits import WITHOUT_FOLDS, FileSegment, SplitSounds
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.media import RawAudioDecoder, write_audio
 from soundnet_kd.supervised.config import read_experiment_config
-from soundnet_kd.supervised.sounds import decoded_sounds
+from soundnet_kd.supervised.sounds import decode_data_sets
 from tests.data.test_voice_activity import RATE, background, spoken_at
 
 
@@ -27,13 +27,13 @@ def test_a_sound_and_a_part_of_one_are_cut_to_their_voice(tmp_path: Path) -> Non
     )
     folders = tmp_path / "decoded", tmp_path
     store = RawAudioDecoder(RATE, "first")
-    cut = decoded_sounds({0: data}, store, *folders, VoiceActivity(2, margin_seconds=0.05)).sounds
+    cut = decode_data_sets({0: data}, store, *folders, VoiceActivity(2, margin_seconds=0.05))
     with (tmp_path / "voice.csv").open(encoding="utf-8", newline="") as handle:
         starts = {row["id"]: row["start"] for row in csv.DictReader(handle)}
     assert starts["nobody"] == ""
     assert abs(float(starts["whole"]) - 1.15) <= 0.03
     assert abs(float(starts["part"]) - 0.65) <= 0.03
-    uncut = decoded_sounds({0: data}, store, *folders).sounds
+    uncut = decode_data_sets({0: data}, store, *folders)
     np.testing.assert_array_equal(cut["nobody"].read(), uncut["nobody"].read())
     for name in ("whole", "part"):
         start = round(float(starts[name]) * RATE)

@@ -31,14 +31,13 @@ def loader_of_targets(folder: Path) -> DataLoader[Any]:
 def loader_of_pieces(folder: Path) -> DataLoader[Any]:
     """Give that of a network that learns from labelled sounds."""
     from soundnet_kd.media import RawAudioFile
-    from soundnet_kd.training.augmentation import UNCHANGED
-    from soundnet_kd.training.classification import TrainingBatches
-    from soundnet_kd.training.segments import CropDataset
+    from soundnet_kd.training.classification import BatchesDataModule
+    from soundnet_kd.training.segments import LabelledSounds, SlidingDataset
 
     np.zeros(2000, np.float32).tofile(folder / "sound.f32")
-    sounds = [RawAudioFile(folder / "sound.f32")]
-    stream = CropDataset(sounds, np.zeros(1, np.int64), 2, 1000, 22_050, UNCHANGED, seed=0)
-    return TrainingBatches(stream, batch_size=2, steps=10_000, steps_per_epoch=10).batches(0, workers=1, pinned=False)
+    sounds = LabelledSounds([RawAudioFile(folder / "sound.f32")], np.eye(2, dtype=np.float32)[:1], 22_050, 1000)
+    dataset = SlidingDataset(sounds, None, seed=0, repeat=True)
+    return BatchesDataModule(dataset, None, batch_size=2, steps=10_000, workers=1).train_dataloader()
 
 
 def say(*words: object) -> None:

@@ -13,7 +13,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import RawAudioFile, read_audio
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.training.optimization import TrainingConfig
-from soundnet_kd.training.segments import HeardSounds, LoudSegmentDataset, Pieces, Segments, SlidingDataset
+from soundnet_kd.training.segments import LabelledSounds, LoudSegmentDataset, Pieces, Segments, SlidingDataset
 
 RATE = 10
 
@@ -23,28 +23,28 @@ def stored(path: Path, samples: NDArray[Any]) -> RawAudioFile:
     return RawAudioFile(path)
 
 
-def heard(folder: Path, lengths: list[int], samples: int, standardise: bool = False) -> HeardSounds:
+def labelled(folder: Path, lengths: list[int], samples: int, standardise: bool = False) -> LabelledSounds:
     """Sound n counts up from n in hundredths."""
     sounds = [stored(folder / str(n), n + np.arange(length) / 100) for n, length in enumerate(lengths)]
-    return HeardSounds(sounds, np.eye(len(lengths), dtype=np.float32), RATE, samples, standardise)
+    return LabelledSounds(sounds, np.eye(len(lengths), dtype=np.float32), RATE, samples, standardise)
 
 
 def test_whole_pieces_one_after_the_other(tmp_path: Path) -> None:
     """Of 25, 10, 9 and 4 samples: two, one, and a single padded one each."""
-    stream = Pieces().whole(heard(tmp_path, [25, 10, 9, 4], 10))
+    stream = Pieces().test(labelled(tmp_path, [25, 10, 9, 4], 10))
     assert stream.owners.tolist() == [0, 0, 1, 2, 3]
     firsts = [float(stream[position][0][0, 0]) for position in range(5)]
     np.testing.assert_allclose(firsts, [0.0, 0.1, 1.0, 2.0, 3.0], atol=1e-6)
     np.testing.assert_allclose(stream[4][0][0], [3, 3.01, 3.02, 3.03, 0, 0, 0, 0, 0, 0], atol=1e-6)
     assert stream[1][1].tolist() == [1, 0, 0, 0]
-    assert Pieces(hop_seconds=0.5).whole(heard(tmp_path, [25, 10], 10)).owners.tolist() == [0, 0, 0, 0, 1]
-    repeated = Pieces(fill="repeat").whole(heard(tmp_path, [4], 10))[0][0][0]
+    assert Pieces(hop_seconds=0.5).test(labelled(tmp_path, [25, 10], 10)).owners.tolist() == [0, 0, 0, 0, 1]
+    repeated = Pieces(fill="repeat").test(labelled(tmp_path, [4], 10))[0][0][0]
     np.testing.assert_allclose(repeated, np.tile([0, 0.01, 0.02, 0.03], 3)[:10], atol=1e-6)
 
 
 def test_105_segments_of_the_ten_clips_are_whole_seconds(tmp_path: Path) -> None:
     """Clips of 1.0 to 1.9 s have one whole second, of 20 s twenty."""
-    stream = Segments().whole(heard(tmp_path, [10, 19, 200, 31], 10))
+    stream = Segments().test(labelled(tmp_path, [10, 19, 200, 31], 10))
     assert Counter(stream.owners.tolist()) == {0: 1, 1: 1, 2: 20, 3: 3}
 
 
@@ -59,20 +59,20 @@ def test_the_real_cats_and_dogs_are_as_described(real_data: Path, tmp_path: Path
     assert len(tested) == 10
     sounds = [stored(tmp_path / clip.path.name, read_audio(clip.path, 16_000)[0]) for clip in tested]
     targets = np.eye(2, dtype=np.float32)[[clip.label for clip in tested]]
-    assert len(Segments().whole(HeardSounds(sounds, targets, 16_000, 16_000, True)).owners) == 105
+    assert len(Segments().test(LabelledSounds(sounds, targets, 16_000, 16_000, True)).owners) == 105
 
 
 def test_every_pass_is_another_order_of_all_pieces(tmp_path: Path) -> None:
-    stream = Pieces().training(heard(tmp_path, [25, 10, 9], 10), UNCHANGED, 0)
+    stream = Pieces().training(labelled(tmp_path, [25, 10, 9], 10), UNCHANGED, 0, 3)
     passes = [[round(float(stream[p + 4 * n][0][0, 0]), 2) for p in range(4)] for n in range(6)]
     assert all(sorted(each) == [0.0, 0.1, 1.0, 2.0] for each in passes)
     assert len({tuple(each) for each in passes}) > 1
-    assert Pieces().epoch_pieces(stream, 3) == 4
+    assert len(stream) == 4
 
 
 def test_a_piece_is_brought_to_the_scale_of_its_whole_sound(tmp_path: Path) -> None:
-    data = heard(tmp_path, [20], 10, standardise=True)
-    stream = Pieces().whole(data)
+    data = labelled(tmp_path, [20], 10, standardise=True)
+    stream = Pieces().test(data)
     waveform = np.arange(20) / 100
     expected = (waveform - waveform.mean()) / waveform.std()
     np.testing.assert_allclose(np.concatenate([stream[0][0][0], stream[1][0][0]]), expected, atol=1e-5)
@@ -100,7 +100,7 @@ def test_segments_take_turns_and_are_loud_enough(tmp_path: Path) -> None:
         stored(tmp_path / "c", noise[450:]),
     ]
     targets = np.array([[0], [1], [0]], np.float32)
-    stream = LoudSegmentDataset(sounds, targets, 20, 0.4, RATE, UNCHANGED, seed=0)
+    stream = LoudSegmentDataset(LabelledSounds(sounds, targets, RATE, 20), 0.4, 40, UNCHANGED, seed=0)
     vector = (noise - noise.mean()) / noise.std()
     windows = np.lib.stride_tricks.sliding_window_view(vector, 20)
     assert [float(stream[position][1]) for position in range(6)] == [0, 1, 0, 1, 0, 1]
@@ -121,14 +121,14 @@ def test_segments_that_there_are_none_of(tmp_path: Path) -> None:
     short, silent = stored(tmp_path / "a", np.ones(5)), stored(tmp_path / "b", np.zeros(100))
     target = np.ones((1, 1), np.float32)
     with pytest.raises(SettingsError, match="5 samples of sound, less than a segment of 20"):
-        LoudSegmentDataset([short], target, 20, 0.4, RATE, UNCHANGED, seed=0)
+        LoudSegmentDataset(LabelledSounds([short], target, RATE, 20), 0.4, 40, UNCHANGED, seed=0)
     with pytest.raises(SettingsError, match=r"louder than sampling.segments.least_peak \(0.4\)"):
-        LoudSegmentDataset([silent], target, 20, 0.4, RATE, UNCHANGED, seed=0)
+        LoudSegmentDataset(LabelledSounds([silent], target, RATE, 20), 0.4, 40, UNCHANGED, seed=0)
 
 
 def test_shifted_pieces_stay_inside_their_sound(tmp_path: Path) -> None:
-    data = heard(tmp_path, [25], 10)
-    stream = Pieces().training(data, Augmentation(shift=True), 0)
+    data = labelled(tmp_path, [25], 10)
+    stream = Pieces().training(data, Augmentation(shift=True), 0, 3)
     starts = {round(100 * float(stream[position][0][0, 0])) for position in range(300)}
     assert starts == set(range(16))
     assert isinstance(stream, SlidingDataset)

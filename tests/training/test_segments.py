@@ -7,7 +7,7 @@ import pytest
 
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.training.segments import CropDataset, crop
+from soundnet_kd.training.segments import Crops, LabelledSounds, Sampling, SegmentDataset, crop
 
 RATE = 1000
 
@@ -27,9 +27,10 @@ def test_a_piece_of_an_endless_repetition(start: int, samples: int, expected: li
     assert piece.tolist() == expected
 
 
-def stream_of(folder: Path, augmentation: Augmentation, seed: int = 0) -> CropDataset:
+def stream_of(folder: Path, augmentation: Augmentation, seed: int = 0) -> SegmentDataset:
     sounds = [stored(folder / str(number), [number / 10 + place / 100 for place in range(5)]) for number in range(4)]
-    return CropDataset(sounds, np.array([2, 0, 1, 0]), 3, 4, RATE, augmentation, seed)
+    targets = np.eye(3, dtype=np.float32)[[2, 0, 1, 0]]
+    return Crops(0.004).training(LabelledSounds(sounds, targets, RATE, samples=4), augmentation, seed, batch_size=4)
 
 
 def test_every_pass_gives_every_clip_once_with_its_class(tmp_path: Path) -> None:
@@ -61,3 +62,13 @@ def test_mixed_pieces_are_shares_of_classes_and_repeatable(tmp_path: Path) -> No
         assert np.array_equal(shares, again[position][1])
         differences += not np.array_equal(waveform, other[position][0])
     assert differences == 50
+
+
+def test_whole_clips_are_tested_and_measured_in_pieces(tmp_path: Path) -> None:
+    sounds = [stored(tmp_path / str(length), [place / 100 for place in range(length)]) for length in (9, 3)]
+    labelled = LabelledSounds(sounds, np.eye(2, dtype=np.float32), RATE, samples=4)
+    measured = Crops(0.004).validation(labelled, seed=0, batch_size=2)
+    assert [round(100 * float(measured[place][0][0, 0])) for place in range(len(measured))] == [0, 4, 0]
+    np.testing.assert_allclose(measured[2][0][0], [0, 0.01, 0.02, 0], atol=1e-6)
+    sampling: Sampling = Crops(0.004)
+    assert sampling.test(labelled) is None
