@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from soundnet_kd.figures.style import COLORS
 from tests.report.runs import CLASS_NAMES, HOSTILE, LABELS, features, pitch_heard, pitch_of
 
 if TYPE_CHECKING:
@@ -309,6 +310,19 @@ def test_it_fits_the_screen_and_takes_its_colours(chromium: "Browser", page: Pat
     assert chromium.run("return document.documentElement.scrollWidth") <= width
     text = chromium.run("return document.getElementById('map-plot')._fullLayout.font.color")
     assert int(text[1:3], 16) > 128 if dark else int(text[1:3], 16) < 128
+
+
+def test_groups_have_the_colours_of_all_figures(chromium: "Browser", page: Path) -> None:
+    """But for black, which nobody would see on a dark page."""
+    chromium.open(page, dark=True)
+    colors = chromium.run(
+        "const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();"
+        "return [...page.palette.colors.map((_, number) => groupColor(number, style)), style('--text')]"
+    )
+    assert colors[:-1] == [color if color != "#000000" else colors[-1] for color in COLORS]
+    assert colors[-1] != "#000000"
+    symbols = chromium.run("return [0, COUNT, 2 * COUNT].map(groupSymbol)".replace("COUNT", str(len(COLORS))))
+    assert symbols == ["circle", "triangle-up", "square"]
 
 
 def test_a_part_that_is_lost_is_named(chromium: "Browser", run: Path, tmp_path: Path) -> None:
