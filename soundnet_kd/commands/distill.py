@@ -15,6 +15,7 @@ from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_network
+from soundnet_kd.models.soundnet import Architecture
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
 from soundnet_kd.system.launch import is_first_process
@@ -30,7 +31,7 @@ RUN_FILE = "run.json"
 def distill(
     targets: Path | str,
     out: Path | str,
-    architecture: Literal["SoundNet8", "SoundNet5"] = "SoundNet8",
+    architecture: Architecture = "SoundNet8",
     objective: Objective = "soundnet",
     temperature: float = 1.0,
     teacher_weights: dict[str, float] | None = None,

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -205,6 +205,7 @@ class SoundNet5(SoundNet):
     output = Block(0, kernel=16, stride=12, padding=4)
 
 
+Architecture = Literal["SoundNet8", "SoundNet5"]
 ARCHITECTURES: dict[str, type[SoundNet]] = {"SoundNet8": SoundNet8, "SoundNet5": SoundNet5}
 
 

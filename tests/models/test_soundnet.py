@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from soundnet_kd import SoundNet5, SoundNet8
 from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.media import read_audio
-from soundnet_kd.models import Preprocessing
+from soundnet_kd.models import ARCHITECTURES, Preprocessing
+from soundnet_kd.models.soundnet import Architecture
 
 SECOND = 22_050
 
@@ -276,3 +278,7 @@ def test_the_student_can_be_exported_and_traced() -> None:
     traced = torch.jit.trace(student, (sound,), strict=False)  # type: ignore[no-untyped-call]
     for name, logits in traced(sound).items():
         torch.testing.assert_close(logits, expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_every_architecture_can_be_asked_for() -> None:
+    assert get_args(Architecture) == tuple(ARCHITECTURES)
