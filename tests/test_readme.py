@@ -151,6 +151,15 @@ def test_commands_in_the_text_are_ones() -> None:
             require_command(["soundnet-kd", *words])
 
 
+def test_what_contributors_are_sent_to_is_there() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where to change what")[2]
+    named = [
+        each for each in re.findall(r"`([a-z_0-9]+/[^ `]*)`", table.partition("## Words")[0]) if "NAME" not in each
+    ]
+    assert len(named) > 20
+    assert [each for each in named if not ((ROOT / "soundnet_kd" / each).exists() or (ROOT / each).exists())] == []
+
+
 def test_the_table_of_commands_has_all() -> None:
     listed = " ".join(re.findall(r"^\| (`[^|]+) \|", README, re.MULTILINE))
     for name in COMMANDS:
