@@ -29,8 +29,18 @@ from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
 
-KEYS = ("about", "data", "front_end", "network", "sampling", "voice_activity", "training", "evaluation", "seeds",
-        "final_training")  # fmt: skip
+KEYS = (
+    "about",
+    "data",
+    "front_end",
+    "network",
+    "sampling",
+    "voice_activity",
+    "training",
+    "evaluation",
+    "seeds",
+    "final_training",
+)
 REGISTRIES: Mapping[str, Mapping[str, type]] = {"data": DATA_SETS, "network": CLASSIFIERS, "sampling": SAMPLINGS}
 """Keys that name one thing of several, with its settings below it."""
 SET_ELSEWHERE = ("class_names", "preprocessing", "front_end")
