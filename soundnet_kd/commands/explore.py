@@ -15,7 +15,7 @@ from soundnet_kd.analysis.dataset.figures import (
     draw_mean_spectrograms,
     draw_violins,
 )
-from soundnet_kd.analysis.dataset.measures import CLIPPED_SHARE, WINDOW_SECONDS, SoundMeasures, measure_sounds
+from soundnet_kd.analysis.dataset.measures import CLIPPED_FRACTION, WINDOW_SECONDS, SoundMeasures, measure_sounds
 from soundnet_kd.analysis.maps.interactive import write_interactive_space, write_plotly
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.checks import announce
@@ -42,7 +42,7 @@ class ExploreResult:
             return self.reading
         measures, strangest = self.measures, np.argsort(-self.anomalies.distance)[:3]
         named = ", ".join(measures.clips[place].id for place in strangest)
-        odd = int((measures.clipped > CLIPPED_SHARE).sum()), int((measures.peaks == 0).sum())
+        odd = int((measures.clipped > CLIPPED_FRACTION).sum()), int((measures.peaks == 0).sum())
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
         if measures.spans is not None:
             skipped = f", {list(measures.spans.values()).count(None)} without a voice stay whole{skipped}"
@@ -190,5 +190,5 @@ def _write_tables(measures: SoundMeasures, anomalies: Anomalies, out: Path) -> N
 def _class_row(name: str, mine: NDArray[np.bool_], measures: SoundMeasures) -> list[object]:
     seconds = measures.seconds[mine]
     lengths = [f"{value:.4f}" for value in (seconds.min(), seconds.mean(), seconds.max())] if len(seconds) else [""] * 3
-    odd = (measures.clipped[mine] > CLIPPED_SHARE).sum(), (measures.peaks[mine] == 0).sum()
+    odd = (measures.clipped[mine] > CLIPPED_FRACTION).sum(), (measures.peaks[mine] == 0).sum()
     return [name, int(mine.sum()), *lengths, *map(int, odd)]

@@ -62,16 +62,16 @@ def find_anomalies(spectra: NDArray[np.floating], labels: NDArray[np.int64], com
     scaled = points / deviations
     likelihood = np.full((len(points), int(labels.max()) + 1), -np.inf)
     for label in np.unique(labels):
-        mine = labels == label
-        gaussians = MIXED if mine.sum() >= MIXED * SOUNDS_PER_GAUSSIAN else 1
-        if mine.sum() > 1:
-            mixture = GaussianMixture(gaussians, reg_covar=MIN_VARIANCE, random_state=seed).fit(scaled[mine])
+        in_class = labels == label
+        gaussians = MIXED if in_class.sum() >= MIXED * SOUNDS_PER_GAUSSIAN else 1
+        if in_class.sum() > 1:
+            mixture = GaussianMixture(gaussians, reg_covar=MIN_VARIANCE, random_state=seed).fit(scaled[in_class])
             likelihood[:, label] = mixture.score_samples(scaled)
-    shares = np.log(np.maximum(np.bincount(labels, minlength=likelihood.shape[1]), 1) / len(labels))
+    log_priors = np.log(np.maximum(np.bincount(labels, minlength=likelihood.shape[1]), 1) / len(labels))
     return Anomalies(
         points,
         float(analysis.explained_variance_ratio_.sum()),
         distance,
         likelihood[np.arange(len(labels)), labels],
-        np.asarray((likelihood + shares).argmax(axis=1), dtype=np.int64),
+        np.asarray((likelihood + log_priors).argmax(axis=1), dtype=np.int64),
     )

@@ -19,7 +19,7 @@ FULL_SCALE = 2.0**15
 """Samples are scaled to 16 bits before the power is taken; the floor is then below anything audible."""
 BANDS = 400
 """Number of bands of equal width over which the magnitude of the Fourier transform is averaged."""
-CLIPPED_LEVEL, CLIPPED_SHARE = 0.999, 0.001
+CLIPPED_LEVEL, CLIPPED_FRACTION = 0.999, 0.001
 """A sound counts as clipped if more than this fraction of its samples is at or above this level."""
 
 
