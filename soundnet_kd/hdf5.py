@@ -29,10 +29,10 @@ def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
                 raise
             return h5py.File(path, mode, locking=False)
     except OSError as error:
-        told = machine_error(error, path)
-        if told is None:
+        translated = machine_error(error, path)
+        if translated is None:
             raise
-        raise told from error
+        raise translated from error
 
 
 class OpenHdf5:

@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 FAILURES_FILE = "failures.csv"
 NAMES_OF_WEIGHTS = ("weights", "sha256", "url")
-"""Where a network's weights came from: what it is, the hash of its state tells."""
+"""Settings that name where weights came from; the hash of the state identifies the network itself."""
 
 
 @contextmanager
 def lock_folder(folder: str | Path) -> Iterator[None]:
-    """Keep other runs out of a folder as long as the block lasts; a killed process lets go of it.
+    """Lock a folder against other runs for the block; the lock of a killed process is released.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
 
 @contextmanager
 def lock_file(file: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a lock as long as the block lasts; where a disk has none, go on without it and say so.
+    """Hold a lock for the block; where a disk has no locks, go on without one and warn.
 
     Raises
     ------
@@ -59,11 +59,11 @@ def lock_file(file: Path, wait: bool = True) -> Iterator[None]:
 
     lock = FileLock(file, timeout=-1 if wait else 0)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             # Where the system knows no locks at all, filelock warns and takes a file for one.
             warnings.simplefilter("always")
             lock.acquire()
-        has_locks = not told
+        has_locks = not caught
     except OSError as error:
         if errno_of(error) not in NO_LOCKS:
             raise
@@ -127,7 +127,7 @@ def unique_file_stems(names: Iterable[str]) -> list[str]:
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Return a path to write to; what is written there replaces `path` only when the block ends well.
 
-    The temporary file lies in the same folder under a fixed name, so a killed run leaves at most one, which the next
+    The temporary file is in the same folder under a fixed name, so a killed run leaves at most one, which the next
     run overwrites.
     """
     path = Path(path)
@@ -200,7 +200,7 @@ def read_own_json(path: str | Path, keys: Iterable[str], then: str) -> dict[str,
 
 
 def rename_damaged(path: Path, then: str, why: str = "damaged") -> None:
-    """Return a file of a run that is of no use any more another name, and say so.
+    """Rename a file of a run that is of no use any more, and warn.
 
     Parameters
     ----------

@@ -129,7 +129,7 @@ def evaluate(
         "seed": seed,
     }
     with FeatureCache(features) as cache:
-        log.info("%s: %s", features, describe_data_set(cache.manifest, heard=True))
+        log.info("%s: %s", features, describe_data_set(cache.manifest, decoded=True))
         settings = {"layers": choose_layers(cache, layers), **how, "windows": windows and asdict(windows)}
         made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
     require_same_settings(out / "evaluate.json", made_by)

@@ -1,4 +1,4 @@
-"""What a data set is taken for, said in a sentence before any work on it begins; what cannot be meant is refused."""
+"""A sentence about how a data set is understood, before any work on it begins; what cannot be meant is refused."""
 
 import logging
 import os
@@ -19,40 +19,40 @@ MAX_CLASSES_NAMED = 12
 MAX_FILES_NAMED = 3
 
 
-def describe_data_set(manifest: Manifest, split: SplitSounds | None = None, heard: bool = False) -> str:
-    """Say what a data set is taken for: sounds, classes, folds or splits, what has no class, what is left out and why.
+def describe_data_set(manifest: Manifest, split: SplitSounds | None = None, decoded: bool = False) -> str:
+    """Describe how a data set is understood: sounds, classes, folds or splits, sounds without a class, files left out.
 
     Parameters
     ----------
     manifest : Manifest
     split : SplitSounds, optional
         What a recipe's layout makes of it.
-    heard : bool
-        All of it has been heard already, so that no file has to be there.
+    decoded : bool
+        All of it has been decoded already, so that no file has to be there.
     """
     clips = manifest.clips
-    said = [_count(len(clips), "sound"), _classes(manifest), _folds(manifest, split)]
+    facts = [_count(len(clips), "sound"), _classes(manifest), _folds(manifest, split)]
     without = [clip.id for clip in clips if clip.label == UNLABELED]
     if manifest.class_names and without and not (split and split.tags):
-        said.append(f"{_count(len(without), 'file')} without a class: {_some(without)}")
+        facts.append(f"{_count(len(without), 'file')} without a class: {_some(without)}")
     if not manifest.class_names and manifest.columns:
-        said.append(f"other columns: {', '.join(manifest.columns)}")
-    missing = [] if heard else _missing(clips)
+        facts.append(f"other columns: {', '.join(manifest.columns)}")
+    missing = [] if decoded else _missing(clips)
     if missing:
-        said.append(f"{_count(len(missing), 'file')} not there: {_some(missing)}")
+        facts.append(f"{_count(len(missing), 'file')} not there: {_some(missing)}")
     left_out = [f"{len(names)} as {reason} ({_some(names)})" for reason, names in manifest.left_out.items()]
     if split is not None:
         left_out += [f"{len(names)}, since {reason} ({_some(names)})" for reason, names in _by_reason(split.unusable)]
-    return "; ".join([", ".join(said), *([f"left out: {', '.join(left_out)}"] if left_out else [])])
+    return "; ".join([", ".join(facts), *([f"left out: {', '.join(left_out)}"] if left_out else [])])
 
 
 def describe_files(files: Sequence[Path]) -> str:
-    """Say which files are taken for sounds."""
+    """Describe which files are taken for sounds."""
     return f"{_count(len(files), 'sound')}: {_some([str(file) for file in files])}"
 
 
 def announce(place: object, manifest: Manifest, split: SplitSounds | None = None, dry_run: bool = False) -> str:
-    """Say what a data set is taken for, and refuse one of which not a single sound is there.
+    """Log how a data set is understood, and refuse one of which not a single sound is there.
 
     Parameters
     ----------
@@ -61,24 +61,24 @@ def announce(place: object, manifest: Manifest, split: SplitSounds | None = None
     manifest : Manifest
     split : SplitSounds, optional
     dry_run : bool
-        Give the sentence only, for whoever shows it.
+        Return the sentence without logging it.
 
     Raises
     ------
     MediaError
         If none is.
     """
-    said = describe_data_set(manifest, split)
+    sentence = describe_data_set(manifest, split)
     name = f"{place}: " if isinstance(place, str | Path) else ""
     if not dry_run:
-        log.info("%s%s", name, said)
+        log.info("%s%s", name, sentence)
     missing = _missing(manifest.clips)
     if name and len(missing) == len(manifest):
         raise MediaError(
             f"none of the {len(missing)} sounds could be read, such as: {manifest.clips[0].path} is not there; paths "
             "are relative to the file that names them, or to a folder audio beside it"
         )
-    return said
+    return sentence
 
 
 def require_whole_folds(manifest: Manifest) -> None:
@@ -103,7 +103,7 @@ def require_whole_folds(manifest: Manifest) -> None:
 
 
 def require_classes(manifest: Manifest) -> None:
-    """Check that there are classes to tell apart.
+    """Check that there are at least two classes.
 
     Raises
     ------
@@ -125,9 +125,9 @@ def _classes(manifest: Manifest) -> str:
     names = manifest.class_names
     if not names:
         return "no classes"
-    told = names if len(names) <= MAX_CLASSES_NAMED else names[: MAX_CLASSES_NAMED - 2]
-    more = f" and {len(names) - len(told)} more" if len(told) < len(names) else ""
-    return f"{_count(len(names), 'class', 'classes')} ({', '.join(told)}{more})"
+    shown = names if len(names) <= MAX_CLASSES_NAMED else names[: MAX_CLASSES_NAMED - 2]
+    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    return f"{_count(len(names), 'class', 'classes')} ({', '.join(shown)}{more})"
 
 
 def _folds(manifest: Manifest, split: SplitSounds | None) -> str:

@@ -14,9 +14,9 @@ from soundnet_kd.errors import FormatError
 
 UNLABELED = -1
 NO_FOLD = 0
-"""Of a data set that counts its folds from 1; see `Manifest.no_fold`."""
+"""Fold of a clip without one, in a data set that counts its folds from 1; see `Manifest.no_fold`."""
 SPLIT = "split"
-"""Name of the column that says what a clip is for, where folders say it."""
+"""Name of the column of splits, where folders name them."""
 
 Split = Literal["train", "validation", "test"]
 
@@ -29,12 +29,12 @@ _SPLIT_OF: Mapping[str, Split] = {word: split for split, words in _SPELLINGS.ite
 
 
 def parse_split(name: str) -> Split | None:
-    """Say which split a name means, such as Training, val or eval; None if it is no split's name."""
+    """Return which split a name means, such as Training, val or eval; None if it is no name of a split."""
     return _SPLIT_OF.get(name.strip().casefold().replace("-", "_").replace(" ", "_"))
 
 
 def resolve_splits(splits: Sequence[Split | None]) -> tuple[Split | None, ...]:
-    """Return what each clip is for, if these are the splits of a data set, which have to leave something to test.
+    """Return the split of each clip, if these are the splits of a data set, which have to leave something to test.
 
     What is called validation is tested on where there is no test, and learned from where there is no training part, as
     in data sets that are published as development and evaluation.
@@ -71,7 +71,7 @@ class Clip:
         Number of the official fold; the manifest's `no_fold` if it has none, which is 0, or -1 where folds are counted
         from 0.
     carried : tuple of str
-        What its table says of it beside that, in the order of the manifest's `columns`.
+        The other values of its table, in the order of the manifest's `columns`.
     """
 
     id: str
@@ -89,15 +89,15 @@ class Manifest:
     ----------
     clips : tuple of Clip
     class_names : tuple of str
-        None if the data set is unlabeled.
+        Empty if the data set is unlabeled.
     columns : tuple of str
         Names of what each clip carries along from its table.
     folds_from : int
         Number of the first fold: 1, or 0 where the data set counts from 0.
     split_column : str
-        That of the columns that says what each clip is for, where a data set is split and has no folds.
+        The one of `columns` that holds the split of each clip, where a data set is split and has no folds.
     left_out : mapping from reason to tuple of str
-        What lies there, too, and is not among the clips.
+        Other files that were found and are not among the clips.
     """
 
     clips: tuple[Clip, ...]
@@ -131,12 +131,12 @@ class Manifest:
 
     @property
     def no_fold(self) -> int:
-        """What stands for the fold of a clip that has none."""
+        """The value of `fold` of a clip that has none."""
         return self.folds_from - 1
 
     @property
     def splits(self) -> tuple[Split | None, ...]:
-        """What each clip is for, None of one of which nothing is said; empty where the data set is not split."""
+        """The split of each clip, None where it has none; empty where the data set is not split."""
         if not self.split_column:
             return ()
         place = self.columns.index(self.split_column)
@@ -144,11 +144,11 @@ class Manifest:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells these sounds from others: how many they are, and a hash of all that is said about them."""
+        """What identifies these sounds: how many they are, and a hash of all that is known about them."""
         rows: list[Any] = [[(clip.id, clip.label, clip.fold) for clip in self.clips], self.class_names]
         if self.columns:
             rows += [self.columns, [clip.carried for clip in self.clips]]
-        # Told only where it is so: other data sets are those that they were before this was known of any.
+        # Only where it is so: the hash of all other data sets stays as it was before these were known.
         if self.folds_from != 1:
             rows.append({"folds_from": self.folds_from})
         if self.split_column:

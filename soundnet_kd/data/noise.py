@@ -1,4 +1,4 @@
-"""Noise of five colours, to disturb sounds with and to be heard as silence."""
+"""Noise of five colours, to add to sounds and to stand for silence."""
 
 import colorednoise
 import numpy as np

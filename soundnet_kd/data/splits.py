@@ -1,4 +1,4 @@
-"""Which sounds are learned from, which decide when to stop, and which are tested on."""
+"""The sounds of a data set divided into training, validation and test."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from soundnet_kd.data.manifest import UNLABELED, Manifest, Split
 from soundnet_kd.errors import FormatError, SettingsError
 
 WITHOUT_FOLDS = 1
-"""The name of the only test, where a data set has no folds."""
+"""Number of the only fold, where a data set has none."""
 
 
 @dataclass(frozen=True)
 class FileSegment:
-    """A clip that is only a part of its file."""
+    """Where a clip lies that is only a stretch of its file."""
 
     start_seconds: float
     seconds: float
@@ -36,7 +36,7 @@ class SplitSounds:
     tags : tuple of tuple of int
         Where clips have several labels: of each clip, as indices into the manifest's class names.
     parts : mapping from id to FileSegment
-        Of the clips that are a part of their file.
+        Of the clips that are only a stretch of their file.
     unusable : mapping from id to str
         What the data set names but cannot be used, with the reason.
     """
@@ -54,7 +54,7 @@ class SplitSounds:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells these sounds from others, without the splits, which the seed draws."""
+        """What identifies these sounds, without the splits, which the seed draws."""
         parts = {clip: (part.start_seconds, part.seconds) for clip, part in self.parts.items()}
         more = hashlib.sha256(json.dumps([self.tags, parts]).encode()).hexdigest()
         return {**self.manifest.identity, **({"tags_and_parts_sha256": more} if self.tags or parts else {})}
@@ -72,7 +72,7 @@ class SplitSounds:
 
 
 def require_shares(shares: Mapping[Split, float]) -> None:
-    """Check that shares of the clips leave something to learn from.
+    """Check that shares of the clips leave some for training.
 
     Raises
     ------
@@ -80,8 +80,8 @@ def require_shares(shares: Mapping[Split, float]) -> None:
         If they do not.
     """
     if min(shares.values(), default=0) < 0 or sum(shares.values()) >= 1:
-        told = ", ".join(f"{split} {share:g}" for split, share in shares.items())
-        raise SettingsError(f"the shares of the clips are {told}; each is at least 0, together they are below 1")
+        listed = ", ".join(f"{split} {share:g}" for split, share in shares.items())
+        raise SettingsError(f"the shares of the clips are {listed}; each is at least 0, together they are below 1")
 
 
 def draw_split(
@@ -90,7 +90,7 @@ def draw_split(
     seed: int,
     groups: Sequence[str] | None = None,
 ) -> list[Split]:
-    """Draw what each clip is for, class by class; at least one of each class is left to learn from.
+    """Draw the split of each clip, class by class; at least one clip of each class is left for training.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def draw_split(
     Raises
     ------
     SettingsError
-        If the shares leave nothing to learn from.
+        If the shares leave nothing for training.
     """
     require_shares(shares)
     units = np.array([str(place) for place in range(len(labels))] if groups is None else groups)

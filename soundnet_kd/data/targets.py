@@ -58,7 +58,7 @@ OPEN_PARTS = 16
 CLIP_SECONDS = 20.0
 """Length of a training clip (SoundNet, section 4)."""
 STEP_SECONDS = 5.0
-"""Span of sound that one frame labels; 20 s make four steps, as many as the student gives."""
+"""Length of the sound that one frame labels; 20 s make four steps, as many as the student outputs."""
 
 
 def count_steps(span_seconds: float) -> int:
@@ -285,7 +285,7 @@ class Part:
         return [LabelledVideo(*row) for row in zip(*texts, *numbers, strict=True)]
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give, for each labelled step, where it begins in its video, and the time of the frame that was looked at."""
+        """Return where each labelled step begins in its video, and the time of its frame, both (steps,) in seconds."""
         ends = self._file["step_end"][:]
         counts = np.diff(ends, prepend=0)
         place = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
@@ -421,7 +421,7 @@ class Targets:
         return self._part(part_index)[index - self._first_clips[part_index]]
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells these targets from others: their teachers and sampling, and which videos they are of."""
+        """Return what identifies these targets: their teachers and sampling, and which videos they are of."""
         kept = {key: self.settings[key] for key in ("teachers", "frame_sampling", "sample_rate")}
         sources = hashlib.sha256(self.videos.astype("<u8").tobytes()).hexdigest()
         return {**kept, "clips": len(self), "sources_sha256": sources}
@@ -431,7 +431,7 @@ class Targets:
         return (source for index in range(len(self.parts)) for source in self._part(index).sources())
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give, for each labelled step, where it begins in its video, and the time of the frame that was looked at."""
+        """Return where each labelled step begins in its video, and the time of its frame, both (steps,) in seconds."""
         begins, looked_at = zip(*(self._part(index).steps() for index in range(len(self.parts))), strict=True)
         return np.concatenate(begins), np.concatenate(looked_at)
 

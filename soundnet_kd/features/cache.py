@@ -112,7 +112,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
 
     @property
     def no_fold(self) -> int:
-        """What stands for the fold of a sound that has none: 0, or -1 where the data set counts its folds from 0."""
+        """The fold of a sound that has none: 0, or -1 where the data set counts its folds from 0."""
         return int(self._file.attrs.get("folds_from", 1)) - 1
 
     @property
@@ -180,7 +180,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         Raises
         ------
         SettingsError
-            If the sounds were heard at rates of their own, or each step of the layer hears a whole sound.
+            If the sounds were read at their own rates, or each step of the layer covers a whole sound.
         """
         self._require(layer)
         rate = self.identity["settings"]["preprocessing"]["sample_rate"]

@@ -75,7 +75,7 @@ def new_part(path: Path) -> Iterator[Part]:
 
 
 def written_parts(folder: Path) -> dict[int, range]:
-    """Return which sounds of the manifest the parts are about that an earlier run wrote; damaged ones are set aside.
+    """Return which sounds of the manifest the parts of an earlier run hold; damaged parts are renamed.
 
     Returns
     -------

@@ -42,7 +42,7 @@ def decode_in_order(
     longest : int
         Sounds of more samples stay on disk.
     decoded_folder : Path
-        Folder for what is decoded and not heard yet.
+        Folder for what is decoded and not used yet.
     workers : int
         Processes that decode; 0 decodes in this one.
     deadline_minutes : float
@@ -51,7 +51,7 @@ def decode_in_order(
     Yields
     ------
     iterator of sounds, or why there is none
-        One that stays on disk has to be heard before the next one is asked for.
+        One that stays on disk has to be used before the next one is asked for.
     """
     with decode_in_processes(store, paths, decoded_folder, workers, deadline_minutes) as files:
 
@@ -69,7 +69,7 @@ def decode_in_order(
 def batches_of_equal_length(
     sounds: Iterable[tuple[Key, Sound]], batch_size: int, longest: int
 ) -> Iterator[dict[Key, Sound]]:
-    """Gather sounds that a network can hear together.
+    """Gather sounds that can go through a network together.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def batches_of_equal_length(
     batch_size : int
         At most; of sounds longer than `SAMPLES_PER_SOUND` so many fewer.
     longest : int
-        Sounds of more samples are given alone, at once.
+        Sounds of more samples are returned alone, at once.
 
     Yields
     ------

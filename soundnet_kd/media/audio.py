@@ -113,7 +113,7 @@ def _check(sample_rate: int | None, channel: Channel) -> None:
 
 
 def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[Piece, None, None]:
-    """Put a sound track on its timeline and give what lies there, in pieces of any length, with their rate in Hz."""
+    """Return a sound track on its timeline, in pieces of any length, with their rate in Hz."""
     mono = Mono(channel, path.name)
     samples = 0
     with ExitStack() as open_files:
@@ -148,7 +148,7 @@ def _decode_by_ffmpeg(
     timeline = Timeline(sample_rate, end_seconds=end_seconds, starts_late=bool(pictures))
     for other in container.streams:
         if other.index != stream.index:
-            # Damage there is no business of the sound.
+            # Damage in other tracks does not concern the sound.
             other.discard = Discard.all
     for frame in decode_audio(container, stream):
         seconds = None

@@ -1,4 +1,4 @@
-"""How far the pictures of a file go: what its header says, unless its packets go on for longer or its clock jumps."""
+"""How far the pictures of a file go: to the end in its header, unless its packets go on or its clock jumps."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,7 +34,7 @@ class Extent:
     end_seconds : float
         When the last picture before the first jump of the clock is over, counted from the start of the file.
     behind_seconds : float
-        How much lies behind that jump; 0 where there is none.
+        Length of what follows that jump; 0 where there is none.
     """
 
     end_seconds: float
@@ -42,7 +42,7 @@ class Extent:
 
 
 def has_no_index(container: InputContainer) -> bool:
-    """Whether only its packets tell how far a file goes, and which way its clock."""
+    """Whether the length of a file and the course of its clock are known from its packets only."""
     return container.format.name in WITHOUT_INDEX
 
 
@@ -82,7 +82,7 @@ def duration_seconds(path: str | Path) -> float:
 
 
 def _stated_seconds(container: InputContainer, path: Path) -> float:
-    """Return what the header says, or FFmpeg guesses; 0 for nothing."""
+    """Return the length in the header, or FFmpeg's guess; 0 where there is neither."""
     stream = picture_track(container, path)
     if stream.duration:
         ticks = (stream.start_time or 0) + stream.duration
@@ -109,7 +109,7 @@ def _extent_from_start(path: Path, stated_seconds: float, state: tuple[int, int]
 
 
 def _extent_by_packets(container: InputContainer, path: Path, stated_seconds: float) -> Extent:
-    """Follow sound and pictures to the end from where the file stands."""
+    """Follow sound and pictures from the present position to the end."""
     pictures = picture_track(container, path)
     sound = container.streams.best("audio")
     tracks = [pictures, sound] if isinstance(sound, AudioStream) else [pictures]
@@ -165,7 +165,7 @@ class _Clock:
         return first[1] + sum(end - start for start, end in others)
 
     def add(self, seconds: float, end_seconds: float) -> None:
-        """Take the time at which a packet is decoded, and when what it holds is over."""
+        """Add the time at which a packet is decoded, and the time at which its content ends."""
         if self._trusted is None or abs(seconds - self._trusted) <= BACK_SECONDS:
             self._trust(seconds, end_seconds)
         elif self._doubtful is None or not -BACK_SECONDS <= seconds - self._doubtful[0] <= AHEAD_SECONDS:

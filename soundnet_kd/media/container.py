@@ -1,4 +1,4 @@
-"""Opening a media file: its tracks, its clock and its decoded frames, with every failure told in one line."""
+"""Opening a media file: its tracks, its clock and its decoded frames, with every failure as one clear line."""
 
 import errno
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def time_limit(minutes: float) -> Iterator[None]:
 
 
 def give_up_error(name: str, minutes: float) -> GivenUpError:
-    """Say that a file was not decoded in time."""
+    """Return the error of a file that was not decoded in time."""
     return GivenUpError(
         f"{name} was not decoded within {minutes:g} minutes; convert it, or give a longer --deadline_minutes"
     )
@@ -97,7 +97,7 @@ def translate_decoding_errors(path: str | Path) -> Iterator[None]:
 
 
 def _is_readable(path: Path) -> bool:
-    """Whether the disk gives all of a file; FFmpeg calls damage a failure of the disk too."""
+    """Whether all of a file can be read; FFmpeg reports damage as a failure of the disk too."""
     try:
         with path.open("rb") as file:
             while file.read(1 << 20):
@@ -150,25 +150,25 @@ def picture_track(container: InputContainer, path: Path) -> VideoStream:
 
 
 def to_fraction(rational: Any) -> Fraction:
-    """Return a number that PyAV says as a numerator and a denominator (19 has a type of its own for it); 1 for none."""
+    """Return a number that PyAV has as numerator and denominator (19 has its own type for it); 1 for none."""
     return Fraction(rational.numerator, rational.denominator) if rational else Fraction(1)
 
 
 def clock_start(container: InputContainer) -> Fraction:
-    """Presentation time in seconds at which the file starts: zero of every time that this room gives or takes."""
+    """Presentation time in seconds at which the file starts: zero of every time in this room."""
     # Raw streams have no clock of their own and give None.
     return Fraction(container.start_time or 0, av.time_base)
 
 
 def decode_audio(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Decode a sound track from where the container stands to its end; damaged packets are left out."""
+    """Decode a sound track from the present position to its end; damaged packets are left out."""
     for frame in _decode(container, stream):
         if isinstance(frame, AudioFrame):
             yield frame
 
 
 def decode_video(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Decode a picture track from where the container stands to its end; damaged packets are left out."""
+    """Decode a picture track from the present position to its end; damaged packets are left out."""
     for frame in _decode(container, stream):
         if isinstance(frame, VideoFrame):
             yield frame

@@ -50,7 +50,7 @@ def decode_in_processes(
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[tuple[Path, Path | MediaError]]]:
-    """Decode files, several at a time, and give them in their order; what waits lies on disk, not in memory.
+    """Decode files, several at a time, and return them in their order; what waits is on disk, not in memory.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ class _Workers:
 def _ahead(
     decoders: _Workers, jobs: Iterator[tuple[Path, Path]], workers: int
 ) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
-    """Keep some files in work, and give the one that was begun first."""
+    """Keep some files in work, and return them in the order in which they were begun."""
     begun: deque[_Job] = deque()
     ahead = FILES_AHEAD * workers
     while True:

@@ -57,7 +57,7 @@ class FoundMedia:
         Raises
         ------
         MediaError
-            If not; the message says what else lies there.
+            If not; the message names what else is there.
         """
         if self.files:
             return
@@ -141,7 +141,7 @@ class _Search:
         self._seen: dict[str, Path] = {}
 
     def is_new(self, folder: Path) -> bool:
-        """Return whether a folder is met for the first time."""
+        """Return whether a folder is found for the first time."""
         first = self._seen.setdefault(os.path.realpath(folder), folder)
         if first is not folder:
             self.twice[folder] = first

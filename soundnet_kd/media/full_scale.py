@@ -1,4 +1,4 @@
-"""What full scale is of samples that a caller gives. Files say it themselves; the type of an array may or may not."""
+"""Full scale of samples that a caller hands over. Files define it themselves; the type of an array may or may not."""
 
 import warnings
 from typing import Any
@@ -45,7 +45,7 @@ def find_full_scale(kind: str) -> tuple[float, float]:
 
 
 def check_level(peak: float) -> None:
-    """Look at the largest absolute value of samples that are floats.
+    """Check the largest absolute value of samples that are floats.
 
     Warns of one that is louder than sound can be, and names how much.
 

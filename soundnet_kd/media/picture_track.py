@@ -44,7 +44,7 @@ class TimedFrame(NamedTuple):
 
 
 class SeekError(Exception):
-    """A file does not take us to a frame on a short way, or lies about where it is."""
+    """A frame cannot be reached by seeking, or the file is wrong about where it is."""
 
 
 class PictureTrack:
@@ -83,7 +83,7 @@ class PictureTrack:
                 other.discard = Discard.all
 
     def seconds(self, packet: "Packet[Any]") -> float | None:
-        """Return when a packet's picture begins to be shown, or None if its file does not tell."""
+        """Return when a packet's picture begins to be shown, or None if its file does not say."""
         if packet.pts is None or not packet.time_base:
             return None
         return float(packet.pts * packet.time_base) - self._start_seconds

@@ -26,7 +26,7 @@ class SegmentResampler:
     Attributes
     ----------
     samples_in, samples_out : int
-        So many have been taken and given.
+        So many have come in and gone out so far.
     """
 
     def __init__(self, rate: int, rate_out: int) -> None:

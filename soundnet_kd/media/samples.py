@@ -94,7 +94,7 @@ class Mono:
         return block
 
     def require_scale(self) -> None:
-        """Make sure, behind the last block, that no more than half of what was heard lies outside full scale.
+        """Check, after the last block, that no more than half of the samples are outside full scale.
 
         Warns if much does, which is cut off.
 

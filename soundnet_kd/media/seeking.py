@@ -10,7 +10,7 @@ from soundnet_kd.media.picture_track import TIME_TOLERANCE_SECONDS, PictureTrack
 # Some containers land after the time that was sought, by a few reordered frames or a coarse index: aim earlier then.
 SEEK_MARGINS_SECONDS = (0.0, 2.0, 10.0)
 # Without an index of key frames, seeking pays only over more than the usual distance between two of them, which is this
-# until some were met.
+# until some have been seen.
 BLIND_SEEK_SECONDS = 10.0
 BLIND_SEEK_FROM_START_SECONDS = 1.0
 
@@ -59,7 +59,7 @@ class FrameSeeker:
         return self._shown
 
     def _seeking_pays(self, seconds: float) -> bool:
-        """Whether a key frame lies between the position and `seconds`, as far as the file tells."""
+        """Whether there is a key frame between the position and `seconds`, as far as the file shows."""
         index = self._track.stream.index_entries
         if self._shown is None:
             # From the start no seek leads back.

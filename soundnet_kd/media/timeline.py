@@ -142,7 +142,7 @@ class Timeline:
         return sum(len(padding) / rate for padding, rate in self._padding)
 
     def _keep_padding(self) -> Iterator[Block]:
-        """Take what lies behind the stated end for sound after all."""
+        """Treat what follows the stated end as sound after all."""
         if self._padding:
             self._end_of_sound_seconds = None
         for padding, rate in self._padding:

@@ -1,6 +1,6 @@
-"""A file from one of its sources over HTTP, taken up where it broke off.
+"""A file from one of its sources over HTTP, resumed where the connection broke off.
 
-What has come lies in `FILE.part`; `FILE.part.json` says from where, and which version of the file it is, as the server
+What has been downloaded is in `FILE.part`; `FILE.part.json` says from where, and which version it is, as the server
 names it (`ETag` or `Last-Modified`). A server that names no version, has another one by now, or does not send parts of
 files (`Range`) is asked for all of it again.
 """
@@ -17,7 +17,7 @@ from soundnet_kd.errors import FormatError, SettingsError
 MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
 """Environment variable: a base URL that has the files under their names; asked before those of the registry."""
 CHUNK_BYTES = 1 << 16
-"""What has come of the chunk in hand is lost when a connection breaks off."""
+"""Less than one chunk is lost when a connection breaks off."""
 TIMEOUT_SECONDS = 30
 MAX_BYTES = 1 << 32
 """No file of weights is larger."""
@@ -65,18 +65,18 @@ def download(name: str, path: Path, urls: Sequence[str], check: Callable[[Path],
 
 
 def partial_file(path: Path) -> Path:
-    """Return where a file lies while it comes."""
+    """Return the path of a file while it is downloaded."""
     return path.with_name(f"{path.name}.part")
 
 
 def remove_partial(partial: Path) -> None:
-    """Forget what has come of a file."""
+    """Remove what has been downloaded of a file."""
     partial.unlink(missing_ok=True)
     _note(partial).unlink(missing_ok=True)
 
 
 def _failure(url: str, partial: Path, check: Callable[[Path], None]) -> str | None:
-    """Download and check; say why it failed, if it did. One that was taken up is tried once more from its start."""
+    """Download and check; return the reason of a failure. A resumed download is tried once more from its start."""
     from requests import RequestException
 
     begun = partial.is_file()
@@ -92,7 +92,7 @@ def _failure(url: str, partial: Path, check: Callable[[Path], None]) -> str | No
 
 
 def _transfer(url: str, partial: Path) -> None:
-    """Bring a file to `partial`, with a progress bar; if it breaks off, what has come stays there for the next time.
+    """Download a file to `partial`, with a progress bar; if the connection breaks off, it is resumed the next time.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def _transfer(url: str, partial: Path) -> None:
 
 
 def _begun(url: str, partial: Path) -> tuple[int, str]:
-    """Say how many bytes of which version of a file are there; 0 if they are not known to be of this file."""
+    """Return how many bytes of which version of a file are there; 0 if they may be of another file."""
     try:
         note = json.loads(_note(partial).read_text(encoding="utf-8"))
         if note["url"] == url and isinstance(note["version"], str) and note["version"]:
@@ -149,7 +149,7 @@ def _begun(url: str, partial: Path) -> tuple[int, str]:
 
 
 def _version(headers: Any) -> str:
-    """Name the version of a file so that it can be asked for again; a weak ETag does not do."""
+    """Return the version of a file as it can be asked for again; a weak ETag does not do."""
     tag = headers.get("ETag", "")
     return str(tag if tag.startswith('"') else headers.get("Last-Modified", ""))
 
@@ -159,7 +159,7 @@ def _note(partial: Path) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a download failed; requests tells its whole stack."""
+    """Return in a few words why a download failed; requests gives its whole stack."""
     import requests
 
     match error:

@@ -1,6 +1,6 @@
 """Published weights on demand: fetched once into the user's cache, checked at every use, offline after that.
 
-A file whose hash the registry knows (sha256, or git's id of it) must have it. One whose hash nobody published is
+A file whose hash the registry has (sha256, or git's id of it) must match it. One whose hash nobody published is
 trusted on first use: it must hold tensors that fit its network, and the sha256 that it then has is kept beside it, in
 `FILE.sha256` (as `sha256sum` writes it), and asked of it from then on.
 """
@@ -22,7 +22,7 @@ from soundnet_kd.storage import atomic_write, lock_file
 from soundnet_kd.system.cache_folders import home_folder
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
-"""Environment variable: the folder that keeps fetched files, instead of the user's cache."""
+"""Environment variable: the folder for fetched files, instead of the user's cache."""
 CHUNK_BYTES = 1 << 20
 
 
@@ -51,7 +51,7 @@ def fetch(weights: str | PublishedFile) -> Path:
         weights = find_entry(weights)
     path = cached_file(weights)
     if path.is_file():
-        # A kill may have left what told of its download; a cache that is read-only keeps it.
+        # A kill may have left the note of its download; in a read-only cache it stays.
         with suppress(OSError):
             remove_partial(partial_file(path))
     if not path.is_file() or _is_unknown(weights, path):
@@ -73,7 +73,7 @@ def fetch(weights: str | PublishedFile) -> Path:
 
 
 def check_file(weights: PublishedFile, path: str | Path, sha256: str | None = None) -> None:
-    """Check what can be told of a file before it is trusted.
+    """Check a file before it is trusted.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class LibraryWeights:
     name : str
         As the library calls it.
     url : str
-        Where it lies.
+        Of its file.
     class_names : tuple of str
         In the order of the logits.
     transform : callable
@@ -66,7 +66,7 @@ class ImageLibrary(Protocol):
 
 
 class Torchvision:
-    """The classification networks of torchvision; its weights lie in torch's cache."""
+    """The classification networks of torchvision; its weights are kept in torch's cache."""
 
     name = "torchvision"
 

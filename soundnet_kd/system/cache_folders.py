@@ -15,7 +15,7 @@ CACHES_VARIABLE = "XDG_CACHE_HOME"
 
 
 def home_folder() -> Path | None:
-    """Return the user's home folder; None where nothing says which it is."""
+    """Return the user's home folder; None where it is unknown."""
     try:
         return Path.home()
     except RuntimeError:
@@ -26,8 +26,8 @@ def home_folder() -> Path | None:
 def provide_caches(package: str) -> Iterator[None]:
     """Let a package that Numba compiles be imported in the block, also where its caches have no place.
 
-    Numba would refuse, or make a folder named "~" where one stands; it gets a temporary folder for this process.
-    pooch, which librosa asks, refuses where there is no home folder; for the time of the block it is told of one.
+    Numba would refuse, or make a folder named "~" in the working folder; it gets a temporary folder for this process.
+    pooch, which librosa uses, refuses where there is no home folder; for the block it gets a temporary one.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def provide_caches(package: str) -> Iterator[None]:
         if "numba" in sys.modules:
             # It has read the variable already.
             sys.modules["numba"].config.CACHE_DIR = folder
-    told = home is None and CACHES_VARIABLE not in os.environ
-    if told:
+    set_here = home is None and CACHES_VARIABLE not in os.environ
+    if set_here:
         os.environ[CACHES_VARIABLE] = tempfile.gettempdir()
     try:
         yield
     finally:
-        if told:
+        if set_here:
             os.environ.pop(CACHES_VARIABLE, None)
 
 

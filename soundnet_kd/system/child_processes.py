@@ -7,8 +7,8 @@ from collections.abc import Callable
 from threading import Thread
 from time import sleep
 
-LOOK_SECONDS = 1.0
-"""How often a process looks whether it is still wanted."""
+CHECK_SECONDS = 1.0
+"""How often a process checks whether its parent is still there."""
 
 
 def end_with_parent() -> None:
@@ -17,7 +17,7 @@ def end_with_parent() -> None:
     That holds under every start method: a process that was forked by a server of Python's has the server as its parent,
     which outlives the process that asked for it.
     """
-    _watch(lambda: sleep(LOOK_SECONDS))
+    _watch(lambda: sleep(CHECK_SECONDS))
 
 
 def work_for_parent(*_: object) -> None:
@@ -32,13 +32,13 @@ def work_for_parent(*_: object) -> None:
     if not hasattr(signal, "sigtimedwait"):
         end_with_parent()
         return
-    # Who sent a signal is told to those only who wait for it; threads that start from here on block it too.
+    # Only a thread that waits for a signal learns who sent it; threads that start from here on block it too.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     masters = {os.getppid(), getattr(multiprocessing.parent_process(), "pid", None)}
 
     def wait() -> None:
-        told = signal.sigtimedwait({signal.SIGTERM}, LOOK_SECONDS)
-        if told is not None and told.si_pid in masters:
+        received = signal.sigtimedwait({signal.SIGTERM}, CHECK_SECONDS)
+        if received is not None and received.si_pid in masters:
             os._exit(0)
 
     _watch(wait)

@@ -1,7 +1,7 @@
-"""What the machine is to blame for, in words with the cure: its disk, its memory, its rights, its libraries.
+"""Failures of the machine in one line with the cure: its disk, its memory, its rights, its libraries.
 
-Libraries tell such failures in many ways, and often in words that blame the file at hand. Here they are told from what
-a file is to blame for, so that a good file is never called a bad one.
+Libraries report such failures in many ways, and often in words that blame the file at hand. Here they are separated
+from those of a file, so that a good file is never called a bad one.
 """
 
 import errno
@@ -24,7 +24,7 @@ _LOST = f"see that the disk is there and sound, and {_AGAIN}"
 _LOCKS = "choose another disk, or set HDF5_USE_FILE_LOCKING=FALSE"
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, 524})
-"""How disks without locks say so; 524 is Linux's own ENOTSUPP, of which Python does not know."""
+"""Error numbers of disks without locks; 524 is Linux's own ENOTSUPP, of which Python does not know."""
 
 _BY_NAME: Mapping[str, tuple[str, str]] = {
     "ENOSPC": ("the disk is full", _FULL),
@@ -70,7 +70,7 @@ _BY_PATH: Mapping[str, tuple[str, str]] = {
     "ELOOP": ("links lead in a circle", "check the path"),
 }
 _BY_NUMBER: Mapping[int, tuple[str, str]] = {524: _BY_NAME["ENOLCK"]} | {
-    getattr(errno, name): told for name, told in reversed(list(_BY_NAME.items())) if hasattr(errno, name)
+    getattr(errno, name): words for name, words in reversed(list(_BY_NAME.items())) if hasattr(errno, name)
 }
 
 _SHARED_MEMORY = (
@@ -114,14 +114,14 @@ _BY_WORDS: tuple[tuple[str, tuple[str, str]], ...] = (
 )
 _LIBRARIES = re.compile(r"cannot open shared object file|undefined symbol|version `\S+' not found|DLL load failed")
 _MAX_BYTES = 2**46
-"""No machine has so much memory; who asks for it was told so by a broken file."""
+"""No machine has so much memory; a request for it comes from a broken file."""
 _NOT_OF_A_PATH = (_SHARED_MEMORY, _GPU_MEMORY, _KILLED, _ENDED, _OLD_DRIVER, _BY_NAME["ENOMEM"])
 _NUMBERS = re.compile(r"errno = (\d+)|os error (\d+)|\[Errno (\d+)\]")
 _PATHS = re.compile(r"(?:file)?name = '([^']+)'")
 
 
 def machine_error(error: BaseException, path: Path | None = None) -> MachineError | None:
-    """Say in one line what the machine is to blame for; None where it is not known to be.
+    """Return an error in one line where the machine is to blame; None where that is not known.
 
     Parameters
     ----------
@@ -131,11 +131,11 @@ def machine_error(error: BaseException, path: Path | None = None) -> MachineErro
         What was in hand, if the error does not say it itself.
     """
     causes = list(_chain(error))
-    # What the system itself says, by its numbers, comes before what a library makes of it.
+    # The system's own error numbers come before the words of a library.
     for cause in sorted(causes, key=lambda each: errno_of(each) not in _BY_NUMBER):
         if isinstance(cause, MachineError):
             return cause
-        found = _told(cause)
+        found = _find_words(cause)
         if found is not None:
             where = _path_of(cause) or (path if found not in _NOT_OF_A_PATH else None)
             (what, cure), reason = found, _reason(cause)
@@ -152,17 +152,17 @@ def translate_machine_errors(path: Path) -> Iterator[None]:
     except SoundNetKDError:
         raise
     except Exception as error:
-        told = machine_error(error, path)
-        if told is None:
+        translated = machine_error(error, path)
+        if translated is None:
             raise
-        raise told from error
+        raise translated from error
 
 
 def explain_error(error: BaseException) -> str:
-    """Say in one line why a program ends that nobody ended on purpose."""
-    told = machine_error(error)
-    if told is not None:
-        return str(told)
+    """Return in one line why a program ends unexpectedly."""
+    known = machine_error(error)
+    if known is not None:
+        return str(known)
     if "failed to map segment" in str(error):
         # A library does not fit into memory, or into what `ulimit -v` leaves.
         return f"{_BY_NAME['ENOMEM'][0]} ({' '.join(str(error).split())}); {_BY_NAME['ENOMEM'][1]}"
@@ -183,7 +183,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         rest = rest.__cause__ or (None if rest.__suppress_context__ else rest.__context__)
 
 
-def _told(error: BaseException) -> tuple[str, str] | None:
+def _find_words(error: BaseException) -> tuple[str, str] | None:
     if isinstance(error, MemoryError) and _is_possible(str(error)):
         return _BY_NAME["ENOMEM"]
     text = str(error)
@@ -192,15 +192,15 @@ def _told(error: BaseException) -> tuple[str, str] | None:
         return _SHARED_MEMORY if _is_of_shared_memory(error) else _BY_NUMBER[number]
     # Only what libraries raise is read for words; what a file's content says is not.
     if isinstance(error, RuntimeError | OSError):
-        told = next((told for words, told in _BY_WORDS if re.search(words, text)), None)
-        return told if _is_possible(text) else None
+        found = next((words for pattern, words in _BY_WORDS if re.search(pattern, text)), None)
+        return found if _is_possible(text) else None
     return None
 
 
 def _is_of_shared_memory(error: BaseException) -> bool:
     frame = error.__traceback__
     while frame is not None:
-        # Semaphores say nothing of where they lie.
+        # Errors of semaphores do not name their place.
         if Path(frame.tb_frame.f_code.co_filename).parts[-2:] == ("multiprocessing", "synchronize.py"):
             return True
         frame = frame.tb_next
@@ -217,7 +217,7 @@ def _is_possible(text: str) -> bool:
 
 
 def errno_of(error: BaseException) -> int | None:
-    """System's number of an error, which HDF5 and safetensors say in their words; None where there is none."""
+    """Return the system's number of an error, which HDF5 and safetensors put into words; None where there is none."""
     number = getattr(error, "errno", None)
     if isinstance(number, int):
         return number

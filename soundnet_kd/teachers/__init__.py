@@ -1,4 +1,4 @@
-"""Image networks look at video frames and say what they see; their answers are the student's targets."""
+"""Image networks classify the frames of videos; their distributions are the student's targets."""
 
 from soundnet_kd.teachers.labelling import TeachResult, label_videos
 from soundnet_kd.teachers.loading import load_teacher

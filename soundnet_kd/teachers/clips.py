@@ -15,9 +15,9 @@ from soundnet_kd.errors import MediaError
 from soundnet_kd.media import Sampling, Video, measure_extent, stream_audio
 
 MIN_SECONDS = 1.0
-"""A shorter video says too little about its 5 s step to be worth a label."""
+"""A shorter video fills too little of its 5 s step to be worth a label."""
 SILENCE_DBFS = -60.0
-"""Sound whose level stays below this is taken for a muted track."""
+"""A track whose level stays below this is taken for muted."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class VideoClip:
 class Tally:
     """Seconds of a video's sound with pictures: all that were looked at, and what was left out of them.
 
-    Behind a jump of the clock, as where recordings were joined, nothing tells which picture belongs to a sound.
+    Behind a jump of the clock, as where recordings were joined, it is unknown which picture belongs to a sound.
     """
 
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Videos decoded beside the networks, as the networks want them."""
+"""Decoding of videos in processes beside the networks, with frames as the networks take them."""
 
 import pickle
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from soundnet_kd.teachers.teacher import Transform, prepare_frames
 
 @dataclass(frozen=True)
 class Decoder:
-    """How videos are decoded.
+    """Decodes a video to a file of clips; handed to processes.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Decoder:
                 np.save(file, clip.frame_seconds)
                 for transform in self.transforms:
                     np.save(file, prepare_frames(images, transform).numpy())
-            # A number alone stands where a clip begins, several where there are no more.
+            # A clip begins with a single number; several numbers end the file.
             np.save(file, np.array(astuple(tally)))
 
     def _read(self, video: Path, threads: int, tally: Tally) -> Iterator[VideoClip]:
@@ -57,7 +57,7 @@ class Decoder:
 
 
 def read_decoded(file: Path, transforms: int) -> Iterator[VideoClip | Tally]:
-    """Read what a `Decoder` wrote, clip by clip; at last the seconds of the video."""
+    """Read the clips that a `Decoder` wrote, then the tally of the video's seconds."""
     with file.open("rb") as handle:
         while (start_seconds := np.load(handle)).ndim == 0:
             sound, frame_seconds = np.load(handle), np.load(handle)
@@ -74,7 +74,7 @@ def decode_videos(
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[tuple[Path, Iterator[VideoClip | Tally] | MediaError]]]:
-    """Decode videos, several at a time, and give them in their order.
+    """Decode videos, several at a time, and return them in their order.
 
     Parameters
     ----------

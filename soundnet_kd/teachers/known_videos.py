@@ -1,4 +1,4 @@
-"""What a run knows of its videos: which it has refused, and whether those before it are still the same ones."""
+"""What a run remembers of its videos: which were refused, and whether the videos found are still the same."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from soundnet_kd.storage import write_csv
 
 COLUMNS = ("file", "reason", "bytes", "modified_ns", "sha256")
 FINGERPRINTED_BYTES = 2**16
-"""Of the start and of the end of a video: with its length they tell it from others, at no cost."""
+"""So much of the start and of the end of a video identifies it, together with its length, at no cost."""
 COMPARED = 64
 """How many of a moved folder's videos are opened to see whether they are the same."""
 
@@ -30,7 +30,7 @@ class Refusal:
 
     @classmethod
     def from_error(cls, video: Path, error: MediaError) -> "Refusal":
-        """Note a refusal; one that may lie in the machine names no file, so that it does not hold."""
+        """Return the refusal of a video; where the machine may be the cause it names no file, and does not last."""
         try:
             found = video.stat()
             if not isinstance(error, GivenUpError):
@@ -40,7 +40,7 @@ class Refusal:
         return cls(str(error))
 
     def holds_for(self, video: Path) -> bool:
-        """Whether a file is still the one that was refused; it is only read where its date is another."""
+        """Whether a file is still the one that was refused; it is read only if its date has changed."""
         try:
             found = video.stat()
             if not self.sha256 or self.bytes != str(found.st_size):
@@ -102,7 +102,7 @@ def _read(file: Path) -> Iterable[tuple[str, Refusal]]:
 
 
 def fingerprint(video: Path) -> str:
-    """Return what tells a video's file from others, by its length, its start and its end."""
+    """Return a hash that identifies a video's file by its length, its start and its end."""
     with video.open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         hashed = hashlib.sha256(str(length).encode())

@@ -1,4 +1,4 @@
-"""The teacher stage: from a folder of videos to a folder of targets."""
+"""From a folder of videos to a folder of targets."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ from soundnet_kd.teachers.teacher import Teacher, TeacherEnsemble, Transform
 SAMPLE_RATE = 22_050
 """Of the stored sound, in Hz: SoundNet's."""
 VIDEOS_WORTH_A_WORKER = 8
-"""A process takes some seconds to start, in which this one could decode a few videos itself."""
+"""To start a process takes some seconds, in which this one decodes a few videos itself."""
 TOLERANCE_SECONDS = 1e-3
 """Times of frames are rounded to those of their container."""
 
@@ -80,10 +80,10 @@ class TeachResult:
     stray_steps: int = 0
 
     def __str__(self) -> str:
-        told = [f"wrote {self.out}: {self.clips} clips of {self.labelled} videos"]
+        facts = [f"wrote {self.out}: {self.clips} clips of {self.labelled} videos"]
         if self.failures:
             again = "; remove it to try them again" if self.remembered else ""
-            told.append(f"{len(self.failures)} refused (see {self.out / FAILURES_FILE}{again})")
+            facts.append(f"{len(self.failures)} refused (see {self.out / FAILURES_FILE}{again})")
         left_out = {
             "in silent clips": self.silent_seconds,
             "in ends too short for a step": self.rest_seconds,
@@ -91,10 +91,10 @@ class TeachResult:
         }
         reasons = [f"{seconds:.1f} s {why}" for why, seconds in left_out.items() if round(seconds, 1) > 0]
         if reasons:
-            told.append(f"{' and '.join(reasons)} left out (of {self.seconds:.1f} s)")
+            facts.append(f"{' and '.join(reasons)} left out (of {self.seconds:.1f} s)")
         if self.stray_steps:
-            told.append(f"{self.stray_steps} of {self.steps} steps labelled from a key frame outside their 5 s")
-        return ", ".join(told)
+            facts.append(f"{self.stray_steps} of {self.steps} steps labelled from a key frame outside their 5 s")
+        return ", ".join(facts)
 
 
 def label_videos(
@@ -211,8 +211,8 @@ def label_videos(
 
         def clips_of_a_part(used: list[LabelledVideo]) -> Iterator[tuple[str, VideoClip]]:
             """Return the clips of whole videos, until there are enough of them, and note what was used of each."""
-            given = 0
-            while given < clips_per_part:
+            count_here = 0
+            while count_here < clips_per_part:
                 video, clips = next(decoded, (None, None))
                 if video is None:
                     return
@@ -226,7 +226,7 @@ def label_videos(
                         used.append(LabelledVideo(sources[video], fingerprint(video), *astuple(clip)))
                     else:
                         yield sources[video], clip
-                        given += 1
+                        count_here += 1
 
         for number in count(next_part_number(out)):
             used: list[LabelledVideo] = []
@@ -239,14 +239,14 @@ def label_videos(
 
 
 def _keep_begun_transform(teacher: Teacher, before: Mapping[str, str]) -> Teacher:
-    """Let targets that were begun with a preset of torchvision as it was end with it."""
+    """Keep a preset of torchvision unconverted where the targets were begun with it so."""
     begun = before.get("transform")
-    given = begun == _describe_transform(teacher.given_transform) != _describe_transform(teacher.transform)
-    return teacher.as_given() if given else teacher
+    as_given = begun == _describe_transform(teacher.given_transform) != _describe_transform(teacher.transform)
+    return teacher.as_given() if as_given else teacher
 
 
 def _read_labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
-    """Return the videos that are labelled, and what is known of them."""
+    """Return the names of the labelled videos, and what the targets record of them."""
     sources: set[str] = set()
     known: dict[str, LabelledVideo] = {}
     for file in part_files(out):
@@ -295,7 +295,7 @@ def _hash_names(names: tuple[str, ...]) -> str:
 
 
 def _describe_transform(transform: Transform) -> str:
-    """Tell a transform from others: with its settings if it is a module, as torchvision's are, else by its name."""
+    """Describe a transform: with its settings if it is a module, as torchvision's are, else by its name."""
     if isinstance(transform, nn.Module):
         return " ".join(repr(transform).split())
     named = transform if hasattr(transform, "__qualname__") else type(transform)

@@ -28,7 +28,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 FRAMES_PER_BATCH = 64
-"""Frames that a network looks at together."""
+"""Frames that go through a network together."""
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -48,7 +48,7 @@ class Teacher:
     class_names : tuple of str
         In the order of the logits.
     identity : mapping
-        What tells this teacher from others (network, hash of its weights); goes into the targets.
+        What identifies this teacher (network, hash of its weights); goes into the targets.
     """
 
     network: nn.Module
@@ -68,7 +68,7 @@ class Teacher:
         return teacher
 
     def label(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Say what is to be seen in pictures.
+        """Classify pictures.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class Teacher:
 
     @torch.inference_mode()
     def predict(self, frames: Tensor) -> NDArray[np.float32]:
-        """Say what is to be seen in frames that have gone through `transform`.
+        """Classify frames that have gone through `transform`.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Teacher:
 
 
 class TeacherEnsemble:
-    """Several teachers that look at the same frames, many at a time.
+    """Several teachers for the same frames.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class TeacherEnsemble:
         self._transform_of = {name: order.index(key) for name, key in keys.items()}
 
     def label(self, clips: Iterable[tuple[str, VideoClip]]) -> Iterator[LabelledClip]:
-        """Label clips, given with their videos, in batches of about as many frames each.
+        """Label clips, each with the name of its video, in batches of at least `FRAMES_PER_BATCH` frames.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class TeacherEnsemble:
 
 
 def _transform_key(transform: Transform) -> bytes | int:
-    """Return what is equal for transforms that do the same: all their settings, if they can be written down."""
+    """Return a key that is equal for transforms that do the same: all their settings, if they can be pickled."""
     try:
         return pickle.dumps(transform)
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -188,7 +188,7 @@ def _transform_key(transform: Transform) -> bytes | int:
 
 
 def prepare_frames(images: Sequence[Tensor], transform: Transform) -> Tensor:
-    """Bring pictures to what a network sees.
+    """Apply a transform to pictures.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def prepare_frames(images: Sequence[Tensor], transform: Transform) -> Tensor:
 
 
 def require_one_size(shapes: Iterable[tuple[int, ...]]) -> None:
-    """Make sure that a network can see frames together.
+    """Check that frames have one size, as in a batch they must.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def write_teacher(
     input_size : int
         Side of the square, in pixels, that frames are resized and cropped to; the usual ImageNet normalisation follows.
     training : mapping, optional
-        How it came about; anything that JSON can hold.
+        How it was trained; anything that JSON can hold.
     """
     path = Path(path)
     metadata = {
@@ -264,7 +264,7 @@ def write_teacher(
 
 
 def read_training(path: str | Path) -> dict[str, Any]:
-    """Return how a teacher came about, as `write_teacher` was told."""
+    """Return how a teacher was trained, as handed to `write_teacher`."""
     path = Path(path)
     with safe_open(path, framework="pt") as file:
         training: dict[str, Any] = json.loads(file.metadata()["training"])
@@ -302,7 +302,7 @@ def convert_transform(transform: Transform) -> Transform:
     Parameters
     ----------
     transform : callable
-        Anything else is given back as it is.
+        Anything else is returned as it is.
     """
     if isinstance(transform, ImageClassification):
         size, interpolation, antialias = transform.resize_size, transform.interpolation, transform.antialias

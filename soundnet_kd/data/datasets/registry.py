@@ -1,4 +1,4 @@
-"""The layouts of data sets that the training recipes know; each is a class whose fields are a recipe's keys."""
+"""The data sets that training recipes know by name; each is a class whose fields are the keys of its section."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from soundnet_kd.data.splits import SplitSounds
 
 
 class DataSet(Protocol):
-    """How a data set lies in its folder."""
+    """A kind of data set, known by how its files are laid out."""
 
     def read(self, place: str | Path, seed: int) -> SplitSounds:
-        """Find the sounds of a data set; `seed` draws what the data set does not say."""
+        """Find the sounds of a data set; what it does not fix itself is drawn with `seed`."""
 
 
 DATA_SETS: Mapping[str, type[DataSet]] = {

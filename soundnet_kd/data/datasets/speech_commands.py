@@ -23,14 +23,14 @@ NOISE_FOLDER = "_background_noise_"
 UNKNOWN, SILENCE = "unknown", "silence"
 LISTS: Mapping[str, Split] = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 RATE = 16_000
-"""Of the data set, in Hz."""
+"""Sample rate of the data set, in Hz."""
 HELD_OUT_PERCENT = 10.0
-"""Of the speakers, for validation, and as many for the test, where there are no lists."""
+"""Per cent of the speakers for validation, and as many for the test, where there are no lists."""
 MAX_CLIPS_PER_WORD = 2**27 - 1
 """The number in the published rule."""
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NOISE_SHARES: Mapping[Split, tuple[float, float]] = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
-"""What part of every noise recording each split draws its seconds from, so that none is heard on two sides."""
+"""The range of every noise recording that each split draws its seconds from, so that no two splits share any."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class SpeechCommands:
         """Find the clips.
 
         The speakers of validation and test are those of validation_list.txt and testing_list.txt where they are, or
-        else those whose name's hash says so, which gives the same. No speaker is on two sides.
+        else those that the published hash of their names chooses, which is the same. No speaker is in two splits.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class SpeechCommands:
 
 
 def split_by_hash(speaker: str) -> Split:
-    """Return the side that the published rule puts a speaker on (`which_set` in the data set's README)."""
+    """Return the split that the published rule puts a speaker into (`which_set` in the data set's README)."""
     digest = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16)
     percent = digest % (MAX_CLIPS_PER_WORD + 1) * (100.0 / MAX_CLIPS_PER_WORD)
     if percent < HELD_OUT_PERCENT:
@@ -128,7 +128,7 @@ def split_by_hash(speaker: str) -> Split:
 
 
 def read_split_lists(folder: str | Path) -> dict[str, Split]:
-    """Return what the lists of a folder say that its sounds are for, by their paths in it; empty where there are none.
+    """Return the splits that the lists of a folder name, by the paths of its sounds; empty where there are no lists.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def _second(
     place: Path,
     rng: np.random.Generator,
 ) -> tuple[Clip, FileSegment]:
-    """Draw a second of the part of a noise recording that a split may hear."""
+    """Draw a second from the range of a noise recording that belongs to a split."""
     file = list(noises)[int(rng.integers(len(noises)))]
     first, last = (edge * noises[file] for edge in NOISE_SHARES[split])
     start = round(float(rng.uniform(first, last - 1.0)), 4)

@@ -67,18 +67,18 @@ class TaggedTracks:
             path: "it has none of the tags" for path, tags in zip(paths, tags_of, strict=True) if not tags & set(names)
         }
         # A table that splits otherwise is another data set to a run.
-        said = _said_splits(table, kept)
+        stated = _stated_splits(table, kept)
         files = locate_files(file, paths, {}, table.lines)
-        clips = tuple(Clip(paths[row], files[row], carried=() if said is None else (said[row],)) for row in kept)
+        clips = tuple(Clip(paths[row], files[row], carried=() if stated is None else (stated[row],)) for row in kept)
         tags = tuple(
             tuple(place for place, name in enumerate(names) if name in each) for each in tags_of if each & set(names)
         )
-        splits = self._drawn_splits(tags, seed) if said is None else _named_splits(clips, file)
-        columns = () if said is None else ("split",)
+        splits = self._draw_splits(tags, seed) if stated is None else _parse_splits(clips, file)
+        columns = () if stated is None else ("split",)
         return SplitSounds(Manifest(clips, names, columns), {WITHOUT_FOLDS: splits}, tags, unusable=without)
 
-    def _drawn_splits(self, tags: Sequence[Sequence[int]], seed: int) -> list[Split]:
-        """Draw the shares of all tracks, but leave a track of every tag to learn from."""
+    def _draw_splits(self, tags: Sequence[Sequence[int]], seed: int) -> list[Split]:
+        """Draw the shares of all tracks, but leave a track of every tag for training."""
         shares: dict[Split, float] = {"test": self.test_share, "validation": self.validation_share}
         require_shares(shares)
         learned = np.bincount(np.concatenate(tags))
@@ -95,8 +95,8 @@ class TaggedTracks:
         return splits
 
 
-def _said_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
-    """Return the column of splits; one that is called set or so may well say something else."""
+def _stated_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
+    """Return the column of splits, or None; one with another name, such as set, may mean something else."""
     values, place = table.values("split"), table.place("split")
     if values is None or place is None or table.columns[place].casefold() == "split":
         return values
@@ -112,7 +112,7 @@ def _said_splits(table: Table, kept: Sequence[int]) -> tuple[str, ...] | None:
     return None if odd else values
 
 
-def _named_splits(clips: Sequence[Clip], file: Path) -> list[Split]:
+def _parse_splits(clips: Sequence[Clip], file: Path) -> list[Split]:
     splits: list[Split] = []
     for clip in clips:
         split = parse_split(clip.carried[0])

@@ -1,1 +1,1 @@
-"""Where sounds with labels come from: folders, tables, lists of files; `detect` finds what a path is taken for."""
+"""Where sounds with labels come from: folders, tables, lists of files. `detect` chooses the reader of a path."""

@@ -77,12 +77,12 @@ class Table:
         raise FormatError(f"{self.file} has no column {meaning!r} (it has {', '.join(self.columns) or 'none'}){hint}")
 
     def paths(self) -> tuple[str, ...]:
-        """Return what the sounds are called.
+        """Return the paths of the sounds.
 
         Raises
         ------
         FormatError
-            If there is no such column, one is empty, or one stands twice.
+            If there is no such column, a path is empty, or one occurs twice.
         """
         paths = self.required("path")
         first: dict[str, int] = {}
@@ -113,7 +113,7 @@ def read_table(file: str | Path) -> Table:
     text = read_text(file)
     first, _, rest = text.lstrip("\r\n").partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
-        # Excel's way to tell itself.
+        # Excel's way of naming its separator.
         text, first = rest, rest.partition("\n")[0]
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
@@ -134,7 +134,7 @@ def read_table(file: str | Path) -> Table:
 
 
 def read_text(file: str | Path) -> str:
-    """Read a file as text, in UTF-8 or, where it says so, in UTF-16.
+    """Read a file as text, in UTF-8 or, where it begins with its byte order mark, in UTF-16.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def read_text(file: str | Path) -> str:
 
 
 def order_classes(names: Sequence[str], numbers: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the classes in the order of the alphabet, or in that of their numbers.
+    """Return the classes in alphabetical order, or in the order of their numbers.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def order_classes(names: Sequence[str], numbers: Sequence[str] | None = None) ->
     Returns
     -------
     tuple of str
-        Empty if the numbers are none, or a class has not one of its own.
+        Empty if they are not numbers, or a class has several or shares its own.
     """
     classes = sorted({name for name in names if name})
     if numbers is None:

@@ -40,7 +40,7 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
     Raises
     ------
     FormatError
-        If a table lacks a column or holds a value that is not what its column says.
+        If a table lacks a column or holds a value that does not fit its column.
     MediaError
         If there is nothing there.
     """
@@ -61,12 +61,12 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
 
 
 def _read_table_of_folder(folder: Path, table: Path) -> Manifest:
-    """Read the table of a folder, and say which of its sounds it does not name."""
+    """Read the table of a folder, and note the sounds there that it does not name."""
     manifest = read_sound_table(table)
     named = {os.path.realpath(clip.path) for clip in manifest.clips}
     others = [file for file in search_folder(folder).files if os.path.realpath(file) not in named]
-    told = tuple(escape_name(file.relative_to(folder).as_posix()) for file in others)
-    return replace(manifest, left_out={f"not in {table.name}": told} if told else {})
+    unnamed = tuple(escape_name(file.relative_to(folder).as_posix()) for file in others)
+    return replace(manifest, left_out={f"not in {table.name}": unnamed} if unnamed else {})
 
 
 def _read_several(places: Sequence[Path]) -> Manifest:

@@ -1,4 +1,4 @@
-"""Data sets that are folders: what a sound is, which fold and which split it is in, is said by where it lies."""
+"""Data sets that are folders: the folders that a sound lies in name its class, its fold or its split."""
 
 import logging
 import re
@@ -25,23 +25,23 @@ _WORDS = re.compile(r"[\W_]+")
 _FOLD = re.compile(r"fold[ _-]?(\d{1,9})", re.IGNORECASE)
 
 Places = dict[str, tuple[str, ...]]
-"""Of each sound, by its name, the folders that it lies in."""
+"""The folders that each sound lies in, by the sound's path."""
 
 
 def read_folder(folder: str | Path) -> Manifest:
     """Find the sounds of a folder.
 
-    A sound's class is the sub-folder that it lies in, without the folders that all lie in; what lies in none has none.
+    A sound's class is the sub-folder that it lies in, without the folders that all share; a sound in none has no class.
     Folders that are called train, validation and test (or otherwise, see `parse_split`), above those of the classes or
     in them, are a split, and fold1, fold2 … are folds; a file beside these is left out. Names of files that are mostly
-    ESC-50's, or in folds UrbanSound8K's, say what these data sets say by them.
+    ESC-50's, or in folds UrbanSound8K's, are read as those of these data sets.
 
     Raises
     ------
     MediaError
         If there are no sounds.
     FormatError
-        If sounds lie in other folders beside those of a split or of folds, or two classes are the same folder.
+        If there are sounds beside the folders of a split or of folds, or two classes are the same folder.
     """
     folder = Path(folder)
     found = search_folder(folder)
@@ -104,7 +104,7 @@ def read_folder(folder: str | Path) -> Manifest:
 
 @dataclass(frozen=True)
 class FileName:
-    """What a file's name says of its sound; empty where it says nothing."""
+    """Fold, recording and label of a sound by the name of its file; empty where the name has none."""
 
     fold: str = ""
     source: str = ""
@@ -152,12 +152,12 @@ def _level(
     int
         The level.
     dict from sound to meaning
-        Of those in one of these folders, not of a file that lies beside them; empty if there is no such level.
+        For the sounds in these folders, not those beside them; empty if there is no such level.
 
     Raises
     ------
     FormatError
-        If sounds lie in other folders beside.
+        If there are sounds beside these folders.
     """
     for level in range(max(map(len, places.values()), default=0)):
         names = {parts[level] for parts in places.values() if len(parts) > level}
@@ -206,7 +206,7 @@ def _folds_named(names: Sequence[str]) -> Mapping[str, str]:
 
 
 def _without_shared(places: Places, to_the_end: bool) -> Places:
-    """Leave out the folders that all sounds lie in, such as audio; a single class only if asked to."""
+    """Leave out the folders that all sounds share, such as audio; a single class only if asked to."""
     shared = 0
     while len(names := {parts[shared] for parts in places.values() if len(parts) > shared}) == 1:
         shared += 1
@@ -229,7 +229,7 @@ def _without_a_single_class(folder: Path, labels: Mapping[str, str], loose: Sequ
 
 
 def _warn_of_parts(folder: Path, places: Places) -> None:
-    """Say it where all folders hold the same ones, as the parts of a split do that have names of their own."""
+    """Warn where all folders hold the same ones, as the parts of a split with unusual names do."""
     below: dict[str, set[str]] = {}
     for first, *rest in filter(None, _without_shared(places, to_the_end=False).values()):
         below.setdefault(first, set()).add(rest[0] if rest else "")
@@ -245,7 +245,7 @@ def _warn_of_parts(folder: Path, places: Places) -> None:
 
 
 def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, classes: Set[str]) -> None:
-    """Refuse classes that are links to the same folder outside: nobody can say which one its sounds are of."""
+    """Refuse classes that are links to the same folder elsewhere: its sounds would belong to both."""
     for path, first in found.twice.items():
         second, name = (escape_name(each.relative_to(folder).as_posix()) for each in (path, first))
         if path.is_symlink() and first.is_symlink() and name in classes and name != second:
@@ -256,7 +256,7 @@ def _refuse_classes_of_one_folder(folder: Path, found: FoundMedia, classes: Set[
 
 
 def _listed_splits(folder: Path, found: FoundMedia, ids: Sequence[str]) -> dict[str, str]:
-    """Return what Speech Commands's lists say that sounds are for; nothing where there are none."""
+    """Return the splits of sounds by the lists of Speech Commands; nothing where there are no lists."""
     listed: dict[str, str] = {}
     for place in {file.parent for file in found.others if file.name in LISTS}:
         above = escape_name(place.relative_to(folder).as_posix())
@@ -266,15 +266,15 @@ def _listed_splits(folder: Path, found: FoundMedia, ids: Sequence[str]) -> dict[
 
 
 def _left_out(folder: Path, found: FoundMedia, sounds: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    def told(path: Path) -> str:
+    def name(path: Path) -> str:
         return escape_name(path.relative_to(folder).as_posix())
 
     reasons = {
         **{reason: tuple(names) for reason, names in sounds.items()},
         "the same folder as another": tuple(
-            f"{told(path)}, which is {told(first)}" for path, first in found.twice.items()
+            f"{name(path)}, which is {name(first)}" for path, first in found.twice.items()
         ),
-        "not to be read": tuple(f"{told(path)} {reason}" for path, reason in found.unread.items()),
-        "no sound": tuple(map(told, found.others)),
+        "not to be read": tuple(f"{name(path)} {reason}" for path, reason in found.unread.items()),
+        "no sound": tuple(map(name, found.others)),
     }
     return {reason: names for reason, names in reasons.items() if names}

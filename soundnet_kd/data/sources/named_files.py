@@ -1,4 +1,4 @@
-"""Where the sounds lie that a table names: beside it, in a folder for each class or fold, or where it was moved to."""
+"""Finding the sounds that a table names: beside it, in a folder for each class or fold, or where they were moved to."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _ENDING = re.compile(r"\.[A-Za-z]\w{1,4}")
 
 @dataclass(frozen=True)
 class _Way:
-    """A way from a table to its sounds."""
+    """A rule that leads from a table to its sounds."""
 
     base: Path
     between: Sequence[str] | None = field(repr=False)
@@ -43,7 +43,7 @@ def locate_files(
 
     Their paths are relative to the table, or to a folder audio beside it, or to another folder there; some tables leave
     out the folder of the fold or the class, or the ending, or name the folder that the data set once lay in. The way on
-    which most are there is taken for all.
+    which most sounds are found is taken for all.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def locate_files(
     names : sequence of str
         Paths with `/`, one for each row.
     between : mapping to sequence of str
-        Folders that may lie between, one for each row, such as fold1 or dog.
+        Folders that may come in between, one for each row, such as fold1 or dog.
     lines : sequence of int
-        In which line of the table each row stands.
+        The line of the table that each row is in.
 
     Returns
     -------
     list of Path
-        Where each lies; of a sound that is not there, where it should.
+        Where each is; for a sound that is not there, where it should be.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _ways(table: Path, depth: int, between: Mapping[str, Sequence[str]]) -> Iter
 
 
 def _usual(table: Path, folder: str = "audio") -> Path:
-    """Return the folder that a table in ESC-50's layout tells of, or the table's own."""
+    """Return the folder that a table in ESC-50's layout describes, or the table's own."""
     parent = table.parent
     return parent.parent / folder if parent.name.lower() in _FOLDERS_OF_TABLES else parent
 
@@ -141,7 +141,7 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
 
 
 class _Folders:
-    """The folders that were looked into."""
+    """The folders that have been listed so far."""
 
     def __init__(self) -> None:
         self._listed: dict[Path, Mapping[str, list[str]]] = {}

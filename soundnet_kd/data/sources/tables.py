@@ -19,15 +19,15 @@ KNOWN_TABLES = (*esc50.TABLES, *urbansound8k.TABLES)
 HUGGING_FACE_TABLE = "metadata.csv"
 _FOLD = re.compile(r"(?:fold[ _-]*)?(\d{1,9})(?:[.,]0+)?", re.IGNORECASE)
 _NEWLINE = re.compile(r"\r\n|\r|\n")
-TELLING = ("label", "number", "fold", "split")
-"""Meanings of columns that say more of a sound than where it lies."""
+DESCRIBING = ("label", "number", "fold", "split")
+"""Meanings of columns that describe a sound, not where it lies."""
 _NONE = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
 def find_table(folder: str | Path) -> Path | None:
     """Return the table of a folder in a layout that is known: ESC-50's, UrbanSound8K's or Hugging Face's.
 
-    It may lie in the only folder of this one, as archives leave it, or beside this one, if this is its folder audio.
+    It may lie in the only sub-folder, as archives leave it, or beside the folder, if that is its folder audio.
     """
     folder = Path(folder)
     places = [folder]
@@ -49,8 +49,8 @@ def _is_hugging_faces(file: Path) -> bool:
         table = read_table(file)
     except SoundNetKDError:
         return False
-    told = [table.place(meaning) for meaning in TELLING]
-    return table.place("file_name") is not None and any(place is not None for place in told)
+    places = [table.place(meaning) for meaning in DESCRIBING]
+    return table.place("file_name") is not None and any(place is not None for place in places)
 
 
 def _only_folder(folder: Path) -> Path | None:
@@ -70,7 +70,7 @@ def read_sound_table(file: str | Path) -> Manifest:
     Raises
     ------
     FormatError
-        If it lacks the column of paths, or holds a value that is not what its column says.
+        If it lacks the column of paths, or holds a value that does not fit its column.
     """
     file = Path(file)
     table = read_table(file)
@@ -101,20 +101,20 @@ def read_sound_table(file: str | Path) -> Manifest:
 
 
 def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, ...]]:
-    """Return the class of each row, the classes in order, and the meanings of the columns that say so."""
+    """Return the class of each row, the classes in order, and the meanings of the columns that hold them."""
     labels, numbers = table.values("label"), table.values("number")
     if labels is not None:
         _warn_of_labels_that_are_none(table.file, labels)
     else:
         labels = numbers or ("",) * len(table.rows)
         return labels, order_classes(labels, labels) or order_classes(labels), ("number",)
-    # A column that is called label is all that its table says of classes.
+    # Where a column is called label, no other one is about classes.
     ordered = () if numbers is None or "label" in table.columns else order_classes(labels, numbers)
     return labels, ordered or order_classes(labels), ("label", "number") if ordered else ("label",)
 
 
 def _folds_and_split(table: Table, labels: Sequence[str]) -> tuple[list[int | None], str]:
-    """Return the fold of each row, or else the name of the column that says what each is for."""
+    """Return the fold of each row, or else the name of the column of splits."""
     folds: list[int | None] = [None] * len(table.rows)
     for meaning in ("fold", "split"):
         values, place = table.values(meaning), table.place(meaning)
@@ -167,7 +167,7 @@ def read_list(file: str | Path) -> Manifest:
     rows = [[value.strip() for value in line.split("\t")] for _, line in numbered]
     if len(rows[0]) > 1 and len(rows) > 1:
         heading = Table(file, tuple(rows[0]), (), ())
-        if heading.place("path") is not None and any(heading.place(each) is not None for each in TELLING):
+        if heading.place("path") is not None and any(heading.place(each) is not None for each in DESCRIBING):
             return read_sound_table(file)
     has_labels = {len(row) for row in rows} in ({2}, {1, 2}) and not any(
         len(row) == 2 and os.path.isfile(file.parent / line)  # noqa: PTH113  (never raises)
@@ -191,7 +191,7 @@ def read_list(file: str | Path) -> Manifest:
 
 
 def _warn_of_labels_that_are_none(file: Path, labels: Sequence[str]) -> None:
-    """Say that a word such as nan is taken for a class, as it may really be one."""
+    """Warn that a word such as nan is taken for a class, as it may really be one."""
     classes = {label for label in labels if label}
     for word in sorted(label for label in classes if label.casefold() in _NONE):
         if len(classes) > 1:

@@ -18,7 +18,7 @@ from soundnet_kd.pretrained.formats import numpy_dict, state_dict, torch7
 from soundnet_kd.pretrained.formats.layout import Layout
 
 START_BYTES = 16
-"""So many bytes of a file tell its format."""
+"""The first bytes of a file, by which its format is recognised."""
 
 FORMATS: tuple[Callable[[Path, bytes, str | None], Layout | None], ...] = (
     numpy_dict.read_layout,

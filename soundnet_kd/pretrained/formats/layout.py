@@ -1,4 +1,4 @@
-"""What a reader of a format makes of a file of weights."""
+"""What the reader of a format returns for a file of weights."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -26,7 +26,7 @@ class Checkpoint:
     state : dict from name to value
         Named as in the file.
     beside : mapping from name to value
-        What lies beside the state dict, if the file has that under the key `state_dict`.
+        The other values of the file, if it has the state dict under the key `state_dict`.
     """
 
     state: dict[str, Any]
@@ -40,7 +40,7 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a state dict and what lies beside it, without running anything that the file may hold.
+    """Read a state dict and the values beside it, without running anything that the file may hold.
 
     Parameters
     ----------
