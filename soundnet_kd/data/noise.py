@@ -53,7 +53,7 @@ def add_noise(waveform: NDArray[np.float32], noise: NDArray[np.float32], ratio_d
     waveform : (samples,) float32
         Silence stays silence, whatever the ratio.
     noise : (samples,) float32
-        Of any power above 0.
+        Noise of any power above 0.
     ratio_db : float
         By how much the power of the waveform is above that of the noise.
 

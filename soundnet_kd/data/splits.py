@@ -32,7 +32,7 @@ class SplitSounds:
     ----------
     manifest : Manifest
     splits : mapping from fold to (clips,) of str
-        Of each fold, or of the only test, what each clip is for: train, validation or test; None for nothing.
+        For each fold, or the only test, what each clip is for: train, validation, test, or None for nothing.
     tags : tuple of tuple of int
         Where clips have several labels: of each clip, as indices into the manifest's class names.
     parts : mapping from id to FileSegment

@@ -169,7 +169,7 @@ def write_part(
         May be made one after the other: their sound waits on the disk, not in memory. Without a clip there is no part.
     class_names : mapping from teacher to the names of its classes
     sample_rate : int
-        Of the sound, in Hz.
+        Sample rate of the sound, in Hz.
     settings : mapping
         What made the targets.
     videos : iterable of LabelledVideo

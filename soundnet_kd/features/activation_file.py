@@ -118,9 +118,9 @@ class PeeledFilters:
     ----------
     weight : (filters, kernel) or (filters, rows, steps) float32
     layer : str
-        Whose they are.
+        Name of their layer.
     sample_rate : int, optional
-        Of the waveform that they are convolved with, in Hz; None over a spectrogram.
+        Sample rate of the waveform that they are convolved with, in Hz; None if it is a spectrogram.
     """
 
     weight: NDArray[np.float32]

@@ -42,7 +42,7 @@ def write_parts(
     Parameters
     ----------
     folder : str or Path
-        Of the parts.
+        Folder of the parts.
     extractor : FeatureExtractor
     store : RawAudioDecoder
         How sounds are decoded.
@@ -90,7 +90,7 @@ def _gaps(written: Mapping[int, range]) -> tuple[dict[int, range], int, int]:
     -------
     gaps : dict from the number that a missing part can have to the sounds that it has to be about
     number : int
-        Of the part to follow the last one.
+        Number of the part that follows the last one.
     end : int
         Where that begins.
     """

@@ -24,7 +24,7 @@ from soundnet_kd.pretrained import load_network
 MAX_MILLISECONDS = 50.0
 """HEAR's tolerance for when an event begins; timestamps further apart could not meet it."""
 SAMPLES_AT_ONCE = 8 * 20 * 22_050
-"""Of all sounds together; what conv1 makes of them takes 113 MB."""
+"""Samples of all sounds of a batch together; conv1's output for them takes 113 MB."""
 
 
 class HearModel(nn.Module):

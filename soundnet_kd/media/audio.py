@@ -40,7 +40,7 @@ def read_audio(
     channel : {"first", "mean"}
         Which signal a track of several channels gives: its first one (left), or the mean of all.
     longest_seconds : float, optional
-        So much is read, from the start on, and no more of the file.
+        Length that is read, from the start; the rest of the file is not decoded.
 
     Returns
     -------

@@ -20,7 +20,7 @@ from soundnet_kd.media.container import give_up_error, time_limit
 from soundnet_kd.system.child_processes import work_for_parent
 
 FILES_AHEAD = 4
-"""So many files for each process are decoded before they are needed, as far as `MAX_WAITING_BYTES` allows."""
+"""Number of files per process that are decoded before they are needed, within `MAX_WAITING_BYTES`."""
 MAX_WAITING_BYTES = 4 * 2**30
 """Beyond this size of all decoded files that wait, no more than one for each process is decoded."""
 STALLED_SECONDS = 600.0

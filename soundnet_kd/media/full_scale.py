@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from soundnet_kd.errors import EmptyAudioError, MediaError, SettingsError
 
 MAX_OVERSHOOT = 2.0
-"""Up to here floats are taken as they are: lossy codecs and resampling overshoot full scale, AMR by half."""
+"""Largest amplitude of floats that are taken as they are: lossy codecs and resampling overshoot, AMR by half."""
 IMPOSSIBLE_PEAK = 2.0**7
 """Beyond this floats are no sound in ±1 but levels, of 8 bit or more."""
 

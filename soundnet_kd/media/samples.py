@@ -17,7 +17,7 @@ Block = NDArray[np.float32]
 TRUSTED_PLANES = 8
 """PyAV's list of planes is not to be trusted from so many channels on."""
 CERTAIN_SAMPLES = 1000
-"""So many samples far outside full scale are no clicks."""
+"""Number of samples far outside full scale that are too many to be clicks."""
 
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
@@ -31,7 +31,7 @@ class Mono:
     channel : {"first", "mean"}
         Which signal several channels give: the first one (left), or the mean of all.
     name : str
-        Of the file, for messages.
+        Name of the file, for messages.
     """
 
     def __init__(self, channel: Channel, name: str) -> None:

@@ -15,7 +15,7 @@ from soundnet_kd.models import ARCHITECTURES, Preprocessing, SoundNet
 from soundnet_kd.models.checkpoint import FORMAT_VERSION
 
 CHECKPOINT_KEY = "student_description"
-"""Where a checkpoint has it."""
+"""Key of the description in a checkpoint."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class ImagePreprocessing:
     crop : int
         Side in pixels of the square that is cut from the centre.
     mean, std : tuple of float
-        Of the channels red, green, blue; images are in 0..1 when they are subtracted and divided by.
+        Mean and standard deviation of red, green and blue, by which images in 0..1 are normalised.
     """
 
     resize: int
@@ -42,13 +42,13 @@ class PublishedFile:
         What a user writes; of a teacher `NETWORK:WEIGHTS`.
     kind : {"teacher", "student"}
     architecture : str
-        Of a teacher the torchvision name, of a student the class in `soundnet_kd.models`.
+        For a teacher the torchvision name, for a student the class in `soundnet_kd.models`.
     parameters : int
         Number of trained values.
     urls : tuple of str
         Where the file lies: the origin, then its mirrors.
     licence : str
-        Of the weights.
+        Licence of the weights.
     source : str
         Page of those who published them.
     citation : str
@@ -56,11 +56,11 @@ class PublishedFile:
     card : str
         File in `pretrained/cards` that says more.
     sha256 : str, optional
-        Of the file, if its publishers or we know it.
+        Hash of the file, if its publishers or we know it.
     git_blob : str, optional
         The id that git gives the file, where that is known: sha1 of "blob", the size, a zero byte and the content.
     size_bytes : int, optional
-        Of the file.
+        Size of the file.
     """
 
     name: str
@@ -116,7 +116,7 @@ class PretrainedStudent(PublishedFile):
     preprocessing : Preprocessing
         What the weights were trained with.
     member : str, optional
-        Of a zip archive: a pattern that exactly one of its files has, whatever the case (`*soundnet8*.t7`).
+        For a zip archive: a pattern that matches exactly one of its files, whatever the case (`*soundnet8*.t7`).
     figures : mapping from text to float
         Published accuracies in per cent, by data set, source and layer.
     """

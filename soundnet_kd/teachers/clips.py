@@ -67,7 +67,7 @@ def frame_times(duration: float, number: int) -> tuple[float, ...]:
     duration : float
         Length of the video in seconds.
     number : int
-        Of the clip, from 0.
+        Number of the clip, from 0.
 
     Returns
     -------
@@ -98,13 +98,13 @@ def read_clips(
     ----------
     video : str or Path
     sample_rate : int
-        Of the sound, in Hz.
+        Sample rate of the sound, in Hz.
     sampling : {"exact", "keyframe"}
         Which frames: those in the middle of the steps, or the key frames nearest to them.
     max_clips : int, optional
         How many clips from the start of the video are looked at.
     threads : int
-        Of the decoder of pictures; 0 is one for each core.
+        Threads of the picture decoder; 0 for one per core.
     tally : Tally, optional
         Counts what was looked at and left out.
 

@@ -22,12 +22,12 @@ class Decoder:
     Attributes
     ----------
     sample_rate : int
-        Of the sound, in Hz.
+        Sample rate of the sound, in Hz.
     transforms : tuple of callable
         Each (3, height, width) uint8 -> (3, height', width') float32.
     sampling : {"exact", "keyframe"}
     max_clips : int, optional
-        Of each video.
+        Greatest number of clips of each video.
     """
 
     sample_rate: int

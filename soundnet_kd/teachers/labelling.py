@@ -40,7 +40,7 @@ from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_mov
 from soundnet_kd.teachers.teacher import Teacher, TeacherEnsemble, Transform
 
 SAMPLE_RATE = 22_050
-"""Of the stored sound, in Hz: SoundNet's."""
+"""Sample rate of the stored sound, that of SoundNet, in Hz."""
 VIDEOS_WORTH_A_WORKER = 8
 """To start a process takes some seconds, in which this one decodes a few videos itself."""
 TOLERANCE_SECONDS = 1e-3

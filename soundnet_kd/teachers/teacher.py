@@ -24,7 +24,7 @@ from soundnet_kd.teachers.clips import VideoClip
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of red, green, blue in 0..1, as torchvision's weights have them."""
+"""Standard deviation of red, green and blue, in 0..1, for torchvision's weights."""
 
 
 FRAMES_PER_BATCH = 64
@@ -286,7 +286,7 @@ def frame_transform(
     resize : int, optional
         What the shorter side is resized to before that, in pixels. [default: `input_size`]
     mean, std : sequence of float
-        Of red, green, blue in 0..1.
+        Mean and standard deviation of red, green and blue, in 0..1.
     """
     return _compose_transform(v2.Resize(resize or input_size, antialias=True), input_size, mean, std)
 

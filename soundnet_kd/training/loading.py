@@ -17,7 +17,7 @@ from torch.utils.data import default_collate
 from soundnet_kd.system.child_processes import work_for_parent
 
 SHARED_MEMORY = Path("/dev/shm")
-"""Where Linux has it; docker gives a container 64 MB of it unless told otherwise."""
+"""Folder of shared memory under Linux; a docker container has 64 MB of it by default."""
 SEMAPHORES_BYTES = 3 * 4096
 """A queue has three, each of a page; a loader has a queue for each process, and about three beside."""
 AHEAD = 2

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 TABLES = ("meta/esc50.csv", "esc50.csv")
-"""Where its table may lie in its folder."""
+"""Places of the table in the folder of the data set."""
 SOURCE_COLUMN = "src_file"
 """Column of the recording that a clip was cut from."""
 FILE_NAME = re.compile(r"(?P<fold>[1-5])-(?P<source>\d+)-(?P<take>[A-Z])(?:-(?P<target>\d{1,2}))?")

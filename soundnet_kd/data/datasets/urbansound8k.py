@@ -3,7 +3,7 @@
 import re
 
 TABLES = ("metadata/UrbanSound8K.csv", "UrbanSound8K.csv")
-"""Where its table may lie in its folder."""
+"""Places of the table in the folder of the data set."""
 FILE_NAME = re.compile(r"(?P<source>\d+)-(?P<target>\d)-\d+-\d+")
 """Name of a file without its ending; `target` is an index into `URBANSOUND8K_CLASSES`."""
 

@@ -163,9 +163,9 @@ def order_classes(names: Sequence[str], numbers: Sequence[str] | None = None) ->
     Parameters
     ----------
     names : sequence of str
-        Of each row; empty where it has no class.
+        Class of each row; empty where it has none.
     numbers : sequence of str, optional
-        Of each row.
+        Number of each row's class.
 
     Returns
     -------

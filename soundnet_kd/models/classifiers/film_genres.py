@@ -77,7 +77,7 @@ class FilmGenresRecurrent(SoundClassifier):
         Tracks of at least one tile at 22 050 Hz if not given. `least_samples` is the length of a tile; what a track
         has beyond a whole number of these is not heard.
     front_end : sequence of mapping
-        Of a tile; gives a picture.
+        Front end of a tile; its output is a picture.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class Inception1d(nn.Module):
     Parameters
     ----------
     channels : int
-        Of the input.
+        Channels of the input.
     depth : int
         Gives `112 * depth + 64` channels.
     """

@@ -26,11 +26,11 @@ class MFCC(FrontEnd):
     sample_rate : int
         In Hz.
     coefficients : int
-        So many of the first ones.
+        Number of coefficients, from the first on.
     deltas : int
         0: none; 1: the slopes follow as further rows; 2: and then the curvatures.
     bands, window_samples, step_samples : int
-        Of the mel spectrogram.
+        Settings of the mel spectrogram.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class FrontEndChain(FrontEnd):
     steps : sequence of mapping
         Such as `[{"name": "FourierResampling", "target_rate": 8000}, {"name": "LogSpectrogram"}]`.
     sample_rate : int
-        Of the waveforms, in Hz.
+        Sample rate of the waveforms, in Hz.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class FrontEndChain(FrontEnd):
         Parameters
         ----------
         waveforms : iterable of (batch, 1, samples)
-            Of the training clips; gone through once for each standardisation, so no generator if there are several.
+            Waveforms of the training clips; read once per standardisation, so not a generator if there are several.
         """
         for place, part in enumerate(self._parts()):
             if isinstance(part, Standardisation):

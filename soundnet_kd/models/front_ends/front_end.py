@@ -21,9 +21,9 @@ class FrontEnd(nn.Module, ABC):
     ----------
     settings : dict
     sample_rate : int, optional
-        Of what it gives, where that is a waveform (batch, 1, samples).
+        Sample rate of the output, if it is a waveform (batch, 1, samples).
     rows : int
-        Of what it gives, where that is a picture (batch, 1, rows, steps); 0 for a waveform.
+        Rows of the output, if it is a picture (batch, 1, rows, steps); 0 for a waveform.
     """
 
     def __init__(self, sample_rate: int | None, rows: int, **settings: Any) -> None:

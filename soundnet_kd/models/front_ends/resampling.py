@@ -17,9 +17,9 @@ class FourierResampling(FrontEnd):
     Parameters
     ----------
     sample_rate : int
-        Of the input, in Hz.
+        Sample rate of the input, in Hz.
     target_rate : int
-        Of the output. From `samples` there come `samples * target_rate // sample_rate`.
+        Sample rate of the output, in Hz; it has `samples * target_rate // sample_rate` samples.
     """
 
     def __init__(self, sample_rate: int, target_rate: int) -> None:

@@ -184,7 +184,7 @@ class MagnitudeSpectrum(FrontEnd):
     sample_rate : int
         In Hz; row k is at k * sample_rate / samples.
     samples : int
-        Of the sounds.
+        Number of samples of the sounds.
     """
 
     def __init__(self, sample_rate: int, samples: int) -> None:

@@ -18,9 +18,9 @@ class Standardisation(FrontEnd):
     Parameters
     ----------
     sample_rate : int, optional
-        Of its input, where that is a waveform.
+        Sample rate of the input, if it is a waveform.
     rows : int
-        Of its input, where that is a picture; 0 for a waveform, which has one mean and one deviation.
+        Rows of the input, if it is a picture; 0 for a waveform, which has one mean and one standard deviation.
     """
 
     def __init__(self, sample_rate: int | None, rows: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 MAX_BYTES = 1 << 29
 """No file of a student is larger, packed or unpacked."""
 MAX_CONVOLUTIONS = 16
-"""More are no network of SoundNet; each is copied, however often a file names the same numbers."""
+"""Convolutions of a network at most; each is copied, even if a file names the same numbers many times."""
 HEADS = ("objects", "scenes")
 """The order in which the authors' network has them."""
 
