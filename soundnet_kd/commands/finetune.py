@@ -17,14 +17,14 @@ from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
 from soundnet_kd.models.checkpoint import CLASSIFIER_FILE
 from soundnet_kd.models.finetuned import default_layer
 from soundnet_kd.pretrained import load_student
-from soundnet_kd.storage import FAILURES_FILE, read_json, versions
+from soundnet_kd.storage import FAILURES_FILE, versions
 from soundnet_kd.supervised.evaluation import evaluate_folds, write_trial_histories, write_trials
 from soundnet_kd.supervised.experiment import SOUNDS_FOLDER, is_network, open_run, run_trials
 from soundnet_kd.supervised.finetuning import ClipFolds, FinetuneConfig
 from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.training.optimization import Schedule, TrainingConfig
 from soundnet_kd.training.segments import Crops
-from soundnet_kd.transfer.results import RESULTS_FILE, write_evaluation
+from soundnet_kd.transfer.results import RESULTS_FILE, read_evaluation, write_evaluation
 
 RUN_FILE = "finetune.json"
 TRIALS_FOLDER = ".folds"
@@ -280,14 +280,14 @@ def finetune(
 
 def _read_result(out: Path, config: FinetuneConfig) -> FinetuneResult:
     """Return what a run has written."""
-    content = read_json(out / RESULTS_FILE)
     try:
+        evaluation = read_evaluation(out)
         accuracies = {
-            seed: dict(zip(result["folds"], result["fold_accuracy"], strict=True))
-            for seed, result in zip(config.seeds, content["results"], strict=True)
+            seed: {int(fold): accuracy for fold, accuracy in zip(result.folds, result.fold_accuracy, strict=True)}
+            for seed, result in zip(config.seeds, evaluation.results.values(), strict=True)
         }
-        return FinetuneResult(out, config.protocol, accuracies, content["chance"], content["source"]["skipped"])
-    except (KeyError, TypeError, ValueError) as error:
+        return FinetuneResult(out, config.protocol, accuracies, evaluation.chance, evaluation.source["skipped"])
+    except (FormatError, SettingsError, KeyError, ValueError) as error:
         raise FormatError(
             f"{out / RESULTS_FILE} does not hold what a run found; delete it and run the same command again"
         ) from error
