@@ -35,7 +35,7 @@ class SplitSounds:
         For each fold, or the only test, what each clip is for: train, validation, test, or None for nothing.
     tags : tuple of tuple of int
         Where clips have several labels: of each clip, as indices into the manifest's class names.
-    parts : mapping from id to FileSegment
+    segments : mapping from id to FileSegment
         Of the clips that are only a stretch of their file.
     unusable : mapping from id to str
         What the data set names but cannot be used, with the reason.
@@ -44,7 +44,7 @@ class SplitSounds:
     manifest: Manifest
     splits: Mapping[int, Sequence[Split | None]]
     tags: tuple[tuple[int, ...], ...] = ()
-    parts: Mapping[str, FileSegment] = field(default_factory=dict)
+    segments: Mapping[str, FileSegment] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -55,9 +55,9 @@ class SplitSounds:
     @property
     def identity(self) -> dict[str, Any]:
         """What identifies these sounds, without the splits, which the seed draws."""
-        parts = {clip: (part.start_seconds, part.seconds) for clip, part in self.parts.items()}
-        more = hashlib.sha256(json.dumps([self.tags, parts]).encode()).hexdigest()
-        return {**self.manifest.identity, **({"tags_and_parts_sha256": more} if self.tags or parts else {})}
+        segments = {clip: (each.start_seconds, each.seconds) for clip, each in self.segments.items()}
+        more = hashlib.sha256(json.dumps([self.tags, segments]).encode()).hexdigest()
+        return {**self.manifest.identity, **({"tags_and_parts_sha256": more} if self.tags or segments else {})}
 
     @property
     def targets(self) -> NDArray[np.float32]:

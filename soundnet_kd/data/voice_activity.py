@@ -52,7 +52,7 @@ class VoiceActivity:
             raise SettingsError(f"voice_activity.margin_seconds is {self.margin_seconds}; it is at least 0")
 
     def span(self, waveform: NDArray[np.float32], sample_rate: int) -> Span | None:
-        """Tell where the voice is, with its margins; None where there is none.
+        """Return where the voice is, with its margins; None where there is none.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class VoiceActivity:
         return max(0, start), min(len(waveform), end)
 
     def _frames(self, waveform: NDArray[np.float32], sample_rate: int) -> list[bool]:
-        """Tell for each frame, the last one filled up with silence, whether there is a voice."""
+        """Return whether there is a voice in each frame; the last one is filled up with silence."""
         import webrtcvad
         from scipy.signal import resample_poly
 

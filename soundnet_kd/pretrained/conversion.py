@@ -14,7 +14,7 @@ from soundnet_kd.errors import FormatError, SoundNetKDError, one_line
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
 from soundnet_kd.pretrained.description import from_json, read_description
 from soundnet_kd.pretrained.formats import read_layout
-from soundnet_kd.pretrained.formats.layout import MAX_BYTES, Layout, State
+from soundnet_kd.pretrained.formats.layout import MAX_STUDENT_BYTES, Layout, State
 from soundnet_kd.pretrained.formats.state_dict import is_safetensors
 from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
 from soundnet_kd.system.machine_errors import machine_error
@@ -69,7 +69,7 @@ def convert(path: str | Path, entry: PretrainedStudent | None = None) -> Convert
     """
     path = Path(path)
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
+        if (size := path.stat().st_size) > MAX_STUDENT_BYTES:
             raise FormatError(f"{path} has {size} bytes, more than any student")
         if is_safetensors(path) and _describes_itself(path):
             return _own(path, entry)

@@ -19,7 +19,7 @@ MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
 CHUNK_BYTES = 1 << 16
 """Less than one chunk is lost when a connection breaks off."""
 TIMEOUT_SECONDS = 30
-MAX_BYTES = 1 << 32
+MAX_DOWNLOAD_BYTES = 1 << 32
 """No file of weights is larger."""
 
 log = logging.getLogger(__name__)
@@ -129,8 +129,8 @@ def _transfer(url: str, partial: Path) -> None:
         ):
             for chunk in response.iter_content(CHUNK_BYTES):
                 have += len(chunk)
-                if have > MAX_BYTES:
-                    raise FormatError(f"{partial} grows beyond {MAX_BYTES} bytes; no file of weights does")
+                if have > MAX_DOWNLOAD_BYTES:
+                    raise FormatError(f"{partial} grows beyond {MAX_DOWNLOAD_BYTES} bytes; no file of weights does")
                 handle.write(chunk)
                 bar.update(len(chunk))
             handle.flush()

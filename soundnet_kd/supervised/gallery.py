@@ -143,7 +143,7 @@ def draw_gallery(
 
 def _waveform(clip: Clip, run: ExperimentRun) -> tuple[NDArray[np.float32], int]:
     waveform, rate = read_audio(clip.path)
-    part = run.sets[run.config.seeds[0]].parts.get(clip.id)
+    part = run.sets[run.config.seeds[0]].segments.get(clip.id)
     if part is not None:
         first = round(part.start_seconds * rate)
         waveform = waveform[first : first + round(part.seconds * rate)]

@@ -146,7 +146,7 @@ def decode_data_sets(
     )
     rate = decoder.sample_rate
     assert rate is not None
-    parts = {name: part for data in sets.values() for name, part in data.parts.items()}
+    parts = {name: part for data in sets.values() for name, part in data.segments.items()}
     sounds: dict[str, RawAudioFile] = {}
     failures = {name: reason for data in sets.values() for name, reason in data.unusable.items()}
     for name, clip in clips.items():

@@ -21,7 +21,7 @@ from torch.storage import TypedStorage
 from soundnet_kd import SoundNet5
 from soundnet_kd.models import write_network
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
-from soundnet_kd.pretrained.formats.layout import MAX_BYTES
+from soundnet_kd.pretrained.formats.layout import MAX_STUDENT_BYTES
 from tests.pretrained.layouts import Write, own_names, write_lightning, write_pytorch
 from tests.pretrained.numpy_files import as_numpy_dict
 from tests.pretrained.soundnet import soundnet
@@ -162,7 +162,7 @@ def safetensors(header: dict[str, Any], length: int | None = None) -> Callable[[
 def larger_than_any_student(path: Path) -> None:
     """A file that says what it is, with nothing but a hole after that."""
     described()(path)
-    os.truncate(path, MAX_BYTES + 1)
+    os.truncate(path, MAX_STUDENT_BYTES + 1)
 
 
 def checkpoint_described(description: Any) -> Callable[[Path], None]:

@@ -23,7 +23,7 @@ def test_a_sound_and_a_part_of_one_are_cut_to_their_voice(tmp_path: Path) -> Non
         for name, file in (("whole", "spoken.wav"), ("part", "spoken.wav"), ("nobody", "nobody.wav"))
     )
     data = SplitSounds(
-        Manifest(clips, ("a", "b")), {WITHOUT_FOLDS: ["train"] * 3}, parts={"part": FileSegment(0.5, 1.4)}
+        Manifest(clips, ("a", "b")), {WITHOUT_FOLDS: ["train"] * 3}, segments={"part": FileSegment(0.5, 1.4)}
     )
     folders = tmp_path / "decoded", tmp_path
     store = RawAudioDecoder(RATE, "first")

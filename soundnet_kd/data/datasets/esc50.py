@@ -75,7 +75,7 @@ CLASSES_PER_CATEGORY = len(ESC50_CLASSES) // len(ESC50_CATEGORIES)
 
 
 def is_esc50(class_names: Sequence[str]) -> bool:
-    """Tell whether these are ESC-50's classes in their official order, with blanks or underscores."""
+    """Return whether these are ESC-50's classes in their official order, with blanks or underscores."""
     return tuple(name.replace(" ", "_") for name in class_names) == ESC50_CLASSES
 
 

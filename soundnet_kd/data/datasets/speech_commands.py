@@ -82,7 +82,7 @@ class SpeechCommands:
         rng = np.random.default_rng(seed)
         names = (*self.words, *([UNKNOWN] if others else []), *([SILENCE] if self.silence_share else []))
         chosen: list[tuple[Clip, Split]] = []
-        parts: dict[str, FileSegment] = {}
+        segments: dict[str, FileSegment] = {}
         noises = self._noises(place)
         for split in SPLITS:
             mine = [file for file in files if split_of[_speaker(file)] == split]
@@ -92,12 +92,14 @@ class SpeechCommands:
             drawn = [rest[place] for place in sorted(rng.permutation(len(rest))[:count].tolist())]
             chosen += [(_clip(file, place, names, split), split) for file in (*wanted, *drawn)]
             for number in range(math.ceil(self.silence_share * len(wanted))):
-                clip, part = _second(noises, split, number, names.index(SILENCE), place, rng)
+                clip, segment = _second(noises, split, number, names.index(SILENCE), place, rng)
                 chosen.append((clip, split))
-                parts[clip.id] = part
+                segments[clip.id] = segment
         clips = tuple(clip for clip, _ in chosen)
         return SplitSounds(
-            Manifest(clips, names, ("speaker", "split")), {WITHOUT_FOLDS: [split for _, split in chosen]}, parts=parts
+            Manifest(clips, names, ("speaker", "split")),
+            {WITHOUT_FOLDS: [split for _, split in chosen]},
+            segments=segments,
         )
 
     def _noises(self, place: Path) -> dict[Path, float]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-MAX_BYTES = 1 << 29
+MAX_STUDENT_BYTES = 1 << 29
 """No file of a student is larger, packed or unpacked."""
 MAX_CONVOLUTIONS = 16
 """Convolutions of a network at most; each is copied, even if a file names the same numbers many times."""

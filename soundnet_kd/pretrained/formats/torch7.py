@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError, one_line
-from soundnet_kd.pretrained.formats.layout import HEADS, MAX_BYTES, MAX_CONVOLUTIONS, Layout, State, to_native
+from soundnet_kd.pretrained.formats.layout import HEADS, MAX_CONVOLUTIONS, MAX_STUDENT_BYTES, Layout, State, to_native
 
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
 FUNCTIONS = (6, 7, 8)
@@ -309,5 +309,5 @@ def _check_archive(infos: Sequence[zipfile.ZipInfo]) -> None:
             raise FormatError(
                 f"holds {name}, which unpacks from {info.compress_size} to {info.file_size} bytes; no network does"
             )
-    if sum(info.file_size for info in infos) > MAX_BYTES:
-        raise FormatError(f"unpacks to more than {MAX_BYTES} bytes; no student does")
+    if sum(info.file_size for info in infos) > MAX_STUDENT_BYTES:
+        raise FormatError(f"unpacks to more than {MAX_STUDENT_BYTES} bytes; no student does")

@@ -253,8 +253,8 @@ def test_words_unknown_and_silence(words: Path) -> None:
     other = TWO.read(words, seed=1)
     assert len(other.manifest) == len(data.manifest)
     # Another seed draws other seconds, and these are clips of their own.
-    assert len(data.parts) == len(other.parts) == 6
-    assert not data.parts.keys() & other.parts.keys()
+    assert len(data.segments) == len(other.segments) == 6
+    assert not data.segments.keys() & other.segments.keys()
     none = replace(TWO, unknown_share=0.0, silence_share=0.0).read(words, seed=0)
     assert none.manifest.class_names == ("yes", "no")
 
@@ -264,8 +264,8 @@ def test_no_second_of_noise_is_heard_on_two_sides(words: Path) -> None:
     length = {"0.wav": 20.0, "1.wav": 30.0}
     spans: dict[str, list[tuple[float, float]]] = {}
     for clip, split in zip(data.manifest.clips, split_of(data).values(), strict=True):
-        if clip.id in data.parts:
-            part = data.parts[clip.id]
+        if clip.id in data.segments:
+            part = data.segments[clip.id]
             assert part.seconds == 1.0
             share = length[clip.path.name]
             spans.setdefault(split, []).append((part.start_seconds / share, (part.start_seconds + 1) / share))
