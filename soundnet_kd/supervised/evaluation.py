@@ -28,8 +28,20 @@ def write_trials(results: Sequence[TrialResult], out: str | Path) -> None:
     were none; `pieces` of the tested sounds; `piece_accuracy`, and of clips `clip_accuracy` by their mean probability
     and `vote_accuracy` by the votes of their pieces. Of all tags, where sounds have several.
     """
-    columns = ("seed", "fold", "network", "parameters", "epochs", "training_seconds", "validation_loss",
-               "validation_accuracy", "pieces", "piece_accuracy", "clip_accuracy", "vote_accuracy")  # fmt: skip
+    columns = (
+        "seed",
+        "fold",
+        "network",
+        "parameters",
+        "epochs",
+        "training_seconds",
+        "validation_loss",
+        "validation_accuracy",
+        "pieces",
+        "piece_accuracy",
+        "clip_accuracy",
+        "vote_accuracy",
+    )
     write_csv(
         Path(out) / "trainings.csv",
         columns,
@@ -128,7 +140,7 @@ def evaluate_folds(run: ExperimentRun, folds: ClipFolds, student: str, identity:
     folds : ClipFolds
         The clips that could be read.
     student : str
-        Whose network it is.
+        Name of the student that was fine-tuned.
     identity : mapping
         What made the run.
     """

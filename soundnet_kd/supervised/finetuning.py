@@ -108,8 +108,15 @@ class FinetuneConfig:
         training = asdict(self.training)
         settings = ("epochs", "batch_size", "learning_rate", "weight_decay")
         # Named only where it is not as it always was in version 0.1.0, which had no choice of these.
-        usual = {"schedule": "cosine", "final_learning_rate": None, "weights": "last", "best_by": "accuracy",
-                 "patience": None, "validation_share": 0.0, "seeds": [self.seeds[0]]}  # fmt: skip
+        usual = {
+            "schedule": "cosine",
+            "final_learning_rate": None,
+            "weights": "last",
+            "best_by": "accuracy",
+            "patience": None,
+            "validation_share": 0.0,
+            "seeds": [self.seeds[0]],
+        }
         chosen = {**training, "validation_share": self.validation_share, "seeds": list(self.seeds)}
         return {
             "student": {

@@ -132,7 +132,7 @@ def decode_data_sets(
     Returns
     -------
     mapping from id to RawAudioFile
-        Of the clips that could be read.
+        The clips that could be read.
 
     Raises
     ------

@@ -223,7 +223,7 @@ def best_checkpoint(folder: Path, then: str) -> Path | None:
     Parameters
     ----------
     folder : Path
-        Of the checkpoints.
+        Folder of the checkpoints.
     then : str
         What is done without it.
     """

@@ -51,7 +51,7 @@ class BatchesDataModule(lightning.LightningDataModule):
         To measure by after each epoch; its last batch may be smaller.
     batch_size : int
     steps : int
-        Of the whole training.
+        Steps of the whole training.
     workers : int
         Processes that read; 0 reads in the main process.
     """
@@ -92,10 +92,10 @@ class Trained:
     history : list of dict from figure to number
         What was logged, in the order of the steps.
     kept_step : int
-        Whose weights the network has.
+        Step whose weights the network has.
     steps_per_epoch : int
     seconds : float
-        That the training took, over all its starts.
+        Time that the training took, over all its starts.
     """
 
     history: list[dict[str, float]]
@@ -112,9 +112,9 @@ class NetworkTraining(lightning.LightningModule):
     network : Classifier
     config : TrainingConfig
     steps, steps_per_epoch : int
-        Of the whole training, and of a pass.
+        Steps of the whole training, and of one epoch.
     seed : int
-        Of what the network itself draws, such as dropout.
+        Seed of random numbers that the network itself uses, such as for dropout.
     """
 
     def __init__(
@@ -288,7 +288,7 @@ def step_counts(config: TrainingConfig, pieces: int, whole_epochs: bool = True) 
     ----------
     config : TrainingConfig
     pieces : int
-        Of a pass.
+        Number of pieces in an epoch.
     whole_epochs : bool
         An epoch is as many steps as a pass needs at least, its last batch being filled up from the next pass. Else all
         passes together are as many steps as they need at least, and no batch is larger than a pass.

@@ -35,7 +35,7 @@ def decode_sounds(
     Returns
     -------
     sounds : mapping from id to RawAudioFile
-        Of all that could be read.
+        All sounds that could be read.
     failures : mapping from id to str
         Why the others could not.
     """

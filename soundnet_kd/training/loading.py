@@ -40,7 +40,7 @@ def loader_options(
     example : callable
         Gives one of the examples, of which all have the same size.
     batch_size : int
-        Of the largest batch.
+        Size of the largest batch.
     ranks : int
         How many loaders do the same on this machine.
     """

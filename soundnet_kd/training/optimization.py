@@ -38,11 +38,11 @@ class TrainingConfig:
         linear: epoch by epoch from learning_rate and momentum to final_learning_rate and final_momentum. cosine: a
         warm-up over a tenth of the steps, then half a cosine down to 0.
     final_learning_rate : float, optional
-        Of the last epoch, for schedule linear.
+        Value at the last epoch, for schedule linear.
     momentum : float
-        Of sgd.
+        Momentum of sgd.
     final_momentum : float, optional
-        Of the last epoch, for schedule linear.
+        Value at the last epoch, for schedule linear.
     nesterov : bool
         Nesterov's momentum.
     weight_decay : float
@@ -60,7 +60,7 @@ class TrainingConfig:
         another one), gain_db (louder or softer by up to so many dB), noise (share of them that get noise of a random
         colour, 5 to 40 dB below their own level).
     precision : {"32", "bf16"}
-        Of the numbers that are computed with; bf16 is faster on GPUs that have it.
+        Precision of the computation; bf16 is faster on GPUs that support it.
     """
 
     epochs: int
@@ -115,7 +115,7 @@ class TrainingConfig:
         step : int
             From 0.
         steps : int
-            Of the whole training.
+            Steps of the whole training.
         steps_per_epoch : int
         """
         match self.schedule:

@@ -29,7 +29,7 @@ class StreamBatches(Sampler[list[int]]):
     batch_size : int
         Clips of a step, over all ranks.
     steps : int
-        Of the whole training.
+        Steps of the whole training.
     first_step : int
         The step to start at.
     accumulate : int

@@ -35,7 +35,7 @@ def trainer_of(
     run : Path
         Its folder.
     steps : int
-        Of the optimizer, in all.
+        Total number of optimizer steps.
     validate_every : int
         Steps from one validation to the next; 0 if there is none.
     precision : {"32", "bf16"}

@@ -186,7 +186,7 @@ class SoundClassifier(Network):
         Parameters
         ----------
         waveforms : iterable of (batch, 1, samples)
-            Of the training clips, preprocessed; not gone through where there is nothing to set.
+            Preprocessed waveforms of the training clips; not read if there is nothing to set.
         """
         chain = dict(self.named_children()).get(FRONT_END)
         if isinstance(chain, FrontEndChain):
