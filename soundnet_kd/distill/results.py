@@ -53,7 +53,7 @@ class DistillResult:
         )
 
 
-def write_results(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
+def write_results(out: str | Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
     """Write the students, the history and the figures of a finished training.
 
     Raises
@@ -61,6 +61,7 @@ def write_results(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> 
     SettingsError
         If the training diverged; the best student before that is kept.
     """
+    out = Path(out)
     last = last_checkpoint(out)
     best = best_checkpoint(out / FOLDER, f"there is no {BEST_STUDENT_FILE}")
     assert last is not None
@@ -85,8 +86,9 @@ def write_results(out: Path, student: SoundNet, settings: Mapping[str, Any]) -> 
     return result
 
 
-def read_finished(out: Path, steps: int) -> DistillResult | None:
+def read_finished(out: str | Path, steps: int) -> DistillResult | None:
     """Read the results of a finished training from its folder; None if its student is missing or of other steps."""
+    out = Path(out)
     try:
         read_student(out / STUDENT_FILE)
         done = read_training(out / STUDENT_FILE).get("steps_done")

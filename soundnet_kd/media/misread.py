@@ -36,7 +36,7 @@ _MISTAKEN = frozenset({"g726", "g726le", "amrnb", "pcm_u32le"})
 _BLOCK_SAMPLES = 1 << 16
 
 
-def read_misread(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[Block] | None:
+def read_misread(path: str | Path, container: InputContainer, stream: AudioStream) -> Iterator[Block] | None:
     """Return the sound of a file that FFmpeg would read wrongly, or None if it reads it rightly.
 
     Raises
@@ -44,6 +44,7 @@ def read_misread(path: Path, container: InputContainer, stream: AudioStream) -> 
     MediaError
         If nothing reads it rightly.
     """
+    path = Path(path)
     name, codec = container.format.name, stream.codec_context.name
     if name in _DOUBTFUL and _reads_otherwise(path, name, codec):
         return read_by_libsndfile(path)
@@ -66,7 +67,7 @@ def known_to_libsndfile(path: Path) -> bool:
     return _found(path) is not None
 
 
-def read_by_libsndfile(path: Path, part: tuple[int, int] | None = None) -> Iterator[Block]:
+def read_by_libsndfile(path: str | Path, part: tuple[int, int] | None = None) -> Iterator[Block]:
     """Read a file, or the part of it between two of its bytes.
 
     Raises
@@ -74,6 +75,7 @@ def read_by_libsndfile(path: Path, part: tuple[int, int] | None = None) -> Itera
     MediaError
         If it cannot be read to its end.
     """
+    path = Path(path)
     try:
         with ExitStack() as open_files:
             given = os.fsencode(path) if part is None else open_files.enter_context(_ByteRange(path, *part))

@@ -217,7 +217,7 @@ def write_predictions(
     sounds: Mapping[str, RawAudioFile],
     network: Classifier,
     trained: Trained,
-    file: Path,
+    file: str | Path,
 ) -> None:
     """Test a network on the sounds of its fold, and write what `read_result` reads."""
     ids, tested = _select(trial, config, data, sounds, network, "test")

@@ -56,9 +56,9 @@ class Decoder:
             yield from read_clips(video, self.sample_rate, self.sampling, self.max_clips, threads, tally)
 
 
-def read_decoded(file: Path, transforms: int) -> Iterator[VideoClip | Tally]:
+def read_decoded(file: str | Path, transforms: int) -> Iterator[VideoClip | Tally]:
     """Read the clips that a `Decoder` wrote, then the tally of the video's seconds."""
-    with file.open("rb") as handle:
+    with Path(file).open("rb") as handle:
         while (start_seconds := np.load(handle)).ndim == 0:
             sound, frame_seconds = np.load(handle), np.load(handle)
             frames = tuple(np.load(handle) for _ in range(transforms))
