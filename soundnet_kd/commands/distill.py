@@ -65,7 +65,7 @@ def distill(
         Folder that `soundnet-kd teach` wrote.
     out : str or Path
         Run folder to write.
-    architecture : {"SoundNet8", "SoundNet5"}
+    architecture : str
         Network to train.
     objective : {"soundnet", "kl", "l2"}
         soundnet: KL divergence as the paper's code computed it; kl: summed over classes; l2: squared distance.

@@ -12,7 +12,7 @@ from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.cache import FeatureCache
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.parts import join_parts, part_failures
-from soundnet_kd.features.pooling import Pooling
+from soundnet_kd.features.pooling import PoolingOrNone
 from soundnet_kd.features.writing import write_parts
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import Network, choose_device
@@ -54,7 +54,7 @@ def extract(
     student: str | Path | Network,
     out: str | Path,
     layers: Sequence[str] | None = None,
-    pooling: Pooling = "mean",
+    pooling: PoolingOrNone = "mean",
     sequences: bool = False,
     rate: Literal["model", "native"] = "model",
     channel: Channel | None = None,
@@ -203,7 +203,7 @@ def _remove(parts_folder: Path) -> None:
 
 def _check(pooling: str, rate: str, channel: str | None, batch_size: int, workers: int | None) -> None:
     for name, value, known in (
-        ("pooling", pooling, get_args(Pooling)),
+        ("pooling", pooling, get_args(PoolingOrNone)),
         ("rate", rate, ("model", "native")),
         ("channel", channel, (None, *get_args(Channel))),
     ):

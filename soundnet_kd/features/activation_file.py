@@ -37,7 +37,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -46,10 +46,8 @@ from numpy.typing import NDArray
 from soundnet_kd.errors import FormatError
 from soundnet_kd.figures.filters import centre_frequencies, frequency_responses
 from soundnet_kd.hdf5 import open_hdf5
+from soundnet_kd.models.receptive_field import ReceptiveField
 from soundnet_kd.storage import atomic_write
-
-if TYPE_CHECKING:
-    from soundnet_kd.models.receptive_field import ReceptiveField
 
 FORMAT_VERSION = 2
 
@@ -66,7 +64,7 @@ class PeeledLayer:
     """
 
     activations: NDArray[np.float32]
-    field: "ReceptiveField"
+    field: ReceptiveField
 
     @property
     def over_time(self) -> NDArray[np.float32]:
@@ -247,9 +245,6 @@ def _filters(file: h5py.File) -> PeeledFilters | None:
 
 
 def _layer(dataset: h5py.Dataset) -> PeeledLayer:
-    # Imported here: with `models` comes torch, which the figures drawn from this file do without.
-    from soundnet_kd.models.receptive_field import ReceptiveField
-
     field = {part: int(dataset.attrs[f"field_{part}"]) for part in ("samples", "stride", "start")}
     return PeeledLayer(dataset[:], ReceptiveField(**field))
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from soundnet_kd.features.pooling import Pool, Pooling
+from soundnet_kd.features.pooling import Pool, PoolingOrNone
 from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media import RawAudioFile
@@ -35,7 +35,7 @@ class FeatureExtractor:
     pooling : {"mean", "max", "std", "none"}
     """
 
-    def __init__(self, network: Network, layers: Sequence[str], pooling: Pooling) -> None:
+    def __init__(self, network: Network, layers: Sequence[str], pooling: PoolingOrNone) -> None:
         self.network = network
         self.layers = tuple(layers)
         self.pooling = pooling

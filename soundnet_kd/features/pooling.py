@@ -1,14 +1,39 @@
-"""One number a channel from a layer's steps over time, also where they come in pieces."""
+"""One number a channel from a layer's steps over time: of arrays, and of tensors that come in pieces.
 
-from typing import Literal
+Nothing here needs PyTorch but who hands tensors in.
+"""
+
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import DTypeLike, NDArray
 
-Pooling = Literal["mean", "max", "std", "none"]
-"""What becomes of a layer's steps over time; `none` keeps them all."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pooling = Literal["mean", "max", "std"]
+"""What becomes of steps over time; `std` is their standard deviation, divided by their number."""
+PoolingOrNone = Literal[Pooling, "none"]
+"""`none` keeps them all."""
+
+
+def pool_array(
+    steps: NDArray[np.floating], pooling: Pooling, axis: int, dtype: DTypeLike | None = None
+) -> NDArray[np.floating]:
+    """Pool an array over an axis.
+
+    Parameters
+    ----------
+    steps : (..., steps, ...) float32
+    pooling : {"mean", "max", "std"}
+    axis : int
+        Of the steps.
+    dtype : dtype, optional
+        What mean and deviation are computed in. [default: that of `steps`]
+    """
+    if pooling == "max":
+        return np.asarray(steps.max(axis=axis))
+    return np.asarray((steps.mean if pooling == "mean" else steps.std)(axis=axis, dtype=dtype))
 
 
 class Pool:
@@ -29,19 +54,19 @@ class Pool:
         self._level: Tensor | None = None
         self._squares: Tensor | None = None
 
-    def add(self, steps: Tensor) -> None:
+    def add(self, steps: "Tensor") -> None:
         """Take the next steps, (sounds, channels, steps), of the same sounds in the same order."""
         count = steps.shape[-1]
         if not count:
             return
         if self.pooling == "max":
             highest = steps.amax(dim=-1)
-            self._level = highest if self._level is None else torch.maximum(self._level, highest)
+            self._level = highest if self._level is None else self._level.maximum(highest)
             return
         # PyTorch's sums of float32 are cascaded, so that double precision is needed between pieces only.
         rounded = steps.mean(dim=-1)
         mean = _wide(rounded)
-        squares = torch.zeros_like(mean)
+        squares = mean.new_zeros(mean.shape)
         if self.pooling == "std":
             # What the rounding of the mean adds to the squares is taken off again.
             distances = steps - rounded[..., None]
@@ -67,6 +92,6 @@ class Pool:
         return np.asarray(pooled.cpu().numpy(), dtype=np.float32)
 
 
-def _wide(values: Tensor) -> Tensor:
+def _wide(values: "Tensor") -> "Tensor":
     """Return double precision, which Apple's GPUs lack."""
-    return values.cpu().to(torch.float64)
+    return values.cpu().double()

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +14,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.extractor import FeatureExtractor
+from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
 from soundnet_kd.media import RawAudioDecoder, as_float
 from soundnet_kd.media.full_scale import MAX_OVERSHOOT, to_array
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
-
-Pooling = Literal["mean", "max", "std"]
 
 
 class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]

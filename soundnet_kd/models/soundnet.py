@@ -71,10 +71,15 @@ class SoundNet(Network):
         )
         self.reset_parameters()
 
+    @classmethod
+    def depth_in_blocks(cls) -> int:
+        """Return the number of blocks, the output's among them: 8 of `SoundNet8`."""
+        return len(cls.blocks) + 1
+
     @property
     def output_layer(self) -> str:
         """Name of the last layer."""
-        return f"conv{len(self.blocks) + 1}"
+        return f"conv{self.depth_in_blocks()}"
 
     @property
     def layers(self) -> tuple[str, ...]:

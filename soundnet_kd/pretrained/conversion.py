@@ -89,10 +89,11 @@ def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> Sound
     found = {name: re.fullmatch(r"conv(\d+)\.(\w+)\.weight", name) for name in state}
     heads = {match[2]: state[name].shape[0] for name, match in found.items() if match and state[name].ndim}
     layers = {match[1] for match in found.values() if match}
-    architecture = next((known for known in ARCHITECTURES if layers == {known.removeprefix("SoundNet")}), None)
+    blocks = {name: str(known.depth_in_blocks()) for name, known in ARCHITECTURES.items()}
+    architecture = next((name for name, number in blocks.items() if layers == {number}), None)
     if architecture is None or not heads:
         raise FormatError(
-            f"{path} holds no network of SoundNet with 8 or 5 layers; it has "
+            f"{path} holds no network of SoundNet with {' or '.join(blocks.values())} layers; it has "
             f"{', '.join(name[:40] for name in list(state)[:4]) or 'no weights'}"
         )
     for head, classes in heads.items():

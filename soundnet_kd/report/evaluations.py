@@ -111,7 +111,10 @@ def layer_accuracies(evaluation: Evaluation) -> tuple[LayerAccuracy, ...]:
     # The paper's accuracies are of features of SoundNet's eight layers, not of networks that were trained on labels.
     student = evaluation.source["identity"]["student"] if evaluation.kind == "features" else None
     comparable = (
-        is_esc50(evaluation.classes) and isinstance(student, Mapping) and student["architecture"] == "SoundNet8"
+        is_esc50(evaluation.classes)
+        and isinstance(student, Mapping)
+        and student["architecture"] == "SoundNet8"
+        and "kind" not in student
     )
     return tuple(
         LayerAccuracy(

@@ -1,26 +1,19 @@
 """The inputs of a classifier, from a cache: layers pooled over time in one or several ways, or cut into windows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.features.pooling import Pooling, pool_array
 from soundnet_kd.transfer.windows import Windows
 
 MAX_BYTES = 4 * 2**30
 """Size of all windows of a layer at most; training needs several times as much."""
-
-Pooling = Literal["mean", "max", "std"]
-
-POOLINGS: dict[Pooling, Callable[[NDArray[np.float32]], NDArray[np.float64]]] = {
-    "mean": lambda steps: np.asarray(steps.mean(axis=0, dtype=np.float64)),
-    "max": lambda steps: steps.max(axis=0).astype(np.float64),
-    "std": lambda steps: np.asarray(steps.std(axis=0, dtype=np.float64)),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +80,11 @@ def layer_inputs(
 def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling] | None) -> NDArray[np.float32]:
     if poolings is None or tuple(poolings) == (cache.pooling,):
         return cache[layer]
-    unknown = [pooling for pooling in poolings if pooling not in POOLINGS]
+    unknown = [pooling for pooling in poolings if pooling not in get_args(Pooling)]
     if unknown or not poolings:
-        raise SettingsError(f"poolings are {list(poolings)}; they are some of {', '.join(POOLINGS)}")
+        raise SettingsError(f"poolings are {list(poolings)}; they are some of {', '.join(get_args(Pooling))}")
     rows = [
-        np.concatenate([POOLINGS[pooling](cache.sequence(index, layer)) for pooling in poolings])
+        np.concatenate([pool_array(cache.sequence(index, layer), pooling, 0, np.float64) for pooling in poolings])
         for index in range(len(cache.ids))
     ]
     return np.stack(rows).astype(np.float32)

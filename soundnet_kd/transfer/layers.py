@@ -9,11 +9,12 @@ from tqdm import tqdm
 from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
 from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.storage import versions
 from soundnet_kd.transfer.classifiers import HeadName
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
 from soundnet_kd.transfer.folds import plan_folds, recordings, require_whole_groups
-from soundnet_kd.transfer.inputs import Pooling, layer_inputs
+from soundnet_kd.transfer.inputs import layer_inputs
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 from soundnet_kd.transfer.results import Evaluation
 from soundnet_kd.transfer.windows import Windows

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.features.pooling import Pooling, pool_array
 from soundnet_kd.transfer.validation import features_of
 
-WindowPooling = Literal["flatten", "mean", "max"]
+WindowPooling = Literal["flatten", Pooling]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Windows:
     hop_seconds : float, optional
         Distance from one window to the next, rounded likewise. [default: one step]
     pooling : str
-        How the steps of a window are combined: flatten (side by side), mean or max.
+        How the steps of a window are combined: flatten (side by side), mean, max or std (standard deviation).
     clip_seconds : float, optional
         Length of each clip that is used, from its start. [default: all]
     """
@@ -85,4 +86,4 @@ class Windows:
         windows = np.lib.stride_tricks.sliding_window_view(heard, length, axis=0)[::hop]
         if self.pooling == "flatten":
             return windows.transpose(0, 2, 1).reshape(len(windows), -1)
-        return np.asarray(windows.mean(axis=-1) if self.pooling == "mean" else windows.max(axis=-1))
+        return pool_array(windows, self.pooling, -1)
