@@ -89,10 +89,10 @@ def extract(
     sequences : bool
         Keep the whole sequences over time beside what is pooled.
     rate : str
-        Rate at which sounds are heard: model (what the student learned at) or native (each file's own, not resampled,
+        Rate at which sounds are heard: model (what the network learned at) or native (each file's own, not resampled,
         as in the ESC-50 notebook).
     channel : str, optional
-        How several channels become one: first or mean. [default: as the student learned]
+        How several channels become one: first or mean. [default: as the network learned]
     batch_size : int
         Sounds of equal length that the network hears together.
     workers : int, optional
@@ -109,7 +109,7 @@ def extract(
     Raises
     ------
     RunConflictError
-        If `out` holds the features of another student, of other sounds, or made with other settings, or if
+        If `out` holds the features of another network, of other sounds, or made with other settings, or if
         another run is writing to it.
     MediaError
         If not a single sound could be read.

@@ -66,7 +66,7 @@ def peel(
     start_seconds : float
         Where in the sound to start.
     seconds : float, optional
-        How much of the sound to hear, at most. [default: as much as the student learned with, 20 s]
+        How much of the sound to hear, at most. [default: as much as the network asks for, 20 s of a student]
 
     Raises
     ------

@@ -136,9 +136,10 @@ def predict(
     """Say which classes a network hears in sounds: objects and scenes, or those that it learned from labels.
 
     A student listens as in training: in clips of 20 s, each with a guess for every 5 s. A shorter rest is filled up
-    with silence to whole 5 s and repeated; one below a second, behind other clips, is left out. A fine-tuned network,
-    and one from scratch, has one guess for each piece of the length that it asks for, such as 20 s. A fine-tuned one
-    repeats a shorter rest; one from scratch leaves it out, unless it is all that there is, which silence follows then.
+    with silence to whole 5 s and repeated; one below a second, behind other clips, is left out. Any other network has
+    one guess for each piece of the length that it asks for: 20 s, if it is fine-tuned, which repeats a shorter rest of
+    a second or more. A network from scratch leaves a shorter rest out; a sound that is shorter than a piece is followed
+    by silence.
 
     Parameters
     ----------
