@@ -19,10 +19,11 @@ from soundnet_kd.models.soundnet import Architecture
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
 from soundnet_kd.system.launch import is_first_process
+from soundnet_kd.system.workers import batch_readers
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.training.callbacks import Columns, Progress
 from soundnet_kd.training.checkpoints import FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
-from soundnet_kd.training.devices import clips_per_batch, trainer_options, usual_workers
+from soundnet_kd.training.devices import clips_per_batch, trainer_options
 from soundnet_kd.training.trainer import deterministic, fit, quiet_lightning, trainer_of
 
 RUN_FILE = "run.json"
@@ -152,7 +153,7 @@ def distill(
         "versions": versions(),
     }
     if workers is None:
-        workers = usual_workers(chosen_device, devices)
+        workers = batch_readers(chosen_device.type, devices)
     data = TargetsDataModule(labelled, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0

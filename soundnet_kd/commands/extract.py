@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_whole_folds
-from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.features.cache import FeatureCache
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.parts import join_parts, part_failures
@@ -176,10 +176,7 @@ def extract(
             )
         _remove(parts_folder)
     if not clips:
-        raise MediaError(
-            f"none of the {len(manifest)} sounds could be read, such as: {next(iter(failures.values()))} "
-            f"(see {failures_file(out)})"
-        )
+        raise none_readable(len(manifest), failures, failures_file(out))
     return ExtractResult(out, len(clips), wanted, failures)
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tile_to_clip
 from soundnet_kd.data.checks import describe_files
-from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.media import find_media, stream_audio
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.models.device import full_precision
@@ -191,7 +191,7 @@ def predict(
     if out is not None:
         write_failures(failures_file(out), failures)
     if not heard:
-        raise MediaError(f"none of the {len(failures)} sounds could be read, such as: {next(iter(failures.values()))}")
+        raise none_readable(len(failures), failures)
     predictions = Predictions(heard, failures, out, json)
     if out is not None and out.suffix.lower() == ".csv":
         header = ("file", "start_seconds", "end_seconds", "head", "rank", "class", "probability")

@@ -6,7 +6,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -16,7 +15,8 @@ from soundnet_kd.errors import MediaError, TooShortError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.parts import Part, new_part, part_file, written_parts
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
-from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, SOUNDS_WORTH_A_WORKER, RawAudioDecoder
+from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, RawAudioDecoder
+from soundnet_kd.system.workers import sound_decoders
 
 SOUNDS_PER_PART = 256
 SAMPLES_PER_PART = 30 * 60 * 22_050
@@ -66,7 +66,8 @@ def write_parts(
     waiting = [*(manifest.clips[place] for gap in gaps.values() for place in gap), *manifest.clips[end:]]
     done = len(manifest) - len(waiting)
     if workers is None:
-        workers = _workers_for(extractor, len(waiting))
+        device = next(extractor.network.parameters()).device
+        workers = sound_decoders(len(waiting), beside_cpu=device.type == "cpu")
     paths = [clip.path for clip in waiting]
     with (
         tqdm(total=len(manifest), initial=done, desc="extract", unit="sound") as progress,
@@ -101,13 +102,6 @@ def _gaps(written: Mapping[int, range]) -> tuple[dict[int, range], int, int]:
             gaps[number] = range(end, about.start)
         number, end = each + 1, about.stop
     return gaps, number, end
-
-
-def _workers_for(extractor: FeatureExtractor, sounds: int) -> int:
-    device = next(extractor.network.parameters()).device
-    # A network on the CPU leaves decoding little to do beside it.
-    most = 1 if device.type == "cpu" else joblib.cpu_count()
-    return int(min(most, sounds // SOUNDS_WORTH_A_WORKER))
 
 
 def _write_part(

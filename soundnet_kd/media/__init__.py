@@ -3,7 +3,7 @@
 from soundnet_kd.media.audio import read_audio, stream_audio
 from soundnet_kd.media.clock import Extent, duration_seconds, measure_extent
 from soundnet_kd.media.container import translate_decoding_errors
-from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, DECODED_FOLDER, SOUNDS_WORTH_A_WORKER, decode_in_processes
+from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, DECODED_FOLDER, decode_in_processes
 from soundnet_kd.media.finding import FoundMedia, find_media, is_known_other, search_folder
 from soundnet_kd.media.full_scale import as_float
 from soundnet_kd.media.raw_audio import RawAudioDecoder, RawAudioFile
@@ -14,7 +14,6 @@ from soundnet_kd.media.writing import write_audio, write_video
 __all__ = [
     "DEADLINE_MINUTES",
     "DECODED_FOLDER",
-    "SOUNDS_WORTH_A_WORKER",
     "Channel",
     "Extent",
     "FoundMedia",

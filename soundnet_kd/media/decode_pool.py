@@ -33,8 +33,6 @@ STARTING_SECONDS = 180.0
 """Longer than the slowest machine needs to start a process."""
 TRIALS = 2
 """A file that was in work so often when all processes were lost is taken for the cause."""
-SOUNDS_WORTH_A_WORKER = 64
-"""To start a process takes a second or two, in which this one decodes more sounds than that."""
 DECODED_FOLDER = ".decoded"
 """Name of a folder for what is decoded and not used yet."""
 

@@ -17,7 +17,7 @@ from soundnet_kd.data.checks import announce
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, count_voiceless
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.media import SOUNDS_WORTH_A_WORKER, RawAudioDecoder
+from soundnet_kd.media import RawAudioDecoder
 from soundnet_kd.models import choose_device
 from soundnet_kd.models.checkpoint import CLASSIFIER_FILE, read_network, write_network
 from soundnet_kd.models.preprocessing import Preprocessing
@@ -41,6 +41,7 @@ from soundnet_kd.supervised.trial import (
     train_trial,
     write_predictions,
 )
+from soundnet_kd.system.workers import SOUNDS_WORTH_A_WORKER
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
 
 RUN_FILE = "train.json"

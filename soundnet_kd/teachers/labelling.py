@@ -6,7 +6,6 @@ from dataclasses import astuple, dataclass
 from itertools import count
 from pathlib import Path
 
-import joblib
 from torch import nn
 from tqdm import tqdm
 
@@ -34,6 +33,7 @@ from soundnet_kd.storage import (
     rename_damaged,
     versions,
 )
+from soundnet_kd.system.workers import video_decoders
 from soundnet_kd.teachers.clips import Tally, VideoClip
 from soundnet_kd.teachers.decoding import Decoder, decode_videos
 from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
@@ -41,8 +41,6 @@ from soundnet_kd.teachers.teacher import Teacher, TeacherEnsemble, Transform
 
 SAMPLE_RATE = 22_050
 """Sample rate of the stored sound, that of SoundNet, in Hz."""
-VIDEOS_WORTH_A_WORKER = 8
-"""To start a process takes some seconds, in which this one decodes a few videos itself."""
 TOLERANCE_SECONDS = 1e-3
 """Times of frames are rounded to those of their container."""
 
@@ -192,8 +190,7 @@ def label_videos(
     done = labelled | refusals.remembered
     waiting = [video for video in files if sources[video] not in done]
     if workers is None:
-        cores = joblib.cpu_count()
-        workers = cores if len(waiting) >= VIDEOS_WORTH_A_WORKER * cores else 0
+        workers = video_decoders(len(waiting))
     ensemble = TeacherEnsemble(teachers)
     names = {name: teacher.class_names for name, teacher in teachers.items()}
 

@@ -18,9 +18,10 @@ from soundnet_kd.models import choose_device
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.models.finetuned import FinetunedNetwork
+from soundnet_kd.system.workers import batch_readers
 from soundnet_kd.training.callbacks import Columns, Progress, read_history
 from soundnet_kd.training.checkpoints import BEST_FILE, FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
-from soundnet_kd.training.devices import trainer_options, usual_workers
+from soundnet_kd.training.devices import trainer_options
 from soundnet_kd.training.loading import loader_options
 from soundnet_kd.training.optimization import TrainingConfig, accuracy, loss_of
 from soundnet_kd.training.segments import SegmentDataset
@@ -239,7 +240,7 @@ def train_network(
     """
     root_device = choose_device(device)
     if workers is None:
-        workers = usual_workers(root_device)
+        workers = batch_readers(root_device.type)
     if not validation:
         require_no_validation(config)
     batch_size, steps_per_epoch, steps = step_counts(config, len(dataset), whole_epochs)

@@ -5,13 +5,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import joblib
 from tqdm import tqdm
 
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import DECODED_FOLDER, SOUNDS_WORTH_A_WORKER, RawAudioDecoder, RawAudioFile, decode_in_processes
+from soundnet_kd.media import DECODED_FOLDER, RawAudioDecoder, RawAudioFile, decode_in_processes
 from soundnet_kd.storage import read_own_json, write_json
+from soundnet_kd.system.workers import sound_decoders
 
 SAMPLE_BYTES = 4
 FAILURES = "failures.json"
@@ -45,7 +45,7 @@ def decode_sounds(
     failures: dict[str, str] = told or {}
     missing = [clip for clip in manifest.clips if clip.id not in failures and not _is_whole(places[clip.id])]
     if told is None or missing:
-        workers = min(joblib.cpu_count(), len(missing) // SOUNDS_WORTH_A_WORKER)
+        workers = sound_decoders(len(missing))
         with decode_in_processes(store, (clip.path for clip in missing), folder / DECODED_FOLDER, workers) as files:
             progress = tqdm(
                 files, desc="decode", unit="sound", total=len(manifest), initial=len(manifest) - len(missing)

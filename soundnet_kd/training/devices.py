@@ -5,7 +5,6 @@ import os
 from multiprocessing import parent_process
 from typing import Any
 
-import joblib
 import lightning
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -25,8 +24,6 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.system.child_processes import end_with_parent
 from soundnet_kd.system.launch import Launch, find_launch
 from soundnet_kd.training.trainer import silence_lightning
-
-MAX_WORKERS = 8
 
 
 def trainer_options(device: torch.device, devices: int, nodes: int, together: bool = True) -> dict[str, Any]:
@@ -94,14 +91,6 @@ def trainer_options(device: torch.device, devices: int, nodes: int, together: bo
         "plugins": plugins,
         **synchronised,
     }
-
-
-def usual_workers(device: torch.device, devices: int = 1) -> int:
-    """Return how many processes read for each device: none on a CPU, which the network needs itself.
-
-    Beside a GPU it is one for each core but one, at most 8; `devices` of a machine share its cores.
-    """
-    return 0 if device.type == "cpu" else min(MAX_WORKERS, max(1, joblib.cpu_count() // devices - 1))
 
 
 def clips_per_batch(batch_size: int, accumulate: int, processes: int) -> int:
