@@ -5,7 +5,7 @@ from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validat
 from soundnet_kd.transfer.folds import stratified_folds
 from soundnet_kd.transfer.layers import evaluate_layers
 from soundnet_kd.transfer.protocols import PROTOCOLS
-from soundnet_kd.transfer.results import Evaluation
+from soundnet_kd.transfer.results import Evaluation, read_evaluation
 
 __all__ = [
     "PROTOCOLS",
@@ -14,5 +14,6 @@ __all__ = [
     "Evaluation",
     "cross_validate",
     "evaluate_layers",
+    "read_evaluation",
     "stratified_folds",
 ]
