@@ -17,11 +17,15 @@ from soundnet_kd.storage import package_data
 
 RecipeCommand = Literal["run", "train"]
 
-KINDS: Mapping[RecipeCommand, tuple[str, str]] = {
-    "run": ("steps", "about, variables, and steps of command: settings"),
-    "train": ("network", "about, variables, data, network, training and what else `soundnet-kd train --help` explains"),
+KINDS: Mapping[RecipeCommand, tuple[str, str, str]] = {
+    "run": ("steps", "a recipe of steps", "about, variables, and steps of command: settings"),
+    "train": (
+        "network",
+        "a recipe of a network",
+        "about, variables, data, network, training and what else `soundnet-kd train --help` explains",
+    ),
 }
-"""For each command that takes recipes, the key that only its recipes have, and what they hold."""
+"""For each command that takes recipes, the key that only its recipes have, what they are, and what they hold."""
 KEYS_OF_STEPS = ("about", "variables", "steps")
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -70,7 +74,7 @@ def find_recipe(path: str | Path) -> Path:
 
 def shipped_recipes(command: RecipeCommand) -> list[str]:
     """Names of the recipes of this package that a command takes."""
-    key, _ = KINDS[command]
+    key = KINDS[command][0]
     return sorted(file.stem for file in package_data("pipelines").glob("*.yaml") if key in read_yaml_file(file))
 
 
@@ -84,13 +88,11 @@ def read_recipe_file(path: str | Path, command: RecipeCommand) -> dict[str, Any]
     """
     file = find_recipe(path)
     content = read_yaml_file(file)
-    key, keys = KINDS[command]
+    key, _, keys = KINDS[command]
     if not isinstance(content, dict) or key not in content:
-        for other, (mark, _) in KINDS.items():
+        for other, (mark, what, _) in KINDS.items():
             if isinstance(content, dict) and mark in content:
-                raise SettingsError(
-                    f"{file} has {mark}, so it is for another command; use `soundnet-kd {other} {path}`"
-                )
+                raise SettingsError(f"{file} is {what}; use `soundnet-kd {other} {path}`")
         raise SettingsError(f"{file} is not a recipe; write {keys}")
     variables = parse_nested(content.get("variables"))
     if variables is not None and not isinstance(variables, dict):
