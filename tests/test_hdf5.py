@@ -61,6 +61,7 @@ def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_disk_without_locks_is_used_and_told_of(
     no_locks: int, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     sounds = cache.parent / "sounds"
     student = SoundNet5({"objects": ("cat", "dog")}).eval()
     result = extract(sounds, student, tmp_path / "f.h5", ["conv1"], device="cpu")
