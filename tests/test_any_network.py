@@ -19,6 +19,7 @@ from soundnet_kd.interfaces.scikit_learn import SoundNetFeatures
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import FinetunedNetwork, Network, Preprocessing, write_network
 from soundnet_kd.models.classifiers import build_classifier
+from soundnet_kd.pretrained.conversion import convert
 
 RATE = 16_000
 CLASSES = ("cat", "dog", "rain")
@@ -128,6 +129,8 @@ def test_only_students_are_students(folder: Path) -> None:
     for number, name in ((1, "SoundNet5"), (2, "LightCNN")):
         with pytest.raises(FormatError, match=rf"is no student, but a {name} that tells 3 classes"):
             load_student(folder / f"run-{number}" / "classifier.safetensors")
+        with pytest.raises(FormatError, match=r"another kind .*, no student; it needs no import"):
+            convert(folder / f"run-{number}" / "classifier.safetensors")
     with pytest.raises(SettingsError, match=r"there is no network .*nowhere.* Give a file that `soundnet-kd distill`"):
         load_network(folder / "nowhere")
 

@@ -96,7 +96,7 @@ def read_network(path: str | Path) -> Network:
     with _opened(path) as file:
         description = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-    kind = _kind(description)
+    kind = kind_of(description)
     if kind not in _KINDS:
         raise FormatError(f"{path} holds a {kind:.40}, which is no network for sounds")
     keys, build = _KINDS[kind]
@@ -210,6 +210,15 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
+def kind_of(metadata: Mapping[str, str]) -> str:
+    """Return what a file of ours holds, by its metadata: a student, or something else."""
+    if "kind" in metadata:
+        return metadata["kind"]
+    # As the first version left it to be told.
+    telling = {"settings": SoundClassifier.kind, "layer": FinetunedNetwork.kind, "input_size": "teacher"}
+    return next((kind for key, kind in telling.items() if key in metadata), SoundNet.kind)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
@@ -219,12 +228,6 @@ def _opened(path: Path) -> Iterator[Any]:
         raise FormatError(
             f"{path} is not a readable network ({error}); make one with `soundnet-kd distill`, `finetune` or `train`"
         ) from error
-
-
-def _kind(metadata: Mapping[str, str]) -> str:
-    """Return what a file holds."""
-    first_version = "classifier" if "settings" in metadata else "finetuned" if "layer" in metadata else "student"
-    return metadata.get("kind", first_version)
 
 
 def _exclusive(description: Mapping[str, str]) -> bool:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from soundnet_kd.errors import FormatError, SoundNetKDError, one_line
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
+from soundnet_kd.models.checkpoint import kind_of
 from soundnet_kd.pretrained.description import from_json, read_description
 from soundnet_kd.pretrained.formats import read_layout
 from soundnet_kd.pretrained.formats.layout import MAX_STUDENT_BYTES, Layout, State
@@ -213,6 +214,11 @@ def _own(path: Path, entry: PretrainedStudent | None) -> Converted:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
+        if (kind := kind_of(metadata)) != SoundNet.kind:
+            raise FormatError(
+                f"{path} holds a network of another kind ({kind:.40}), no student; it needs no import: extract, "
+                "predict and peel take the file"
+            )
         description = read_description(metadata, path)
         training = from_json(metadata["training"])
         if not isinstance(training, dict):
