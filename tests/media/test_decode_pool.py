@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
-from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes, read_audio, write_audio
-from soundnet_kd.media import decode_pool as decoded_folder
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes, decode_pool, read_audio, write_audio
 
 RATE = 22_050
 
@@ -74,7 +73,7 @@ def test_many_deaths_cost_the_files_that_they_were_at(tmp_path: Path, workers: i
 
 def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files after it have theirs, from when they are begun."""
-    monkeypatch.setattr(decoded_folder, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(decode_pool, "CHECK_SECONDS", 0.1)
     sources = [tmp_path / f"{number}.txt" for number in range(4)]
     for source, text in zip(sources, ["a", "write for ever", "b", "c"], strict=True):
         source.write_text(text)

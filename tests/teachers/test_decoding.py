@@ -15,8 +15,7 @@ from torchvision import models
 
 from soundnet_kd.data import Targets
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
-from soundnet_kd.media import Frame, Video, write_video
-from soundnet_kd.media import decode_pool as decoded_folder
+from soundnet_kd.media import Frame, Video, decode_pool, write_video
 from soundnet_kd.storage import lock_folder
 from soundnet_kd.teachers import Teacher, label_videos, labelling, write_teacher
 from soundnet_kd.teachers.teacher import frame_transform
@@ -84,8 +83,8 @@ def test_a_decoder_that_dies_takes_its_video_with_it(tmp_path: Path) -> None:
 
 
 def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoded_folder, "STALLED_SECONDS", 1.0)
-    monkeypatch.setattr(decoded_folder, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(decode_pool, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(decode_pool, "CHECK_SECONDS", 0.2)
     for number, colour in enumerate(["red", "green", "blue"]):
         make_video(tmp_path / "videos" / f"{number}.mp4", [colour])
     teacher = Teacher(MeanColour(), OnColour("green", hang), NAMES, {"network": "mean colour"})
