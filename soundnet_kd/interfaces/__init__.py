@@ -1,1 +1,1 @@
-"""How other libraries' users reach a student: scikit-learn's pipelines, the HEAR benchmark."""
+"""How other libraries' users reach a network: scikit-learn's pipelines, the HEAR benchmark."""
