@@ -158,7 +158,7 @@ def inputs(folder: Path) -> Iterator[Path]:
 
 def prepare(trial: Path, listen: Callable[[], None] | None) -> None:
     """Make a process one that runs a scenario: in its folder, with small networks, and small parts."""
-    from soundnet_kd.features import writing
+    from soundnet_kd.features import cache_writer as writing
 
     os.chdir(trial)
     make_small()

@@ -50,7 +50,7 @@ def test_a_command_that_was_killed_ends_as_if_it_had_not_been(name: str, folder:
 def test_an_extraction_of_few_sounds_is_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of twelve sounds in blocks of four, with no time to wait, each block is kept; and the cache is the same."""
     from soundnet_kd.commands.extract import extract
-    from soundnet_kd.features import writing
+    from soundnet_kd.features import cache_writer as writing
     from soundnet_kd.features.extractor import FeatureExtractor
 
     sounds, student = folder / "inputs" / "sounds", folder / "inputs" / "student.safetensors"

@@ -58,7 +58,7 @@ COMMANDS: Mapping[str, Command] = {
         "train:train",
         ("recipe",),
         "train a recipe's networks from scratch on labelled sounds, and test them",
-        "supervised.config_help:explain_keys",
+        "supervised.config:explain_keys",
     ),
     "compare": Command("compare:compare", ("results",), "set two evaluations side by side, layer by layer"),
     "rank": Command("rank:rank", ("results",), "set evaluations in a table: parameters, seconds of training, accuracy"),

@@ -10,10 +10,10 @@ from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.features.cache import FeatureCache
+from soundnet_kd.features.cache_parts import join_parts, part_failures
+from soundnet_kd.features.cache_writer import write_parts
 from soundnet_kd.features.extractor import FeatureExtractor
-from soundnet_kd.features.parts import join_parts, part_failures
 from soundnet_kd.features.pooling import PoolingOrNone
-from soundnet_kd.features.writing import write_parts
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network

@@ -18,8 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tile_to_clip
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.training.loading import loader_options
-from soundnet_kd.training.streams import StreamBatches, item_at
+from soundnet_kd.training.loading import StreamBatches, item_at, loader_options
 
 STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 MEASURED_CLIPS = 2048

@@ -9,8 +9,7 @@ import numpy as np
 from soundnet_kd.data.datasets.esc50 import PAPER_ACCURACY_BY_LAYER, is_esc50
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.clips import Clips
-from soundnet_kd.report.find import RunFiles, made_from
-from soundnet_kd.report.skipped import Skipped
+from soundnet_kd.report.find import RunFiles, Skipped, made_from
 from soundnet_kd.transfer.cross_validation import CrossValidation
 from soundnet_kd.transfer.protocols import SELECTIONS
 from soundnet_kd.transfer.results import Evaluation, format_settings, read_evaluation

@@ -1,15 +1,16 @@
 """The outputs of commands in a run's folder, recognised by their contents, wherever they lie."""
 
+import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from soundnet_kd.analysis.maps.file import MAPS_FILE
 from soundnet_kd.analysis.neurons.file import NEURONS_FILE
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, SoundNetKDError
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import read_json
@@ -28,6 +29,9 @@ _FILES: Mapping[str, str] = {
     MAPS_FILE: "maps",
     "peel.h5": "peels",
 }
+
+Asked = ParamSpec("Asked")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -162,3 +166,18 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
             if not name.startswith(".") and not name.endswith(".parts") and not (Path(place) / name / MARK).is_file()
         )
         yield Path(place), sorted(names)
+
+
+class Skipped(dict[str, str]):
+    """The reason for each output that is not shown, by its name."""
+
+    def read(
+        self, name: str, function: Callable[Asked, Found], *values: Asked.args, **options: Asked.kwargs
+    ) -> Found | None:
+        """Call a function that reads an output; if that fails, note the reason and return None."""
+        try:
+            return function(*values, **options)
+        # Any of these may come from a file that was damaged or edited.
+        except (SoundNetKDError, OSError, LookupError, TypeError, ValueError, csv.Error) as error:
+            self[name] = " ".join(str(error).split()) or type(error).__name__
+            return None

@@ -11,9 +11,8 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.evaluations import read_evaluations
 from soundnet_kd.report.figure_files import FigureFolder
-from soundnet_kd.report.find import RunFiles
+from soundnet_kd.report.find import RunFiles, Skipped
 from soundnet_kd.report.page_data import PageData
-from soundnet_kd.report.skipped import Skipped
 from soundnet_kd.report.sounds import PlayableSound, write_sounds
 
 DEFAULT_PERCENTILE = 95.0

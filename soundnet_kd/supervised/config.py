@@ -2,15 +2,16 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 import torch
 
 from soundnet_kd.config.raw_yaml import parse_nested
-from soundnet_kd.config.recipes import fill_in, read_recipe_file, resolve_variables, split_override
+from soundnet_kd.config.recipes import fill_in, read_recipe_file, resolve_variables, shipped_recipes, split_override
 from soundnet_kd.config.values import (
     convert,
     convert_parameters,
@@ -50,7 +51,7 @@ SET_BY_CHAIN = ("sample_rate", "rows")
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationConfig:
     """What is reported of the trained network.
 
     Attributes
@@ -103,7 +104,7 @@ class ExperimentConfig:
     training: TrainingConfig
     sampling: Sampling = field(default_factory=Pieces)
     voice_activity: VoiceActivity | None = None
-    evaluation: Evaluation = field(default_factory=Evaluation)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seeds: tuple[int, ...] = (0,)
     final_training: bool = False
 
@@ -224,7 +225,7 @@ def experiment_config(content: Mapping[str, Any]) -> ExperimentConfig:
         training=convert(content["training"], TrainingConfig, "training"),
         sampling=_chosen("sampling", content.get("sampling", "pieces")),
         voice_activity=convert(content.get("voice_activity"), VoiceActivity | None, "voice_activity"),
-        evaluation=convert(parse_nested(content.get("evaluation")) or {}, Evaluation, "evaluation"),
+        evaluation=convert(parse_nested(content.get("evaluation")) or {}, EvaluationConfig, "evaluation"),
         seeds=_seeds(parse_value(content.get("seeds", [0]))),
         final_training=convert(content.get("final_training", False), bool, "final_training"),
     )
@@ -290,3 +291,58 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
 
 def _name_of(key: str, thing: object) -> str:
     return next(name for name, kind in REGISTRIES[key].items() if type(thing) is kind)
+
+
+def explain_keys() -> str:
+    """Name the recipes that there are, and explain the keys of one, from the texts of the classes that they become."""
+    blocks = [
+        f"Recipes of this package: {', '.join(shipped_recipes('train'))}.",
+        "Keys of a recipe, and of their parts:",
+        _explain(ExperimentConfig, set(_names(ExperimentConfig)) - set(KEYS)),
+    ]
+    blocks += [_block(f"{key}.{name}", kind) for key in ("data", "sampling") for name, kind in REGISTRIES[key].items()]
+    blocks += [_block(f"front_end, name: {name}", kind, SET_BY_CHAIN) for name, kind in FRONT_ENDS.items()]
+    blocks += [
+        f"network: {', '.join(CLASSIFIERS)}. Each has its own preprocessing, of which these keys can be changed:\n"
+        f"{_explain(ClipPreprocessing)}"
+    ]
+    blocks += [
+        _block(f"network.{name}", kind, SET_ELSEWHERE)
+        for name, kind in CLASSIFIERS.items()
+        if set(_names(kind)) - set(SET_ELSEWHERE)
+    ]
+    parts = (("voice_activity", VoiceActivity), ("training", TrainingConfig), ("evaluation", EvaluationConfig))
+    blocks += [f"{key}:\n{_explain(kind)}" for key, kind in parts]
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, kind: type, left_out: Collection[str] = ()) -> str:
+    about = docstring_parser.parse(kind.__doc__ or "").short_description or ""
+    return f"{title}: {about}\n{_explain(kind, left_out)}".rstrip()
+
+
+def _names(kind: type) -> list[str]:
+    return [each.arg_name for each in docstring_parser.parse(kind.__doc__ or "").params]
+
+
+def _explain(kind: type, left_out: Collection[str] = ()) -> str:
+    return "\n".join(
+        f"  {each.arg_name} ({each.type_name}) {' '.join((each.description or '').split())}".rstrip()
+        + _default(kind, each.arg_name)
+        for each in docstring_parser.parse(kind.__doc__ or "").params
+        if each.arg_name not in left_out
+    )
+
+
+def _default(kind: type, names: str) -> str:
+    """Tell the defaults of a name, or of several that are explained together."""
+    parameters = inspect.signature(kind).parameters
+    defaults = [parameters[name].default for name in names.split(", ") if name in parameters]
+    told = [text for default in defaults for text in map(_text, default if isinstance(default, tuple) else [default])]
+    return f" [default: {', '.join(told)}]" if any(told) else ""
+
+
+def _text(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default) if isinstance(default, int | float | str) else ""

@@ -1,5 +1,7 @@
-"""The sounds of a recipe, decoded once for all of its seeds and folds."""
+"""The sounds of an experiment: decoded once for all of its seeds and folds, and selected for each."""
 
+import hashlib
+import os
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,16 @@ from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
-from soundnet_kd.errors import SettingsError, none_readable
-from soundnet_kd.media import RawAudioDecoder, RawAudioFile
+from soundnet_kd.errors import MediaError, SettingsError, none_readable
+from soundnet_kd.media import DECODED_FOLDER, RawAudioDecoder, RawAudioFile, decode_in_processes
 from soundnet_kd.models.preprocessing import ClipPreprocessing, Preprocessing
-from soundnet_kd.storage import FAILURES_FILE, write_failures
-from soundnet_kd.training.decoded_sounds import decode_sounds
+from soundnet_kd.storage import FAILURES_FILE, read_own_json, write_failures, write_json
+from soundnet_kd.system.workers import sound_decoders
 from soundnet_kd.training.segments import LabelledSounds
+
+SAMPLE_BYTES = 4
+FAILURES = "failures.json"
+"""Name of the file, among the decoded sounds, of those that could not be read."""
 
 
 def clips_for(data: SplitSounds, fold: int | None, split: Split) -> list[int]:
@@ -109,6 +115,51 @@ def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | N
         raise SettingsError("no clip is left to be tested on; check the data set and the recipe's data")
 
 
+def decode_sounds(
+    manifest: Manifest, store: RawAudioDecoder, folder: Path
+) -> tuple[Mapping[str, RawAudioFile], Mapping[str, str]]:
+    """Decode the sounds of a data set into a folder, where they stay.
+
+    Stopped and started again, it decodes only what is missing.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    store : RawAudioDecoder
+        How they are decoded; the same for a folder each time.
+    folder : Path
+        5 s at 22 050 Hz take 0.44 MB there.
+
+    Returns
+    -------
+    sounds : mapping from id to RawAudioFile
+        All sounds that could be read.
+    failures : mapping from id to str
+        Why the others could not.
+    """
+    places = {clip.id: folder / f"{hashlib.sha256(clip.id.encode()).hexdigest()[:32]}.f32" for clip in manifest.clips}
+    done = folder / FAILURES
+    told = read_own_json(done, (), "the sounds that are missing are decoded again")
+    failures: dict[str, str] = told or {}
+    missing = [clip for clip in manifest.clips if clip.id not in failures and not _is_whole(places[clip.id])]
+    if told is None or missing:
+        workers = sound_decoders(len(missing))
+        with decode_in_processes(store, (clip.path for clip in missing), folder / DECODED_FOLDER, workers) as files:
+            progress = tqdm(
+                files, desc="decode", unit="sound", total=len(manifest), initial=len(manifest) - len(missing)
+            )
+            for clip, (_, file) in zip(missing, progress, strict=True):
+                if isinstance(file, MediaError):
+                    failures[clip.id] = str(file)
+                    progress.set_postfix(skipped=len(failures))
+                else:
+                    with file.open("rb+") as handle:
+                        os.fsync(handle.fileno())
+                    file.replace(places[clip.id])
+        write_json(done, failures)
+    return {name: RawAudioFile(place) for name, place in places.items() if name not in failures}, failures
+
+
 def decode_data_sets(
     sets: Mapping[int, SplitSounds],
     decoder: RawAudioDecoder,
@@ -184,3 +235,8 @@ def merged_identity(sets: Mapping[int, SplitSounds]) -> dict[str, Any]:
     if all(other == first for other in others):
         return first
     return {str(seed): identity for seed, identity in identities.items()}
+
+
+def _is_whole(place: Path) -> bool:
+    """Tell whether a decoded sound is there; one that a crash of the machine cut off has no whole samples, or none."""
+    return place.is_file() and place.stat().st_size > 0 and place.stat().st_size % SAMPLE_BYTES == 0

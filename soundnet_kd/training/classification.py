@@ -22,10 +22,9 @@ from soundnet_kd.system.workers import batch_readers
 from soundnet_kd.training.callbacks import Columns, Progress, read_history
 from soundnet_kd.training.checkpoints import BEST_FILE, FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.training.devices import trainer_options
-from soundnet_kd.training.loading import loader_options
+from soundnet_kd.training.loading import StreamBatches, loader_options
 from soundnet_kd.training.optimization import TrainingConfig, accuracy, loss_of
 from soundnet_kd.training.segments import SegmentDataset
-from soundnet_kd.training.streams import StreamBatches
 from soundnet_kd.training.trainer import fit, trainer_of
 
 FIGURES = ("train/loss", "train/accuracy", "train/learning_rate")

@@ -1,18 +1,24 @@
-"""How batches come from processes that read: through shared memory, or where that is too small through pipes."""
+"""Batches of an endless stream of shuffled clips, and how processes that read hand them over.
+
+Every position of a stream always holds the same clip, whoever reads it, in whatever process; that is what makes a
+training repeatable, resumable at any step, and independent of workers and devices. Batches come through shared memory,
+or where that is too small through pipes.
+"""
 
 import logging
 import math
 import multiprocessing
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import Sampler, default_collate
 
 from soundnet_kd.system.child_processes import work_for_parent
 
@@ -24,6 +30,53 @@ AHEAD = 2
 """Batches that each process reads before they are needed, as PyTorch has it."""
 
 log = logging.getLogger(__name__)
+
+
+def item_at(position: int, clips: int, seed: int) -> int:
+    """Return the number of the clip at a position; clips are shuffled anew for every pass over them."""
+    number, place = divmod(position, clips)
+    return int(_order(seed, number, clips)[place])
+
+
+class StreamBatches(Sampler[list[int]]):
+    """Positions of a stream, batch by batch: one rank's share of every optimizer step.
+
+    A step always takes the same `batch_size` positions. They are cut into as many equal pieces as there are ranks times
+    accumulated batches, so that all ranks have equally many batches of the same size and none waits for ever.
+
+    Parameters
+    ----------
+    batch_size : int
+        Clips of a step, over all ranks.
+    steps : int
+        Steps of the whole training.
+    first_step : int
+        The step to start at.
+    accumulate : int
+        Batches whose gradients make one step.
+    rank, ranks : int
+        Which of the processes this is, and how many there are.
+    """
+
+    def __init__(
+        self, batch_size: int, steps: int, first_step: int = 0, accumulate: int = 1, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.batch_size = batch_size
+        self.steps = steps
+        self.first_step = first_step
+        self.accumulate = accumulate
+        self.rank = rank
+        self.ranks = ranks
+
+    def __len__(self) -> int:
+        return self.steps * self.accumulate
+
+    def __iter__(self) -> Iterator[list[int]]:
+        piece = self.batch_size // (self.accumulate * self.ranks)
+        for step in range(self.first_step, self.steps):
+            for number in range(self.accumulate):
+                first = step * self.batch_size + (number * self.ranks + self.rank) * piece
+                yield list(range(first, first + piece))
 
 
 def loader_options(
@@ -108,3 +161,9 @@ def _has_semaphores() -> bool:
 def _tell(text: str) -> None:
     """Say something once, not for each loader."""
     log.warning("%s", text)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, number: int, clips: int) -> NDArray[np.int64]:
+    """Return the order of one pass over all clips."""
+    return np.random.default_rng((seed, number)).permutation(clips)

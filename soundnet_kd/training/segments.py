@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation, Example
-from soundnet_kd.training.streams import item_at
+from soundnet_kd.training.loading import item_at
 
 CLASSES = "classes"
 

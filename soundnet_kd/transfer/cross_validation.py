@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.transfer.classifiers import HeadName, Setting
 from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
-from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
-from soundnet_kd.transfer.validation import (
+from soundnet_kd.transfer.input_checks import (
     Column,
     features_of,
     fold_names_of,
@@ -22,6 +21,7 @@ from soundnet_kd.transfer.validation import (
     names_of,
     numbers_of,
 )
+from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 
 KERNEL_HEADS = ("kernel_ridge", "rbf_svm")
 MAX_KERNEL_ROWS = 20_000

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data.manifest import NO_FOLD, Split
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.transfer.validation import Column, groups_of, labels_of
+from soundnet_kd.transfer.input_checks import Column, groups_of, labels_of
 
 SPLIT_TEST = 1
 """The fold of the test clips, where a data set has a split and no folds."""

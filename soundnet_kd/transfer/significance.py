@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from soundnet_kd.errors import FormatError
-from soundnet_kd.transfer.validation import Column, both_correct, groups_of
+from soundnet_kd.transfer.input_checks import Column, both_correct, groups_of
 
 FEWEST_FOR_CHI2 = 25
 """Discordant clips from which the chi-squared approximation is good enough, by the usual rule of thumb."""

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.features.pooling import Pooling, pool_array
-from soundnet_kd.transfer.validation import features_of
+from soundnet_kd.transfer.input_checks import features_of
 
 WindowPooling = Literal["flatten", Pooling]
 

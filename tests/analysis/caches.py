@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
-from soundnet_kd.features.parts import join_parts, new_part
+from soundnet_kd.features.cache_parts import join_parts, new_part
 from soundnet_kd.models import Preprocessing
 from soundnet_kd.storage import versions
 

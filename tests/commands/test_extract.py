@@ -14,8 +14,8 @@ from soundnet_kd import FeatureCache, SoundNet8, extract
 from soundnet_kd.commands import extract as extraction
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
+from soundnet_kd.features import cache_writer as writing
 from soundnet_kd.features import extractor as listening
-from soundnet_kd.features import writing
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import write_audio

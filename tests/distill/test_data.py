@@ -9,7 +9,7 @@ import torch
 from soundnet_kd.data import LabelledClip, Targets
 from soundnet_kd.distill.data import ClockedLoader, TargetsDataModule, TrainingStream, fill_clip
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
-from soundnet_kd.training.streams import StreamBatches
+from soundnet_kd.training.loading import StreamBatches
 from tests.targets import make_clip, make_targets
 
 RATE = 100

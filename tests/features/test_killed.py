@@ -14,7 +14,7 @@ import torch
 
 from soundnet_kd import FeatureCache, SoundNet8
 from soundnet_kd.commands import extract as extraction
-from soundnet_kd.features import writing
+from soundnet_kd.features import cache_writer as writing
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_network

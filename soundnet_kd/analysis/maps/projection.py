@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.system.cache_folders import provide_caches
-from soundnet_kd.transfer.validation import Column, features_of, labels_of, require_finite
+from soundnet_kd.transfer.input_checks import Column, features_of, labels_of, require_finite
 
 MIN_CLIPS = 5
 

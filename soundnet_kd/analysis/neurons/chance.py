@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.analysis.neurons.statistics import NeuronStatistics
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.transfer.validation import Column, labels_of
+from soundnet_kd.transfer.input_checks import Column, labels_of
 
 FALSE_DISCOVERY_RATE = 0.05
 QUANTILE = 0.95

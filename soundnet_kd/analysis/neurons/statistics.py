@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.transfer.validation import Column, features_of, labelled_clips, labels_of, names_of
+from soundnet_kd.transfer.input_checks import Column, features_of, labelled_clips, labels_of, names_of
 
 NO_CLASS = -1
 

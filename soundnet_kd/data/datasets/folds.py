@@ -40,10 +40,10 @@ class Folds:
         found = read_manifest(place)
         clips = tuple(clip for clip in found.clips if clip.label != UNLABELED)
         manifest = replace(found, clips=clips)
-        unlabelled = {clip.id: "it has no label" for clip in found.clips if clip.label == UNLABELED}
+        unlabeled = {clip.id: "it has no label" for clip in found.clips if clip.label == UNLABELED}
         named = [split for split in manifest.splits if split is not None]
         if named and len(named) == len(clips):
-            return SplitSounds(manifest, {WITHOUT_FOLDS: named}, unusable=unlabelled)
+            return SplitSounds(manifest, {WITHOUT_FOLDS: named}, unusable=unlabeled)
         folds = manifest.folds
         names = sorted({clip.fold for clip in clips})
         if len(names) < 2:
@@ -68,4 +68,4 @@ class Folds:
                 None if groups is None else groups[learned].tolist(),
             )
             splits[fold] = split.tolist()
-        return SplitSounds(manifest, splits, unusable=unlabelled)
+        return SplitSounds(manifest, splits, unusable=unlabeled)

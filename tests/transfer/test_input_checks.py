@@ -11,8 +11,8 @@ from soundnet_kd import FeatureCache, cross_validate, neuron_statistics
 from soundnet_kd.analysis.neurons.chance import ShuffledLabels
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import CrossValidation, stratified_folds
+from soundnet_kd.transfer.input_checks import folds_of, groups_of, labels_of
 from soundnet_kd.transfer.significance import bootstrap_interval, mcnemar
-from soundnet_kd.transfer.validation import folds_of, groups_of, labels_of
 from soundnet_kd.transfer.windows import Windows
 from tests.analysis.caches import write_cache
 
@@ -83,9 +83,9 @@ def test_folds_may_have_names() -> None:
 def test_what_is_missing_is_no_class_and_no_fold(missing: Any) -> None:
     named: list[Any] = [NAMES[label] for label in LABELS]
     named[3] = missing
-    unlabelled = LABELS.copy()
-    unlabelled[3] = -1
-    wanted = validated(FEATURES, unlabelled, FOLDS)
+    unlabeled = LABELS.copy()
+    unlabeled[3] = -1
+    wanted = validated(FEATURES, unlabeled, FOLDS)
     folds: list[Any] = FOLDS.tolist()
     folds[3] = missing
     found = validated(FEATURES, named, folds)

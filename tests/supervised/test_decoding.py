@@ -6,7 +6,7 @@ import numpy as np
 
 from soundnet_kd.data import read_manifest
 from soundnet_kd.media import RawAudioDecoder, write_audio
-from soundnet_kd.training.decoded_sounds import decode_sounds
+from soundnet_kd.supervised.sounds import decode_sounds
 from tests.media_files import sine
 
 

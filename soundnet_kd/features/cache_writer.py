@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import MediaError, TooShortError
+from soundnet_kd.features.cache_parts import Part, new_part, part_file, written_parts
 from soundnet_kd.features.extractor import FeatureExtractor
-from soundnet_kd.features.parts import Part, new_part, part_file, written_parts
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, RawAudioDecoder
 from soundnet_kd.system.workers import sound_decoders
