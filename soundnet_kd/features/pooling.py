@@ -3,7 +3,7 @@
 Nothing here needs PyTorch but who hands tensors in.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -31,9 +31,15 @@ def pool_array(
     dtype : dtype, optional
         What mean and deviation are computed in. [default: that of `steps`]
     """
-    if pooling == "max":
-        return np.asarray(steps.max(axis=axis))
-    return np.asarray((steps.mean if pooling == "mean" else steps.std)(axis=axis, dtype=dtype))
+    match pooling:
+        case "max":
+            return np.asarray(steps.max(axis=axis))
+        case "mean":
+            return np.asarray(steps.mean(axis=axis, dtype=dtype))
+        case "std":
+            return np.asarray(steps.std(axis=axis, dtype=dtype))
+        case _:
+            assert_never(pooling)
 
 
 class Pool:
@@ -59,6 +65,7 @@ class Pool:
         count = steps.shape[-1]
         if not count:
             return
+        # `result` too has to know each pooling.
         if self.pooling == "max":
             highest = steps.amax(dim=-1)
             self._level = highest if self._level is None else self._level.maximum(highest)

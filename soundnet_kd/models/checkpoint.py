@@ -98,7 +98,7 @@ def read_network(path: str | Path) -> Network:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     kind = kind_of(description)
     if kind not in _KINDS:
-        raise FormatError(f"{path} holds a {kind:.40}, which is no network for sounds")
+        raise FormatError(f"{path} holds a network of kind {kind[:40]!r}; those for sounds are {', '.join(_KINDS)}")
     keys, build = _KINDS[kind]
     lacking = [key for key in keys if key not in description]
     version = description.get("format_version")

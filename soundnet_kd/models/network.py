@@ -125,7 +125,8 @@ class Network(nn.Module, ABC):
             If there is no such layer; the message names the nearest one.
         """
         if layer not in self.layers:
-            raise SettingsError(f"{self.architecture} has no layer {layer!r}{nearest(layer, self.layers)}")
+            known = f"{nearest(layer, self.layers)} (it has {', '.join(self.layers)})"
+            raise SettingsError(f"{self.architecture} has no layer {layer!r}{known}")
         return self.layers.index(layer)
 
 
