@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from soundnet_kd import FeatureCache, SoundNet5
 from soundnet_kd.commands.extract import extract
-from soundnet_kd.data.targets import Part, part_files
+from soundnet_kd.data.targets import TargetsPart, part_files
 from soundnet_kd.errors import FormatError, RunConflictError
 from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
 from soundnet_kd.media import write_audio
@@ -149,7 +149,7 @@ def test_what_holds_a_file_can_be_handed_over_and_closed(
     monkeypatch.chdir(cache.parent)
     features = FeatureCache("f.h5")
     targets = make_targets(tmp_path / "targets", [make_clip("a.mp4", 2, np.random.default_rng(0))])
-    part = Part(part_files(targets)[0])
+    part = TargetsPart(part_files(targets)[0])
     whole = part[0].sound
     with_handles = pickle.dumps((features, part))
     monkeypatch.chdir(tmp_path)

@@ -156,5 +156,5 @@ def _choices(kind: Any) -> str | None:
 
 def _help(text: str, default: object) -> str:
     text = " ".join(text.replace("[default: ", "[otherwise: ").split()).replace("%", "%%")
-    is_told = isinstance(default, int | float | str) and not isinstance(default, bool)
-    return f"{text} [default: {default}]" if is_told else text
+    is_plain = isinstance(default, int | float | str) and not isinstance(default, bool)
+    return f"{text} [default: {default}]" if is_plain else text

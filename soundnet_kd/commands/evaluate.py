@@ -14,7 +14,7 @@ from soundnet_kd.data.checks import describe_data_set
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
-from soundnet_kd.transfer.classifiers import HeadName
+from soundnet_kd.transfer.classifiers import ClassifierName
 from soundnet_kd.transfer.layers import choose_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
 from soundnet_kd.transfer.results import Evaluation, format_settings, write_evaluation
@@ -70,7 +70,7 @@ def evaluate(
     out: str | Path,
     layers: Sequence[str] | None = None,
     protocol: ProtocolName = "notebook",
-    head: HeadName | None = None,
+    head: ClassifierName | None = None,
     selection: Literal["same folds", "nested"] | None = None,
     together: bool = False,
     poolings: Sequence[Pooling] | None = None,

@@ -109,7 +109,7 @@ def explore(
         )
     manifest = read_manifest(sounds)
     reading = announce(sounds, manifest, dry_run=dry_run)
-    noise = manifest.left_out.get(BACKGROUND_NOISE, ())
+    noise = manifest.skipped.get(BACKGROUND_NOISE, ())
     if not manifest.class_names:
         raise SettingsError(f"none of the sounds of {sounds} has a label; give a folder with a sub-folder per class")
     if dry_run:

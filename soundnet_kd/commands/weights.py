@@ -17,7 +17,7 @@ from soundnet_kd.pretrained.fetching import (
     known_sha256,
     sha256_of,
 )
-from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, find_entry, published
+from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, find_entry, read_registry
 from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
 from soundnet_kd.system.machine_errors import translate_machine_errors
 
@@ -80,7 +80,7 @@ def list_weights() -> WeightsList:
 
     The column "here" shows which are in the cache and need no download.
     """
-    known = published()
+    known = read_registry()
     rows = [(name, entry.kind, entry.architecture, entry.licence, _state(entry)) for name, entry in known.items()]
     for name in imported_names():
         if name not in known:
@@ -119,7 +119,7 @@ def verify_weights(file: Path | str) -> Verdict:
     file = Path(file)
     if not file.is_file():
         raise SettingsError(f"there is no file {file} to verify")
-    known = published()
+    known = read_registry()
     hashes = {file_hash: kind for kind, file_hash in (("sha256", sha256_of(file)), ("git blob", git_blob_of(file)))}
     exact, fitting = [], []
     for name, entry in known.items():

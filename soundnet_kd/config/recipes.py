@@ -72,7 +72,7 @@ def find_recipe(path: str | Path) -> Path:
     return path
 
 
-def shipped_recipes(command: RecipeCommand) -> list[str]:
+def list_recipes(command: RecipeCommand) -> list[str]:
     """Names of the recipes of this package that a command takes."""
     key = KINDS[command][0]
     return sorted(file.stem for file in package_data("pipelines").glob("*.yaml") if key in read_yaml_file(file))

@@ -96,7 +96,7 @@ def convert(value: Any, kind: Any, where: str, default: Any = None) -> Any:
     if value is None or (NoneType in members and isinstance(value, RawText) and value.strip() in (*NULLS, "")):
         if NoneType in members or Any in members:
             return None
-        raise SettingsError(f"{where}: expected {_describe(members)}, not null{_quoting(members)}")
+        raise SettingsError(f"{where}: expected {_describe(members)}, not null{_quote_hint(members)}")
     texts = [member for member in members if member in (str, Path)]
     for member in members:
         if get_origin(member) in (list, tuple, Sequence, Iterable):
@@ -190,7 +190,7 @@ def _convert_mapping(value: Any, kind: Any, where: str, default: Any) -> Any:
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     if not isinstance(found, Mapping):
         example = next((field.name for field in fields if field.type is float), "a")
-        raise SettingsError(f"{where}: expected name: value, such as {{{example}: 2}}, not {_shown(value)}")
+        raise SettingsError(f"{where}: expected name: value, such as {{{example}: 2}}, not {_display(value)}")
     if not dataclasses.is_dataclass(kind):
         return {str(key): convert(item, get_args(kind)[1], f"{where}.{key}") for key, item in found.items()}
     given = convert_parameters(found, kind, where)  # type: ignore[arg-type]
@@ -223,13 +223,13 @@ def _convert_text(value: str, members: Sequence[Any], where: str) -> Any:
         return number if int in members else float(number)
     if isinstance(number, int) and int in members:
         return number
-    raise SettingsError(f"{where}: expected {_describe(members)}, not {_shown(text)}")
+    raise SettingsError(f"{where}: expected {_describe(members)}, not {_display(text)}")
 
 
 def _check_object(value: Any, members: Sequence[Any], where: str) -> Any:
     """Return what came as an object, a number as the text where a text is wanted."""
     if isinstance(value, list | Mapping) and Any not in members:
-        raise SettingsError(f"{where}: expected {_describe(members)}, not {format_value(value)}{_quoting(members)}")
+        raise SettingsError(f"{where}: expected {_describe(members)}, not {format_value(value)}{_quote_hint(members)}")
     for choice in (choice for member in members if get_origin(member) is Literal for choice in get_args(member)):
         if str(choice) == str(value):
             return choice
@@ -243,11 +243,11 @@ def _check_object(value: Any, members: Sequence[Any], where: str) -> Any:
     return parse_value(value) if Any in members else value
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     return format_value(value) or "an empty text"
 
 
-def _quoting(members: Sequence[Any]) -> str:
+def _quote_hint(members: Sequence[Any]) -> str:
     return "; put it in quotes, if that is its name" if {str, Path} & set(members) else ""
 
 

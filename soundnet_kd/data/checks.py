@@ -40,10 +40,10 @@ def describe_data_set(manifest: Manifest, split: SplitSounds | None = None, deco
     missing = [] if decoded else _missing(clips)
     if missing:
         facts.append(f"{_count(len(missing), 'file')} not there: {_some(missing)}")
-    left_out = [f"{len(names)} as {reason} ({_some(names)})" for reason, names in manifest.left_out.items()]
+    skipped = [f"{len(names)} as {reason} ({_some(names)})" for reason, names in manifest.skipped.items()]
     if split is not None:
-        left_out += [f"{len(names)}, since {reason} ({_some(names)})" for reason, names in _by_reason(split.unusable)]
-    return "; ".join([", ".join(facts), *([f"left out: {', '.join(left_out)}"] if left_out else [])])
+        skipped += [f"{len(names)}, since {reason} ({_some(names)})" for reason, names in _by_reason(split.unusable)]
+    return "; ".join([", ".join(facts), *([f"left out: {', '.join(skipped)}"] if skipped else [])])
 
 
 def describe_files(files: Sequence[Path]) -> str:

@@ -96,7 +96,7 @@ class Manifest:
         Number of the first fold: 1, or 0 where the data set counts from 0.
     split_column : str
         The one of `columns` that holds the split of each clip, where a data set is split and has no folds.
-    left_out : mapping from reason to tuple of str
+    skipped : mapping from reason to tuple of str
         Other files that were found and are not among the clips.
     """
 
@@ -105,7 +105,7 @@ class Manifest:
     columns: tuple[str, ...] = ()
     folds_from: int = 1
     split_column: str = ""
-    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

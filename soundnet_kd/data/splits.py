@@ -107,14 +107,14 @@ def draw_split(
         If the shares leave nothing for training.
     """
     require_shares(shares)
-    units = np.array([str(place) for place in range(len(labels))] if groups is None else groups)
+    keys = np.array([str(place) for place in range(len(labels))] if groups is None else groups)
     split_of: dict[str, Split] = {}
     rng = np.random.default_rng(seed)
     for label in np.unique(labels):
-        free = [unit for unit in rng.permutation(np.unique(units[labels == label])) if unit not in split_of]
+        free = [key for key in rng.permutation(np.unique(keys[labels == label])) if key not in split_of]
         counts = {split: round(share * len(free)) for split, share in shares.items()}
         for split, count in counts.items():
             taken, free = free[: min(count, len(free) - 1)], free[min(count, len(free) - 1) :] if free else free
             split_of |= dict.fromkeys(map(str, taken), split)
         split_of |= dict.fromkeys(map(str, free), "train")
-    return [split_of[str(unit)] for unit in units]
+    return [split_of[str(key)] for key in keys]

@@ -89,7 +89,7 @@ def tile_to_clip(sound: NDArray[Sample], steps: int, sample_rate: int) -> NDArra
 
 FORMAT_VERSION = 1
 COPIED_SAMPLES = 2**22
-"""Sound goes from one file to the other in pieces of this many samples."""
+"""Sound goes from one file to the other in blocks of this many samples."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,8 @@ def write_part(
             stored = part.create_dataset("sound", (sum(sound_lengths),), np.int16)
             sound.seek(0)
             for first in range(0, len(stored), COPIED_SAMPLES):
-                piece = np.fromfile(sound, np.int16, min(COPIED_SAMPLES, len(stored) - first))
-                stored[first : first + len(piece)] = piece
+                block = np.fromfile(sound, np.int16, min(COPIED_SAMPLES, len(stored) - first))
+                stored[first : first + len(block)] = block
             part["sound_end"] = np.cumsum(sound_lengths)
             part["step_end"] = np.cumsum([len(seconds) for seconds in frame_seconds])
             part["source"] = np.array(sources, dtype=h5py.string_dtype())
@@ -220,7 +220,7 @@ def write_part(
     return len(sources)
 
 
-class Part:
+class TargetsPart:
     """An open part.
 
     It may be handed to other processes, which open it anew.
@@ -391,7 +391,7 @@ class Targets:
                 f"{FORMAT_VERSION}; label the videos again with `soundnet-kd teach`"
             )
         self.parts = part_files(folder)
-        self._open: OrderedDict[int, Part] = OrderedDict()
+        self._open: OrderedDict[int, TargetsPart] = OrderedDict()
         self._process = os.getpid()
         counts: list[int] = []
         hashes: list[NDArray[np.uint64]] = []
@@ -435,13 +435,13 @@ class Targets:
         begins, looked_at = zip(*(self._part(index).steps() for index in range(len(self.parts))), strict=True)
         return np.concatenate(begins), np.concatenate(looked_at)
 
-    def _part(self, index: int) -> Part:
+    def _part(self, index: int) -> TargetsPart:
         if self._process != os.getpid():
             self._open, self._process = OrderedDict(), os.getpid()
         if index in self._open:
             self._open.move_to_end(index)
             return self._open[index]
-        part = Part(self.parts[index])
+        part = TargetsPart(self.parts[index])
         self._open[index] = part
         if len(self._open) > OPEN_PARTS:
             self._open.popitem(last=False)[1].close()

@@ -31,7 +31,7 @@ PART_COMPRESSION: Mapping[str, Any] = {"compression": "lzf", "shuffle": True}
 CACHE_COMPRESSION: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
-class Part:
+class CachePart:
     """A run of sounds whose features are being written."""
 
     def __init__(self, file: h5py.File) -> None:
@@ -68,10 +68,10 @@ class Part:
 
 
 @contextmanager
-def new_part(path: Path) -> Iterator[Part]:
+def new_part(path: Path) -> Iterator[CachePart]:
     """Return a part to write to; it is at `path` only when the block ends well."""
     with atomic_write(path) as partial, open_hdf5(partial, "w") as file:
-        yield Part(file)
+        yield CachePart(file)
 
 
 def written_parts(folder: Path) -> dict[int, range]:
@@ -181,7 +181,7 @@ def join_parts(
 def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: int) -> None:
     row = 0
     for path in parts:
-        with _opened(path) as part:
+        with _open_part(path) as part:
             if "layers" not in part:
                 continue
             rows = part[f"layers/{layer}"][:]
@@ -193,7 +193,7 @@ def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: in
 def _join_sequences(cache: h5py.File, parts: Sequence[Path], layer: str) -> None:
     ends: list[int] = []
     for path in parts:
-        with _opened(path) as part:
+        with _open_part(path) as part:
             for number in sorted(part.get("sequences", ()), key=int):
                 sequence = part[f"sequences/{number}/{layer}"]
                 steps_at_once = max(1, COPIED_BYTES // (4 * sequence.shape[1]))
@@ -204,7 +204,7 @@ def _join_sequences(cache: h5py.File, parts: Sequence[Path], layer: str) -> None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _open_part(path: Path) -> Iterator[h5py.File]:
     """Open a part whose arrays are read.
 
     Raises

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import MediaError, TooShortError
-from soundnet_kd.features.cache_parts import Part, new_part, part_file, written_parts
+from soundnet_kd.features.cache_parts import CachePart, new_part, part_file, written_parts
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, RawAudioDecoder
@@ -105,7 +105,7 @@ def _gaps(written: Mapping[int, range]) -> tuple[dict[int, range], int, int]:
 
 
 def _write_part(
-    part: Part,
+    part: CachePart,
     extractor: FeatureExtractor,
     sequences: bool,
     clips: Iterator[tuple[Clip, Sound | MediaError]],

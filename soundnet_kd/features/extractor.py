@@ -16,16 +16,16 @@ from soundnet_kd.models.device import full_precision, keep_freed_memory
 
 SAMPLES_AT_ONCE = 60 * 22_050
 """The longest sound that goes through the network as a whole; conv1 of it takes 42 MB."""
-PIECE_SAMPLES = 30 * 22_050
-"""Length of the pieces of a longer one."""
+SEGMENT_SAMPLES = 30 * 22_050
+"""Length of the segments of a longer one."""
 
 
 class FeatureExtractor:
     """A network that gives what is wanted of its layers.
 
     Layers that have rows over frequency give the means of these. A network from scratch for sounds of an exact length
-    hears longer ones in pieces of that length, one after the other, as far as there are whole ones, and any other one
-    from scratch in pieces of a minute; these pieces are pooled together.
+    hears longer ones in segments of that length, one after the other, as far as there are whole ones, and any other one
+    from scratch in segments of a minute; these segments are pooled together.
 
     Parameters
     ----------
@@ -97,15 +97,16 @@ class FeatureExtractor:
         device = next(self.network.parameters()).device
         asked = self.network.preprocessing
         if self.network.trunk is None:
-            length = asked.piece_samples(self.longest)
-            for pieces in zip(*(_whole_pieces(sound, length, asked.least_samples) for sound in sounds), strict=True):
-                batch = torch.stack([asked.prepare(piece) for piece in pieces])
+            length = asked.segment_samples(self.longest)
+            segments_of = [_whole_segments(sound, length, asked.least_samples) for sound in sounds]
+            for group in zip(*segments_of, strict=True):
+                batch = torch.stack([asked.prepare(segment) for segment in group])
                 answers: dict[str, Tensor] = self.network(batch.to(device), self.layers)
                 yield {layer: steps.mean(dim=2) if steps.ndim == 4 else steps for layer, steps in answers.items()}
         elif len(sounds[0]) > self.longest:
             (sound,) = sounds
-            pieces_of_it = _pieces(sound, PIECE_SAMPLES)
-            scaled = (asked.amplify(torch.from_numpy(piece).to(device))[None, None] for piece in pieces_of_it)
+            segments = _segments(sound, SEGMENT_SAMPLES)
+            scaled = (asked.amplify(torch.from_numpy(segment).to(device))[None, None] for segment in segments)
             yield from stream_network(self.network, scaled, self.layers)
         else:
             waveforms = [sound.read() if isinstance(sound, RawAudioFile) else sound for sound in sounds]
@@ -113,44 +114,44 @@ class FeatureExtractor:
             yield self.network(batch.to(device), self.layers)
 
 
-def stream_network(network: Network, pieces: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def stream_network(network: Network, segments: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Return layers for a sound of any length in bounded memory, as `stream_layers` those of a student.
 
     Parameters
     ----------
     network : Network
         With a trunk, in evaluation mode.
-    pieces : iterable of (batch, 1, samples) float32
-        The sound, scaled by the network's preprocessing, in pieces of any length.
+    segments : iterable of (batch, 1, samples) float32
+        The sound, scaled by the network's preprocessing, in segments of any length.
     layers : sequence of str
 
     Yields
     ------
     dict from layer to (batch, channels, steps)
-        The steps that a piece completes; at last the answer to the whole sound, of a head on the average over time.
+        The steps that a segment completes; at last the answer to the whole sound, of a head on the average over time.
     """
     trunk = network.trunk
     assert trunk is not None
     if network is trunk or network.output_layer not in layers:
-        yield from stream_layers(trunk, pieces, layers)
+        yield from stream_layers(trunk, segments, layers)
         return
     hidden, average = network.layers[-2], Pool("mean")
     of_trunk = [layer for layer in layers if layer != network.output_layer]
-    for answers in stream_layers(trunk, pieces, sorted({hidden, *of_trunk}, key=network.depth)):
+    for answers in stream_layers(trunk, segments, sorted({hidden, *of_trunk}, key=network.depth)):
         average.add(answers[hidden])
         yield {layer: answers[layer] for layer in of_trunk}
     mean = torch.from_numpy(average.result()).to(next(network.parameters()).device)
     yield {network.output_layer: torch.cat([head(mean) for head in network.heads.values()], dim=1)[:, :, None]}
 
 
-def _pieces(sound: Sound, samples: int) -> Iterator[NDArray[np.float32]]:
+def _segments(sound: Sound, samples: int) -> Iterator[NDArray[np.float32]]:
     if isinstance(sound, RawAudioFile):
-        return sound.pieces(samples)
+        return sound.blocks(samples)
     return (sound[start : start + samples] for start in range(0, len(sound), samples))
 
 
-def _whole_pieces(sound: Sound, samples: int, least: int) -> Iterator[NDArray[np.float32]]:
-    """Return the first piece, however short it is, and those of the others that are not shorter than `least`."""
-    for place, piece in enumerate(_pieces(sound, samples)):
-        if place == 0 or len(piece) >= least:
-            yield piece
+def _whole_segments(sound: Sound, samples: int, min_samples: int) -> Iterator[NDArray[np.float32]]:
+    """Return the first segment, however short, and the others that have at least `min_samples`."""
+    for place, segment in enumerate(_segments(sound, samples)):
+        if place == 0 or len(segment) >= min_samples:
+            yield segment

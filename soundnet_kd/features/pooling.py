@@ -1,4 +1,4 @@
-"""One number a channel from a layer's steps over time: of arrays, and of tensors that come in pieces.
+"""One number a channel from a layer's steps over time: of arrays, and of tensors that come in segments.
 
 Nothing here needs PyTorch but who hands tensors in.
 """
@@ -45,7 +45,7 @@ def pool_array(
 class Pool:
     """Pool the steps of a layer over time.
 
-    The pieces may be cut anywhere: mean and deviation are merged in double precision (Chan, Golub and LeVeque, 1979),
+    The segments may be cut anywhere: mean and deviation are merged in double precision (Chan, Golub and LeVeque, 1979),
     so that a sound of hours gives what it would give at once.
 
     Parameters
@@ -70,7 +70,7 @@ class Pool:
             highest = steps.amax(dim=-1)
             self._level = highest if self._level is None else self._level.maximum(highest)
             return
-        # PyTorch's sums of float32 are cascaded, so that double precision is needed between pieces only.
+        # PyTorch's sums of float32 are cascaded, so that double precision is needed between segments only.
         rounded = steps.mean(dim=-1)
         mean = _wide(rounded)
         squares = mean.new_zeros(mean.shape)

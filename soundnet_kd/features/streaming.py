@@ -1,7 +1,7 @@
-"""A student that hears a sound piece by piece, and answers as if it had heard it at once.
+"""A student that hears a sound segment by segment, and answers as if it had heard it at once.
 
-Each convolution and each pooling keeps the end of its input that its next steps need too, and no more. So pieces may be
-cut anywhere, nothing is computed twice, zeros are padded at the true start and the true end of the sound only, and
+Each convolution and each pooling keeps the end of its input that its next steps need too, and no more. So segments may
+be cut anywhere, nothing is computed twice, zeros are padded at the true start and the true end of the sound only, and
 pooling windows stay where they are in one pass over the whole sound.
 """
 
@@ -14,22 +14,22 @@ from torch.nn import functional
 from soundnet_kd.models import SoundNet
 
 
-def stream_layers(student: SoundNet, pieces: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def stream_layers(student: SoundNet, segments: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Return a student's layers for a sound of any length in bounded memory.
 
     Parameters
     ----------
     student : SoundNet
         In evaluation mode.
-    pieces : iterable of (batch, 1, samples) float32
-        The sound, scaled by the student's preprocessing, in pieces of any length.
+    segments : iterable of (batch, 1, samples) float32
+        The sound, scaled by the student's preprocessing, in segments of any length.
     layers : sequence of str
         The layers wanted; nothing deeper than the deepest of them is computed.
 
     Yields
     ------
     dict from layer to (batch, channels, steps)
-        The steps that a piece completes, none of a deep layer for most pieces. Put together they are what
+        The steps that a segment completes, none of a deep layer for most segments. Put together they are what
         `student(sound, layers)` gives, as far as the rounding of float32 goes; a sound too short for a layer gives no
         step of it.
 
@@ -40,10 +40,10 @@ def stream_layers(student: SoundNet, pieces: Iterable[Tensor], layers: Sequence[
     """
     stages = _Stages(student, layers)
     silence: Tensor | None = None
-    for piece in pieces:
-        silence = piece[..., :0]
-        yield stages.extract(piece, last=False)
-    # What was the last piece shows only when no other follows.
+    for segment in segments:
+        silence = segment[..., :0]
+        yield stages.extract(segment, last=False)
+    # What was the last segment shows only when no other follows.
     if silence is not None:
         yield stages.extract(silence, last=True)
 
@@ -66,7 +66,7 @@ class _Window:
         if last and self._samples:
             joined = functional.pad(joined, (0, self.padding))
         steps = max(0, (joined.shape[-1] - self.kernel) // self.stride + 1)
-        # A view would keep the whole piece in memory.
+        # A view would keep the whole segment in memory.
         self._held = joined[..., steps * self.stride :].clone()
         return joined[..., : (steps - 1) * self.stride + self.kernel if steps else 0]
 
@@ -87,12 +87,12 @@ class _Stages:
             if block.pool > 1
         }
 
-    def extract(self, piece: Tensor, last: bool) -> dict[str, Tensor]:
+    def extract(self, segment: Tensor, last: bool) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        hidden = piece
+        hidden = segment
         for layer in self.student.layers:
             ready = self._windows[layer].take(hidden, last)
-            hidden = self._answer(layer, ready) if ready.shape[-1] else self._nothing(layer, piece)
+            hidden = self._answer(layer, ready) if ready.shape[-1] else self._no_steps(layer, segment)
             if layer in self.layers:
                 found[layer] = hidden
             if layer == self.deepest:
@@ -104,15 +104,15 @@ class _Stages:
             return functional.max_pool1d(ready, self._windows[layer].kernel)
         module = self.student.get_submodule(layer)
         if isinstance(module, nn.ModuleDict):
-            return torch.cat([_convolved(head, ready) for head in module.values()], dim=1)
+            return torch.cat([_convolve(head, ready) for head in module.values()], dim=1)
         batchnorm = self.student.get_submodule(layer.replace("conv", "batchnorm"))
-        return functional.relu(batchnorm(_convolved(module, ready)))
+        return functional.relu(batchnorm(_convolve(module, ready)))
 
-    def _nothing(self, layer: str, piece: Tensor) -> Tensor:
-        return piece.new_zeros(len(piece), self.student.channels(layer), 0)
+    def _no_steps(self, layer: str, segment: Tensor) -> Tensor:
+        return segment.new_zeros(len(segment), self.student.channels(layer), 0)
 
 
-def _convolved(convolution: nn.Module, ready: Tensor) -> Tensor:
+def _convolve(convolution: nn.Module, ready: Tensor) -> Tensor:
     """Convolve without padding, which the window has done."""
     assert isinstance(convolution, nn.Conv1d)
     return functional.conv1d(ready, convolution.weight, convolution.bias, convolution.stride)

@@ -141,7 +141,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 def _timestamp_layer(network: Network) -> str | None:
     """Return the deepest layer whose steps are close enough, if a sound of any length has them at even distances."""
     asked = network.preprocessing
-    if asked.piece_samples(2 * asked.least_samples) == asked.least_samples:
+    if asked.segment_samples(2 * asked.least_samples) == asked.least_samples:
         return None
     found = None
     for layer in network.layers:
@@ -163,14 +163,14 @@ def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
 
 @torch.no_grad()
 def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
-    """Return a layer of sounds of any length, of a student heard in pieces that fit into memory together."""
+    """Return a layer of sounds of any length, of a student heard in segments that fit into memory together."""
     device = next(model.parameters()).device
     trunk = model.network.trunk
     if trunk is None:
         with full_precision():
             steps: Tensor = model.network(scaled.to(device), [layer])[layer]
         return steps.mean(dim=2) if steps.ndim == 4 else steps
-    piece_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
-    pieces: Iterator[Tensor] = (piece.to(device) for piece in torch.split(scaled, piece_samples, dim=-1))
+    segment_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
+    segments: Iterator[Tensor] = (segment.to(device) for segment in torch.split(scaled, segment_samples, dim=-1))
     with full_precision():
-        return torch.cat([answers[layer] for answers in stream_layers(trunk, pieces, [layer])], dim=-1)
+        return torch.cat([answers[layer] for answers in stream_layers(trunk, segments, [layer])], dim=-1)

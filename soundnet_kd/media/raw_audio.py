@@ -79,6 +79,6 @@ class RawAudioFile:
         """Return the whole waveform, (samples,) in ±1."""
         return self.cut(0, len(self))
 
-    def pieces(self, samples: int) -> Iterator[NDArray[np.float32]]:
-        """Return the waveform in pieces of so many samples, the last one shorter."""
+    def blocks(self, samples: int) -> Iterator[NDArray[np.float32]]:
+        """Return the waveform in blocks of so many samples, the last one shorter."""
         return (self.cut(start, samples) for start in range(0, len(self), samples))

@@ -93,7 +93,7 @@ def read_network(path: str | Path) -> Network:
         If the file is not one that `write_network` wrote, or its weights do not fit its description.
     """
     path = network_file(path)
-    with _opened(path) as file:
+    with _open(path) as file:
         description = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     kind = kind_of(description)
@@ -121,7 +121,7 @@ def read_network(path: str | Path) -> Network:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise FormatError(f"{path}: the weights do not fit {description['architecture']}: {reason}") from error
-    network.exclusive = _exclusive(description)
+    network.exclusive = _is_exclusive(description)
     return network.eval()
 
 
@@ -206,7 +206,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     FormatError
         If it is none.
     """
-    with _opened(Path(path)) as file:
+    with _open(Path(path)) as file:
         return file.metadata() or {}
 
 
@@ -220,7 +220,7 @@ def kind_of(metadata: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     try:
         with translate_machine_errors(path), safe_open(path, framework="pt") as file:
             yield file
@@ -230,7 +230,7 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _exclusive(description: Mapping[str, str]) -> bool:
+def _is_exclusive(description: Mapping[str, str]) -> bool:
     """Return whether a sound is of one class only; all are but those of networks from scratch that learned tags."""
     if "exclusive" in description:
         return description["exclusive"] == "true"
@@ -240,7 +240,7 @@ def _exclusive(description: Mapping[str, str]) -> bool:
         return True
 
 
-def _student(description: Mapping[str, str]) -> SoundNet:
+def _build_student(description: Mapping[str, str]) -> SoundNet:
     class_names = json.loads(description["class_names"])
     # A number would build as many names as it says.
     if not isinstance(class_names, dict) or not all(
@@ -251,7 +251,7 @@ def _student(description: Mapping[str, str]) -> SoundNet:
     return architecture(class_names, Preprocessing(**json.loads(description["preprocessing"])))
 
 
-def _finetuned(description: Mapping[str, str]) -> FinetunedNetwork:
+def _build_finetuned(description: Mapping[str, str]) -> FinetunedNetwork:
     class_names = json.loads(description["class_names"])
     if not _are_names(class_names):
         raise ValueError("it does not list the names of its classes")
@@ -260,7 +260,7 @@ def _finetuned(description: Mapping[str, str]) -> FinetunedNetwork:
     return FinetunedNetwork(network, description["layer"], class_names)
 
 
-def _classifier(description: Mapping[str, str]) -> SoundClassifier:
+def _build_from_scratch(description: Mapping[str, str]) -> SoundClassifier:
     return build_classifier(description["architecture"], json.loads(description["settings"]))
 
 
@@ -269,8 +269,8 @@ def _are_names(names: object) -> bool:
 
 
 _KINDS: Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, str]], Network]]] = {
-    SoundNet.kind: (("architecture", "class_names", "preprocessing"), _student),
-    FinetunedNetwork.kind: (("architecture", "layer", "class_names", "preprocessing"), _finetuned),
-    SoundClassifier.kind: (("architecture", "settings"), _classifier),
+    SoundNet.kind: (("architecture", "class_names", "preprocessing"), _build_student),
+    FinetunedNetwork.kind: (("architecture", "layer", "class_names", "preprocessing"), _build_finetuned),
+    SoundClassifier.kind: (("architecture", "settings"), _build_from_scratch),
 }
 """What the description of each kind must have, and what builds its network; it is not trusted."""

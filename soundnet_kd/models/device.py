@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
 def full_precision() -> Iterator[None]:
     """Compute convolutions in 32 bit within the block.
 
-    On GPUs PyTorch's convolutions use TensorFloat-32 otherwise, with which a sound in pieces differs from the same
+    On GPUs PyTorch's convolutions use TensorFloat-32 otherwise, with which a sound in segments differs from the same
     sound at once.
     """
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

@@ -62,10 +62,10 @@ class Network(nn.Module, ABC):
 
     @property
     def trunk(self) -> "SoundNet | None":
-        """The student whose layers these are, up to some layer; it can be computed while a sound comes in pieces.
+        """The student whose layers these are, up to some layer; it can be computed while a sound comes in segments.
 
         A head that is not the student's own sits on the average over time of the layer before it. A network without a
-        trunk hears each piece of a long sound by itself.
+        trunk hears each segment of a long sound by itself.
         """
         return None
 

@@ -98,9 +98,9 @@ class Preprocessing:
         """Whether a sound that is louder comes out louder."""
         return True
 
-    def piece_samples(self, most: int) -> int:
-        """Return how long the pieces are that a longer sound is cut into, where no more than `most` can be heard."""
-        return most
+    def segment_samples(self, max_samples: int) -> int:
+        """Return how long the segments are that a longer sound is cut into, where `max_samples` is the limit."""
+        return max_samples
 
     def __call__(self, waveform: ArrayLike) -> torch.Tensor:
         """Tile and scale a sound.
@@ -229,9 +229,9 @@ class ClipPreprocessing(Preprocessing):
         """Whether a sound that is louder comes out louder."""
         return not self.standardise
 
-    def piece_samples(self, most: int) -> int:
-        """Return how long the pieces are that a longer sound is cut into: the exact length, where there is one."""
-        return self.least_samples if self.exact else most
+    def segment_samples(self, max_samples: int) -> int:
+        """Return how long the segments are that a longer sound is cut into: the exact length, where there is one."""
+        return self.least_samples if self.exact else max_samples
 
     def prepare(self, waveform: NDArray[np.float32]) -> torch.Tensor:
         """Scale a sound and bring it to length.

@@ -4,7 +4,7 @@ from soundnet_kd.pretrained.fetching import check_file, fetch
 from soundnet_kd.pretrained.registry import (
     PretrainedStudent,
     PretrainedWeights,
-    published,
+    read_registry,
     student_registry,
     teacher_registry,
 )
@@ -17,7 +17,7 @@ __all__ = [
     "fetch",
     "load_network",
     "load_student",
-    "published",
+    "read_registry",
     "student_registry",
     "teacher_registry",
 ]

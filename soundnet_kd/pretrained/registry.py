@@ -137,7 +137,7 @@ KINDS: Mapping[str, type[PretrainedWeights | PretrainedStudent]] = {
 }
 
 
-def published(path: str | Path | None = None) -> dict[str, PretrainedWeights | PretrainedStudent]:
+def read_registry(path: str | Path | None = None) -> dict[str, PretrainedWeights | PretrainedStudent]:
     """Read the registry.
 
     Parameters
@@ -164,15 +164,15 @@ def published(path: str | Path | None = None) -> dict[str, PretrainedWeights | P
 
 
 def teacher_registry(path: str | Path | None = None) -> dict[str, PretrainedWeights]:
-    """Read the teachers of the registry; see `published`."""
+    """Read the teachers of the registry; see `read_registry`."""
     path = None if path is None else Path(path)
-    return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedWeights)}
+    return {name: entry for name, entry in read_registry(path).items() if isinstance(entry, PretrainedWeights)}
 
 
 def student_registry(path: str | Path | None = None) -> dict[str, PretrainedStudent]:
-    """Read the students of the registry; see `published`."""
+    """Read the students of the registry; see `read_registry`."""
     path = None if path is None else Path(path)
-    return {name: entry for name, entry in published(path).items() if isinstance(entry, PretrainedStudent)}
+    return {name: entry for name, entry in read_registry(path).items() if isinstance(entry, PretrainedStudent)}
 
 
 def find_entry(name: str) -> PretrainedWeights | PretrainedStudent:
@@ -183,7 +183,7 @@ def find_entry(name: str) -> PretrainedWeights | PretrainedStudent:
     SettingsError
         If there is none of this name; the message names the nearest one.
     """
-    known = published()
+    known = read_registry()
     if name not in known:
         raise SettingsError(
             f"the registry has no weights {name!r}{did_you_mean(name, known)} It has {', '.join(known)}"

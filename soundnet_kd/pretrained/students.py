@@ -13,7 +13,7 @@ from soundnet_kd.models import CLASSIFIER_FILE, STUDENT_FILE, Network, SoundNet,
 from soundnet_kd.models.checkpoint import network_file, read_training, require_student
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, check_file, fetch, sha256_of
-from soundnet_kd.pretrained.registry import PretrainedStudent, did_you_mean, published, student_registry
+from soundnet_kd.pretrained.registry import PretrainedStudent, did_you_mean, read_registry, student_registry
 from soundnet_kd.storage import lock_file, versions
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
@@ -132,7 +132,7 @@ def import_student(file: str | Path, name: str) -> Path:
     file = Path(file)
     if not NAME.fullmatch(name):
         raise SettingsError(f"{name!r} cannot be a name; use letters, digits, '.', '_' and '-', at most 64")
-    entry = published().get(name)
+    entry = read_registry().get(name)
     if entry is not None and not isinstance(entry, PretrainedStudent):
         raise SettingsError(f"{name} is a teacher of the registry; put its file into {cache_folder()} instead")
     if not file.is_file():

@@ -11,7 +11,7 @@ import docstring_parser
 import torch
 
 from soundnet_kd.config.raw_yaml import parse_nested
-from soundnet_kd.config.recipes import fill_in, read_recipe_file, resolve_variables, shipped_recipes, split_override
+from soundnet_kd.config.recipes import fill_in, list_recipes, read_recipe_file, resolve_variables, split_override
 from soundnet_kd.config.values import (
     convert,
     convert_parameters,
@@ -296,7 +296,7 @@ def _name_of(key: str, thing: object) -> str:
 def explain_keys() -> str:
     """Name the recipes that there are, and explain the keys of one, from the texts of the classes that they become."""
     blocks = [
-        f"Recipes of this package: {', '.join(shipped_recipes('train'))}.",
+        f"Recipes of this package: {', '.join(list_recipes('train'))}.",
         "Keys of a recipe, and of their parts:",
         _explain(ExperimentConfig, set(_names(ExperimentConfig)) - set(KEYS)),
     ]

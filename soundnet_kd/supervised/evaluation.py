@@ -154,7 +154,7 @@ def evaluate_folds(run: ExperimentRun, folds: ClipFolds, student: str, identity:
         channels=dict.fromkeys(results, config.student.channels(config.layer)),
         classes=run.class_names,
         ids=folds.ids,
-        labels=folds.plan.tested_of(folds.labels),
+        labels=folds.plan.hide_untested(folds.labels),
         folds=folds.plan.folds,
         groups=folds.groups,
         paths=folds.paths,

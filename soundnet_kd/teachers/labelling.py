@@ -14,8 +14,8 @@ from soundnet_kd.data.targets import (
     FORMAT_VERSION,
     SETTINGS_FILE,
     LabelledVideo,
-    Part,
     Targets,
+    TargetsPart,
     next_part_number,
     part_file,
     part_files,
@@ -248,7 +248,7 @@ def _read_labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
     known: dict[str, LabelledVideo] = {}
     for file in part_files(out):
         try:
-            part = Part(file)
+            part = TargetsPart(file)
         except FormatError:
             rename_damaged(file, "its videos are labelled again")
             continue

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-HeadName = Literal["linear_svm", "logistic_regression", "rbf_svm", "kernel_ridge", "lda", "mlp"]
+ClassifierName = Literal["linear_svm", "logistic_regression", "rbf_svm", "kernel_ridge", "lda", "mlp"]
 Setting = Mapping[str, float]
 """A value for each parameter that is chosen, such as C."""
 Classifier = Any
@@ -19,7 +19,7 @@ DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Head:
+class ClassifierKind:
     """A kind of classifier.
 
     Attributes
@@ -85,16 +85,20 @@ def _mlp(X: NDArray[np.float64], y: NDArray[np.integer], settings: Sequence[Sett
     return [MLPClassifier((256,), alpha=setting["alpha"], **fixed).fit(X, y) for setting in settings]
 
 
-HEADS: Mapping[HeadName, Head] = {
-    "linear_svm": Head("linear SVM, squared hinge, one class against the others", {"C": DECADES}, _linear_svm),
-    "logistic_regression": Head("multinomial logistic regression", {"C": (0.01, 0.1, 1.0, 10.0)}, _logistic_regression),
-    "rbf_svm": Head("SVM with an RBF kernel", {"C": (1.0, 10.0, 100.0), "gamma": (0.3, 1.0, 3.0)}, _rbf_svm),
-    "kernel_ridge": Head(
+CLASSIFIERS: Mapping[ClassifierName, ClassifierKind] = {
+    "linear_svm": ClassifierKind(
+        "linear SVM, squared hinge, one class against the others", {"C": DECADES}, _linear_svm
+    ),
+    "logistic_regression": ClassifierKind(
+        "multinomial logistic regression", {"C": (0.01, 0.1, 1.0, 10.0)}, _logistic_regression
+    ),
+    "rbf_svm": ClassifierKind("SVM with an RBF kernel", {"C": (1.0, 10.0, 100.0), "gamma": (0.3, 1.0, 3.0)}, _rbf_svm),
+    "kernel_ridge": ClassifierKind(
         "kernel ridge regression on the classes, RBF kernel",
         {"gamma": (0.5, 1.0, 2.0), "alpha": (0.01, 0.03, 0.1, 0.3)},
         _kernel_ridge,
     ),
-    "lda": Head("linear discriminant analysis, shrunk", {"shrinkage": (0.05, 0.1, 0.2)}, _lda),
-    "mlp": Head("a hidden layer of 256, 60 epochs", {"alpha": (0.01, 1.0)}, _mlp),
+    "lda": ClassifierKind("linear discriminant analysis, shrunk", {"shrinkage": (0.05, 0.1, 0.2)}, _lda),
+    "mlp": ClassifierKind("a hidden layer of 256, 60 epochs", {"alpha": (0.01, 1.0)}, _mlp),
 }
 """Kinds of classifiers by name. Each `gamma` is relative to the mean squared distance of two training rows."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
-from soundnet_kd.transfer.classifiers import HeadName, Setting
+from soundnet_kd.transfer.classifiers import ClassifierName, Setting
 from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
 from soundnet_kd.transfer.input_checks import (
     Column,
@@ -23,7 +23,7 @@ from soundnet_kd.transfer.input_checks import (
 )
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 
-KERNEL_HEADS = ("kernel_ridge", "rbf_svm")
+KERNEL_CLASSIFIERS = ("kernel_ridge", "rbf_svm")
 MAX_KERNEL_ROWS = 20_000
 
 
@@ -81,7 +81,7 @@ def cross_validate(
     folds: Column,
     protocol: ProtocolName = "notebook",
     *,
-    head: HeadName | None = None,
+    head: ClassifierName | None = None,
     selection: Selection | None = None,
     grid: Mapping[str, Sequence[float]] | None = None,
     clips: Column | None = None,
@@ -105,11 +105,11 @@ def cross_validate(
     protocol : {"notebook", "paper", "power", "best"}
         The transforms of features, the classifier, its settings and how they are chosen; see `PROTOCOLS`.
     head : str, optional
-        Classifier to use, with its own settings, instead of the protocol's; see `HEADS`.
+        Classifier to use, with its own settings, instead of the protocol's; see `CLASSIFIERS`.
     selection : {"same folds", "nested"}, optional
         How to choose settings, instead of the protocol's way.
     grid : mapping from parameter to values, optional
-        Settings to try instead of those of the protocol or the head.
+        Settings to try instead of those of the protocol or the classifier.
     clips : (rows,) int, optional
         The clip of each row, where clips have several rows, such as windows; the decision values of a clip are then the
         averages over its rows.
@@ -145,10 +145,10 @@ def cross_validate(
     way: Selection = "fixed" if len(settings) == 1 else selection or plan.selection
     if way not in get_args(Selection) or (way == "fixed" and len(settings) > 1):
         raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; it is 'same folds' or 'nested'")
-    if plan.head in KERNEL_HEADS and len(rows) > MAX_KERNEL_ROWS:
+    if plan.head in KERNEL_CLASSIFIERS and len(rows) > MAX_KERNEL_ROWS:
         raise SettingsError(
             f"{plan.head} compares every two of {len(rows)} rows, which are more than {MAX_KERNEL_ROWS}; take a "
-            "linear head, or fewer windows"
+            "linear classifier, or fewer windows"
         )
     labelled = _labelled(rows, truths, fold_of, owners)
     if (labelled & without).any():

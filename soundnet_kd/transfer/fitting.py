@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from soundnet_kd.transfer.classifiers import HEADS, Setting
+from soundnet_kd.transfer.classifiers import CLASSIFIERS, Setting
 from soundnet_kd.transfer.protocols import Protocol
 
 UNTESTED = -1
@@ -65,13 +65,13 @@ class FoldFits:
             # The result lists the settings that did not converge.
             warnings.simplefilter("ignore", ConvergenceWarning)
             found: list[list[NDArray[np.int64]]] = Parallel(n_jobs=self.workers or -1, prefer="threads")(
-                delayed(self._fit)(left_out, settings) for left_out, settings in jobs
+                delayed(self._fit)(test_folds, settings) for test_folds, settings in jobs
             )
         return found
 
-    def _fit(self, left_out: Sequence[int], settings: Sequence[Setting]) -> list[NDArray[np.int64]]:
-        tested = np.isin(self.folds, left_out) & (self.labels >= 0)
-        train = (~np.isin(self.folds, left_out) & (self.labels >= 0))[self.owners]
+    def _fit(self, test_folds: Sequence[int], settings: Sequence[Setting]) -> list[NDArray[np.int64]]:
+        tested = np.isin(self.folds, test_folds) & (self.labels >= 0)
+        train = (~np.isin(self.folds, test_folds) & (self.labels >= 0))[self.owners]
         test = tested[self.owners]
         known_labels = self.labels[self.owners[train]]
         found: dict[int, NDArray[np.int64]] = {}
@@ -80,7 +80,7 @@ class FoldFits:
             unseen = transforms.transform(self.rows[test])
             same = [settings[place] for place in places]
             for place, model in zip(
-                places, HEADS[self.plan.head].fit(known, known_labels, same, self.seed), strict=True
+                places, CLASSIFIERS[self.plan.head].fit(known, known_labels, same, self.seed), strict=True
             ):
                 if not getattr(model, "converged_", True):
                     self.unconverged.add(str(settings[place]))

@@ -37,7 +37,7 @@ class FoldPlan:
     origin: str
     tested: tuple[int, ...] | None = None
 
-    def tested_of(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    def hide_untested(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return labels, with -1 for clips that are only trained on, and so have no prediction."""
         return labels if self.tested is None else np.where(np.isin(self.folds, self.tested), labels, -1)
 
@@ -116,8 +116,8 @@ def _plan_of_split(
     sizes = np.bincount(rest[rest >= 0])
     dealt = stratified_folds(rest, seed, MAX_FOLDS, groups) if sizes.max() > 1 else np.ones(len(labels), np.int64)
     folds = np.where(tested, SPLIT_TEST, np.where(labelled, SPLIT_TEST + dealt, NO_FOLD))
-    learned = int((labelled & ~tested).sum())
-    origin = f"the split of the data set, {learned} clips learned from and {int(tested.sum())} tested"
+    trained = int((labelled & ~tested).sum())
+    origin = f"the split of the data set, {trained} clips learned from and {int(tested.sum())} tested"
     return FoldPlan(folds, origin, (SPLIT_TEST,))
 
 
@@ -141,7 +141,7 @@ def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], gr
 
 
 def stratified_folds(
-    labels: Column, seed: int, most: int = MAX_FOLDS, groups: Column | None = None
+    labels: Column, seed: int, max_folds: int = MAX_FOLDS, groups: Column | None = None
 ) -> NDArray[np.int64]:
     """Distribute the clips of every class over folds, evenly and at random.
 
@@ -154,7 +154,7 @@ def stratified_folds(
         As in `cross_validate`; -1, None, NaN or an empty text where unlabeled.
     seed : int
         The same seed gives the same folds, with any version of any library.
-    most : int
+    max_folds : int
         Number of folds; fewer, but at least 2, if the smallest class has fewer clips or groups.
     groups : (clips,) int or str, optional
         Clips of one group stay in one fold; folds are as even as that allows.
@@ -181,15 +181,15 @@ def stratified_folds(
     sizes = [len(np.unique(sources[truth == label])) for label in range(len(np.unique(truth)))]
     if not sizes or max(sizes) < 2:
         raise SettingsError(f"no class has two {what}, so none can be tested after training; add sounds")
-    count = max(2, min(most, min(sizes)))
+    count = max(2, min(max_folds, min(sizes)))
     folds = np.full(len(numbers), NO_FOLD, dtype=np.int64)
     # NumPy guarantees that the numbers of this generator never change; those of newer ones may.
     rng = np.random.RandomState(seed)
-    folds[labelled] = 1 + (_dealt(truth, count, rng) if groups is None else _dealt_whole(truth, sources, count, rng))
+    folds[labelled] = 1 + (_deal(truth, count, rng) if groups is None else _deal_groups(truth, sources, count, rng))
     return folds
 
 
-def _dealt(truth: NDArray[np.int64], count: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+def _deal(truth: NDArray[np.int64], count: int, rng: np.random.RandomState) -> NDArray[np.int64]:
     """Distribute clips over folds, class by class in order of appearance; return the fold of each, from 0."""
     folds = np.empty(len(truth), dtype=np.int64)
     first_fold = 0
@@ -204,7 +204,7 @@ def _dealt(truth: NDArray[np.int64], count: int, rng: np.random.RandomState) -> 
     return folds
 
 
-def _dealt_whole(
+def _deal_groups(
     truth: NDArray[np.int64], sources: NDArray[np.int64], count: int, rng: np.random.RandomState
 ) -> NDArray[np.int64]:
     """Distribute groups over folds, the most uneven first, each to the fold where it spreads the classes best."""
@@ -216,14 +216,14 @@ def _dealt_whole(
     fold_of = np.empty(len(held), dtype=np.int64)
     dealt = np.zeros((count, held.shape[1]))
     for source in order[np.argsort(-held[order].std(axis=1), kind="stable")]:
-        best, least_spread, least_clips = 0, np.inf, np.inf
+        best, min_spread, min_clips = 0, np.inf, np.inf
         for fold in range(count):
             dealt[fold] += held[source]
             spread = float((dealt / sizes).std(axis=0).mean())
             dealt[fold] -= held[source]
             clips = dealt[fold].sum()
-            if spread < least_spread or (np.isclose(spread, least_spread) and clips < least_clips):
-                best, least_spread, least_clips = fold, spread, clips
+            if spread < min_spread or (np.isclose(spread, min_spread) and clips < min_clips):
+                best, min_spread, min_clips = fold, spread, clips
         dealt[best] += held[source]
         fold_of[source] = best
     return fold_of[sources]

@@ -11,7 +11,7 @@ from soundnet_kd.errors import SettingsError, nearest
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.storage import versions
-from soundnet_kd.transfer.classifiers import HeadName
+from soundnet_kd.transfer.classifiers import ClassifierName
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
 from soundnet_kd.transfer.folds import plan_folds, recordings, require_whole_groups
 from soundnet_kd.transfer.inputs import layer_inputs
@@ -25,7 +25,7 @@ def evaluate_layers(
     layers: Sequence[str] | None = None,
     protocol: ProtocolName = "notebook",
     *,
-    head: HeadName | None = None,
+    head: ClassifierName | None = None,
     selection: Selection | None = None,
     together: bool = False,
     poolings: Sequence[Pooling] | None = None,
@@ -96,7 +96,7 @@ def evaluate_layers(
             channels=channels,
             classes=next(iter(results.values())).classes,
             ids=cache.ids,
-            labels=plan.tested_of(labels),
+            labels=plan.hide_untested(labels),
             folds=plan.folds,
             groups=sources,
             source={

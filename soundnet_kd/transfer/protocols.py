@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from soundnet_kd.errors import SettingsError, nearest
-from soundnet_kd.transfer.classifiers import DECADES, HEADS, HeadName
+from soundnet_kd.transfer.classifiers import CLASSIFIERS, DECADES, ClassifierName
 from soundnet_kd.transfer.windows import Windows
 
 ProtocolName = Literal["notebook", "paper", "power", "best"]
@@ -35,7 +35,7 @@ class Protocol:
         Makes the transforms of the features, (name, transformer) each.
     head : str
     grid : mapping from parameter to the values that are tried
-        Parameters of the head by their names, those of a transform as in scikit-learn's pipelines, such as
+        Parameters of the classifier by their names, those of a transform as in scikit-learn's pipelines, such as
         `whiten__shrinkage`.
     selection : str
     windows : Windows, optional
@@ -44,44 +44,44 @@ class Protocol:
 
     about: str
     steps: Callable[[], list[tuple[str, Any]]]
-    head: HeadName
+    head: ClassifierName
     grid: Mapping[str, Sequence[float]]
     selection: Selection
     windows: Windows | None = field(default=None)
 
 
-def _nothing() -> list[tuple[str, Any]]:
+def _keep() -> list[tuple[str, Any]]:
     return []
 
 
-def _standardised() -> list[tuple[str, Any]]:
+def _standardize() -> list[tuple[str, Any]]:
     from sklearn.preprocessing import StandardScaler
 
     return [("scale", StandardScaler())]
 
 
-def _rooted(exponent: float) -> list[tuple[str, Any]]:
+def _take_root(exponent: float) -> list[tuple[str, Any]]:
     from soundnet_kd.transfer.transforms import SignedPower
 
-    return [("root", SignedPower(exponent)), *_standardised()]
+    return [("root", SignedPower(exponent)), *_standardize()]
 
 
-def _cube_root() -> list[tuple[str, Any]]:
-    return _rooted(1 / 3)
+def _take_cube_root() -> list[tuple[str, Any]]:
+    return _take_root(1 / 3)
 
 
-def _whitened() -> list[tuple[str, Any]]:
+def _whiten() -> list[tuple[str, Any]]:
     from sklearn.preprocessing import Normalizer
 
     from soundnet_kd.transfer.transforms import WithinClassWhitening
 
-    return [*_rooted(1 / 2), ("whiten", WithinClassWhitening()), ("norm", Normalizer())]
+    return [*_take_root(1 / 2), ("whiten", WithinClassWhitening()), ("norm", Normalizer())]
 
 
 PROTOCOLS: Mapping[ProtocolName, Protocol] = {
     "notebook": Protocol(
         "averages over time, standardised, linear SVM; six decades of C, as in the ESC-50 notebook",
-        _standardised,
+        _standardize,
         "linear_svm",
         {"C": DECADES},
         "same folds",
@@ -89,7 +89,7 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
     "paper": Protocol(
         "windows of 1 s of the first 10 s, their steps side by side, linear SVM with C = 0.01, decision values "
         "averaged over a clip's windows, as in the authors' script",
-        _nothing,
+        _keep,
         "linear_svm",
         {"C": (0.01,)},
         "fixed",
@@ -97,14 +97,14 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
     ),
     "power": Protocol(
         "notebook, with the cube root of the averages",
-        _cube_root,
+        _take_cube_root,
         "linear_svm",
         {"C": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)},
         "same folds",
     ),
     "best": Protocol(
         "square root, standardised, whitened within the classes, rows of length 1, kernel ridge regression",
-        _whitened,
+        _whiten,
         "kernel_ridge",
         {"whiten__shrinkage": (0.3, 0.5, 0.7), "gamma": (1.0, 2.0), "alpha": (0.03, 0.1)},
         "nested",
@@ -112,24 +112,26 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
 }
 
 
-def plan_grid(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, Sequence[float]] | None) -> Protocol:
+def plan_grid(
+    protocol: ProtocolName, head: ClassifierName | None, grid: Mapping[str, Sequence[float]] | None
+) -> Protocol:
     """Return a protocol, with the classifier and settings exchanged if others are given.
 
     Raises
     ------
     SettingsError
-        If there is no such protocol or head, or a setting to try is missing or not above 0.
+        If there is no such protocol or classifier, or a setting to try is missing or not above 0.
     """
-    plan = _known(PROTOCOLS, protocol, "protocol")
+    plan = _require_known(PROTOCOLS, protocol, "protocol")
     if head is not None and head != plan.head:
         # The transforms keep their settings; those of the classifier are replaced.
         of_steps = {name: values for name, values in plan.grid.items() if "__" in name}
-        plan = replace(plan, head=head, grid={**of_steps, **_known(HEADS, head, "head").grid})
+        plan = replace(plan, head=head, grid={**of_steps, **_require_known(CLASSIFIERS, head, "head").grid})
         if plan.selection == "fixed":
             plan = replace(plan, selection="nested")
     if grid is not None:
         for name, values in grid.items():
-            _known(plan.grid, name, "setting")
+            _require_known(plan.grid, name, "setting")
             if not len(values):
                 raise SettingsError(f"the grid has no value for {name}; give at least one")
         plan = replace(plan, grid={**plan.grid, **grid})
@@ -138,7 +140,7 @@ def plan_grid(protocol: ProtocolName, head: HeadName | None, grid: Mapping[str, 
     return plan
 
 
-def _known(table: Mapping[Any, Found], name: str, what: str) -> Found:
+def _require_known(table: Mapping[Any, Found], name: str, what: str) -> Found:
     if name not in table:
         hint = nearest(name, table, always=True)
         raise SettingsError(f"there is no {what} {name!r}{hint} There are: {', '.join(table)}")

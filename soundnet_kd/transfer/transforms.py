@@ -68,9 +68,9 @@ class WithinClassWhitening(TransformerMixin, BaseEstimator):  # type: ignore[mis
         within = shrunk_covariance(residuals.T @ residuals / len(features), self.shrinkage)
         energies, axes = np.linalg.eigh(within)
         # A direction without variance would be scaled to infinity.
-        least = np.finfo(float).eps * max(energies[-1], np.finfo(float).tiny)
+        min_energy = np.finfo(float).eps * max(energies[-1], np.finfo(float).tiny)
         self.mean_ = features.mean(axis=0)
-        self.projection_ = axes / np.sqrt(np.maximum(energies, least))
+        self.projection_ = axes / np.sqrt(np.maximum(energies, min_energy))
         return self
 
     def transform(self, X: ArrayLike) -> Array:

@@ -8,7 +8,7 @@ import yaml
 
 from soundnet_kd.cli import main
 from soundnet_kd.config.raw_yaml import RawText
-from soundnet_kd.config.recipes import fill_in, find_recipe, read_recipe, resolve_variables, shipped_recipes
+from soundnet_kd.config.recipes import fill_in, find_recipe, list_recipes, read_recipe, resolve_variables
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.storage import package_data
 from soundnet_kd.supervised.config import ExperimentConfig, read_experiment_config
@@ -89,12 +89,12 @@ def test_shipped_recipes_are_known_by_their_keys(capsys: pytest.CaptureFixture[s
         file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files
     }
     for command, key in (("run", "steps"), ("train", "network")):
-        assert shipped_recipes("run" if command == "run" else "train") == sorted(
+        assert list_recipes("run" if command == "run" else "train") == sorted(
             name for name, content in contents.items() if key in content
         )
     assert main(["train", "--help"]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert f"Recipes of this package: {', '.join(shipped_recipes('train'))}." in told
+    assert f"Recipes of this package: {', '.join(list_recipes('train'))}." in told
     assert find_recipe("pipelines/esc50.yaml").is_file()
 
 

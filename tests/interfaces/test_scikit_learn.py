@@ -101,7 +101,7 @@ def test_a_long_sound_is_heard_in_pieces(sounds: list[str], monkeypatch: pytest.
     transformer = SoundNetFeatures(small_student(), layer="pool2", device="cpu")
     at_once = transformer.fit_transform(sounds)
     monkeypatch.setattr("soundnet_kd.features.extractor.SAMPLES_AT_ONCE", RATE)
-    monkeypatch.setattr("soundnet_kd.features.extractor.PIECE_SAMPLES", 9_999)
+    monkeypatch.setattr("soundnet_kd.features.extractor.SEGMENT_SAMPLES", 9_999)
     np.testing.assert_allclose(transformer.fit_transform(sounds), at_once, rtol=1e-5)
     waveforms = [small_student().preprocessing.read(Path(path)) for path in sounds]
     np.testing.assert_allclose(transformer.fit_transform(waveforms), at_once, rtol=1e-5)

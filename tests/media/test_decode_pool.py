@@ -209,9 +209,9 @@ def test_a_stored_sound_is_the_sound(tmp_path: Path, rate: int | None) -> None:
     assert found_rate == (rate or 16_000)
     assert len(stored) == len(wanted)
     np.testing.assert_array_equal(stored.read(), wanted)
-    pieces = list(stored.pieces(100_001))
-    assert [len(piece) for piece in pieces[:-1]] == [100_001] * (len(pieces) - 1)
-    np.testing.assert_array_equal(np.concatenate(pieces), wanted)
+    blocks = list(stored.blocks(100_001))
+    assert [len(piece) for piece in blocks[:-1]] == [100_001] * (len(blocks) - 1)
+    np.testing.assert_array_equal(np.concatenate(blocks), wanted)
 
 
 def test_a_broken_sound_says_so(tmp_path: Path) -> None:

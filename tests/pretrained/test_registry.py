@@ -10,7 +10,7 @@ from torchvision import models
 
 from soundnet_kd.errors import FormatError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
-from soundnet_kd.pretrained import PretrainedWeights, published, student_registry, teacher_registry
+from soundnet_kd.pretrained import PretrainedWeights, read_registry, student_registry, teacher_registry
 from soundnet_kd.pretrained.registry import ImagePreprocessing
 from soundnet_kd.storage import package_data
 from tests.pretrained.soundnet import soundnet
@@ -47,9 +47,9 @@ FIGURES = {
 def test_the_registry_has_what_the_cards_tell_of() -> None:
     assert teacher_registry().keys() == set(TEACHERS)
     assert student_registry().keys() == STUDENTS.keys()
-    assert published().keys() == {*TEACHERS, *STUDENTS}
+    assert read_registry().keys() == {*TEACHERS, *STUDENTS}
     files = package_data("pretrained_files")
-    entries = published().values()
+    entries = read_registry().values()
     lists = {
         file
         for entry in entries
@@ -61,7 +61,7 @@ def test_the_registry_has_what_the_cards_tell_of() -> None:
 
 @pytest.mark.parametrize("name", [*TEACHERS, *STUDENTS])
 def test_an_entry_tells_the_truth(name: str) -> None:
-    entry = published()[name]
+    entry = read_registry()[name]
     assert entry.name == name
     card = (package_data("pretrained_files") / "cards" / entry.card).read_text(encoding="utf-8")
     assert all(text.strip() for text in (entry.licence, entry.source, entry.citation))
@@ -80,7 +80,7 @@ def test_an_entry_tells_the_truth(name: str) -> None:
 
 
 def test_one_origin_has_one_place_in_the_cache() -> None:
-    entries = published().values()
+    entries = read_registry().values()
     assert len({entry.urls[0] for entry in entries}) == len({entry.file_name for entry in entries})
 
 

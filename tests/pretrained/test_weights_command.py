@@ -15,7 +15,7 @@ from soundnet_kd.commands import weights as shelf
 from soundnet_kd.commands.run import run as run_recipe
 from soundnet_kd.pretrained import registry as weights_registry
 from soundnet_kd.pretrained import student_registry, students, teacher_registry
-from soundnet_kd.pretrained.registry import published
+from soundnet_kd.pretrained.registry import read_registry
 from tests.pretrained.places365 import constants, write_published
 from tests.pretrained.serving import Site
 from tests.pretrained.soundnet import hear, soundnet
@@ -109,7 +109,7 @@ def test_gits_id_of_sound8(
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     small = replace(student_registry()["soundnet8"], architecture="SoundNet5", git_blob=blob)
     for module in (weights_registry, shelf, students):
-        monkeypatch.setattr(module, "published", lambda: published() | {"soundnet8": small})
+        monkeypatch.setattr(module, "read_registry", lambda: read_registry() | {"soundnet8": small})
     monkeypatch.setattr(students, "student_registry", lambda: {"soundnet8": small})
     status, out, _ = run(capsys, "weights", "verify", str(file))
     assert (status, out) == (0, f"{file} is soundnet8: it has the git blob {blob}\n")

@@ -12,7 +12,7 @@ import torch
 from torchvision import models
 
 from soundnet_kd.data import Targets
-from soundnet_kd.data.targets import Part
+from soundnet_kd.data.targets import TargetsPart
 from soundnet_kd.errors import MediaError, RunConflictError
 from soundnet_kd.media import write_video
 from soundnet_kd.storage import read_json, write_json
@@ -242,7 +242,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     limited = label(videos, tmp_path / "limited", clips_per_video=1)
     assert limited.seconds == pytest.approx(67, abs=0.2)
     assert limited.rest_seconds == pytest.approx(2, abs=0.1)
-    known = {video.source: video for video in Part(tmp_path / "targets" / "parts" / "part-00000.h5").videos()}
+    known = {video.source: video for video in TargetsPart(tmp_path / "targets" / "parts" / "part-00000.h5").videos()}
     assert known["silence.mp4"].seconds == pytest.approx(44, abs=0.1)
     assert known["whole.mp4"].rest_seconds == pytest.approx(0, abs=0.1)
 

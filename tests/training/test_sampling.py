@@ -84,7 +84,7 @@ def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
     assert len(part) == 15
     assert part.read().tolist() == list(range(20, 35))
     assert part.cut(10, 10).tolist() == list(range(30, 35))
-    assert [len(piece) for piece in part.pieces(6)] == [6, 6, 3]
+    assert [len(piece) for piece in part.blocks(6)] == [6, 6, 3]
     assert len(RawAudioFile(whole.file, first=45, count=15)) == 5
     assert len(RawAudioFile(whole.file, first=60)) == 0
 

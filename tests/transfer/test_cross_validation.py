@@ -14,7 +14,7 @@ from sklearn.svm import LinearSVC
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.transfer import CrossValidation, cross_validate
-from soundnet_kd.transfer.classifiers import HEADS, HeadName
+from soundnet_kd.transfer.classifiers import CLASSIFIERS, ClassifierName
 from soundnet_kd.transfer.protocols import ProtocolName, Selection
 from soundnet_kd.transfer.svm import linear_svm
 
@@ -218,8 +218,8 @@ def test_nested_selection_needs_three_folds() -> None:
         cross_validate(apart(LABELS), LABELS, np.tile([1, 2], 30), selection="nested")
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_every_head_tells_apart_what_lies_apart(head: HeadName) -> None:
+@pytest.mark.parametrize("head", CLASSIFIERS)
+def test_every_head_tells_apart_what_lies_apart(head: ClassifierName) -> None:
     labels = np.tile(np.arange(3), 30)
     features = 6 * np.eye(3)[labels] + np.random.default_rng(0).normal(size=(90, 3)) + 5
     protocols: tuple[ProtocolName, ...] = ("notebook", "best")

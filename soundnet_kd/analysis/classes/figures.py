@@ -63,8 +63,8 @@ def draw_accuracy(evaluation: Evaluation, path: str | Path) -> None:
             )
         axes.set_xticks(places, layers)
         axes.set_xlim(-0.5, len(layers) - 0.5)
-        most = max(max(result.fold_accuracy) for result in evaluation.results.values())
-        axes.set_ylim(0, 1.15 * most or 1)
+        best = max(max(result.fold_accuracy) for result in evaluation.results.values())
+        axes.set_ylim(0, 1.15 * best or 1)
         axes.yaxis.set_major_formatter(percent_formatter())
         axes.grid(visible=False, axis="x")
         axes.set_xlabel("layer, from the input on" if len(layers) > 1 else "")
@@ -230,15 +230,15 @@ def draw_confused_pairs(pairs: Sequence[ConfusedPair], classes: Sequence[str], l
 
 def _commonest_mistakes(pairs: Sequence[ConfusedPair], classes: Sequence[str]) -> dict[int, str]:
     """For each class, name the one that it is most often taken for and the number of clips, if more than one."""
-    most: dict[int, tuple[int, int]] = {}
+    worst: dict[int, tuple[int, int]] = {}
     for pair in pairs:
         for true, given, clips in (
             (pair.first, pair.second, pair.first_as_second),
             (pair.second, pair.first, pair.second_as_first),
         ):
-            if clips > most.get(true, (1, 0))[0]:
-                most[true] = (clips, given)
-    return {true: f"{display_name(classes[given])} ({clips})" for true, (clips, given) in most.items()}
+            if clips > worst.get(true, (1, 0))[0]:
+                worst[true] = (clips, given)
+    return {true: f"{display_name(classes[given])} ({clips})" for true, (clips, given) in worst.items()}
 
 
 def _wrap(name: str) -> str:

@@ -141,5 +141,5 @@ def _waveforms(
 def _average_bands(magnitude: NDArray[np.floating]) -> NDArray[np.float32]:
     """Average the bins, without the one at 0 Hz, over bands of equal width."""
     bins = magnitude[1:]
-    pieces = np.array_split(bins, min(BANDS, len(bins)))
-    return np.array([piece.mean() for piece in pieces], dtype=np.float32)
+    bands = np.array_split(bins, min(BANDS, len(bins)))
+    return np.array([band.mean() for band in bands], dtype=np.float32)

@@ -135,7 +135,7 @@ def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) ->
             steps, channels, rows = layer.activations.shape
             pooled = layer.pooled
             for place, (axes, index) in enumerate(zip(row, np.argsort(-pooled, kind="stable"), strict=False)):
-                least, most = np.percentile(
+                low, high = np.percentile(
                     layer.activations[:, index], (100 - _LIMIT_PERCENTILE, _LIMIT_PERCENTILE)
                 ).tolist()
                 axes.imshow(
@@ -143,8 +143,8 @@ def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) ->
                     aspect="auto",
                     origin="lower",
                     cmap=AMOUNTS,
-                    vmin=least,
-                    vmax=most if most > least else least + 1,
+                    vmin=low,
+                    vmax=high if high > low else low + 1,
                     extent=(
                         layer.middle_seconds(-0.5, peeled.sample_rate),
                         layer.middle_seconds(steps - 0.5, peeled.sample_rate),
@@ -177,11 +177,11 @@ def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | P
         PNG to write.
     """
     count, _, steps = filters.shape
-    most = float(np.abs(filters).max()) or 1.0
+    limit = float(np.abs(filters).max()) or 1.0
     with new_panels(path, count, _FILTERS_IN_A_ROW, 11 / _FILTERS_IN_A_ROW, 1.3, extra_height=1.2) as (figure, panels):
         headline(figure, f"{name}'s filters: frequency upwards, time to the right ({steps} steps)")
         for index, axes in enumerate(panels):
-            picture = axes.imshow(filters[index], origin="lower", cmap=SIGNED, vmin=-most, vmax=most)
+            picture = axes.imshow(filters[index], origin="lower", cmap=SIGNED, vmin=-limit, vmax=limit)
             axes.grid(visible=False)
             axes.set_xticks([])
             axes.set_yticks([])
@@ -211,8 +211,8 @@ def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> Non
     shown = np.argsort(-logits, kind="stable")[:_TOP_CLASSES]
     above = ", above the mean of all classes" if several else ""
     # Each named class needs a line.
-    least = 4.2 if several else 2.0
-    heights = (3.4, max(least, 1.0 + 0.15 * len(logits)) if len(logits) <= _MAX_NAMED else 4.2)
+    min_height = 4.2 if several else 2.0
+    heights = (3.4, max(min_height, 1.0 + 0.15 * len(logits)) if len(logits) <= _MAX_NAMED else 4.2)
     with new_figure(path, 12, sum(heights)) as figure:
         upper, lower = np.array(figure.subfigures(2, 1, height_ratios=heights))
         headline(upper, f"{name}: what {hidden}'s channels add to the highest logits (weight x activation{above})")
@@ -239,13 +239,13 @@ def _draw_weights(axes: "Axes", head: PeeledHead, name: str, hidden: str, classe
     """Draw a head's weights, summed over the kernel: likeliest classes on top, most active channels on the left."""
     weights = head.weight.sum(axis=2, dtype=np.float64)
     channels = np.argsort(-head.heard.mean(axis=1), kind="stable")
-    most = float(np.percentile(np.abs(weights), _LIMIT_PERCENTILE)) or 1.0
+    limit = float(np.percentile(np.abs(weights), _LIMIT_PERCENTILE)) or 1.0
     picture = axes.imshow(
         weights[np.ix_(classes, channels)],
         aspect="auto",
         cmap=SIGNED,
-        vmin=-most,
-        vmax=most,
+        vmin=-limit,
+        vmax=limit,
         extent=(0, len(channels), len(classes), 0),
     )
     axes.grid(visible=False)
@@ -274,14 +274,14 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
     values = _lines(layer)
     image, steps = _columns(values)
     # After a ReLU the lightest colour is zero; logits can be negative.
-    least = min(0.0, float(np.percentile(values, 100 - _LIMIT_PERCENTILE)))
-    most = float(np.nanpercentile(image, _LIMIT_PERCENTILE))
+    low = min(0.0, float(np.percentile(values, 100 - _LIMIT_PERCENTILE)))
+    high = float(np.nanpercentile(image, _LIMIT_PERCENTILE))
     picture = axes.imshow(
         image,
         aspect="auto",
         cmap=AMOUNTS,
-        vmin=least,
-        vmax=most if most > least else least + 1,
+        vmin=low,
+        vmax=high if high > low else low + 1,
         extent=(
             layer.middle_seconds(-0.5, sample_rate),
             layer.middle_seconds(steps - 0.5, sample_rate),
@@ -293,7 +293,7 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
     axes.set_yticks([])
     figure = axes.get_figure()
     assert figure is not None
-    bar = figure.colorbar(picture, ax=axes, fraction=0.02, pad=0.01, aspect=8, extend="both" if least < 0 else "max")
+    bar = figure.colorbar(picture, ax=axes, fraction=0.02, pad=0.01, aspect=8, extend="both" if low < 0 else "max")
     bar.ax.locator_params(axis="y", nbins=3)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7)
@@ -336,8 +336,8 @@ def _describe_span(peeled: Peeled) -> str:
 
 def _headroom(values: NDArray[np.floating], fraction: float) -> float | None:
     """Return the upper end of an axis that leaves room above the bars, as a fraction of their height."""
-    least, most = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    return most + fraction * (most - least) if most > least else None
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    return high + fraction * (high - low) if high > low else None
 
 
 def _layer_label(peeled: Peeled, layer: str, separator: str) -> str:

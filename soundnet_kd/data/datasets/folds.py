@@ -59,13 +59,13 @@ class Folds:
             groups = np.array([clip.carried[found.columns.index(SOURCE_COLUMN)] for clip in clips])
         splits: dict[int, list[Split]] = {}
         for fold in names:
-            learned = folds != fold
+            untested = folds != fold
             split = np.full(len(clips), "test", dtype=object)
-            split[learned] = draw_split(
-                labels[learned],
+            split[untested] = draw_split(
+                labels[untested],
                 {"validation": self.validation_share},
                 seed,
-                None if groups is None else groups[learned].tolist(),
+                None if groups is None else groups[untested].tolist(),
             )
             splits[fold] = split.tolist()
         return SplitSounds(manifest, splits, unusable=unlabeled)

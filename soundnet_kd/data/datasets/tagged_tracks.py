@@ -81,16 +81,16 @@ class TaggedTracks:
         """Draw the shares of all tracks, but leave a track of every tag for training."""
         shares: dict[Split, float] = {"test": self.test_share, "validation": self.validation_share}
         require_shares(shares)
-        learned = np.bincount(np.concatenate(tags))
+        remaining = np.bincount(np.concatenate(tags))
         splits: list[Split] = ["train"] * len(tags)
         order = np.random.default_rng(seed).permutation(len(tags)).tolist()
         for split, share in shares.items():
             wanted = round(share * len(tags))
             for track in order:
                 mine = list(tags[track])
-                if wanted and splits[track] == "train" and (learned[mine] > 1).all():
+                if wanted and splits[track] == "train" and (remaining[mine] > 1).all():
                     splits[track] = split
-                    learned[mine] -= 1
+                    remaining[mine] -= 1
                     wanted -= 1
         return splits
 

@@ -66,7 +66,7 @@ def _read_table_of_folder(folder: Path, table: Path) -> Manifest:
     named = {os.path.realpath(clip.path) for clip in manifest.clips}
     others = [file for file in search_folder(folder).files if os.path.realpath(file) not in named]
     unnamed = tuple(escape_name(file.relative_to(folder).as_posix()) for file in others)
-    return replace(manifest, left_out={f"not in {table.name}": unnamed} if unnamed else {})
+    return replace(manifest, skipped={f"not in {table.name}": unnamed} if unnamed else {})
 
 
 def _read_several(places: Sequence[Path]) -> Manifest:

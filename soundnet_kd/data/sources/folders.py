@@ -64,7 +64,7 @@ def read_folder(folder: str | Path) -> Manifest:
     }
     beside = [name for name, parts in parents.items() if name not in places and NOISE_FOLDER not in parts]
     labels: Mapping[str, str] = {
-        name: "/".join(parts) for name, parts in _without_shared(places, bool(splits or folds)).items()
+        name: "/".join(parts) for name, parts in _drop_shared(places, bool(splits or folds)).items()
     }
     sources: dict[str, str] = {}
     order: Sequence[str] = ()
@@ -98,8 +98,8 @@ def read_folder(folder: str | Path) -> Manifest:
         for name in places
     )
     split_column = SPLIT if splits and not numbers else ""
-    left_out = _left_out(folder, found, {BACKGROUND_NOISE: noise, BESIDE: beside})
-    return Manifest(clips, tuple(names), tuple(carried), folds_from, split_column, left_out)
+    skipped = _skipped(folder, found, {BACKGROUND_NOISE: noise, BESIDE: beside})
+    return Manifest(clips, tuple(names), tuple(carried), folds_from, split_column, skipped)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _folds_named(names: Sequence[str]) -> Mapping[str, str]:
     return {name: match[1] for name in names if (match := _FOLD.fullmatch(name))}
 
 
-def _without_shared(places: Places, to_the_end: bool) -> Places:
+def _drop_shared(places: Places, to_the_end: bool) -> Places:
     """Leave out the folders that all sounds share, such as audio; a single class only if asked to."""
     shared = 0
     while len(names := {parts[shared] for parts in places.values() if len(parts) > shared}) == 1:
@@ -231,7 +231,7 @@ def _without_a_single_class(folder: Path, labels: Mapping[str, str], loose: Sequ
 def _warn_of_parts(folder: Path, places: Places) -> None:
     """Warn where all folders hold the same ones, as the parts of a split with unusual names do."""
     below: dict[str, set[str]] = {}
-    for first, *rest in filter(None, _without_shared(places, to_the_end=False).values()):
+    for first, *rest in filter(None, _drop_shared(places, to_the_end=False).values()):
         below.setdefault(first, set()).add(rest[0] if rest else "")
     each = next(iter(below.values()), set())
     if len(below) > 1 and len(each - {""}) > 1 and all(names == each for names in below.values()):
@@ -265,7 +265,7 @@ def _listed_splits(folder: Path, found: FoundMedia, ids: Sequence[str]) -> dict[
     return {name: listed.get(name, "train") for name in ids} if named else {}
 
 
-def _left_out(folder: Path, found: FoundMedia, sounds: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def _skipped(folder: Path, found: FoundMedia, sounds: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     def name(path: Path) -> str:
         return escape_name(path.relative_to(folder).as_posix())
 

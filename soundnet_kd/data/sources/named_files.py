@@ -67,18 +67,17 @@ def locate_files(
     """
     folders = _Folders()
     rows = sorted({len(names) * number // TRIED_ROWS for number in range(TRIED_ROWS)})
-    best, most = None, 0
+    best, max_found = None, 0
     for way in _ways(table, max(name.count("/") for name in names), between):
-        there = sum(folders.found(way.path(names[row], row)) is not None for row in rows)
-        if there > most:
-            best, most = way, there
-        if most == len(rows):
+        there = sum(folders.find(way.path(names[row], row)) is not None for row in rows)
+        if there > max_found:
+            best, max_found = way, there
+        if max_found == len(rows):
             break
     best = best or _Way(_usual(table), None, 0)
     paths = [best.path(name, row) for row, name in enumerate(names)]
     files = [
-        folders.found(path) or folders.found(table.parent / name) or path
-        for path, name in zip(paths, names, strict=True)
+        folders.find(path) or folders.find(table.parent / name) or path for path, name in zip(paths, names, strict=True)
     ]
     first: dict[str, int] = {}
     for row, file in enumerate(map(os.path.normpath, files)):
@@ -146,7 +145,7 @@ class _Folders:
     def __init__(self) -> None:
         self._listed: dict[Path, Mapping[str, list[str]]] = {}
 
-    def found(self, path: Path) -> Path | None:
+    def find(self, path: Path) -> Path | None:
         """Return a file, or the only sound in its folder of the same name with another ending or other capitals."""
         if os.path.isfile(path):  # noqa: PTH113  (never raises)
             return path

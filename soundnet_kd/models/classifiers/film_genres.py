@@ -135,7 +135,7 @@ class TileNetwork(nn.Module):
         return tracks.unfold(-1, self.samples, self.samples).reshape(-1, 1, self.samples)
 
     def forward(self, tracks: Tensor) -> Tensor:
-        """Give (batch, channels, tiles) for tracks (batch, 1, samples)."""
+        """Return (batch, channels, tiles) for tracks (batch, 1, samples)."""
         hidden: Tensor = self.network(self.cut(tracks), (self.layer,))[self.layer]
         return hidden.reshape(len(tracks), -1, hidden.shape[1]).transpose(1, 2)
 
@@ -170,9 +170,9 @@ class LastStep(nn.Module):
     """The last step of (batch, channels, steps)."""
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Give (batch, channels)."""
+        """Return (batch, channels)."""
         return hidden[:, :, -1]
 
     def field_after(self, field: ReceptiveField) -> None:
-        """Give None: through the state of the steps before it, it hears everything."""
+        """Return None: through the state of the steps before it, it depends on everything."""
         return

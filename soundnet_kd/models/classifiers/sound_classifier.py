@@ -61,7 +61,7 @@ class SoundClassifier(Network):
         if front_end is not None:
             chain = FrontEndChain(front_end, preprocessing.sample_rate)
             self.add_stage(FRONT_END, chain, channels=1)
-            self._settings[FRONT_END] = chain.described
+            self._settings[FRONT_END] = chain.description
 
     def add_stage(self, layer: str, module: nn.Module, channels: int) -> None:
         """Add a layer behind those that there are.

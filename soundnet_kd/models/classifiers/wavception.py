@@ -53,7 +53,7 @@ class Inception1d(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Give (batch, 112 * depth + 64, steps) for (batch, channels, steps)."""
+        """Return (batch, 112 * depth + 64, steps) for (batch, channels, steps)."""
         normalised = self.norm(hidden)
         return torch.cat([branch(normalised) for branch in self.branches], dim=1)
 

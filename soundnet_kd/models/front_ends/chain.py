@@ -48,14 +48,14 @@ class FrontEndChain(FrontEnd):
         parts: list[FrontEnd] = []
         rate, rows = sample_rate, 0
         for step in steps:
-            part = _built(step, rate, rows)
+            part = _build(step, rate, rows)
             rate, rows = part.sample_rate or rate, part.rows
             parts.append(part)
         super().__init__(None if rows else rate, rows)
         self.parts = nn.ModuleList(parts)
 
     @property
-    def described(self) -> list[dict[str, Any]]:
+    def description(self) -> list[dict[str, Any]]:
         """What it was made from, with every setting."""
         return [{"name": type(part).__name__, **part.settings} for part in self._parts()]
 
@@ -102,7 +102,7 @@ class FrontEndChain(FrontEnd):
             yield part
 
 
-def _built(step: Step, rate: int, rows: int) -> FrontEnd:
+def _build(step: Step, rate: int, rows: int) -> FrontEnd:
     settings = dict(step)
     name = settings.pop("name", None)
     if name not in FRONT_ENDS:

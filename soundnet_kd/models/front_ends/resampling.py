@@ -28,16 +28,16 @@ class FourierResampling(FrontEnd):
         self.rates = (sample_rate, target_rate)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give (batch, 1, samples * target_rate // sample_rate) for waveforms (batch, 1, samples)."""
+        """Return (batch, 1, samples * target_rate // sample_rate) for waveforms (batch, 1, samples)."""
         rate, target = self.rates
         require_length(waveform, -(-rate // target), "a sample at the new rate")
         samples = waveform.shape[-1]
         wanted = self.steps(samples)
-        least = min(samples, wanted)
-        spectrum = torch.fft.rfft(waveform)[..., : least // 2 + 1]
-        if least % 2 == 0 and samples != wanted:
+        shorter = min(samples, wanted)
+        spectrum = torch.fft.rfft(waveform)[..., : shorter // 2 + 1]
+        if shorter % 2 == 0 and samples != wanted:
             # The frequency at half the lower rate stands for itself and for its negative twin.
-            weights = torch.ones(least // 2 + 1, device=waveform.device)
+            weights = torch.ones(shorter // 2 + 1, device=waveform.device)
             weights[-1] = 2.0 if wanted < samples else 0.5
             spectrum = spectrum * weights
         resampled: Tensor = torch.fft.irfft(spectrum, n=wanted)

@@ -40,7 +40,7 @@ class WindowedPower(FrontEnd):
         self.register_buffer("window", torch.from_numpy(_hann(window_samples)), persistent=False)
 
     def power(self, waveform: Tensor) -> Tensor:
-        """Give (batch, 1, window // 2 + 1, columns) for waveforms (batch, 1, samples)."""
+        """Return (batch, 1, window // 2 + 1, columns) for waveforms (batch, 1, samples)."""
         spectrum = torch.stft(
             waveform.squeeze(1),
             self.window_samples,
@@ -193,13 +193,13 @@ class MagnitudeSpectrum(FrontEnd):
         self.samples = samples
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give (batch, 1, samples // 2 + 1, 1) for waveforms (batch, 1, samples): rows of frequency, a single step."""
+        """Return (batch, 1, samples // 2 + 1, 1) for waveforms (batch, 1, samples): a single step."""
         require_length(waveform, self.samples, "the magnitude spectrum")
         spectrum: Tensor = torch.fft.rfft(waveform[..., : self.samples])
         return spectrum.abs()[..., None]
 
     def steps(self, samples: int) -> int:
-        """Give 1, or 0 for another length."""
+        """Return 1, or 0 for another length."""
         return int(samples >= self.samples)
 
     def field_after(self, field: ReceptiveField) -> None:

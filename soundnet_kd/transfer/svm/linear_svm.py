@@ -100,7 +100,7 @@ def fit_path(
         raise ValueError(f"C is {min(Cs)}; expected a number above 0")
     positive = classes[1:] if len(classes) == 2 else classes
     signs = np.where(y == positive[:, None], 1.0, -1.0)
-    rows = Rows.of(np.column_stack([X, np.ones(len(X))]))
+    rows = Rows.rotate(np.column_stack([X, np.ones(len(X))]))
     weights = np.zeros((len(positive), len(rows.energies)))
     path = []
     for C in Cs:

@@ -43,7 +43,7 @@ class Rows:
     gram: Array | None
 
     @classmethod
-    def of(cls, features: Array) -> "Rows":
+    def rotate(cls, features: Array) -> "Rows":
         """Rotate features, (clips, channels)."""
         span, rows = None, features
         if len(rows) < rows.shape[1]:

@@ -59,7 +59,7 @@ def test_the_light_cnns_input_is_99_by_81(sounds: NDArray[np.float32]) -> None:
     resampled = signal.resample(sounds[1].astype(float), 8000)
     _, _, power = signal.spectrogram(resampled, 8000, "hann", nperseg=160, noverlap=80, detrend=False)
     np.testing.assert_allclose(found[1, 0], np.log(power + 1e-10), atol=1e-2)
-    assert chain.described[1] == {"name": "LogSpectrogram", "window_seconds": 0.02, "step_seconds": 0.01}
+    assert chain.description[1] == {"name": "LogSpectrogram", "window_seconds": 0.02, "step_seconds": 0.01}
 
 
 def test_log_mel_is_librosas(sounds: NDArray[np.float32]) -> None:

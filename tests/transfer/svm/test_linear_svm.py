@@ -95,7 +95,7 @@ def test_a_newton_step_solves_the_system_of_the_clips_inside_the_margin(
 ) -> None:
     monkeypatch.setattr(squared_hinge, "_LARGEST_GRAM", largest_gram)
     rng = np.random.default_rng(near)
-    rows = squared_hinge.Rows.of(rng.normal(size=(40, 9)))
+    rows = squared_hinge.Rows.rotate(rng.normal(size=(40, 9)))
     inside, gradient = np.arange(40)[None] < near, rng.normal(size=(1, 9))
     X = rows.along[:near]
     expected = np.linalg.solve(np.eye(9) + 2 * 0.3 * X.T @ X, gradient[0])
@@ -105,7 +105,7 @@ def test_a_newton_step_solves_the_system_of_the_clips_inside_the_margin(
 @pytest.mark.parametrize("shape", [(30, 8), (8, 30)])
 def test_the_principal_axes_keep_every_feature(shape: tuple[int, int]) -> None:
     features = np.random.default_rng(0).normal(size=shape)
-    rows = squared_hinge.Rows.of(features)
+    rows = squared_hinge.Rows.rotate(features)
     assert rows.along.shape == (shape[0], 8)
     np.testing.assert_allclose(rows.along @ rows.basis.T, features, atol=1e-12)
     np.testing.assert_allclose(rows.along.T @ rows.along, np.diag(rows.energies), atol=1e-10)
