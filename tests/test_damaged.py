@@ -91,7 +91,7 @@ def without_damaged(trial: Path) -> dict[str, object]:
          "its videos are labelled again"),
         ("distill", "open .partial-student.safetensors", "checkpoints/step=5.ckpt", (*ALL, "one bit"),
          "goes on from step 4"),
-        ("finetune", "rename .folds/.partial-fold-2.json", ".folds/fold-1.json", ALL, "its fold is trained again"),
+        ("finetune", "rename .folds/.partial-fold-2.json", ".folds/fold-1.json", ALL, "its network is trained again"),
         ("finetune", "rename .folds/.partial-fold-2.json", ".folds/fold-2/checkpoints/step=1.ckpt", ["cut short"],
          "begins anew"),
         ("finetune", "open .partial-history.csv", "classifier.safetensors", ["cut short", "empty"],

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from soundnet_kd.config.values import require_seeds
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
 from soundnet_kd.data.splits import SplitSounds
@@ -194,6 +195,9 @@ def finetune(
         If not a single sound could be read.
     """
     out = Path(out)
+    if seed and seeds is not None:
+        raise SettingsError(f"seed is {seed} and seeds is {seeds}; give one of the two")
+    all_seeds = require_seeds([seed] if seeds is None else seeds)
     choose_device(device)
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
     reading = announce(sounds, manifest, dry_run=dry_run)
@@ -226,7 +230,7 @@ def finetune(
         scratch=scratch,
         training=training,
         sampling=sampling,
-        seeds=_seeds(seed, seeds),
+        seeds=all_seeds,
         validation_share=validation_share,
         final_training=not folds_only,
     )
@@ -291,16 +295,6 @@ def _read_result(out: Path, config: FinetuneConfig) -> FinetuneResult:
         raise FormatError(
             f"{out / RESULTS_FILE} does not hold what a run found; delete it and run the same command again"
         ) from error
-
-
-def _seeds(seed: int, seeds: list[int] | None) -> tuple[int, ...]:
-    if seeds is None:
-        return (seed,)
-    if seed and seed not in seeds:
-        raise SettingsError(f"seed is {seed} and seeds is {seeds}; give one of the two")
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise SettingsError(f"seeds is {seeds}; give whole numbers from 0 on, each once, such as 0 1 2")
-    return tuple(seeds)
 
 
 def _network(student: str | Path | SoundNet, scratch: bool) -> SoundNet:

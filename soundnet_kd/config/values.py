@@ -145,6 +145,19 @@ def require_known(names: Iterable[Any], known: Sequence[str], where: str) -> Non
             raise SettingsError(f"{where} has no key {str(name)!r}{nearest(str(name), known)}")
 
 
+def require_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Check seeds, for each of which something is trained.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, or one is negative or named twice.
+    """
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise SettingsError(f"seeds is {format_value(seeds)}; give whole numbers from 0 on, each once, such as 0, 1, 2")
+    return tuple(seeds)
+
+
 def set_nested(values: dict[str, Any], name: str, value: Any) -> None:
     """Set a value deep inside a mapping, in place, such as that of training.epochs.
 

@@ -111,11 +111,6 @@ class FinetunedNetwork(Network):
             return {HEAD: logits}
         return {layer: logits[:, :, None] if layer == OUTPUT else below[layer] for layer in wanted}
 
-    def logits(self, waveform: Tensor) -> Tensor:
-        """Return the logits (batch, classes) of preprocessed waveforms (batch, 1, samples)."""
-        answer: dict[str, Tensor] = self(waveform)
-        return answer[HEAD]
-
     def fingerprint(self) -> str:
         """Sha256 over the weights, which differ between any two trainings."""
         # The head is called as its layer is, since the first version did so.

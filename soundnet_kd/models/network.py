@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -105,6 +105,26 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Sha256 over everything that decides what this network answers."""
+
+    def logits(self, waveform: Tensor) -> Tensor:
+        """Return the logits (batch, classes) of a network for labelled sounds.
+
+        Parameters
+        ----------
+        waveform : (batch, 1, samples) float32
+            Preprocessed by `self.preprocessing`.
+        """
+        logits: Tensor = self(waveform)[HEAD]
+        return logits
+
+    def fit_front_end(self, waveforms: Iterable[Tensor]) -> None:
+        """Set what the network takes from the data set's sounds before it learns, where there is anything.
+
+        Parameters
+        ----------
+        waveforms : iterable of (batch, 1, samples)
+            Preprocessed waveforms of the training clips; not read if there is nothing to set.
+        """
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probability of each class of a head, for logits (batch, classes) or (batch, classes, steps)."""

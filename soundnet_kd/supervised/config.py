@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import docstring_parser
 import torch
@@ -17,8 +17,8 @@ from soundnet_kd.config.values import (
     convert_parameters,
     format_value,
     parse_mapping,
-    parse_value,
     require_known,
+    require_seeds,
     set_nested,
 )
 from soundnet_kd.data.datasets.registry import DATA_SETS, DataSet
@@ -107,6 +107,8 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seeds: tuple[int, ...] = (0,)
     final_training: bool = False
+
+    keeps_tested_network: ClassVar[bool] = True
 
     def build(self, class_names: Sequence[str]) -> SoundClassifier:
         """Build the network, with random weights.
@@ -226,7 +228,7 @@ def experiment_config(content: Mapping[str, Any]) -> ExperimentConfig:
         sampling=_chosen("sampling", content.get("sampling", "pieces")),
         voice_activity=convert(content.get("voice_activity"), VoiceActivity | None, "voice_activity"),
         evaluation=convert(parse_nested(content.get("evaluation")) or {}, EvaluationConfig, "evaluation"),
-        seeds=_seeds(parse_value(content.get("seeds", [0]))),
+        seeds=require_seeds(convert(content.get("seeds", [0]), list[int], "seeds")),
         final_training=convert(content.get("final_training", False), bool, "final_training"),
     )
 
@@ -279,14 +281,6 @@ def _name_and_settings(key: str, value: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(settings, Mapping):
         raise SettingsError(f"{key}.{name} is {format_value(settings)}; write its settings as name: value")
     return str(name), dict(settings)
-
-
-def _seeds(seeds: Any) -> tuple[int, ...]:
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise SettingsError(f"seeds is {format_value(seeds)}; give a list of whole numbers from 0 on, such as [0, 1]")
-    if len(set(seeds)) < len(seeds):
-        raise SettingsError(f"seeds is {format_value(seeds)}; each counts once")
-    return tuple(seeds)
 
 
 def _name_of(key: str, thing: object) -> str:

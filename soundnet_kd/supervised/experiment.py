@@ -31,10 +31,9 @@ from soundnet_kd.storage import (
     versions,
 )
 from soundnet_kd.supervised.config import ExperimentConfig
+from soundnet_kd.supervised.plan import Experiment, Trial
 from soundnet_kd.supervised.sounds import decode_data_sets, merged_identity, require_learnable
 from soundnet_kd.supervised.trial import (
-    Config,
-    Trial,
     TrialResult,
     is_tested,
     read_result,
@@ -66,7 +65,7 @@ class ExperimentRun:
     Attributes
     ----------
     out : Path
-    config : ExperimentConfig or FinetuneConfig
+    config : Experiment
     sets : mapping from seed to SplitSounds
     results : tuple of TrialResult
         In the order in which they were trained.
@@ -81,7 +80,7 @@ class ExperimentRun:
     """
 
     out: Path
-    config: Config
+    config: Experiment
     sets: Mapping[int, SplitSounds] = field(repr=False)
     results: tuple[TrialResult, ...] = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
@@ -191,7 +190,7 @@ def open_run(file: Path, settings: Mapping[str, Any]) -> Iterator[None]:
 
 
 def run_trials(
-    config: Config,
+    config: Experiment,
     data_sets: DataSets,
     out: Path,
     folder: Path,
@@ -209,7 +208,7 @@ def run_trials(
 
     Parameters
     ----------
-    config : ExperimentConfig or FinetuneConfig
+    config : Experiment
     data_sets : callable
     out : Path
         Folder of the run.
@@ -273,7 +272,7 @@ def run_trials(
     return ExperimentRun(out, config, sets, results, tuple(names[trial] for trial in tested), failures)
 
 
-def outputs_of(config: Config, data: SplitSounds) -> list[tuple[int, ...]]:
+def outputs_of(config: Experiment, data: SplitSounds) -> list[tuple[int, ...]]:
     """Return which classes each network has outputs for.
 
     Raises
@@ -350,13 +349,13 @@ def _is_done(trial: Trial, place: Path, target: Path | None, is_cleared: bool = 
     return is_tested(place.with_name(f"{place.name}.json"))
 
 
-def _kept_networks(config: Config, trials: Sequence[Trial], data: SplitSounds, out: Path) -> dict[Trial, Path]:
+def _kept_networks(config: Experiment, trials: Sequence[Trial], data: SplitSounds, out: Path) -> dict[Trial, Path]:
     """Return where the networks that stay are looked for: those of all folds, or of the first seed and fold."""
     seed, fold = trials[0].seed, trials[0].fold
     first = [trial for trial in trials if (trial.seed, trial.fold) == (seed, fold)]
     if config.final_training:
         first = [Trial(seed, None, trial.outputs) for trial in first]
-    elif not isinstance(config, ExperimentConfig):
+    elif not config.keeps_tested_network:
         return {}
     if len(first) == 1:
         return {first[0]: out / CLASSIFIER_FILE}

@@ -56,6 +56,7 @@ class FinetuneConfig:
     final_training: bool = True
 
     voice_activity: ClassVar[None] = None
+    keeps_tested_network: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_shares({"validation": self.validation_share})

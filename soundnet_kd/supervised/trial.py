@@ -17,16 +17,13 @@ from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import RawAudioFile
-from soundnet_kd.models import choose_device
-from soundnet_kd.models.classifiers import SoundClassifier
+from soundnet_kd.models import Network, choose_device
 from soundnet_kd.models.device import full_precision
-from soundnet_kd.models.finetuned import FinetunedNetwork
+from soundnet_kd.models.network import HEAD
 from soundnet_kd.storage import read_json, read_own_json, write_json
-from soundnet_kd.supervised.config import ExperimentConfig
-from soundnet_kd.supervised.finetuning import FinetuneConfig
+from soundnet_kd.supervised.plan import Experiment, Trial
 from soundnet_kd.supervised.sounds import clips_for, select_sounds
 from soundnet_kd.training.classification import (
-    Classifier,
     Trained,
     in_batches,
     parameter_count,
@@ -36,31 +33,11 @@ from soundnet_kd.training.classification import (
 from soundnet_kd.training.optimization import probabilities
 from soundnet_kd.training.segments import LabelledSounds, SegmentDataset, SlidingDataset
 
-Config = ExperimentConfig | FinetuneConfig
-
 FITTED_BATCHES = 100
 """The front end is fitted to so many batches of training pieces."""
 SOUNDS_AT_ONCE = 8
 """Whole sounds of equal length that are tested together."""
 _KEYS = ("ids", "owners", "pieces", "history", "kept_step", "steps_per_epoch", "parameters", "seconds")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Which training of an experiment it is.
-
-    Attributes
-    ----------
-    seed : int
-    fold : int or None
-        The one that is tested; None learns from all of them, and tests nothing.
-    outputs : tuple of int
-        The classes that the network has an output for.
-    """
-
-    seed: int
-    fold: int | None
-    outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +127,7 @@ class TrialResult:
 
 def train_trial(
     trial: Trial,
-    config: Config,
+    config: Experiment,
     data: SplitSounds,
     sounds: Mapping[str, RawAudioFile],
     folder: Path,
@@ -158,13 +135,13 @@ def train_trial(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
-) -> tuple[Classifier, Trained]:
+) -> tuple[Network, Trained]:
     """Train a network, from its last checkpoint on if there is one; it stays on the device.
 
     Parameters
     ----------
     trial : Trial
-    config : ExperimentConfig or FinetuneConfig
+    config : Experiment
     data : SplitSounds
     sounds : mapping from id to RawAudioFile
         All that could be read.
@@ -192,8 +169,7 @@ def train_trial(
     measured = _select(trial, config, data, sounds, network, "validation")[1]
     validation = sampling.validation(measured, trial.seed, training.batch_size) if measured.sounds else None
     network.to(choose_device(device))
-    if isinstance(network, SoundClassifier):
-        network.fit_front_end(_first_batches(dataset, training.batch_size, network.preprocessing.amplitude))
+    network.fit_front_end(_first_batches(dataset, training.batch_size, network.preprocessing.amplitude))
     trained = train_network(
         network,
         training,
@@ -212,10 +188,10 @@ def train_trial(
 
 def write_predictions(
     trial: Trial,
-    config: Config,
+    config: Experiment,
     data: SplitSounds,
     sounds: Mapping[str, RawAudioFile],
-    network: Classifier,
+    network: Network,
     trained: Trained,
     file: str | Path,
 ) -> None:
@@ -224,7 +200,6 @@ def write_predictions(
     pieces = config.sampling.test(tested)
     loss = config.training.loss
     if pieces is None:
-        assert isinstance(network, FinetunedNetwork)
         owners = np.arange(len(ids))
         found = probabilities(loss, clip_logits(network, tested.sounds).double()).numpy()
     else:
@@ -254,7 +229,7 @@ def is_tested(file: Path) -> bool:
     return read_own_json(file, _KEYS, then) is not None
 
 
-def read_result(trial: Trial, config: Config, data: SplitSounds, file: str | Path) -> TrialResult:
+def read_result(trial: Trial, config: Experiment, data: SplitSounds, file: str | Path) -> TrialResult:
     """Read what a trial left."""
     content = read_json(file)
     if "answers" in content:
@@ -279,23 +254,31 @@ def read_result(trial: Trial, config: Config, data: SplitSounds, file: str | Pat
 
 
 @torch.inference_mode()
-def clip_logits(network: FinetunedNetwork, sounds: Sequence[RawAudioFile]) -> Tensor:
+def clip_logits(network: Network, sounds: Sequence[RawAudioFile]) -> Tensor:
     """Return the logits (sounds, classes) float32 of whole sounds of any length, on the CPU, computed in 32 bit.
 
     Short ones are tiled as the network's preprocessing says.
+
+    Parameters
+    ----------
+    network : Network
+        A student's layers with a head on the last one's average over time.
+    sounds : sequence of RawAudioFile
     """
-    extractor = FeatureExtractor(network.network.eval(), (network.layer,), "mean")
-    averages = torch.empty(len(sounds), network.head.in_features)
+    assert network.trunk is not None
+    layer, head = network.layers[-2], network.heads[HEAD]
+    extractor = FeatureExtractor(network.trunk.eval(), (layer,), "mean")
+    averages = torch.empty(len(sounds), network.channels(layer))
     with tqdm(total=len(sounds), desc="test", unit="sound") as progress:
         for batch in batches_of_equal_length(enumerate(sounds), SOUNDS_AT_ONCE, extractor.longest):
-            averages[list(batch)] = torch.from_numpy(extractor.extract(list(batch.values()))[network.layer])
+            averages[list(batch)] = torch.from_numpy(extractor.extract(list(batch.values()))[layer])
             progress.update(len(batch))
-    logits: Tensor = network.head(averages.to(network.head.weight.device)).cpu()
+    logits: Tensor = head(averages.to(next(head.parameters()).device)).cpu()
     return logits
 
 
 @torch.inference_mode()
-def _piece_probabilities(network: Classifier, pieces: SlidingDataset, config: Config) -> NDArray[np.float64]:
+def _piece_probabilities(network: Network, pieces: SlidingDataset, config: Experiment) -> NDArray[np.float64]:
     """Return the probabilities (pieces, outputs), computed in 32 bit."""
     loader = DataLoader(pieces, batch_sampler=list(in_batches(len(pieces), config.training.batch_size)))
     device = next(network.parameters()).device
@@ -309,10 +292,10 @@ def _piece_probabilities(network: Classifier, pieces: SlidingDataset, config: Co
 
 def _select(
     trial: Trial,
-    config: Config,
+    config: Experiment,
     data: SplitSounds,
     sounds: Mapping[str, RawAudioFile],
-    network: Classifier,
+    network: Network,
     split: Split,
 ) -> tuple[tuple[str, ...], LabelledSounds]:
     asked = network.preprocessing
@@ -326,7 +309,9 @@ def _first_batches(dataset: SegmentDataset, batch_size: int, amplitude: float) -
         yield torch.stack([dataset[place][0] for place in range(first, first + batch_size)]) * amplitude
 
 
-def _of_first_version(content: Mapping[str, Any], trial: Trial, config: Config, data: SplitSounds) -> dict[str, Any]:
+def _of_first_version(
+    content: Mapping[str, Any], trial: Trial, config: Experiment, data: SplitSounds
+) -> dict[str, Any]:
     """Complete what `finetune` of version 0.1.0 left of a fold: of each clip, in their order, only the class."""
     clips = data.manifest.clips
     ids = [clips[place].id for place in clips_for(data, trial.fold, "test")]

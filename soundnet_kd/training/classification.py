@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.models import choose_device
-from soundnet_kd.models.classifiers import SoundClassifier
+from soundnet_kd.models import Network, choose_device
 from soundnet_kd.models.device import keep_freed_memory
-from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.system.workers import batch_readers
 from soundnet_kd.training.callbacks import Columns, Progress, read_history
 from soundnet_kd.training.checkpoints import BEST_FILE, FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
@@ -30,12 +28,9 @@ from soundnet_kd.training.trainer import fit, trainer_of
 FIGURES = ("train/loss", "train/accuracy", "train/learning_rate")
 MEASURES = ("validation/loss", "validation/accuracy")
 
-Classifier = SoundClassifier | FinetunedNetwork
-"""Networks that learn from labelled sounds."""
-
 
 def in_batches(count: int, batch_size: int) -> Iterator[list[int]]:
-    """Give 0 … count - 1 in batches, the last one of what is left."""
+    """Return 0 … count - 1 in batches, the last one of what is left."""
     for first in range(0, count, batch_size):
         yield list(range(first, min(first + batch_size, count)))
 
@@ -109,7 +104,7 @@ class NetworkTraining(lightning.LightningModule):
 
     Parameters
     ----------
-    network : Classifier
+    network : Network
     config : TrainingConfig
     steps, steps_per_epoch : int
         Steps of the whole training, and of one epoch.
@@ -117,9 +112,7 @@ class NetworkTraining(lightning.LightningModule):
         Seed of random numbers that the network itself uses, such as for dropout.
     """
 
-    def __init__(
-        self, network: Classifier, config: TrainingConfig, steps: int, steps_per_epoch: int, seed: int
-    ) -> None:
+    def __init__(self, network: Network, config: TrainingConfig, steps: int, steps_per_epoch: int, seed: int) -> None:
         super().__init__()
         self.network = network
         self.config = config
@@ -196,7 +189,7 @@ class Stopwatch(lightning.Callback):
 
 
 def train_network(
-    network: Classifier,
+    network: Network,
     config: TrainingConfig,
     dataset: SegmentDataset,
     validation: SegmentDataset | None,
@@ -212,7 +205,7 @@ def train_network(
 
     Parameters
     ----------
-    network : Classifier
+    network : Network
     config : TrainingConfig
     dataset : SegmentDataset
         To learn from.

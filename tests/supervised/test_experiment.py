@@ -160,8 +160,10 @@ def test_several_classes_under_folds(animals: Path, tmp_path: Path) -> None:
         (["sampling.segments.second=3"], SettingsError, "sampling.segments has no key 'second'"),
         (["front_end=[{name: LogMel}]"], SettingsError, "CatsDogs hears the waveform itself and takes no front_end"),
         (["network=LightCNN", "front_end=LogMel"], SettingsError, "front_end is LogMel; give a list of steps"),
-        (["seeds=3"], SettingsError, r"seeds is 3; give a list of whole numbers"),
-        (["seeds=[1,1]"], SettingsError, "each counts once"),
+        (["seeds=-3"], SettingsError, r"seeds is \[-3\]; give whole numbers from 0 on"),
+        (["seeds=[]"], SettingsError, r"seeds is \[\]; give whole numbers"),
+        (["seeds=[0,half]"], SettingsError, "seeds: expected int, not half"),
+        (["seeds=[1,1]"], SettingsError, "each once"),
         (["final_training=often"], SettingsError, "final_training"),
         (["epochs"], SettingsError, "--set takes name=value"),
         (["training.one_network_per_tag=true"], SettingsError, "is for sounds with several tags each"),
@@ -206,3 +208,7 @@ def test_the_help_explains_every_key(capsys: pytest.CaptureFixture[str]) -> None
                 "validation_share (float) Of the other clips, class by class. [default: 0.25]"):  # fmt: skip
         assert key in text
     assert "FACTS.md" not in text
+
+
+def test_a_single_seed_is_a_list_of_one() -> None:
+    assert read_experiment_config("cats_dogs", ["seeds=3"]).seeds == (3,)

@@ -13,8 +13,9 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.supervised.evaluation import evaluate_folds
 from soundnet_kd.supervised.experiment import ExperimentRun
 from soundnet_kd.supervised.finetuning import ClipFolds, FinetuneConfig
+from soundnet_kd.supervised.plan import Trial
 from soundnet_kd.supervised.sounds import clips_for
-from soundnet_kd.supervised.trial import Trial, TrialResult
+from soundnet_kd.supervised.trial import TrialResult
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import Crops
 

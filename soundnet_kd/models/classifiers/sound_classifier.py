@@ -176,18 +176,8 @@ class SoundClassifier(Network):
                 found[layer] = hidden if hidden.ndim > 2 else hidden[:, :, None]
         return {HEAD: hidden} if layers is None else found
 
-    def logits(self, waveform: Tensor) -> Tensor:
-        """Return the logits (batch, classes) of preprocessed waveforms (batch, 1, samples)."""
-        return self(waveform)[HEAD]  # type: ignore[no-any-return]
-
     def fit_front_end(self, waveforms: Iterable[Tensor]) -> None:
-        """Set the data set's mean and deviation where the front end standardises by them.
-
-        Parameters
-        ----------
-        waveforms : iterable of (batch, 1, samples)
-            Preprocessed waveforms of the training clips; not read if there is nothing to set.
-        """
+        """Set the data set's mean and deviation where the front end standardises by them."""
         chain = dict(self.named_children()).get(FRONT_END)
         if isinstance(chain, FrontEndChain):
             device = next(self.parameters()).device
