@@ -17,7 +17,7 @@ from soundnet_kd.storage import ensure_same_settings, require_same_settings, ver
 from soundnet_kd.transfer.classifiers import ClassifierName
 from soundnet_kd.transfer.layers import choose_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
-from soundnet_kd.transfer.results import Evaluation, format_settings, write_evaluation
+from soundnet_kd.transfer.results import SETTINGS_FILE, Evaluation, format_settings, write_evaluation
 from soundnet_kd.transfer.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class EvaluateResult:
                 f"{evaluation.best_layer}'s classes, by the share of their clips that it recognises:",
                 str(self.classes),
                 f"wrote {self.out}: {evaluation.best_layer} is best{among} with {best.accuracy:.2%} "
-                f"(chance {evaluation.chance:.1%}; {evaluation.source['folds']}){skipped}",
+                f"(chance {evaluation.chance:.1%}; {evaluation.fold_origin}){skipped}",
             ]
         )
 
@@ -131,10 +131,10 @@ def evaluate(
     with FeatureCache(features) as cache:
         log.info("%s: %s", features, describe_data_set(cache.manifest, decoded=True))
         settings = {"layers": choose_layers(cache, layers), **how, "windows": windows and asdict(windows)}
-        made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
-    require_same_settings(out / "evaluate.json", made_by)
+        made_by = cache.source_of(settings, versions())
+    require_same_settings(out / SETTINGS_FILE, made_by)
     evaluation = evaluate_layers(Path(features), layers, **how)
-    ensure_same_settings(out / "evaluate.json", made_by)
+    ensure_same_settings(out / SETTINGS_FILE, made_by)
     write_evaluation(evaluation, out)
     draw_accuracy(evaluation, out / "accuracy_by_layer.png")
     reports = class_reports(evaluation)

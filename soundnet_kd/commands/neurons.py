@@ -17,7 +17,7 @@ from soundnet_kd.analysis.neurons.figures import (
     draw_neuron_classes,
     draw_selective,
 )
-from soundnet_kd.analysis.neurons.file import NEURONS_FILE, write_neurons
+from soundnet_kd.analysis.neurons.file import NEURONS_FILE, SETTINGS_FILE, write_neurons
 from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronStatistics, neuron_statistics
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features import FeatureCache
@@ -101,8 +101,8 @@ def neurons(
             "shuffles": shuffles,
             "seed": seed,
         }
-        made_by = {"features": cache.identity, "settings": settings, "versions": versions()}
-        require_same_settings(out / "neurons.json", made_by)
+        made_by = cache.source_of(settings, versions())
+        require_same_settings(out / SETTINGS_FILE, made_by)
         shuffled = ShuffledLabels(labels, shuffles, seed)
         for layer in wanted:
             activations = cache[layer]
@@ -112,7 +112,7 @@ def neurons(
             excited_by[layer] = np.minimum((labelled > labelled.min(axis=0)).sum(axis=0), top_clips)
             chances[layer] = shuffled.judge(found[layer])
             _require_neuron(neuron, layer, len(found[layer].counts))
-        ensure_same_settings(out / "neurons.json", made_by)
+        ensure_same_settings(out / SETTINGS_FILE, made_by)
         for layer in tqdm(wanted, desc="neurons", unit="layer"):
             statistics, chance = found[layer], chances[layer]
             draw_neuron_classes(statistics, layer, out / f"neurons_{layer}.png")

@@ -1,20 +1,25 @@
 """The command `peel`: one sound through a network, layer by layer, as arrays and figures."""
 
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from soundnet_kd.analysis.layers.figures import draw_filter_pictures, draw_head, draw_layers, draw_pictures, draw_pooled
-from soundnet_kd.features.activation_file import Peeled, read_peel, write_peel
+from soundnet_kd.features.activation_file import (
+    PEEL_FILE,
+    SETTINGS_FILE,
+    Peeled,
+    PeelSource,
+    peel_source,
+    read_peel,
+    write_peel,
+)
 from soundnet_kd.features.activations import peel_sound
 from soundnet_kd.figures.filters import draw_filters
 from soundnet_kd.models import FinetunedNetwork, Network
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import ensure_same_settings, versions
-
-PEEL_FILE = "peel.h5"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +81,10 @@ def peel(
     out, sound = Path(out), Path(sound)
     network = load_network(student)
     peeled = peel_sound(sound, network, start_seconds, seconds)
-    source = {
-        "network": {"architecture": _named_by_first_version(network), "sha256": network.fingerprint()},
-        "sound": {"file": sound.name, "heard_sha256": sha256(peeled.waveform.tobytes()).hexdigest()},
-        "settings": {"start_seconds": start_seconds, "seconds": seconds},
-        "versions": versions(),
-    }
-    ensure_same_settings(out / "peel.json", source)
+    about = PeelSource(sound.name, _named_by_first_version(network))
+    settings = {"start_seconds": start_seconds, "seconds": seconds}
+    source = peel_source(peeled, about, network.fingerprint(), settings, versions())
+    ensure_same_settings(out / SETTINGS_FILE, source)
     write_peel(out / PEEL_FILE, peeled, source)
     draw_peel(out / PEEL_FILE, sound.name, network.architecture)
     return PeelResult(out, peeled)

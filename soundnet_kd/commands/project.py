@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from soundnet_kd.analysis.classes.scores import read_extremes
 from soundnet_kd.analysis.maps.figures import draw_categories, draw_extremes, draw_map
-from soundnet_kd.analysis.maps.file import LayerMap, write_map_points, write_maps
+from soundnet_kd.analysis.maps.file import SETTINGS_FILE, LayerMap, write_map_points, write_maps
 from soundnet_kd.analysis.maps.interactive import write_interactive_map, write_plotly
 from soundnet_kd.analysis.maps.projection import MIN_CLIPS, explain_left_out, has_direction, umap_map
 from soundnet_kd.analysis.maps.quality import (
@@ -98,8 +98,8 @@ def project(
             "seed": seed,
         }
         made_by = versions() | {package: version(package) for package in ("umap-learn", "plotly")}
-        made_from = {"features": identity, "settings": settings, "versions": made_by}
-        require_same_settings(out / "project.json", made_from)
+        made_from = cache.source_of(settings, made_by)
+        require_same_settings(out / SETTINGS_FILE, made_from)
         for layer in tqdm(wanted, desc="project", unit="layer"):
             averages = cache[layer]
             reason = explain_left_out(averages)
@@ -116,7 +116,7 @@ def project(
             held_out[layer] = (
                 held_out_quality(averages, labels, cache.folds[mapped], seed, cache.no_fold) if supervised else None
             )
-            ensure_same_settings(out / "project.json", made_from)
+            ensure_same_settings(out / SETTINGS_FILE, made_from)
             write_map_points(out, layer, shown, [names[label] for label in labels], points.tolist())
             title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
             caption = trust_caption(quality[layer], held_out[layer], reason)

@@ -31,11 +31,15 @@ file the sound was taken from), `sound_samples` (of it that are heard), `repeats
 it was too short, or followed by silence), `layers` (JSON: from the input on), and `source` (JSON: the network, the
 sound, the settings and the versions that made the file). Version 1 had no rows, no `repeats`, and filters over
 waveforms only.
+
+Beside it lies `peel.json`, the same `source` as a file of settings: `network` (`architecture`, `sha256`), `sound`
+(`file`, its name; `heard_sha256`, of the waveform), `settings` and `versions`.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +51,10 @@ from soundnet_kd.errors import FormatError
 from soundnet_kd.figures.filters import centre_frequencies, frequency_responses
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.models.receptive_field import ReceptiveField
-from soundnet_kd.storage import atomic_write
+from soundnet_kd.storage import atomic_write, read_json
 
 FORMAT_VERSION = 2
+PEEL_FILE, SETTINGS_FILE = "peel.h5", "peel.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +164,64 @@ class Peeled:
     layers: Mapping[str, PeeledLayer]
     heads: Mapping[str, PeeledHead]
     filters: PeeledFilters | None
+
+
+@dataclass(frozen=True)
+class PeelSource:
+    """Which sound went through which network.
+
+    Attributes
+    ----------
+    sound : str
+        Name of its file.
+    network : str
+        Name of its architecture.
+    """
+
+    sound: str
+    network: str
+
+
+def peel_source(
+    peeled: Peeled,
+    about: PeelSource,
+    network_sha256: str,
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what made a peeled network, as `peel.h5` and `peel.json` hold it.
+
+    Parameters
+    ----------
+    peeled : Peeled
+    about : PeelSource
+    network_sha256 : str
+        Hash of the network's weights.
+    settings, versions : mapping
+        Anything that JSON can hold.
+    """
+    return {
+        "network": {"architecture": about.network, "sha256": network_sha256},
+        "sound": {"file": about.sound, "heard_sha256": sha256(peeled.waveform.tobytes()).hexdigest()},
+        "settings": settings,
+        "versions": versions,
+    }
+
+
+def read_peel_source(folder: str | Path) -> PeelSource:
+    """Read which sound went through which network from the `peel.json` in a folder.
+
+    Raises
+    ------
+    FormatError
+        If it is not what `soundnet-kd peel` writes.
+    """
+    file = Path(folder) / SETTINGS_FILE
+    content = read_json(file)
+    try:
+        return PeelSource(str(content["sound"]["file"]), str(content["network"]["architecture"]))
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{file} is not what `soundnet-kd peel` writes ({error!r}); peel the sound again") from error
 
 
 def write_peel(path: str | Path, peeled: Peeled, source: Mapping[str, Any]) -> None:

@@ -21,6 +21,8 @@ the data set counts its folds from 0, `folds_from` (0); where it is split and ha
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -32,11 +34,41 @@ from numpy.typing import NDArray
 from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, Split
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.hdf5 import OpenHdf5
+from soundnet_kd.storage import read_json
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
 FORMAT_VERSION = 1
+STUDENT = "student"
+"""Kind of a network that learned from teachers."""
+
+
+@dataclass(frozen=True)
+class NetworkIdentity:
+    """Which network features, or the results made from them, are of.
+
+    Attributes
+    ----------
+    architecture : str
+    sha256 : str
+        Hash of its weights; empty if it is not written down.
+    kind : str
+        `STUDENT`, or what else the network's file holds; empty if it is not written down.
+    """
+
+    architecture: str
+    sha256: str = ""
+    kind: str = ""
+
+    @classmethod
+    def from_identity(cls, identity: Mapping[str, Any]) -> "NetworkIdentity | None":
+        """Read it from an identity as a cache holds it; None if that names no network."""
+        found = identity.get("student")
+        if isinstance(found, Mapping):
+            # Of a student no kind is written.
+            return cls(str(found["architecture"]), str(found.get("sha256", "")), str(found.get("kind", STUDENT)))
+        return None if found is None else cls(str(found))
 
 
 class FeatureCache(Mapping[str, NDArray[np.float32]]):
@@ -84,6 +116,24 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         """The student's hash, the settings and the versions that made the features."""
         identity: dict[str, Any] = json.loads(self._file.attrs["identity"])
         return identity
+
+    @property
+    def network(self) -> NetworkIdentity:
+        """The network that the features are of.
+
+        Raises
+        ------
+        FormatError
+            If the file does not tell.
+        """
+        network = NetworkIdentity.from_identity(self.identity)
+        if network is None:
+            raise FormatError(f"{self.path} does not tell its network; make it again with `soundnet-kd extract`")
+        return network
+
+    def source_of(self, settings: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
+        """Return what an output that is made from these features writes beside itself; see `read_source_identity`."""
+        return {"features": self.identity, "settings": settings, "versions": versions}
 
     @property
     def pooling(self) -> str:
@@ -268,6 +318,24 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         if layer not in self.layers:
             hint = nearest(layer, self.layers, always=True)
             raise SettingsError(f"{self.path} has no layer {layer!r}{hint} It has {', '.join(self.layers)}")
+
+
+def is_feature_cache(path: str | Path) -> bool:
+    """Tell whether a file holds features, of this format version; a file that cannot be opened does not."""
+    try:
+        with FeatureCache(path) as cache:
+            # A part of a cache has layers, but not these.
+            return "identity" in cache._file.attrs and "class_names" in cache._file
+    except FormatError:
+        return False
+
+
+def read_source_identity(path: str | Path) -> dict[str, Any] | None:
+    """Return the identity of the features that an output was made from; None if its file of settings does not tell."""
+    with suppress(FormatError, AttributeError):
+        identity: dict[str, Any] | None = read_json(path).get("features")
+        return identity
+    return None
 
 
 def read_failures(file: h5py.File) -> dict[str, str]:

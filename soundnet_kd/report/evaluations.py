@@ -1,6 +1,5 @@
 """The evaluations of a run, in the form in which the page's tables show them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from soundnet_kd.data.datasets.esc50 import PAPER_ACCURACY_BY_LAYER, is_esc50
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.features.cache import STUDENT
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.find import RunFiles, Skipped, made_from
 from soundnet_kd.transfer.cross_validation import CrossValidation
@@ -93,14 +93,14 @@ def read_evaluations(files: RunFiles, cache: FeatureCache | None, skipped: Skipp
     """Read the evaluations of a run: those of the page's features first, the best of these at the top."""
     found = []
     for label, folder in files.evaluations.items():
-        shown = skipped.read(label, _shown, label, files.name_of(label), folder)
+        shown = skipped.read(label, _read_shown, label, files.name_of(label), folder)
         if shown is not None:
             found.append(shown)
     own = None if cache is None else cache.identity
     return sorted(found, key=lambda each: (own is not None and made_from(each.folder) != own, -each.best.accuracy))
 
 
-def _shown(label: str, name: str, folder: Path) -> ShownEvaluation:
+def _read_shown(label: str, name: str, folder: Path) -> ShownEvaluation:
     evaluation = read_evaluation(folder)
     return ShownEvaluation(label, name, folder, evaluation, layer_accuracies(evaluation))
 
@@ -108,12 +108,12 @@ def _shown(label: str, name: str, folder: Path) -> ShownEvaluation:
 def layer_accuracies(evaluation: Evaluation) -> tuple[LayerAccuracy, ...]:
     """Return a row for each layer of an evaluation."""
     # The paper's accuracies are of features of SoundNet's eight layers, not of networks that were trained on labels.
-    student = evaluation.source["identity"]["student"] if evaluation.kind == "features" else None
+    network = evaluation.network if evaluation.kind == "features" else None
     comparable = (
         is_esc50(evaluation.classes)
-        and isinstance(student, Mapping)
-        and student["architecture"] == "SoundNet8"
-        and "kind" not in student
+        and network is not None
+        and network.kind == STUDENT
+        and network.architecture == "SoundNet8"
     )
     return tuple(
         LayerAccuracy(

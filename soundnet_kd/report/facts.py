@@ -37,13 +37,8 @@ def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
     own = np.unique(folds[folds != cache.no_fold])
     if len(own):
         yield "Folds", f"{len(own)}, those of the data set"
-    student = identity["student"]
-    yield (
-        "Student",
-        f"{student['architecture']} (weights {student['sha256'][:12]})"
-        if isinstance(student, Mapping)
-        else str(student),
-    )
+    network = cache.network
+    yield "Student", network.architecture + (f" (weights {network.sha256[:12]})" if network.sha256 else "")
     settings = identity["settings"]
     yield "Features", f"{', '.join(cache.layers)}; over time: {cache.pooling}"
     preprocessing = settings["preprocessing"]

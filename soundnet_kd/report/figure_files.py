@@ -51,7 +51,7 @@ class FigureFolder:
         self._out = out
         self._kept: set[Path] = set()
 
-    def copied(self, place: Path, label: str, pattern: str = "*.png") -> list[FigureLink]:
+    def copy(self, place: Path, label: str, pattern: str = "*.png") -> list[FigureLink]:
         """Copy the figures that a command left in a folder.
 
         Parameters

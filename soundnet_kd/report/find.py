@@ -3,21 +3,23 @@
 import csv
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from soundnet_kd.analysis.maps.file import MAPS_FILE
+from soundnet_kd.analysis.maps.file import SETTINGS_FILE as MAPS_SETTINGS
 from soundnet_kd.analysis.neurons.file import NEURONS_FILE
-from soundnet_kd.errors import FormatError, SettingsError, SoundNetKDError
+from soundnet_kd.analysis.neurons.file import SETTINGS_FILE as NEURONS_SETTINGS
+from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.storage import read_json
+from soundnet_kd.features.activation_file import PEEL_FILE
+from soundnet_kd.features.cache import is_feature_cache, read_source_identity
 from soundnet_kd.training.history import HISTORY_FILE
 from soundnet_kd.transfer.comparison import is_comparison
 from soundnet_kd.transfer.ranking import RANKING_FILE, is_ranking
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, RESULTS_FILE, kind_of_results
+from soundnet_kd.transfer.results import SETTINGS_FILE as EVALUATION_SETTINGS
 
 MARK = "report.json"
 """File that marks a folder as a report, in which no outputs are looked for."""
@@ -27,7 +29,7 @@ _FILES: Mapping[str, str] = {
     RESULTS_FILE: "evaluations",
     NEURONS_FILE: "neurons",
     MAPS_FILE: "maps",
-    "peel.h5": "peels",
+    PEEL_FILE: "peels",
 }
 
 Asked = ParamSpec("Asked")
@@ -59,7 +61,7 @@ class RunFiles:
     rankings: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def find(cls, folder: Path) -> "RunFiles":
+    def find(cls, folder: str | Path) -> "RunFiles":
         """Search a folder for outputs.
 
         Raises
@@ -67,6 +69,7 @@ class RunFiles:
         SettingsError
             If there is no such folder, or it holds nothing that a report can show.
         """
+        folder = Path(folder)
         if not folder.is_dir():
             raise SettingsError(f"there is no folder {folder}; give the folder that a recipe or a command wrote")
         found = cls(folder)
@@ -77,7 +80,7 @@ class RunFiles:
                     continue
                 if name in _FILES:
                     getattr(found, _FILES[name])[label] = place
-                elif name.endswith(".h5") and _is_cache(place / name):
+                elif name.endswith(".h5") and is_feature_cache(place / name):
                     found.caches[(place / name).relative_to(folder).as_posix()] = place / name
                 elif name == RANKING_FILE and is_ranking(place / name):
                     found.rankings[label] = place / name
@@ -113,7 +116,7 @@ class RunFiles:
         identities = [identity for identity in map(made_from, self._derived()) if identity]
         return max(self.caches.values(), key=lambda path: identities.count(_identity(path)))
 
-    def of(self, kind: Mapping[str, Path], cache: Path) -> dict[str, Path]:
+    def select_made_from(self, kind: Mapping[str, Path], cache: Path) -> dict[str, Path]:
         """Return the outputs of a kind that were made from the given features."""
         identity = _identity(cache)
         return {label: place for label, place in kind.items() if made_from(place) == identity}
@@ -125,12 +128,9 @@ class RunFiles:
 
 def made_from(place: Path) -> dict[str, Any] | None:
     """Return the identity of the features that an output of `evaluate`, `neurons` or `project` was made from."""
-    for name in ("neurons.json", "project.json", "evaluate.json"):
-        if (place / name).is_file():
-            with suppress(FormatError, AttributeError):
-                identity: dict[str, Any] | None = read_json(place / name).get("features")
-                return identity
-    return None
+    files = (place / name for name in (NEURONS_SETTINGS, MAPS_SETTINGS, EVALUATION_SETTINGS))
+    identities = (read_source_identity(file) for file in files if file.is_file())
+    return next((identity for identity in identities if identity is not None), None)
 
 
 def _identity(cache: Path) -> dict[str, Any]:
@@ -141,20 +141,6 @@ def _identity(cache: Path) -> dict[str, Any]:
 def _is_evaluation(place: Path) -> bool:
     """Tell whether a folder holds an evaluation of classes, not one of tags, or a file of another program."""
     return kind_of_results(place) not in (None, "tags") and (place / PREDICTIONS_FILE).is_file()
-
-
-def _is_cache(path: Path) -> bool:
-    """Tell whether an HDF5 file holds features; a file that cannot be opened does not."""
-    try:
-        with open_hdf5(path) as file:
-            is_cache = "layers" in file and "identity" in file.attrs and "class_names" in file
-    except OSError:
-        return False
-    try:
-        FeatureCache(path).close()
-    except FormatError:
-        return False
-    return is_cache
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:

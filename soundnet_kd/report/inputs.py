@@ -102,7 +102,7 @@ class ReportInputs:
         """The first statistics of the neurons of the page's features."""
         if self.pooled is None or self.clips is None:
             return None
-        for name, folder in self.files.of(self.files.neurons, self.pooled.path).items():
+        for name, folder in self.files.select_made_from(self.files.neurons, self.pooled.path).items():
             file = self.skipped.read(name, NeuronsFile, folder / NEURONS_FILE)
             layers = tuple(layer for layer in file.layers if layer in self.pooled) if file is not None else ()
             return ShownNeurons(name, folder, file, layers) if file is not None and layers else None

@@ -1,7 +1,6 @@
 """The page: its sections in a template, with the files that it needs beside it."""
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -110,5 +109,4 @@ def _title(inputs: ReportInputs) -> str:
     name = inputs.files.folder.resolve().name
     if inputs.cache is None:
         return name
-    student = inputs.cache.identity["student"]
-    return f"{name}: what {student['architecture'] if isinstance(student, Mapping) else student} hears"
+    return f"{name}: what {inputs.cache.network.architecture} hears"

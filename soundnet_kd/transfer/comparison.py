@@ -106,10 +106,10 @@ def read_comparison(path: str | Path) -> Comparison:
         raise FormatError(f"{path} is no table that `soundnet-kd compare` wrote ({error}); write it again") from error
 
 
-def is_comparison(path: Path) -> bool:
+def is_comparison(path: str | Path) -> bool:
     """Tell whether a table is a comparison, by the names of its columns."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+        with Path(path).open(newline="", encoding="utf-8", errors="replace") as handle:
             header = next(csv.reader(handle), [])
     except (OSError, csv.Error):
         return False

@@ -116,26 +116,23 @@ def notes(rows: Sequence[Ranked]) -> list[str]:
 def _rows(
     name: str, evaluation: Evaluation, layers: Sequence[str] | None, count_parameters: ParametersUpTo
 ) -> Iterator[Ranked]:
-    source = evaluation.source
-    student = source["identity"].get("student")
+    started_from = evaluation.network
     chosen = [layer for layer in evaluation.layers if layer in (layers or ())] or evaluation.layers
     for layer in chosen:
         result = evaluation.results[layer]
-        parameters, seconds, note = source.get("parameters"), None, ""
+        network = started_from.architecture if started_from else result.head
+        parameters, seconds, note = evaluation.parameters, evaluation.seconds_per_training, ""
         if evaluation.kind == "features":
-            parameters = count_parameters(student["architecture"], layer)
+            parameters = count_parameters(network, layer)
             note = NOT_TRAINED if parameters else f"{NOT_TRAINED}; {UNKNOWN_SIZE}"
-        elif "training_seconds" in source:
-            seconds = source["training_seconds"] / source["trainings"]
-        else:
+        elif seconds is None:
             note = NO_FIGURES
-        network = student["architecture"] if student else result.head
         yield Ranked(
             name=name,
             protocol=result.protocol,
             network=network,
             # The only layer of a training from scratch is named after its network, and the seed if there are several.
-            layer=layer if student else layer.removeprefix(network).strip() or "output",
+            layer=layer if started_from else layer.removeprefix(network).strip() or "output",
             parameters=parameters,
             training_seconds=seconds,
             accuracy=result.accuracy,
@@ -226,10 +223,10 @@ def read_ranking(path: str | Path) -> tuple[Ranked, ...]:
         raise FormatError(f"{path} is no table that `soundnet-kd rank` wrote ({error}); write it again") from error
 
 
-def is_ranking(path: Path) -> bool:
+def is_ranking(path: str | Path) -> bool:
     """Tell whether a table is a ranking, by the names of its columns."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+        with Path(path).open(newline="", encoding="utf-8", errors="replace") as handle:
             return tuple(next(csv.reader(handle), ())) == _COLUMNS
     except (OSError, csv.Error):
         return False

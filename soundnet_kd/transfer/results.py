@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.features.cache import NetworkIdentity
 from soundnet_kd.storage import read_json, write_csv, write_json
 from soundnet_kd.transfer.classifiers import Setting
 from soundnet_kd.transfer.cross_validation import CrossValidation
@@ -32,6 +33,8 @@ from soundnet_kd.transfer.protocols import SELECTIONS
 FORMAT_VERSION = 1
 RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.csv"
+SETTINGS_FILE = "evaluate.json"
+"""What `evaluate` made the results from, and how."""
 
 Kind = Literal["features", "finetuned", "trained", "tags"]
 """What was evaluated: classifiers on the features of layers; a student that was trained on, with new outputs; networks
@@ -89,6 +92,30 @@ class Evaluation:
             f"{each.protocol}, {each.head}, settings chosen: {each.selection}" for each in self.results.values()
         )
         return "; ".join(dict.fromkeys(protocols))
+
+    @property
+    def network(self) -> NetworkIdentity | None:
+        """The network whose layers, or whose training, were evaluated; None for networks that began from scratch."""
+        identity = self.source.get("identity")
+        return NetworkIdentity.from_identity(identity) if isinstance(identity, Mapping) else None
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of parameters of a trained network; None if it was not trained here, or is not known."""
+        parameters: int | None = self.source.get("parameters")
+        return parameters
+
+    @property
+    def seconds_per_training(self) -> float | None:
+        """Time of one training, mean over the folds (and seeds); None if there was none, or it is not known."""
+        if "training_seconds" not in self.source:
+            return None
+        return float(self.source["training_seconds"] / self.source["trainings"])
+
+    @property
+    def fold_origin(self) -> str:
+        """Where the folds come from, in words."""
+        return str(self.source["folds"])
 
     @property
     def best_layer(self) -> str:

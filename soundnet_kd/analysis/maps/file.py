@@ -20,7 +20,7 @@ from soundnet_kd.system.machine_errors import translate_machine_errors
 
 FORMAT_VERSION = 1
 KIND = "maps"
-MAPS_FILE = "maps.json"
+MAPS_FILE, SETTINGS_FILE = "maps.json", "project.json"
 
 _SUPERVISED_NOTE = (
     "the maps were drawn knowing the labels, so knn_accuracy_map and silhouette_map tell nothing about the features; "

@@ -40,7 +40,7 @@ from soundnet_kd.storage import atomic_write
 
 FORMAT_VERSION = 1
 KIND = "neurons"
-NEURONS_FILE = "neurons.h5"
+NEURONS_FILE, SETTINGS_FILE = "neurons.h5", "neurons.json"
 
 
 def write_neurons(

@@ -27,7 +27,7 @@ def show(inputs: ReportInputs) -> Content | None:
         if not each.is_of(inputs.clips):
             inputs.skipped[f"{each.label} in Classes"] = "its clips or classes are others than the page's"
             continue
-        figures += inputs.figures.copied(each.folder, each.label)
+        figures += inputs.figures.copy(each.folder, each.label)
         figures += inputs.figures.confusions(each, inputs.clips)
         inputs.data.write(f"classes-{len(evaluations)}", classes_data(each.evaluation, inputs.clips))
         evaluations.append(

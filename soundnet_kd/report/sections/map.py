@@ -20,7 +20,7 @@ def show(inputs: ReportInputs) -> Content | None:
     """Write the places of the clips in every map, and return the maps' names and quality."""
     if inputs.cache is None or inputs.clips is None:
         return None
-    folders = inputs.files.of(inputs.files.maps, inputs.cache.path)
+    folders = inputs.files.select_made_from(inputs.files.maps, inputs.cache.path)
     maps: list[dict[str, str]] = []
     layers: list[str] = []
     figures: list[FigureLink] = []
@@ -32,7 +32,7 @@ def show(inputs: ReportInputs) -> Content | None:
                 name = f"{each.layer}{', drawn with the labels' if each.supervised else ''}"
                 layers.append(each.layer)
                 maps.append({"name": name if len(folders) == 1 else f"{label}: {name}", "note": each.caption})
-        figures += inputs.figures.copied(folder, label)
+        figures += inputs.figures.copy(folder, label)
     if not maps:
         return None
     return Content({"figures": figures}, {"maps": maps, "first": layers.index(preferred_layer(layers))})

@@ -46,7 +46,7 @@ def show(inputs: ReportInputs) -> Content | None:
         {
             "percentile": f"{percentile:g}",
             "expected": expected,
-            "figures": inputs.figures.copied(shown.folder, shown.name),
+            "figures": inputs.figures.copy(shown.folder, shown.name),
         },
         {
             "layers": layers,

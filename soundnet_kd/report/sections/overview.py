@@ -100,7 +100,7 @@ def _ranking(inputs: ReportInputs, label: str) -> dict[str, Any] | None:
     rows = inputs.skipped.read(label, read_ranking, file)
     if not rows:
         return None
-    figures = inputs.figures.copied(file.parent, label, RANKING_FIGURE)
+    figures = inputs.figures.copy(file.parent, label, RANKING_FIGURE)
     return {"name": inputs.files.name_of(label), "rows": rows, "notes": notes(rows), "figures": figures}
 
 
@@ -127,7 +127,7 @@ def _figures(inputs: ReportInputs) -> list[FigureLink]:
     if inputs.clips is None:
         return []
     others = [each for each in inputs.evaluations if not each.is_of(inputs.clips)]
-    return [figure for each in others for figure in inputs.figures.copied(each.folder, each.label)]
+    return [figure for each in others for figure in inputs.figures.copy(each.folder, each.label)]
 
 
 OVERVIEW = Section("overview", "Overview", show)

@@ -1,12 +1,11 @@
 """Single sounds in every layer of a network."""
 
 from pathlib import Path
-from typing import Any
 
+from soundnet_kd.features.activation_file import read_peel_source
 from soundnet_kd.report.inputs import ReportInputs
 from soundnet_kd.report.section import Content, Section
 from soundnet_kd.report.sounds import PlayableSound
-from soundnet_kd.storage import read_json
 
 
 def show(inputs: ReportInputs) -> Content | None:
@@ -14,18 +13,15 @@ def show(inputs: ReportInputs) -> Content | None:
     files = _files_by_name(inputs)
     peeled = []
     for label, folder in inputs.files.peels.items():
-        about = inputs.skipped.read(label, _about, folder)
+        about = inputs.skipped.read(label, read_peel_source, folder)
         if about is not None:
-            figures = inputs.figures.copied(folder, label)
+            figures = inputs.figures.copy(folder, label)
             # The layers come first, then pooled activations and heads.
             figures.sort(key=lambda figure: (figure.name != "layers", figure.name))
-            peeled.append({**about, "figures": figures, "file": files.get(about["sound"])})
+            peeled.append(
+                {"sound": about.sound, "network": about.network, "figures": figures, "file": files.get(about.sound)}
+            )
     return Content({"peeled": peeled}) if peeled else None
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    content = read_json(folder / "peel.json")
-    return {"sound": str(content["sound"]["file"]), "network": str(content["network"]["architecture"])}
 
 
 def _files_by_name(inputs: ReportInputs) -> dict[str, str]:

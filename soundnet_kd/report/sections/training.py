@@ -23,7 +23,7 @@ def show(inputs: ReportInputs) -> Content | None:
             continue
         data.append(curves)
         # Other figures of a training with an evaluation are shown with the evaluation.
-        figures = inputs.figures.copied(folder, label) if label not in inputs.files.evaluations else []
+        figures = inputs.figures.copy(folder, label) if label not in inputs.files.evaluations else []
         trainings.append(
             {
                 "name": inputs.files.name_of(label),
