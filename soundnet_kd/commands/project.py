@@ -12,6 +12,7 @@ from soundnet_kd.analysis.classes.scores import read_extremes
 from soundnet_kd.analysis.maps.figures import draw_categories, draw_extremes, draw_map
 from soundnet_kd.analysis.maps.file import SETTINGS_FILE, LayerMap, write_map_points, write_maps
 from soundnet_kd.analysis.maps.interactive import write_interactive_map, write_plotly
+from soundnet_kd.analysis.maps.layout import LabeledMap
 from soundnet_kd.analysis.maps.projection import MIN_CLIPS, explain_left_out, has_direction, umap_map
 from soundnet_kd.analysis.maps.quality import (
     HeldOut,
@@ -120,12 +121,13 @@ def project(
             write_map_points(out, layer, shown, [names[label] for label in labels], points.tolist())
             title = f"{layer}: UMAP map{', drawn with the labels' if supervised else ''}"
             caption = trust_caption(quality[layer], held_out[layer], reason)
-            draw_map(points, labels, class_names, title, caption, out / f"map_{layer}.png")
+            clips = LabeledMap(points, labels, class_names)
+            draw_map(clips, title, caption, out / f"map_{layer}.png")
             if is_esc50(class_names):
-                draw_categories(points, labels, f"{title}, inside each category", out / f"map_{layer}_categories.png")
+                draw_categories(clips, f"{title}, inside each category", out / f"map_{layer}_categories.png")
             if extremes:
-                draw_extremes(points, labels, class_names, extremes, title, out / f"map_{layer}_extremes.png")
-            write_interactive_map(points, labels, shown, class_names, title, caption, out / f"map_{layer}.html")
+                draw_extremes(clips, extremes, title, out / f"map_{layer}_extremes.png")
+            write_interactive_map(clips, shown, title, caption, out / f"map_{layer}.html")
     if not quality:
         raise SettingsError(f"there is no layer to draw a map of ({left_out[wanted[0]]}); look at the sounds")
     write_plotly(out)

@@ -11,6 +11,7 @@ from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from soundnet_kd.analysis.maps.figures import draw_map
+from soundnet_kd.analysis.maps.layout import LabeledMap
 from soundnet_kd.figures import fonts as letters
 from soundnet_kd.figures.heat_map import heat_map
 from soundnet_kd.figures.style import display_name, new_figure, percent_formatter
@@ -53,7 +54,7 @@ def test_an_svg_of_many_clips_is_small(classes: int, tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(size=(20_000, 2))
     labels = np.arange(20_000) % classes if classes else np.full(20_000, -1)
     names = [f"class_{index}" for index in range(classes)]
-    draw_map(points, labels, names, "pool5", "trustworthiness 0.9", tmp_path / "map.png")
+    draw_map(LabeledMap(points, labels, names), "pool5", "trustworthiness 0.9", tmp_path / "map.png")
     assert (tmp_path / "map.svg").stat().st_size < 1_000_000
     found = texts(tmp_path / "map.svg")
     assert ("class 1" in found) == (classes in (2, 50))

@@ -1,8 +1,9 @@
 """The figures of each layer's activations for one sound, drawn from the contents of `peel.h5`."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from soundnet_kd.figures.style import AMOUNTS, COLORS, GREY, SIGNED, display_nam
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 _LIMIT_PERCENTILE = 99.5
 """Percentile of the values that has the darkest colour; with the maximum, a few outliers would make the rest pale."""
@@ -135,25 +137,9 @@ def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) ->
             steps, channels, rows = layer.activations.shape
             pooled = layer.pooled
             for place, (axes, index) in enumerate(zip(row, np.argsort(-pooled, kind="stable"), strict=False)):
-                low, high = np.percentile(
-                    layer.activations[:, index], (100 - _LIMIT_PERCENTILE, _LIMIT_PERCENTILE)
-                ).tolist()
-                axes.imshow(
-                    layer.activations[:, index].T,
-                    aspect="auto",
-                    origin="lower",
-                    cmap=AMOUNTS,
-                    vmin=low,
-                    vmax=high if high > low else low + 1,
-                    extent=(
-                        layer.middle_seconds(-0.5, peeled.sample_rate),
-                        layer.middle_seconds(steps - 0.5, peeled.sample_rate),
-                        0,
-                        rows,
-                    ),
-                )
-                axes.grid(visible=False)
-                axes.set_yticks([])
+                image = layer.activations[:, index].T
+                limits = np.percentile(image, (100 - _LIMIT_PERCENTILE, _LIMIT_PERCENTILE)).tolist()
+                _show_over_time(axes, image, layer, steps, peeled.sample_rate, limits, origin="lower")
                 if channels > 1:
                     axes.set_title(f"channel {index}, mean {pooled[index]:.3g}", fontsize=8, pad=2, weight="normal")
                 if place == 0:
@@ -276,27 +262,42 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
     # After a ReLU the lightest colour is zero; logits can be negative.
     low = min(0.0, float(np.percentile(values, 100 - _LIMIT_PERCENTILE)))
     high = float(np.nanpercentile(image, _LIMIT_PERCENTILE))
-    picture = axes.imshow(
-        image,
-        aspect="auto",
-        cmap=AMOUNTS,
-        vmin=low,
-        vmax=high if high > low else low + 1,
-        extent=(
-            layer.middle_seconds(-0.5, sample_rate),
-            layer.middle_seconds(steps - 0.5, sample_rate),
-            len(values),
-            0,
-        ),
-    )
-    axes.grid(visible=False)
-    axes.set_yticks([])
+    picture = _show_over_time(axes, image, layer, steps, sample_rate, (low, high), origin="upper")
     figure = axes.get_figure()
     assert figure is not None
     bar = figure.colorbar(picture, ax=axes, fraction=0.02, pad=0.01, aspect=8, extend="both" if low < 0 else "max")
     bar.ax.locator_params(axis="y", nbins=3)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7)
+
+
+def _show_over_time(
+    axes: "Axes",
+    image: NDArray[np.floating],
+    layer: PeeledLayer,
+    steps: int,
+    sample_rate: int,
+    limits: Sequence[float],
+    origin: Literal["lower", "upper"],
+) -> "AxesImage":
+    """Show an image, (rows, columns), of a layer over time: its columns are `steps` steps, each at its middle."""
+    low, high = limits
+    picture = axes.imshow(
+        image,
+        aspect="auto",
+        origin=origin,
+        cmap=AMOUNTS,
+        vmin=low,
+        vmax=high if high > low else low + 1,
+        extent=(
+            layer.middle_seconds(-0.5, sample_rate),
+            layer.middle_seconds(steps - 0.5, sample_rate),
+            *((0, len(image)) if origin == "lower" else (len(image), 0)),
+        ),
+    )
+    axes.grid(visible=False)
+    axes.set_yticks([])
+    return picture
 
 
 def _lines(layer: PeeledLayer) -> NDArray[np.float32]:

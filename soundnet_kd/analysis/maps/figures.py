@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.analysis.classes.scores import Extremes
-from soundnet_kd.analysis.maps.layout import MapLayout, shorten_empty_strips
+from soundnet_kd.analysis.maps.layout import LabeledMap, MapLayout
 from soundnet_kd.data.datasets.esc50 import CLASSES_PER_CATEGORY, ESC50_CATEGORIES, ESC50_CLASSES, is_esc50
 from soundnet_kd.figures.panels import new_panels
 from soundnet_kd.figures.style import COLORS, MARKERS, PALE, color_and_marker, display_name, headline
@@ -24,32 +24,22 @@ _MAX_AS_SHAPES = 1000
 """Clips up to which an SVG has a shape for each; more are drawn as one picture."""
 
 
-def draw_map(
-    points: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    class_names: Sequence[str],
-    title: str,
-    caption: str,
-    path: str | Path,
-) -> None:
+def draw_map(clips: LabeledMap, title: str, caption: str, path: str | Path) -> None:
     """Draw a map, coloured by category (ESC-50) or by class.
 
     Parameters
     ----------
-    points : (clips, 2) float
-    labels : (clips,) int
-        -1 where unlabeled.
-    class_names : sequence of str
+    clips : LabeledMap
     title, caption : str
     path : str or Path
         PNG to write.
     """
-    groups, names = labels, dict(enumerate(map(display_name, class_names)))
-    if is_esc50(class_names):
-        groups, names = labels // CLASSES_PER_CATEGORY, dict(enumerate(ESC50_CATEGORIES))
+    groups, names = clips.labels, dict(enumerate(map(display_name, clips.class_names)))
+    if is_esc50(clips.class_names):
+        groups, names = clips.labels // CLASSES_PER_CATEGORY, dict(enumerate(ESC50_CATEGORIES))
     named = len(names) <= _MAX_NAMED
     few = len(names) <= len(COLORS)
-    layout = shorten_empty_strips(points)
+    layout = clips.layout
     notes = [caption, layout.note]
     if not named:
         notes.append(f"the {len(names)} classes are named in {Path(path).with_suffix('.html').name}")
@@ -58,17 +48,16 @@ def draw_map(
     with _new_maps(path, layout, 1, 1, 8.0, height, 1.5 + legend_height, title, notes) as (axes,):
         _scatter(axes, layout.points, groups, names if named else dict.fromkeys(names, ""), "unlabeled")
         if named and axes.get_legend_handles_labels()[0]:
-            _legend(axes, len(points), columns=3 if few else 6, size=9 if few else 7)
+            _legend(axes, len(groups), columns=3 if few else 6, size=9 if few else 7)
 
 
-def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], title: str, path: str | Path) -> None:
+def draw_categories(clips: LabeledMap, title: str, path: str | Path) -> None:
     """Draw a map of ESC-50 once for each major category, with the classes of that category in colour.
 
     Parameters
     ----------
-    points : (clips, 2) float
-    labels : (clips,) int
-        Classes of ESC-50; -1 where unlabeled.
+    clips : LabeledMap
+        Its classes are those of ESC-50.
     title : str
     path : str or Path
         PNG to write.
@@ -77,48 +66,33 @@ def draw_categories(points: NDArray[np.floating], labels: NDArray[np.integer], t
     for category, name in enumerate(ESC50_CATEGORIES):
         first = category * CLASSES_PER_CATEGORY
         panels[name] = {each: display_name(ESC50_CLASSES[each]) for each in range(first, first + CLASSES_PER_CATEGORY)}
-    _draw_panels(points, labels, panels, title, path, columns=3)
+    _draw_panels(clips, panels, title, path, columns=3)
 
 
-def draw_extremes(
-    points: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    class_names: Sequence[str],
-    extremes: Extremes,
-    title: str,
-    path: str | Path,
-) -> None:
+def draw_extremes(clips: LabeledMap, extremes: Extremes, title: str, path: str | Path) -> None:
     """Draw a map twice: with the classes in colour that a classifier recognises worst, and those it recognises best.
 
     Parameters
     ----------
-    points : (clips, 2) float
-    labels : (clips,) int
-        -1 where unlabeled.
-    class_names : sequence of str
+    clips : LabeledMap
     extremes : Extremes
     title : str
     path : str or Path
         PNG to write.
     """
     panels = {
-        name: {each: f"{display_name(class_names[each])} ({recall:.0%})" for each, recall in classes.items()}
+        name: {each: f"{display_name(clips.class_names[each])} ({recall:.0%})" for each, recall in classes.items()}
         for name, classes in (("hardest (recall)", extremes.hardest), ("easiest (recall)", extremes.easiest))
     }
     title = f"{title}: classes that a classifier of {extremes.layer} recognises worst and best"
-    _draw_panels(points, labels, panels, title, path, columns=2)
+    _draw_panels(clips, panels, title, path, columns=2)
 
 
 def _draw_panels(
-    points: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    panels: Mapping[str, Mapping[int, str]],
-    title: str,
-    path: str | Path,
-    columns: int,
+    clips: LabeledMap, panels: Mapping[str, Mapping[int, str]], title: str, path: str | Path, columns: int
 ) -> None:
     """Draw a map once for each panel, with the classes of that panel in colour and all other clips pale."""
-    layout = shorten_empty_strips(points)
+    layout, labels = clips.layout, clips.labels
     height = 1.3 + _height(layout, 4.3, 3.6)
     with _new_maps(path, layout, len(panels), columns, 4.4, height, 0.6, title, [layout.note]) as charts:
         for axes, (name, classes) in zip(charts, panels.items(), strict=True):
@@ -128,7 +102,7 @@ def _draw_panels(
                 groups[labels == each] = place
             _scatter(axes, layout.points, groups, dict(enumerate(classes.values())), None, shapes=True)
             axes.set_title(name, fontsize=10)
-            _legend(axes, len(points), columns, size=8)
+            _legend(axes, len(labels), columns, size=8)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.analysis.maps.layout import class_style, shorten_empty_strips
+from soundnet_kd.analysis.maps.layout import LabeledMap, class_style
 from soundnet_kd.figures.style import MARKERS, PALE
 from soundnet_kd.storage import atomic_write
 
@@ -42,15 +42,7 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def write_interactive_map(
-    points: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    ids: Sequence[str],
-    class_names: Sequence[str],
-    title: str,
-    caption: str,
-    path: str | Path,
-) -> None:
+def write_interactive_map(clips: LabeledMap, ids: Sequence[str], title: str, caption: str, path: str | Path) -> None:
     """Write a map as an HTML page; call `write_plotly` for its folder too.
 
     ESC-50 is coloured by category, and the classes of a category have different symbols; other data sets are coloured
@@ -58,11 +50,8 @@ def write_interactive_map(
 
     Parameters
     ----------
-    points : (clips, 2) float
-    labels : (clips,) int
-        -1 where unlabeled.
+    clips : LabeledMap
     ids : sequence of str
-    class_names : sequence of str
     title, caption : str
     path : str or Path
         HTML to write.
@@ -70,18 +59,18 @@ def write_interactive_map(
     path = Path(path)
     from plotly.graph_objects import Figure, Scatter, Scattergl
 
-    marks = Scatter if len(points) <= _MAX_AS_SHAPES else Scattergl
-    shown = shorten_empty_strips(points)
+    marks = Scatter if len(clips.points) <= _MAX_AS_SHAPES else Scattergl
+    layout = clips.layout
     figure = Figure()
-    for clips, symbol, look in _classes(labels, ids, class_names):
+    for rows, symbol, look in _classes(clips.labels, ids, clips.class_names):
         marker = {"color": look.pop("color"), "symbol": symbol, "size": 7, "opacity": 0.75}
-        figure.add_trace(marks(x=shown.points[clips, 0], y=shown.points[clips, 1], marker=marker, **look))
-    for draw, places in zip((figure.add_vline, figure.add_hline), shown.breaks, strict=True):
+        figure.add_trace(marks(x=layout.points[rows, 0], y=layout.points[rows, 1], marker=marker, **look))
+    for draw, places in zip((figure.add_vline, figure.add_hline), layout.breaks, strict=True):
         for place in places:
             draw(place, line={"color": PALE, "width": 1, "dash": "dash"})
     hidden = {"visible": False}
     figure.update_layout(xaxis=hidden, yaxis=hidden | {"scaleanchor": "x"})
-    _write_page(figure, title, "\n".join(filter(None, (caption, shown.note))), path)
+    _write_page(figure, title, "\n".join(filter(None, (caption, layout.note))), path)
 
 
 def write_interactive_space(

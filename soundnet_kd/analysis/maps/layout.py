@@ -1,9 +1,11 @@
-"""What still and interactive figures of a map share: where each clip is drawn, and the look of its class.
+"""What still and interactive figures of a map share: its clips, where each is drawn, and the look of its class.
 
 A few clips far away from all others would leave little room for the rest, so wide empty strips of a map are shortened.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +65,28 @@ def _shorten(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     moved = np.empty_like(axis)
     moved[order] = axis[order] - np.concatenate([[0.0], np.cumsum(excess)])
     return moved, moved[order][:-1][excess > 0] + widest / 2
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledMap:
+    """A map and the classes of its clips, from which every figure of it is drawn.
+
+    Attributes
+    ----------
+    points : (clips, 2) float
+    labels : (clips,) int
+        -1 where unlabeled.
+    class_names : sequence of str
+    """
+
+    points: NDArray[np.floating]
+    labels: NDArray[np.integer]
+    class_names: Sequence[str]
+
+    @cached_property
+    def layout(self) -> MapLayout:
+        """Where its clips are drawn."""
+        return shorten_empty_strips(self.points)
 
 
 class ClassStyle(NamedTuple):

@@ -10,7 +10,7 @@ from scipy.signal import savgol_filter
 from torch import Tensor
 
 from soundnet_kd.errors import SettingsError, TooShortError
-from soundnet_kd.models.front_ends.front_end import FrontEnd, require_positive
+from soundnet_kd.models.front_ends.front_end import require_positive
 from soundnet_kd.models.front_ends.spectra import MelSpectrogram
 from soundnet_kd.models.receptive_field import ReceptiveField
 
@@ -18,7 +18,7 @@ DELTA_STEPS = 9
 """Columns that a slope is fitted to (librosa's default)."""
 
 
-class MFCC(FrontEnd):
+class MFCC(MelSpectrogram):
     """Cosine transform of the mel spectrogram in dB, as librosa's `feature.mfcc`; and `feature.delta` of it.
 
     Parameters
@@ -47,9 +47,9 @@ class MFCC(FrontEnd):
             raise SettingsError(f"deltas is {deltas}; it is 0, 1 (slopes) or 2 (slopes and curvatures)")
         if coefficients > bands:
             raise SettingsError(f"{bands} bands have no more than {bands} coefficients, not {coefficients}")
-        mel = MelSpectrogram(sample_rate, bands, window_samples, step_samples)
-        super().__init__(None, coefficients * (1 + deltas), coefficients=coefficients, deltas=deltas, **mel.settings)
-        self.mel = mel
+        super().__init__(sample_rate, bands, window_samples, step_samples)
+        self.settings = {"coefficients": coefficients, "deltas": deltas, **self.settings}
+        self.rows = coefficients * (1 + deltas)
         self.deltas = deltas
         cosines = dct(np.eye(bands), axis=0, norm="ortho")[:coefficients].astype(np.float32)
         self.register_buffer("cosines", torch.from_numpy(cosines), persistent=False)
@@ -70,7 +70,7 @@ class MFCC(FrontEnd):
         TooShortError
             If there are fewer than 9 columns to fit slopes to.
         """
-        cepstra: Tensor = self.get_buffer("cosines") @ self.mel(waveform)
+        cepstra: Tensor = self.get_buffer("cosines") @ super().forward(waveform)
         columns = cepstra.shape[-1]
         if self.deltas and columns < DELTA_STEPS:
             raise TooShortError(
@@ -82,13 +82,9 @@ class MFCC(FrontEnd):
         ]
         return torch.cat([cepstra, *slopes], dim=2)
 
-    def steps(self, samples: int) -> int:
-        """Return the number of columns."""
-        return self.mel.steps(samples)
-
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
         """Return what a column hears; slopes are fitted to 4 more on each side."""
-        heard = self.mel.field_after(field)
+        heard = super().field_after(field)
         return heard.after(DELTA_STEPS, 1, DELTA_STEPS // 2) if self.deltas else heard
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from soundnet_kd.analysis.maps.interactive import PLOTLY_FILE, write_interactive_map, write_plotly
+from soundnet_kd.analysis.maps.layout import LabeledMap
 from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES, ESC50_CLASSES
 
 HOSTILE = "</script><b onclick=alert(1)>&amp; %{x}"
@@ -38,7 +39,7 @@ def page(tmp_path: Path) -> str:
     path = tmp_path / "map.html"
     labels = np.array([0, 0, 1, 1, -1, 1])
     ids = [f"clip {index} {HOSTILE}" for index in range(6)]
-    write_interactive_map(POINTS, labels, ids, ("cat", HOSTILE), HOSTILE, f"5 neighbors\n{HOSTILE}", path)
+    write_interactive_map(LabeledMap(POINTS, labels, ("cat", HOSTILE)), ids, HOSTILE, f"5 neighbors\n{HOSTILE}", path)
     return path.read_text(encoding="utf-8")
 
 
@@ -64,7 +65,7 @@ def test_the_page_asks_nothing_of_a_network(page: str, tmp_path: Path) -> None:
 def test_esc50_is_grouped_by_category(tmp_path: Path) -> None:
     labels = np.array([0, 9, 10, 25, 38, 49])
     path = tmp_path / "map.html"
-    write_interactive_map(POINTS, labels, list("abcdef"), ESC50_CLASSES, "pool5", "", path)
+    write_interactive_map(LabeledMap(POINTS, labels, ESC50_CLASSES), list("abcdef"), "pool5", "", path)
     traces = traces_of(path.read_text(encoding="utf-8"))
     assert [trace["name"] for trace in traces] == [
         *("dog", "crow", "rain", "footsteps", "clock tick", "hand saw"),
@@ -79,7 +80,8 @@ def test_clips_far_away_do_not_squeeze_the_others(tmp_path: Path) -> None:
     """A hundred clips on 0 … 99 and one at 10 000: the room between is shortened, marked and told of."""
     points = np.column_stack([[*range(100), 10_000], np.zeros(101)])
     path = tmp_path / "map.html"
-    write_interactive_map(points, np.zeros(101, dtype=int), list(map(str, range(101))), ("cat",), "pool5", "", path)
+    known = LabeledMap(points, np.zeros(101, dtype=int), ("cat",))
+    write_interactive_map(known, list(map(str, range(101))), "pool5", "", path)
     page = path.read_text(encoding="utf-8")
     [clips] = traces_of(page)
     assert list(clips["customdata"])[-1] == ["100", "cat"]  # type: ignore[call-overload]
