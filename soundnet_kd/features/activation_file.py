@@ -2,10 +2,10 @@
 
 Layout of `peel.h5`
 -------------------
-`waveform`                (samples,) float32, as the network heard it: brought to length and scaled
-`activations/LAYER`       (steps, channels) float32, gzip, or, of a network that hears a spectrogram,
-                          (steps, channels, rows), rows from low to high frequency; step i hears `field_samples` samples
-                          of the waveform from `field_start + i * field_stride` on, which are attributes
+`waveform`                (samples,) float32, as the network was given it: brought to length and scaled
+`activations/LAYER`       (steps, channels) float32, gzip, or, of a network that takes a spectrogram,
+                          (steps, channels, rows), rows from low to high frequency; step i covers `field_samples`
+                          samples of the waveform from `field_start + i * field_stride` on; these are attributes
 `pooled/LAYER`            (channels,) float32, mean of the steps, and of the rows
 
 and for each head:
@@ -16,7 +16,7 @@ and for each head:
 `heads/HEAD/heard`        (channels, kernel) float32, what stands under the kernel, averaged over its steps; so
                           `sum(weight[c] * heard) + bias[c]` is the mean logit of class c
 
-and of the first convolution, where it hears one channel and its kernel is longer than a sample:
+and of the first convolution, where it takes one channel and its kernel is longer than a sample:
 
 `filters/weight`          (filters, kernel) float32, or (filters, rows, steps) over a spectrogram; attribute `layer`
 
@@ -27,7 +27,7 @@ and of filters over a waveform, whose rate is the attribute `sample_rate` of the
 `filters/centre`          (filters,) float64, Hz, where the response is greatest
 
 Attributes: `format_version`, `sample_rate` (Hz), `amplitude` (full scale in `waveform`), `start_seconds` (where in the
-file the sound was taken from), `sound_samples` (of it that are heard), `repeats` (whether the sound was repeated where
+file the sound was taken from), `sound_samples` (of it that are used), `repeats` (whether the sound was repeated where
 it was too short, or followed by silence), `layers` (JSON: from the input on), and `source` (JSON: the network, the
 sound, the settings and the versions that made the file). Version 1 had no rows, no `repeats`, and filters over
 waveforms only.
@@ -65,7 +65,7 @@ class PeeledLayer:
     ----------
     activations : (steps, channels) or (steps, channels, rows) float32
     field : ReceptiveField
-        What its steps hear of the waveform.
+        The receptive field of its steps.
     """
 
     activations: NDArray[np.float32]
@@ -85,7 +85,7 @@ class PeeledLayer:
         return np.asarray(self.activations.mean(axis=every, dtype=np.float64), dtype=np.float32)
 
     def middle_seconds(self, step: float, sample_rate: int) -> float:
-        """Return the middle of what a step hears, in seconds from the start of the waveform."""
+        """Return the middle of a step's receptive field, in seconds from the start of the waveform."""
         return (self.field.start + step * self.field.stride + self.field.samples / 2) / sample_rate
 
 
@@ -138,7 +138,7 @@ class Peeled:
     Attributes
     ----------
     waveform : (samples,) float32
-        As the network heard it: brought to length and scaled.
+        As the network was given it: brought to length and scaled.
     sample_rate : int
     amplitude : float
         Full scale in `waveform`.

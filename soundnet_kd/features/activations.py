@@ -21,7 +21,7 @@ from soundnet_kd.models.receptive_field import ReceptiveField
 
 
 def peel_sound(sound: str | Path, network: Network, start_seconds: float = 0.0, seconds: float | None = None) -> Peeled:
-    """Let a network hear a part of a sound, and keep all that it makes of it.
+    """Run a network on a part of a sound, and keep all that it makes of it.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def peel_sound(sound: str | Path, network: Network, start_seconds: float = 0.0, 
         Is left as it is.
     start_seconds : float
     seconds : float, optional
-        At most that much is heard, less by a network that hears an exact length. [default: the least that the
+        At most that much is used, less by a network that takes an exact length. [default: the least that the
         network's preprocessing gives it, 20 s for SoundNet]
 
     Raises
@@ -118,10 +118,10 @@ def _peeled_head(module: nn.Module, class_names: Sequence[str], hidden: Tensor) 
     if isinstance(module, nn.Conv1d):
         padding = int(module.padding[0])
         padded = nn.functional.pad(hidden, (padding, padding))
-        heard = padded.unfold(1, module.kernel_size[0], module.stride[0]).mean(dim=1)
+        inputs = padded.unfold(1, module.kernel_size[0], module.stride[0]).mean(dim=1)
         weight = module.weight.detach()
     else:
         assert isinstance(module, nn.Linear)
-        heard, weight = hidden[:, None], module.weight.detach()[:, :, None]
+        inputs, weight = hidden[:, None], module.weight.detach()[:, :, None]
     bias = torch.zeros(len(weight)) if module.bias is None else module.bias.detach()
-    return PeeledHead(tuple(class_names), weight.numpy(), bias.numpy(), heard.numpy())
+    return PeeledHead(tuple(class_names), weight.numpy(), bias.numpy(), inputs.numpy())

@@ -24,7 +24,7 @@ class FeatureExtractor:
     """A network that gives what is wanted of its layers.
 
     Layers that have rows over frequency give the means of these. A network from scratch for sounds of an exact length
-    hears longer ones in segments of that length, one after the other, as far as there are whole ones, and any other one
+    takes longer ones in segments of that length, one after the other, as far as there are whole ones, and any other one
     from scratch in segments of a minute; these segments are pooled together.
 
     Parameters

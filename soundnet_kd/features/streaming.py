@@ -1,4 +1,4 @@
-"""A student that hears a sound segment by segment, and answers as if it had heard it at once.
+"""A student that takes a sound segment by segment, and answers as if it had been given it at once.
 
 Each convolution and each pooling keeps the end of its input that its next steps need too, and no more. So segments may
 be cut anywhere, nothing is computed twice, zeros are padded at the true start and the true end of the sound only, and

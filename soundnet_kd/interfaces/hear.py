@@ -109,7 +109,8 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     -------
     embeddings : (sounds, timestamps, timestamp_embedding_size) float32, on the model's device.
     timestamps : (sounds, timestamps) float32
-        Middle of what each step hears, in milliseconds, evenly spaced. A sound too short to hold one has the first.
+        Middle of each step's receptive field, in milliseconds, evenly spaced. A sound too short to
+        hold one has the first.
 
     Raises
     ------
@@ -117,21 +118,21 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
         As `get_scene_embeddings`; SettingsError also if the network has no timestamps.
     """
     network, layer = model.network, model.timestamp_layer
-    heard = network.receptive_field(layer) if layer else None
-    if layer is None or heard is None:
+    field = network.receptive_field(layer) if layer else None
+    if layer is None or field is None:
         raise SettingsError(
             f"{network.architecture} has no timestamps: it hears sounds of one length only, or has no layer whose "
             f"steps are at most {MAX_MILLISECONDS:g} ms apart; get_scene_embeddings describes whole sounds with it"
         )
     scaled = network.preprocessing.scale(_batch(audio))
     samples = scaled.shape[-1]
-    # A sound shorter than a step hears is followed by silence.
-    padded = nn.functional.pad(scaled, (0, max(0, heard.samples - samples)))
+    # A sound shorter than a receptive field is followed by silence.
+    padded = nn.functional.pad(scaled, (0, max(0, field.samples - samples)))
     steps = _steps(padded[:, None], model, layer)
     # Not on the device: Apple's GPU has no float64.
     numbers = torch.arange(steps.shape[-1], dtype=torch.float64)
-    middles = heard.start + (heard.samples - 1) / 2 + heard.stride * numbers
-    # The first steps hear mostly the padding before the sound, the last ones that behind it.
+    middles = field.start + (field.samples - 1) / 2 + field.stride * numbers
+    # The first steps cover mostly the padding before the sound, the last ones that behind it.
     first = int((middles < 0).sum())
     inside = slice(first, max(first + 1, int((middles < samples).sum())))
     timestamps = (middles[inside] * 1000 / model.sample_rate).to(torch.float32).repeat(len(audio), 1)
@@ -163,7 +164,7 @@ def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
 
 @torch.no_grad()
 def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
-    """Return a layer of sounds of any length, of a student heard in segments that fit into memory together."""
+    """Return a layer of sounds of any length, of a student in segments that fit into memory together."""
     device = next(model.parameters()).device
     trunk = model.network.trunk
     if trunk is None:

@@ -37,7 +37,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     pooling : {"mean", "max", "std"}
         Over time.
     batch_size : int
-        Sounds of one length that are heard together.
+        Sounds of one length that are computed together.
     device : str
         auto, cpu, cuda, cuda:1, mps.
 
@@ -129,7 +129,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             waveforms = _waveforms(X)
             if waveforms is None:
                 waveforms = list(_with_scale(validate_data(self, _table(X), dtype="numeric", reset=False)))
-            # All are looked at before the first is heard, but not kept as floats.
+            # All are looked at before the first is computed, but not kept as floats.
             for waveform in waveforms:
                 as_float(_unless_silent(waveform))
             yield (as_float(_unless_silent(waveform), level_matters=False) for waveform in waveforms)

@@ -17,7 +17,7 @@ class FinetunedNetwork(Network):
     of `state_dict` are `network.KEY` for each key of the student that is left, `head.weight` and `head.bias`.
 
     Layers before `from_layer` are frozen: their weights stay as they are, and their batch norm goes on using the
-    statistics that it brought along, whatever it hears.
+    statistics that it brought along, whatever it is given.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class FinetunedNetwork(Network):
         return self.head.out_features if layer == OUTPUT else self.network.channels(layer)
 
     def receptive_field(self, layer: str) -> ReceptiveField | None:
-        """Return what a layer's steps hear of the input; None for the answer, which hears all of it."""
+        """Return the receptive field of a layer's steps; None for the answer, which depends on the whole input."""
         self.depth(layer)
         return None if layer == OUTPUT else self.network.receptive_field(layer)
 

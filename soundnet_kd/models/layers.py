@@ -1,4 +1,4 @@
-"""Layers that PyTorch does not have, and what the steps of any layer hear of a network's input."""
+"""Layers that PyTorch does not have, and the receptive field of any layer."""
 
 from typing import Protocol, runtime_checkable
 
@@ -30,7 +30,7 @@ class FirstConv1d(nn.Conv1d):
         """Convolve (batch, 1, samples) to (batch, filters, steps)."""
         stride, padding = self.stride[0], int(self.padding[0])
         padded = functional.pad(input, (padding, padding))
-        # The samples of a last, incomplete stride are left out: no step hears them.
+        # The samples of a last, incomplete stride are left out: no step depends on them.
         phases = padded.squeeze(1).unfold(1, stride, stride).transpose(1, 2)
         kernel = self.weight.reshape(self.out_channels, -1, stride).transpose(1, 2)
         return functional.conv1d(phases, kernel, self.bias)
@@ -57,7 +57,7 @@ class SameConv1d(nn.Conv1d):
         return super().forward(functional.pad(input, (padding // 2, padding - padding // 2)))
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Return what its steps hear, of an input that is a whole number of strides."""
+        """Return the receptive field of its steps, for an input that is a whole number of strides."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         return field.after(kernel, stride, (kernel - stride) // 2)
 
@@ -79,21 +79,21 @@ _EVERYTHING = (nn.Linear, nn.Flatten, nn.AdaptiveAvgPool1d)
 
 @runtime_checkable
 class Windowed(Protocol):
-    """A module that knows itself what its steps hear."""
+    """A module that knows the receptive field of its steps itself."""
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Return what its steps hear, if its input's steps hear `field`; None if each hears everything."""
+        """Return the receptive field of its steps, given that of its input's; None if each depends on everything."""
 
 
 def field_after(module: nn.Module, field: ReceptiveField | None) -> ReceptiveField | None:
-    """Return what a module's steps over time hear of a network's input.
+    """Return the receptive field of a module's steps over time.
 
     Parameters
     ----------
     module : Module
         Time is the last dimension of what it takes and gives.
     field : ReceptiveField, optional
-        What the steps of its input hear; None if each hears everything.
+        That of the steps of its input; None if each depends on everything.
     """
     if field is None or isinstance(module, _EVERYTHING):
         return None
@@ -105,7 +105,7 @@ def field_after(module: nn.Module, field: ReceptiveField | None) -> ReceptiveFie
         return field
     if isinstance(module, _SINGLE_STEPS):
         return field
-    assert isinstance(module, _WINDOWS), f"what the steps of {type(module).__name__} hear is not known"
+    assert isinstance(module, _WINDOWS), f"the receptive field of {type(module).__name__} is not known"
     kernel, stride, padding = (_last(size) for size in (module.kernel_size, module.stride, module.padding))
     return field.after(kernel, stride, padding)
 

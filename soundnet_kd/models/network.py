@@ -26,7 +26,7 @@ class Network(nn.Module, ABC):
     Attributes
     ----------
     preprocessing : Preprocessing
-        What a sound must go through before the network hears it.
+        What a sound must go through before the network takes it.
     class_names : mapping from head to tuple of str
         In the order of the logits.
     exclusive : bool
@@ -65,7 +65,7 @@ class Network(nn.Module, ABC):
         """The student whose layers these are, up to some layer; it can be computed while a sound comes in segments.
 
         A head that is not the student's own sits on the average over time of the layer before it. A network without a
-        trunk hears each segment of a long sound by itself.
+        trunk takes each segment of a long sound by itself.
         """
         return None
 
@@ -75,7 +75,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def receptive_field(self, layer: str) -> ReceptiveField | None:
-        """Return what a layer's steps hear of the input; None for a layer of a single step that hears all of it."""
+        """Return the receptive field of a layer's steps; None for a layer of a single step, of the whole input."""
 
     @abstractmethod
     def forward(self, waveform: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What must happen to a sound before a network may hear it; part of the network's weights."""
+"""What must happen to a sound before a network may take it; part of the network's weights."""
 
 from dataclasses import dataclass
 from pathlib import Path

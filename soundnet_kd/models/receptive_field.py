@@ -1,4 +1,4 @@
-"""What a student is a stack of, and what its layers hear of the input."""
+"""What a student is a stack of, and the receptive fields of its layers."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class ReceptiveField:
     samples : int
     stride : int
     start : int
-        Negative where the first step hears the padding before the sound.
+        Negative where the first step covers the padding before the sound.
     """
 
     samples: int

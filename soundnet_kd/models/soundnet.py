@@ -123,7 +123,7 @@ class SoundNet(Network):
         return self.output.steps(samples)[0]
 
     def receptive_field(self, layer: str) -> ReceptiveField:
-        """Return what a layer's steps hear of the input; a step's middle is at `start + i * stride + samples / 2`."""
+        """Return the receptive field of a layer's steps; a step's middle is at `start + i * stride + samples / 2`."""
         self.depth(layer)
         field = ReceptiveField(samples=1, stride=1, start=0)
         for number, block in enumerate((*self.blocks, self.output), start=1):

@@ -173,7 +173,7 @@ def both_correct(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_]
     FormatError
         If the numbers of clips differ.
     """
-    one, other = (np.asarray(_array(right), dtype=bool) for right in (first, second))
+    one, other = (np.asarray(_array(correct), dtype=bool) for correct in (first, second))
     if one.ndim != 1 or one.shape != other.shape:
         raise FormatError(
             f"answers have shapes {one.shape} and {other.shape}; expected one per clip, of the same clips"

@@ -36,7 +36,7 @@ class McNemarTest:
         return self.only_first + self.only_second < FEWEST_FOR_CHI2
 
 
-def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
+def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemarTest:
     """Test whether two classifiers are equally good, from the clips that just one of them classifies correctly.
 
     The test assumes independent clips; clips of one recording are not independent, which makes p too small. Source:
@@ -45,7 +45,7 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
 
     Parameters
     ----------
-    first_right, second_right : (clips,) bool
+    first_correct, second_correct : (clips,) bool
 
     Returns
     -------
@@ -53,7 +53,7 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
     """
     from scipy.stats import binomtest, chi2
 
-    first, second = both_correct(first_right, second_right)
+    first, second = both_correct(first_correct, second_correct)
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     discordant = only_first + only_second
@@ -67,8 +67,8 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemarTest:
 
 
 def bootstrap_interval(
-    first_right: ArrayLike,
-    second_right: ArrayLike,
+    first_correct: ArrayLike,
+    second_correct: ArrayLike,
     groups: Column | None = None,
     *,
     level: float = 0.95,
@@ -77,12 +77,12 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the second classifier's accuracy minus the first one's.
 
-    Whole groups are resampled, since clips of one recording tend to be right or wrong together. Source: Efron and
+    Whole groups are resampled, since clips of one recording tend to be correct or wrong together. Source: Efron and
     Tibshirani, An introduction to the bootstrap (1993), chapter 13.
 
     Parameters
     ----------
-    first_right, second_right : (clips,) bool
+    first_correct, second_correct : (clips,) bool
     groups : (clips,) int or str, optional
         Clips of one group come from one recording. [default: every clip is a group of its own]
     level : float
@@ -94,7 +94,7 @@ def bootstrap_interval(
     low, high : float
         From -1 to 1.
     """
-    first, second = both_correct(first_right, second_right)
+    first, second = both_correct(first_correct, second_correct)
     gain = second.astype(np.int64) - first
     members = np.arange(len(gain)) if groups is None else groups_of(groups)
     if len(members) != len(gain):

@@ -70,20 +70,20 @@ class Windows:
         SettingsError
             If a clip has fewer steps than a flattened window.
         """
-        heard = features_of(steps)
-        if heard.ndim != 2 or not len(heard):
-            raise FormatError(f"steps have shape {heard.shape}; expected (steps, channels), one step or more")
+        used = features_of(steps)
+        if used.ndim != 2 or not len(used):
+            raise FormatError(f"steps have shape {used.shape}; expected (steps, channels), one step or more")
         length, hop = (max(1, round((time or 0) / step_seconds)) for time in (self.seconds, self.hop_seconds))
         if self.clip_seconds is not None:
-            heard = heard[: max(1, round(self.clip_seconds / step_seconds))]
-        if len(heard) < length:
+            used = used[: max(1, round(self.clip_seconds / step_seconds))]
+        if len(used) < length:
             if self.pooling == "flatten":
                 raise SettingsError(
-                    f"a clip has {len(heard)} steps where a window has {length}; shorten windows.seconds, or take a "
+                    f"a clip has {len(used)} steps where a window has {length}; shorten windows.seconds, or take a "
                     "shallower layer"
                 )
-            length = len(heard)
-        windows = np.lib.stride_tricks.sliding_window_view(heard, length, axis=0)[::hop]
+            length = len(used)
+        windows = np.lib.stride_tricks.sliding_window_view(used, length, axis=0)[::hop]
         if self.pooling == "flatten":
             return windows.transpose(0, 2, 1).reshape(len(windows), -1)
         return pool_array(windows, self.pooling, -1)

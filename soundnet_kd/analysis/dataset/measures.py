@@ -88,9 +88,9 @@ def measure_sounds(
         waveform = sound if span is None else sound[slice(*span)]
         level = np.abs(waveform)
         figures.append((len(waveform) / sample_rate, float(level.max()), float((level >= CLIPPED_LEVEL).mean())))
-        heard = np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
-        spectra.append(_average_bands(np.abs(np.fft.rfft(heard))))
-        picture = log_spectrogram(heard, sample_rate)
+        padded = np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
+        spectra.append(_average_bands(np.abs(np.fft.rfft(padded))))
+        picture = log_spectrogram(padded, sample_rate)
         sums[clip.label] = sums.get(clip.label, np.zeros_like(picture)) + picture
     counts = np.bincount([clip.label for clip in clips], minlength=len(manifest.class_names))
     empty = np.zeros_like(next(iter(sums.values()))) if sums else np.zeros((0, 0))

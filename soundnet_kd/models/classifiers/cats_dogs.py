@@ -15,7 +15,7 @@ FILTERS = 10
 class CatsDogs(SoundClassifier):
     """Ten convolutions of ten filters, each halving the time, then the average over what is left of it.
 
-    Layers: `conv1` … `conv10` (after batch norm and ReLU), `average`, `answer`. It hears sounds of any length.
+    Layers: `conv1` … `conv10` (after batch norm and ReLU), `average`, `answer`. It takes sounds of any length.
 
     Parameters
     ----------

@@ -64,9 +64,9 @@ class FilmGenres(SoundClassifier):
 
 
 class FilmGenresRecurrent(SoundClassifier):
-    """A track heard tile by tile: the network of a tile, and a gated recurrent unit over what it makes of each.
+    """A track taken tile by tile: the network of a tile, and a gated recurrent unit over what it makes of each.
 
-    Layers: `tiles` (the tile network's last dense layer, a step for each tile), `recurrent` (a step hears its own tile
+    Layers: `tiles` (the tile network's last dense layer, a step for each tile), `recurrent` (a step sees its own tile
     and, through its state, those before), `last` (its last step), `answer`.
 
     Parameters
@@ -75,7 +75,7 @@ class FilmGenresRecurrent(SoundClassifier):
         The tags.
     preprocessing : ClipPreprocessing, optional
         Tracks of at least one tile at 22 050 Hz if not given. `least_samples` is the length of a tile; what a track
-        has beyond a whole number of these is not heard.
+        has beyond a whole number of these is not used.
     front_end : sequence of mapping
         Front end of a tile; its output is a picture.
     """
@@ -140,7 +140,7 @@ class TileNetwork(nn.Module):
         return hidden.reshape(len(tracks), -1, hidden.shape[1]).transpose(1, 2)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Return what a step hears: its tile."""
+        """Return the receptive field of a step: its tile."""
         return field.after(self.samples, self.samples)
 
 
@@ -162,7 +162,7 @@ class Recurrent(nn.Module):
         return states.transpose(1, 2)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Return what a step hears itself; through the state it hears all before it too."""
+        """Return the receptive field of a step itself; through the state it depends on all before it too."""
         return field
 
 

@@ -10,7 +10,7 @@ from soundnet_kd.models.layers import batch_norm_1d, batch_norm_2d
 from soundnet_kd.models.preprocessing import ClipPreprocessing
 
 WORD = ClipPreprocessing(sample_rate=16_000, least_samples=16_000, amplitude=2.0**15)
-"""One second in units of 16 bit, in which the constant of the log spectrogram, 1e-10, is below all that is heard."""
+"""One second in units of 16 bit, in which the constant of the log spectrogram, 1e-10, is below all that is audible."""
 LOG_SPECTROGRAM_8_KHZ: tuple[Step, ...] = (
     {"name": "FourierResampling", "target_rate": 8_000},
     {"name": "LogSpectrogram", "window_seconds": 0.02, "step_seconds": 0.01},

@@ -18,7 +18,7 @@ from soundnet_kd.models.preprocessing import ClipPreprocessing, as_input
 from soundnet_kd.models.receptive_field import ReceptiveField
 
 FRONT_END = "front_end"
-"""Name of its first layer, where it does not hear the wave itself."""
+"""Name of its first layer, where it does not take the wave itself."""
 
 
 class SoundClassifier(Network):
@@ -148,7 +148,7 @@ class SoundClassifier(Network):
         return self._channels[layer]
 
     def receptive_field(self, layer: str) -> ReceptiveField | None:
-        """Return what a layer's steps hear of the input; None for a layer each of whose steps hears all of it."""
+        """Return the receptive field of a layer's steps; None where each step depends on the whole input."""
         self.depth(layer)
         if layer == OUTPUT:
             return None

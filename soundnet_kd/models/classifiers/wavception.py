@@ -58,7 +58,7 @@ class Inception1d(nn.Module):
         return torch.cat([branch(normalised) for branch in self.branches], dim=1)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Return what the widest of its branches hear."""
+        """Return the receptive field of the widest of its branches."""
         return field.after(5, 1, 2)
 
 

@@ -83,9 +83,9 @@ class MFCC(MelSpectrogram):
         return torch.cat([cepstra, *slopes], dim=2)
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Return what a column hears; slopes are fitted to 4 more on each side."""
-        heard = super().field_after(field)
-        return heard.after(DELTA_STEPS, 1, DELTA_STEPS // 2) if self.deltas else heard
+        """Return the receptive field of a column; slopes are fitted to 4 more on each side."""
+        of_cepstra = super().field_after(field)
+        return of_cepstra.after(DELTA_STEPS, 1, DELTA_STEPS // 2) if self.deltas else of_cepstra
 
 
 @lru_cache(maxsize=8)

@@ -85,11 +85,11 @@ class FrontEndChain(FrontEnd):
         return samples
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Return what the last one's steps hear."""
-        heard: ReceptiveField | None = field
+        """Return the receptive field of the last one's steps."""
+        found: ReceptiveField | None = field
         for part in self._parts():
-            heard = None if heard is None else part.field_after(heard)
-        return heard
+            found = None if found is None else part.field_after(found)
+        return found
 
     def _through(self, waveform: Tensor, parts: int) -> Tensor:
         for part in self.parts[:parts]:

@@ -42,7 +42,7 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Return what its steps hear, if its input's steps hear `field`; None if each hears everything."""
+        """Return the receptive field of its steps, given that of its input's; None if each depends on everything."""
 
 
 def require_positive(**settings: float) -> None:

@@ -49,6 +49,6 @@ class FourierResampling(FrontEnd):
         return samples * target // rate
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
-        """Return the samples that a new one stands for, if that is a whole number; it hears farther ones a little."""
+        """Return the samples that a new one stands for, if that is a whole number; farther ones count a little."""
         rate, target = self.rates
         return field.after(rate // target, rate // target) if rate % target == 0 else None

@@ -58,7 +58,7 @@ class WindowedPower(FrontEnd):
         return (samples + 2 * self.padding - self.window_samples) // self.step_samples + 1
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Return what a column hears."""
+        """Return the receptive field of a column."""
         return field.after(self.window_samples, self.step_samples, self.padding)
 
 
@@ -203,7 +203,7 @@ class MagnitudeSpectrum(FrontEnd):
         return int(samples >= self.samples)
 
     def field_after(self, field: ReceptiveField) -> None:
-        """Its single step hears everything."""
+        """Return None: its single step depends on everything."""
         return
 
 

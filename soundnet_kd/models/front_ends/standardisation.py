@@ -69,5 +69,5 @@ class Standardisation(FrontEnd):
         return samples
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
-        """Its steps hear what those of its input hear."""
+        """Return the receptive field of its input's steps."""
         return field
