@@ -9,7 +9,7 @@ import h5py
 from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, machine_error
 
 
-def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
+def open_hdf5(path: str | Path, mode: str = "r") -> h5py.File:
     """Open a file; on a disk without locks it goes without one.
 
     Nothing is lost by that: files are read when they are whole, and written where nobody else looks.
@@ -21,6 +21,7 @@ def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
     OSError
         If it is no HDF5 file, or damaged.
     """
+    path = Path(path)
     try:
         try:
             return h5py.File(path, mode)
@@ -42,7 +43,7 @@ class OpenHdf5:
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
 
     Raises
     ------
@@ -50,8 +51,8 @@ class OpenHdf5:
         As `open_hdf5`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
         self._closed = False
         self._open()
 

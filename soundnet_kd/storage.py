@@ -47,7 +47,7 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def lock_file(file: Path, wait: bool = True) -> Iterator[None]:
+def lock_file(file: str | Path, wait: bool = True) -> Iterator[None]:
     """Hold a lock for the block; where a disk has no locks, go on without one and warn.
 
     Raises
@@ -57,6 +57,7 @@ def lock_file(file: Path, wait: bool = True) -> Iterator[None]:
     """
     from filelock import FileLock
 
+    file = Path(file)
     lock = FileLock(file, timeout=-1 if wait else 0)
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -199,17 +200,18 @@ def read_own_json(path: str | Path, keys: Iterable[str], then: str) -> dict[str,
     return None
 
 
-def rename_damaged(path: Path, then: str, why: str = "damaged") -> None:
+def rename_damaged(path: str | Path, then: str, why: str = "damaged") -> None:
     """Rename a file of a run that is of no use any more, and warn.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     then : str
         What is done without it.
     why : str
         What is wrong with it.
     """
+    path = Path(path)
     kept = path.with_name(f"{path.name}.damaged")
     path.replace(kept)
     log.warning("%s is %s and was set aside as %s; %s", path, why, kept.name, then)
@@ -234,6 +236,15 @@ def write_failures(path: str | Path, failures: Mapping[str, str]) -> None:
         write_csv(path, ("file", "reason"), sorted(failures.items()))
     else:
         path.unlink(missing_ok=True)
+
+
+def read_failures(path: str | Path) -> dict[str, str]:
+    """Read the reason of each file that could not be used; none if there is no such table."""
+    path = Path(path)
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as handle:
+        return {row["file"]: row["reason"] for row in csv.DictReader(handle)}
 
 
 def failures_file(out: str | Path) -> Path:

@@ -11,6 +11,7 @@ from soundnet_kd.storage import (
     atomic_write,
     ensure_same_settings,
     package_data,
+    read_failures,
     read_json,
     unique_file_stems,
     versions,
@@ -72,8 +73,10 @@ def test_failures_are_a_table_or_absent(tmp_path: Path) -> None:
         "a.mp4,é",
         'b.mp4,"b.mp4 has no sound, at all"',
     ]
+    assert read_failures(str(path)) == {"a.mp4": "é", "b.mp4": "b.mp4 has no sound, at all"}
     write_failures(path, {})
     assert not path.exists()
+    assert read_failures(path) == {}
 
 
 def test_names_become_parts_of_file_names_that_differ(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.image_networks import find_library
 from soundnet_kd.storage import require_equal
 from soundnet_kd.teachers import write_teacher
-from soundnet_kd.teachers.teacher import frame_transform, read_training
+from soundnet_kd.teachers.teacher import frame_transform, read_teacher_description
 from soundnet_kd.training.trainer import quiet_lightning
 
 HELD_OUT_EVERY = 5
@@ -92,7 +92,7 @@ def demo_teacher(
         "frames": len(training) + len(held_out),
     }
     if out.exists():
-        before = read_training(out)
+        before = read_teacher_description(out).training
         require_equal(str(out), before["settings"], settings)
         return DemoTeacherResult(out, len(classes), before["accuracy"])
     keep_freed_memory()

@@ -24,9 +24,8 @@ from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
 from soundnet_kd.training.callbacks import Columns, Progress
 from soundnet_kd.training.checkpoints import FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.training.devices import clips_per_batch, trainer_options
+from soundnet_kd.training.settings_file import DISTILL_FILE
 from soundnet_kd.training.trainer import deterministic, fit, quiet_lightning, trainer_of
-
-RUN_FILE = "run.json"
 
 
 def distill(
@@ -165,10 +164,10 @@ def distill(
         *([BestCheckpoint(out / FOLDER)] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
     ]
-    require_same_settings(out / RUN_FILE, settings)
+    require_same_settings(out / DISTILL_FILE, settings)
     with lock_folder(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
         if is_first_process():
-            ensure_same_settings(out / RUN_FILE, settings)
+            ensure_same_settings(out / DISTILL_FILE, settings)
             if not _readable(out / UNTRAINED_FILE):
                 write_network(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
         done = read_finished(out, steps)

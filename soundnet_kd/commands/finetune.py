@@ -25,9 +25,9 @@ from soundnet_kd.supervised.finetuning import ClipFolds, FinetuneConfig
 from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.training.optimization import Schedule, TrainingConfig
 from soundnet_kd.training.segments import Crops
+from soundnet_kd.training.settings_file import FINETUNE_FILE
 from soundnet_kd.transfer.results import RESULTS_FILE, read_evaluation, write_evaluation
 
-RUN_FILE = "finetune.json"
 TRIALS_FOLDER = ".folds"
 """Folder of the folds that are done, and of the checkpoints of the one in hand, while a run lasts."""
 FINISHED_FOLDER = ".over"
@@ -253,7 +253,7 @@ def finetune(
         folds = ClipFolds(manifest, config.seeds[0], readable)
         return folds.split(config)
 
-    with open_run(out / RUN_FILE, identity):
+    with open_run(out / FINETUNE_FILE, identity):
         trials = out / TRIALS_FOLDER
         is_tested = (out / RESULTS_FILE).is_file() and not trials.exists()
         if not is_tested or not (folds_only or is_network(out / CLASSIFIER_FILE)):
@@ -290,7 +290,7 @@ def _read_result(out: Path, config: FinetuneConfig) -> FinetuneResult:
             seed: {int(fold): accuracy for fold, accuracy in zip(result.folds, result.fold_accuracy, strict=True)}
             for seed, result in zip(config.seeds, evaluation.results.values(), strict=True)
         }
-        return FinetuneResult(out, config.protocol, accuracies, evaluation.chance, evaluation.source["skipped"])
+        return FinetuneResult(out, config.protocol, accuracies, evaluation.chance, evaluation.skipped)
     except (FormatError, SettingsError, KeyError, ValueError) as error:
         raise FormatError(
             f"{out / RESULTS_FILE} does not hold what a run found; delete it and run the same command again"

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import SoundNet
+from soundnet_kd.models.checkpoint import read_metadata
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.downloading import partial_file
 from soundnet_kd.pretrained.fetching import (
@@ -19,7 +18,6 @@ from soundnet_kd.pretrained.fetching import (
 )
 from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, find_entry, read_registry
 from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
-from soundnet_kd.system.machine_errors import translate_machine_errors
 
 
 @dataclass(frozen=True)
@@ -166,9 +164,8 @@ def _state(entry: PublishedFile) -> str:
 
 def _architecture(student: Path) -> str:
     try:
-        with translate_machine_errors(student), safe_open(student, framework="pt") as file:
-            return str((file.metadata() or {}).get("architecture", "?"))
-    except (SafetensorError, OSError):
+        return read_metadata(student).get("architecture", "?")
+    except FormatError:
         return "?"
 
 
@@ -194,4 +191,4 @@ def _why_none(file: Path) -> str:
 
 def _described(student: SoundNet) -> str:
     heads = ", ".join(f"{len(names)} {head}" for head, names in student.class_names.items())
-    return f"{type(student).__name__} with {heads}"
+    return f"{student.architecture} with {heads}"

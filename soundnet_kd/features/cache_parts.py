@@ -68,13 +68,13 @@ class CachePart:
 
 
 @contextmanager
-def new_part(path: Path) -> Iterator[CachePart]:
+def new_part(path: str | Path) -> Iterator[CachePart]:
     """Return a part to write to; it is at `path` only when the block ends well."""
     with atomic_write(path) as partial, open_hdf5(partial, "w") as file:
         yield CachePart(file)
 
 
-def written_parts(folder: Path) -> dict[int, range]:
+def written_parts(folder: str | Path) -> dict[int, range]:
     """Return which sounds of the manifest the parts of an earlier run hold; damaged parts are renamed.
 
     Returns
@@ -82,6 +82,7 @@ def written_parts(folder: Path) -> dict[int, range]:
     dict from the number of a part to range
         In order; without those that are missing, and those behind them of which it is not known where they begin.
     """
+    folder = Path(folder)
     found: dict[int, range] = {}
     follows, end = 0, 0
     numbers = sorted(int(path.stem.removeprefix("part-")) for path in folder.glob("part-*.h5"))
@@ -109,20 +110,20 @@ def _sounds_of(path: Path) -> range | None:
     return range(first, first + sounds) if sounds > 0 and all(count == read for count in counts) else None
 
 
-def part_file(folder: Path, number: int) -> Path:
+def part_file(folder: str | Path, number: int) -> Path:
     """Return the place of a part."""
-    return folder / f"part-{number:05d}.h5"
+    return Path(folder) / f"part-{number:05d}.h5"
 
 
-def part_failures(path: Path) -> dict[str, str]:
+def part_failures(path: str | Path) -> dict[str, str]:
     """Return the reason for each sound that a part has no rows for."""
     with open_hdf5(path) as part:
         return read_failures(part)
 
 
 def join_parts(
-    path: Path,
-    parts: Sequence[Path],
+    path: str | Path,
+    parts: Sequence[str | Path],
     clips: Sequence[Clip],
     class_names: Sequence[str],
     failures: Mapping[str, str],
@@ -136,8 +137,8 @@ def join_parts(
 
     Parameters
     ----------
-    path : Path
-    parts : sequence of Path
+    path : str or Path
+    parts : sequence of str or Path
         In order.
     clips : sequence of Clip
         Those that the parts have rows for, in order.
@@ -150,6 +151,7 @@ def join_parts(
     folds_from, split_column
         As in the manifest.
     """
+    files = [Path(part) for part in parts]
     layers = identity["settings"]["layers"]
     text = h5py.string_dtype()
     with atomic_write(path) as partial, open_hdf5(partial, "w") as cache:
@@ -172,10 +174,10 @@ def join_parts(
         cache.create_group("layers")
         if identity["settings"]["pooling"] != "none":
             for layer in layers:
-                _join_pooled(cache, parts, layer, len(clips))
+                _join_pooled(cache, files, layer, len(clips))
         if identity["settings"]["sequences"]:
             for layer in layers:
-                _join_sequences(cache, parts, layer)
+                _join_sequences(cache, files, layer)
 
 
 def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: int) -> None:

@@ -53,7 +53,7 @@ def give_up_error(name: str, minutes: float) -> GivenUpError:
 
 
 @contextmanager
-def open_media(path: Path) -> Iterator[InputContainer]:
+def open_media(path: str | Path) -> Iterator[InputContainer]:
     """Open a file for reading; what FFmpeg cannot do within the block becomes a MediaError.
 
     Raises
@@ -61,22 +61,24 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     MediaError
         If the file is missing, empty, not readable or not a media file.
     """
+    path = Path(path)
     with media_errors(path), _open(path) as container:
         yield container
 
 
 @contextmanager
-def media_errors(path: Path) -> Iterator[None]:
+def media_errors(path: str | Path) -> Iterator[None]:
     """Turn what FFmpeg cannot do with a file into a MediaError."""
+    path = Path(path)
     try:
         yield
     except av.error.InvalidDataError as error:
         raise MediaError(f"{path.name} is not a media file, or it is damaged or cut short") from error
     except FFmpegError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ESTALE) or not _is_readable(path):
-            media_errors = machine_error(error, path)
-            if media_errors is not None:
-                raise media_errors from error
+            translated = machine_error(error, path)
+            if translated is not None:
+                raise translated from error
         raise MediaError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
@@ -90,9 +92,9 @@ def translate_decoding_errors(path: str | Path) -> Iterator[None]:
         raise
     except Exception as error:
         # FFmpeg calls damage by the names of such failures too; and rights are a file's own.
-        media_errors = None if isinstance(error, FFmpegError | PermissionError) else machine_error(error, path)
-        if media_errors is not None:
-            raise media_errors from error
+        translated = None if isinstance(error, FFmpegError | PermissionError) else machine_error(error, path)
+        if translated is not None:
+            raise translated from error
         raise MediaError(f"{path.name} cannot be decoded ({type(error).__name__}: {error})") from error
 
 
@@ -119,7 +121,7 @@ def _open(path: Path) -> InputContainer:
     return container
 
 
-def audio_track(container: InputContainer, path: Path) -> AudioStream:
+def audio_track(container: InputContainer, path: str | Path) -> AudioStream:
     """Return the sound track that a player would choose.
 
     Raises
@@ -127,6 +129,7 @@ def audio_track(container: InputContainer, path: Path) -> AudioStream:
     MediaError
         If there is none, or no decoder for it.
     """
+    path = Path(path)
     stream = container.streams.best("audio")
     if not isinstance(stream, AudioStream):
         raise MediaError(f"{path.name} has no audio track")
@@ -134,7 +137,7 @@ def audio_track(container: InputContainer, path: Path) -> AudioStream:
     return stream
 
 
-def picture_track(container: InputContainer, path: Path) -> VideoStream:
+def picture_track(container: InputContainer, path: str | Path) -> VideoStream:
     """Return the picture track that a player would choose; cover art is not one.
 
     Raises
@@ -142,6 +145,7 @@ def picture_track(container: InputContainer, path: Path) -> VideoStream:
     MediaError
         If there is none, or no decoder for it.
     """
+    path = Path(path)
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
         raise MediaError(f"{path.name} has no picture track")

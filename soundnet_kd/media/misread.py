@@ -62,9 +62,9 @@ def read_misread(path: str | Path, container: InputContainer, stream: AudioStrea
     return None
 
 
-def known_to_libsndfile(path: Path) -> bool:
+def known_to_libsndfile(path: str | Path) -> bool:
     """Whether libsndfile knows a file; it knows some that FFmpeg does not."""
-    return _found(path) is not None
+    return _found(Path(path)) is not None
 
 
 def read_by_libsndfile(path: str | Path, part: tuple[int, int] | None = None) -> Iterator[Block]:

@@ -10,7 +10,9 @@ figures and versions that made it), and, for each kind:
               `class_names` (JSON: list), `exclusive` (JSON: whether a sound is of one class only)
 
 Files of version 0.1.0 have no `kind`; they are told apart by the keys that only theirs have, and whether
-classes exclude each other is told by the loss among their settings.
+classes exclude each other is told by the loss among their settings. Files of teachers (`write_teacher`) have none
+either, but `input_size`: targets know a teacher by the hash of its file, so that the same teacher has to be the same
+bytes.
 """
 
 import json
@@ -36,6 +38,8 @@ from soundnet_kd.storage import atomic_write
 from soundnet_kd.system.machine_errors import translate_machine_errors
 
 FORMAT_VERSION = 1
+TEACHER = "teacher"
+"""Kind of the file of an image network."""
 STUDENT_FILE = "student.safetensors"
 """Name of the student in a run folder."""
 CLASSIFIER_FILE = "classifier.safetensors"
@@ -215,7 +219,7 @@ def kind_of(metadata: Mapping[str, str]) -> str:
     if "kind" in metadata:
         return metadata["kind"]
     # As the first version left it to be told.
-    telling = {"settings": SoundClassifier.kind, "layer": FinetunedNetwork.kind, "input_size": "teacher"}
+    telling = {"settings": SoundClassifier.kind, "layer": FinetunedNetwork.kind, "input_size": TEACHER}
     return next((kind for key, kind in telling.items() if key in metadata), SoundNet.kind)
 
 

@@ -25,14 +25,14 @@ MAX_DOWNLOAD_BYTES = 1 << 32
 log = logging.getLogger(__name__)
 
 
-def download(name: str, path: Path, urls: Sequence[str], check: Callable[[Path], None]) -> None:
+def download(name: str, path: str | Path, urls: Sequence[str], check: Callable[[Path], None]) -> None:
     """Download a file to its place.
 
     Parameters
     ----------
     name : str
         What it is, for messages.
-    path : Path
+    path : str or Path
         Where it goes; what has come of it, if a connection breaks off, stays beside this for the next time.
     urls : sequence of str
         Tried in turn, after the user's mirror.
@@ -44,6 +44,7 @@ def download(name: str, path: Path, urls: Sequence[str], check: Callable[[Path],
     SettingsError
         If no source gave the right file; the message has the reason of each, and the cure.
     """
+    path = Path(path)
     mirror = os.environ.get(MIRROR_VARIABLE)
     partial = partial_file(path)
     reasons = []
@@ -64,13 +65,15 @@ def download(name: str, path: Path, urls: Sequence[str], check: Callable[[Path],
     raise SettingsError(f"{name} could not be fetched ({'; '.join(reasons)}); {cure}")
 
 
-def partial_file(path: Path) -> Path:
+def partial_file(path: str | Path) -> Path:
     """Return the path of a file while it is downloaded."""
+    path = Path(path)
     return path.with_name(f"{path.name}.part")
 
 
-def remove_partial(partial: Path) -> None:
+def remove_partial(partial: str | Path) -> None:
     """Remove what has been downloaded of a file."""
+    partial = Path(partial)
     partial.unlink(missing_ok=True)
     _note(partial).unlink(missing_ok=True)
 

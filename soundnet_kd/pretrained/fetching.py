@@ -164,9 +164,9 @@ def _check_cached_file(weights: PublishedFile, path: Path) -> None:
         raise FormatError(f"{error}; delete it{trusted} and run the same command again") from error
 
 
-def known_sha256(weights: PublishedFile, path: Path) -> str | None:
+def known_sha256(weights: PublishedFile, path: str | Path) -> str | None:
     """Return the hash that the cached file must have: the registry's, or the one that it had at its first use."""
-    record = _record(path)
+    record = _record(Path(path))
     if weights.sha256 is not None or not record.is_file():
         return weights.sha256
     return record.read_text(encoding="utf-8").partition(" ")[0]

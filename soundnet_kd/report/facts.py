@@ -8,18 +8,7 @@ from typing import Any
 import numpy as np
 
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.storage import read_json
-
-TRAINING_SETTINGS = ("run.json", "finetune.json", "train.json")
-
-
-def training_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of a training; empty if it wrote none."""
-    for name in TRAINING_SETTINGS:
-        if (folder / name).is_file():
-            settings: dict[str, Any] = read_json(folder / name)
-            return settings
-    return {}
+from soundnet_kd.training.settings_file import read_training_settings
 
 
 def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
@@ -51,25 +40,27 @@ def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
     yield "Versions", _versions(identity.get("versions", {}))
 
 
-def facts_of_teachers(folder: Path) -> Iterator[tuple[str, str]]:
+def facts_of_teachers(folder: str | Path) -> Iterator[tuple[str, str]]:
     """Yield facts about the teachers and videos of a student; none for a training without teachers."""
-    targets = training_settings(folder).get("targets", {})
-    for teacher, about in targets.get("teachers", {}).items():
+    training = read_training_settings(folder)
+    if training is None:
+        return
+    for teacher, about in training.teachers.items():
         known = [str(about[key]) for key in ("network", "weights") if about.get(key)]
         yield f"Teacher of {teacher}", ": ".join(known) or json.dumps(about)
-    if "clips" in targets:
-        yield "Clips of video", str(targets["clips"])
+    if training.clips is not None:
+        yield "Clips of video", str(training.clips)
 
 
-def facts_of_training(folder: Path) -> Iterator[tuple[str, str]]:
+def facts_of_training(folder: str | Path) -> Iterator[tuple[str, str]]:
     """Yield the settings and versions of a training."""
-    settings = dict(training_settings(folder))
-    versions = settings.pop("versions", {})
-    settings.pop("targets", None)
+    training = read_training_settings(folder)
+    if training is None:
+        return
     yield from facts_of_teachers(folder)
-    yield from _leaves(settings)
-    if versions:
-        yield "Versions", _versions(versions)
+    yield from _leaves(training.settings)
+    if training.versions:
+        yield "Versions", _versions(training.versions)
 
 
 def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

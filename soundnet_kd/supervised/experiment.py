@@ -3,7 +3,6 @@
 Whatever is trained on labelled sounds is: from scratch after a recipe, or a student with a new head.
 """
 
-import csv
 import hashlib
 import json
 import shutil
@@ -26,6 +25,7 @@ from soundnet_kd.storage import (
     ensure_same_settings,
     lock_folder,
     make_folder,
+    read_failures,
     rename_damaged,
     unique_file_stems,
     versions,
@@ -41,9 +41,9 @@ from soundnet_kd.supervised.trial import (
     write_predictions,
 )
 from soundnet_kd.system.workers import SOUNDS_WORTH_A_WORKER
+from soundnet_kd.training.settings_file import TRAIN_FILE
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
 
-RUN_FILE = "train.json"
 SOUNDS_FOLDER = ".sounds"
 """Folder of the decoded sounds, while a run lasts."""
 LOGS_FOLDER = "logs"
@@ -156,7 +156,7 @@ def run_experiment(
     if dry_run:
         return ExperimentRun(out, config, sets, (), (), {}, reading=reading)
     settings = {"sounds": merged_identity(sets), "splits_sha256": _splits_sha256(sets), **config.identity}
-    with open_run(out / RUN_FILE, {**settings, "versions": versions()}):
+    with open_run(out / TRAIN_FILE, {**settings, "versions": versions()}):
         run = run_trials(
             config,
             data_sets,
@@ -239,11 +239,11 @@ def run_trials(
     names = {trial: _name(trial, trials, named_by) for trial in (*([] if only_final else trials), *final)}
     make_folder(folder)
     _train_lost_again(names, kept, folder)
-    failures = _read_failures(out)
+    failures = read_failures(out / FAILURES_FILE)
     if not all(_is_done(trial, folder / name, kept.get(trial)) for trial, name in names.items()):
         decoder = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
         sounds = decode_data_sets(sets, decoder, out / SOUNDS_FOLDER, out, config.voice_activity)
-        failures = _read_failures(out)
+        failures = read_failures(out / FAILURES_FILE)
         sets = data_sets(sounds)
         for trial, name in names.items():
             place, target, data = folder / name, kept.get(trial), sets[trial.seed]
@@ -392,11 +392,3 @@ def _keep_log(place: Path, logs: Path) -> None:
         shutil.rmtree(kept, ignore_errors=True)
         make_folder(kept.parent)
         log.replace(kept)
-
-
-def _read_failures(out: Path) -> dict[str, str]:
-    file = out / FAILURES_FILE
-    if not file.is_file():
-        return {}
-    with file.open(newline="", encoding="utf-8") as handle:
-        return {row["file"]: row["reason"] for row in csv.DictReader(handle)}

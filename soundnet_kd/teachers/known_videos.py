@@ -55,16 +55,16 @@ class Refusals:
 
     Parameters
     ----------
-    file : Path
+    file : str or Path
         A CSV file with a row for each of them.
     videos : mapping from source to Path
         All that the run is about; others are forgotten.
     """
 
-    def __init__(self, file: Path, videos: Mapping[str, Path]) -> None:
-        self._file = file
+    def __init__(self, file: str | Path, videos: Mapping[str, Path]) -> None:
+        self._file = Path(file)
         self._videos = videos
-        self._refusals = {source: refusal for source, refusal in _read(file) if source in videos}
+        self._refusals = {source: refusal for source, refusal in _read(self._file) if source in videos}
         self.remembered = {source for source, refusal in self._refusals.items() if refusal.holds_for(videos[source])}
         """Those that need not be tried again."""
         self._refusals = {source: self._refusals[source] for source in self.remembered}
@@ -101,9 +101,9 @@ def _read(file: Path) -> Iterable[tuple[str, Refusal]]:
             yield row.get("file", ""), Refusal(*(row.get(column) or "" for column in COLUMNS[1:]))
 
 
-def fingerprint(video: Path) -> str:
+def fingerprint(video: str | Path) -> str:
     """Return a hash that identifies a video's file by its length, its start and its end."""
-    with video.open("rb") as file:
+    with Path(video).open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         hashed = hashlib.sha256(str(length).encode())
         for start in (0, max(0, length - FINGERPRINTED_BYTES)):
@@ -113,7 +113,7 @@ def fingerprint(video: Path) -> str:
 
 
 def require_moved(
-    out: Path,
+    out: str | Path,
     before: str,
     now: str,
     labelled: Iterable[str],
@@ -124,7 +124,7 @@ def require_moved(
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         The run's folder, for the message.
     before, now : str
         The two folders.

@@ -4,18 +4,16 @@ A new source of teachers is a library in `soundnet_kd.pretrained.image_networks`
 (`pretrained/registry.toml`).
 """
 
-import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.pretrained import PretrainedWeights, fetch, teacher_registry
 from soundnet_kd.pretrained.fetching import sha256_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.image_networks import find_library
-from soundnet_kd.teachers.teacher import Teacher, frame_transform
+from soundnet_kd.teachers.teacher import Teacher, frame_transform, read_teacher_description
 
 
 def load_teacher(spec: str, class_names: str | Path | None = None) -> Teacher:
@@ -60,15 +58,11 @@ def load_teacher(spec: str, class_names: str | Path | None = None) -> Teacher:
 
 def _load_described(path: Path) -> Teacher:
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
+        about = read_teacher_description(path)
+    except FormatError as error:
         raise SettingsError(f"{path} does not say which network it is for; write NETWORK:{path}") from error
-    if not {"network", "class_names", "input_size"} <= metadata.keys():
-        raise SettingsError(f"{path} does not say which network it is for; write NETWORK:{path}")
-    names = tuple(json.loads(metadata["class_names"]))
-    network = network_from_file(metadata["network"], len(names), path)
-    return Teacher(network, frame_transform(int(metadata["input_size"])), names, _identity(metadata["network"], path))
+    network = network_from_file(about.name, len(about.class_names), path)
+    return Teacher(network, frame_transform(about.input_size), about.class_names, _identity(about.name, path))
 
 
 def _load_file(name: str, path: Path, class_names: Path | None) -> Teacher:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms import v2
@@ -19,7 +18,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from soundnet_kd.data.targets import LabelledClip
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models.checkpoint import write_tensors
+from soundnet_kd.models.checkpoint import TEACHER, read_metadata, write_tensors
 from soundnet_kd.teachers.clips import VideoClip
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -263,12 +262,37 @@ def write_teacher(
     write_tensors(network.state_dict(), path, metadata)
 
 
-def read_training(path: str | Path) -> dict[str, Any]:
-    """Return how a teacher was trained, as handed to `write_teacher`."""
-    path = Path(path)
-    with safe_open(path, framework="pt") as file:
-        training: dict[str, Any] = json.loads(file.metadata()["training"])
-    return training
+@dataclass(frozen=True)
+class TeacherDescription:
+    """What a file that `write_teacher` wrote says of its network; see there."""
+
+    name: str
+    class_names: tuple[str, ...]
+    input_size: int
+    training: Mapping[str, Any]
+
+
+def read_teacher_description(path: str | Path) -> TeacherDescription:
+    """Read what the file of a teacher says of itself.
+
+    Raises
+    ------
+    FormatError
+        If it is not what `write_teacher` wrote.
+    """
+    metadata = read_metadata(path)
+    try:
+        if metadata.get("kind", TEACHER) != TEACHER:
+            raise ValueError(f"it holds a {metadata['kind']:.40}")
+        return TeacherDescription(
+            name=metadata["network"],
+            class_names=tuple(json.loads(metadata["class_names"])),
+            input_size=int(metadata["input_size"]),
+            training=json.loads(metadata.get("training", "{}")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise FormatError(f"{path} is no teacher that describes itself ({what}); see write_teacher") from error
 
 
 def frame_transform(

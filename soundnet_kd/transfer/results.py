@@ -113,6 +113,11 @@ class Evaluation:
         return float(self.source["training_seconds"] / self.source["trainings"])
 
     @property
+    def skipped(self) -> int:
+        """Number of sounds that a training had to leave out, since they could not be read."""
+        return int(self.source["skipped"])
+
+    @property
     def fold_origin(self) -> str:
         """Where the folds come from, in words."""
         return str(self.source["folds"])

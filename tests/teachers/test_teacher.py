@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models, transforms
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import read_frames, write_video
+from soundnet_kd.models.checkpoint import TEACHER, kind_of, read_metadata
 from soundnet_kd.teachers import Teacher, label_videos, load_teacher, write_teacher
-from soundnet_kd.teachers.teacher import frame_transform
+from soundnet_kd.teachers.teacher import TeacherDescription, frame_transform, read_teacher_description
 from tests.teachers.colours import NAMES, RATE, MeanColour, plain
 
 
@@ -75,6 +77,26 @@ def test_a_teacher_file_describes_itself(tmp_path: Path) -> None:
     np.testing.assert_allclose(teacher.label([image]), expected.numpy(), rtol=1e-5)
     assert teacher.class_names == NAMES
     assert len(teacher.identity["sha256"]) == 64
+    assert read_teacher_description(str(path)) == TeacherDescription("shufflenet_v2_x0_5", NAMES, 32, {})
+    assert kind_of(read_metadata(path)) == TEACHER
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "it lacks 'network'"),
+        ({"network": "resnet18", "class_names": "[]"}, "it lacks 'input_size'"),
+        ({"network": "resnet18", "class_names": "[]", "input_size": "wide"}, "invalid literal"),
+        ({"network": "resnet18", "class_names": "[]", "input_size": "32", "kind": "student"}, "it holds a student"),
+    ],
+)
+def test_other_files_are_no_teachers(metadata: dict[str, str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(1)}, path, metadata)
+    with pytest.raises(FormatError, match=f"is no teacher that describes itself \\({message}"):
+        read_teacher_description(path)
+    with pytest.raises(SettingsError, match=r"does not say which network it is for; write NETWORK:"):
+        load_teacher(str(path))
 
 
 @pytest.mark.parametrize("layout", ["plain", "places365"])

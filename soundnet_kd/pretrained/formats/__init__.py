@@ -15,18 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from soundnet_kd.pretrained.formats import numpy_dict, state_dict, torch7
-from soundnet_kd.pretrained.formats.layout import Layout
+from soundnet_kd.pretrained.formats.layout import Layout, SourceFile
 
 START_BYTES = 16
 """The first bytes of a file, by which its format is recognised."""
 
-FORMATS: tuple[Callable[[Path, bytes, str | None], Layout | None], ...] = (
+FORMATS: tuple[Callable[[SourceFile], Layout | None], ...] = (
     numpy_dict.read_layout,
     torch7.read_layout,
     state_dict.read_layout,
 )
-"""Readers, each given a file, its first bytes and the pattern of the file to read of an archive; each returns None for
-a file of another format, but the last one, which takes whatever is left."""
+"""Readers; each returns None for a file of another format, but the last one, which takes whatever is left."""
 
 
 def read_layout(path: str | Path, member: str | None = None) -> Layout:
@@ -47,6 +46,6 @@ def read_layout(path: str | Path, member: str | None = None) -> Layout:
     """
     path = Path(path)
     with path.open("rb") as handle:
-        start = handle.read(START_BYTES)
-    found = (read(path, start, member) for read in FORMATS)
+        file = SourceFile(path, handle.read(START_BYTES), member)
+    found = (read(file) for read in FORMATS)
     return next(layout for layout in found if layout is not None)

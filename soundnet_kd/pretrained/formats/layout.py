@@ -1,6 +1,7 @@
-"""What the reader of a format returns for a file of weights."""
+"""What the reader of a format is given, and what it returns for it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +14,24 @@ HEADS = ("objects", "scenes")
 """The order in which the authors' network has them."""
 
 State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of weights that is read.
+
+    Attributes
+    ----------
+    path : Path
+    start : bytes
+        Its first bytes, by which its format is recognised.
+    member : str or None
+        Pattern of the one file to read of a zip archive.
+    """
+
+    path: Path
+    start: bytes
+    member: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import io
 import pickle
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError, one_line
-from soundnet_kd.pretrained.formats.layout import HEADS, MAX_CONVOLUTIONS, Layout, State, to_native
+from soundnet_kd.pretrained.formats.layout import HEADS, MAX_CONVOLUTIONS, Layout, SourceFile, State, to_native
 
 MAGIC = b"\x93NUMPY"
 
 
-def read_layout(path: str | Path, start: bytes, _member: str | None) -> Layout | None:
+def read_layout(file: SourceFile) -> Layout | None:
     """Read a file of the layout `numpy`; None if it is of another format.
 
     Raises
@@ -29,12 +28,12 @@ def read_layout(path: str | Path, start: bytes, _member: str | None) -> Layout |
     FormatError
         If it is cut off, hostile or no network.
     """
-    if not start.startswith(MAGIC):
+    if not file.start.startswith(MAGIC):
         return None
     try:
-        return Layout("numpy", _to_state(read_numpy_dict(Path(path).read_bytes())))
+        return Layout("numpy", _to_state(read_numpy_dict(file.path.read_bytes())))
     except FormatError as error:
-        raise FormatError(f"{path} {error}") from error
+        raise FormatError(f"{file.path} {error}") from error
 
 
 def _to_state(found: Mapping[str, Mapping[str, NDArray[Any]]]) -> State:

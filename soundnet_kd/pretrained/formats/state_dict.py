@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, one_line
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY
-from soundnet_kd.pretrained.formats.layout import Layout, State
+from soundnet_kd.pretrained.formats.layout import Layout, SourceFile, State
 from soundnet_kd.system.machine_errors import machine_error
 
 
@@ -70,7 +70,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(dict(state), beside)
 
 
-def read_layout(path: str | Path, _start: bytes, _member: str | None) -> Layout:
+def read_layout(file: SourceFile) -> Layout:
     """Read a file of the layouts `pytorch`, `state dict` and `lightning`.
 
     Raises
@@ -78,6 +78,7 @@ def read_layout(path: str | Path, _start: bytes, _member: str | None) -> Layout:
     FormatError
         If it is none of these, is cut off or holds more than tensors and plain values.
     """
+    path = file.path
     found = read_checkpoint(path)
     tensors: State = {}
     layout = "lightning" if any(name.startswith("student.") for name in found.state) else "state dict"

@@ -20,7 +20,15 @@ import torch
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError, one_line
-from soundnet_kd.pretrained.formats.layout import HEADS, MAX_CONVOLUTIONS, MAX_STUDENT_BYTES, Layout, State, to_native
+from soundnet_kd.pretrained.formats.layout import (
+    HEADS,
+    MAX_CONVOLUTIONS,
+    MAX_STUDENT_BYTES,
+    Layout,
+    SourceFile,
+    State,
+    to_native,
+)
 
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
 FUNCTIONS = (6, 7, 8)
@@ -53,7 +61,7 @@ class Module:
     fields: dict[Any, Any] = field(default_factory=dict)
 
 
-def read_layout(path: str | Path, start: bytes, member: str | None) -> Layout | None:
+def read_layout(file: SourceFile) -> Layout | None:
     """Read a file of the layout `torch7`, alone or in a zip archive; None if it is of another format.
 
     Raises
@@ -61,11 +69,11 @@ def read_layout(path: str | Path, start: bytes, member: str | None) -> Layout | 
     FormatError
         If it is cut off, hostile or no network.
     """
-    path = Path(path)
+    path, start = file.path, file.start
     try:
         content = path.read_bytes() if start.startswith(STARTS) else None
         if start.startswith(b"PK"):
-            content = _read_member(path, member)
+            content = _read_member(path, file.member)
         if content is not None:
             return Layout("torch7", _to_state(read_torch7(content)))
     except FormatError as error:

@@ -38,7 +38,7 @@ def show(inputs: ReportInputs) -> Content | None:
     return Content({"figures": figures}, {"maps": maps, "first": layers.index(preferred_layer(layers))})
 
 
-def places_data(folder: Path, layer: str, clips: Clips) -> dict[str, Any]:
+def places_data(folder: str | Path, layer: str, clips: Clips) -> dict[str, Any]:
     """Place of every clip in a map.
 
     Returns

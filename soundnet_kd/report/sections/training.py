@@ -35,7 +35,7 @@ def show(inputs: ReportInputs) -> Content | None:
     return Content({"trainings": trainings}, data) if trainings else None
 
 
-def curves_data(folder: Path) -> list[dict[str, Any]]:
+def curves_data(folder: str | Path) -> list[dict[str, Any]]:
     """Curves of a training's history: `figure`, `training` (null if there is only one), `steps` and `values`."""
     curves = []
     for curve in read_curves(folder):
