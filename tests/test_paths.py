@@ -24,7 +24,7 @@ from soundnet_kd.commands.explore import explore
 from soundnet_kd.commands.finetune import finetune
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.commands.peel import peel
-from soundnet_kd.commands.predict import listen, predict
+from soundnet_kd.commands.predict import predict
 from soundnet_kd.commands.project import project
 from soundnet_kd.commands.rank import rank
 from soundnet_kd.commands.report import report
@@ -35,6 +35,7 @@ from soundnet_kd.data import Targets, read_manifest
 from soundnet_kd.data.datasets.folds import Folds
 from soundnet_kd.features.activation_file import read_peel, write_peel
 from soundnet_kd.features.activations import peel_sound
+from soundnet_kd.features.predictor import stream_probabilities
 from soundnet_kd.media import (
     duration_seconds,
     find_media,
@@ -159,7 +160,7 @@ def test_networks_by_text(place: Path) -> None:
     peeled = peel_sound("sounds/dog/0.wav", student)
     write_peel("peel.h5", peeled, {})
     assert read_peel("peel.h5").layers.keys() == peeled.layers.keys()
-    assert next(listen(student, "sounds/dog/0.wav"))[0] == 0.0
+    assert next(stream_probabilities(student, "sounds/dog/0.wav"))[0] == 0.0
     with pytest.raises(soundnet_kd.SoundNetKDError):
         verify_weights("student/student.safetensors")
 

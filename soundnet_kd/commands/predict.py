@@ -1,63 +1,30 @@
-"""What a network hears in a sound: the objects and scenes that it expects to be seen with it, or its own classes."""
+"""The command `predict`: what a network takes sounds for, as text, JSON or a table."""
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tile_to_clip
 from soundnet_kd.data.checks import describe_files
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
-from soundnet_kd.media import find_media, stream_audio
+from soundnet_kd.features.predictor import Span, predict_sound
+from soundnet_kd.media import find_media
 from soundnet_kd.models import Network, choose_device
-from soundnet_kd.models.device import full_precision
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import escape_name, failures_file, make_folder, write_csv, write_failures, write_json
-
-MIN_SECONDS = 1.0
-"""A shorter rest of a sound says too little."""
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A class and the network's probability for it."""
-
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Span:
-    """What is heard in a part of a sound.
-
-    Attributes
-    ----------
-    start_seconds, end_seconds : float
-    guesses : dict from head to list of Guess
-        The likeliest first.
-    """
-
-    start_seconds: float
-    end_seconds: float
-    guesses: dict[str, list[Guess]]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What is heard in some sounds.
+    """What a network takes some sounds for.
 
     Attributes
     ----------
     sounds : dict from file to list of Span
-        One span for the whole sound, or one for each 5 s, or each piece.
+        One span for the whole sound, or one for each 5 s, or each segment.
     failures : dict from file to reason
     out : Path, optional
         Where it was written.
@@ -137,9 +104,9 @@ def predict(
 
     A student listens as in training: in clips of 20 s, each with a guess for every 5 s. A shorter rest is filled up
     with silence to whole 5 s and repeated; one below a second, behind other clips, is left out. Any other network has
-    one guess for each piece of the length that it asks for: 20 s, if it is fine-tuned, which repeats a shorter rest of
-    a second or more. A network from scratch leaves a shorter rest out; a sound that is shorter than a piece is followed
-    by silence.
+    one guess for each segment of the length that it asks for: 20 s, if it is fine-tuned, which repeats a shorter rest
+    of a second or more. A network from scratch leaves a shorter rest out; a sound that is shorter than a segment is
+    followed by silence.
 
     Parameters
     ----------
@@ -154,7 +121,7 @@ def predict(
     top : int
         How many classes to name, of a student how many objects, and how many scenes.
     per_step : bool
-        Guesses for each 5 s, or each piece, in place of their average over the sound.
+        Guesses for each 5 s, or each segment, in place of their average over the sound.
     json : bool
         Print JSON in place of text.
     device : str
@@ -178,108 +145,27 @@ def predict(
     if dry_run:
         return Predictions({}, {}, reading=describe_files(files))
     if out is not None:
-        # Better now than when all sounds are heard.
+        # Better now than when all sounds are through the network.
         make_folder(out.parent)
     network = load_network(student).to(choose_device(device))
-    heard: dict[str, list[Span]] = {}
+    read: dict[str, list[Span]] = {}
     failures: dict[str, str] = {}
     for file in tqdm(files, desc="predict", unit="sound", leave=False):
         try:
-            heard[escape_name(file)] = _spans(network, list(listen(network, file)), top, per_step)
+            read[escape_name(file)] = predict_sound(network, file, top, per_step)
         except MediaError as error:
             failures[escape_name(file)] = str(error)
     if out is not None:
         write_failures(failures_file(out), failures)
-    if not heard:
-        raise none_readable(len(failures), failures)
-    predictions = Predictions(heard, failures, out, json)
+    if not read:
+        raise none_readable(len(failures), failures, None if out is None else failures_file(out))
+    predictions = Predictions(read, failures, out, json)
     if out is not None and out.suffix.lower() == ".csv":
         header = ("file", "start_seconds", "end_seconds", "head", "rank", "class", "probability")
         write_csv(out, header, predictions.rows())
     elif out is not None:
         write_json(out, predictions.plain())
     return predictions
-
-
-def listen(network: Network, sound: str | Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
-    """Return what a network hears in a sound of any length: a student in each 5 s, any other one in each of its pieces.
-
-    Parameters
-    ----------
-    network : Network
-        In evaluation mode.
-    sound : str or Path
-
-    Yields
-    ------
-    start_seconds, end_seconds : float
-    distributions : dict from head to (classes,) float32
-
-    Raises
-    ------
-    MediaError
-        If the file holds no readable sound.
-    """
-    whole_answers = network.receptive_field(network.output_layer) is None
-    return _piece_answers(network, Path(sound)) if whole_answers else _step_answers(network, Path(sound))
-
-
-def _step_answers(network: Network, sound: Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
-    """Return what a network hears in each 5 s, in clips as it learned from."""
-    asked = network.preprocessing
-    device = next(network.parameters()).device
-    with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:
-        for number, block in enumerate(blocks):
-            span_seconds = len(block) / asked.sample_rate
-            if number and span_seconds < MIN_SECONDS:
-                return
-            steps = math.ceil(span_seconds / STEP_SECONDS)
-            clip = torch.from_numpy(tile_to_clip(block, steps, asked.sample_rate)).to(device)
-            with torch.inference_mode():
-                answers = network(asked.scale(clip)[None, None])
-            rows = {head: network.probabilities(logits)[0].T.cpu().numpy() for head, logits in answers.items()}
-            for step in range(steps):
-                start = number * CLIP_SECONDS + step * STEP_SECONDS
-                end = min(start + STEP_SECONDS, number * CLIP_SECONDS + span_seconds)
-                yield start, end, {head: row[step] for head, row in rows.items()}
-
-
-def _piece_answers(network: Network, sound: Path) -> Iterator[tuple[float, float, dict[str, NDArray[np.float32]]]]:
-    """Return what a network hears in each piece of the least length that it asks for."""
-    asked = network.preprocessing
-    device = next(network.parameters()).device
-    piece_seconds = asked.least_samples / asked.sample_rate
-    # Of a rest that silence follows a network was told nothing when it learned.
-    least_rest = MIN_SECONDS * asked.sample_rate if asked.repeats else asked.least_samples
-    with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=piece_seconds)) as blocks:
-        for number, block in enumerate(blocks):
-            if number and len(block) < min(least_rest, asked.least_samples):
-                return
-            with torch.inference_mode(), full_precision():
-                answers = network(asked.prepare(block)[None].to(device))
-            start = number * piece_seconds
-            rows = {head: network.probabilities(logits)[0].cpu().numpy() for head, logits in answers.items()}
-            yield start, start + len(block) / asked.sample_rate, rows
-
-
-def _spans(
-    network: Network,
-    steps: Sequence[tuple[float, float, dict[str, NDArray[np.float32]]]],
-    top: int,
-    per_step: bool,
-) -> list[Span]:
-    if not per_step:
-        averages = {head: np.mean([rows[head] for _, _, rows in steps], axis=0) for head in network.class_names}
-        steps = [(steps[0][0], steps[-1][1], averages)]
-    return [
-        Span(start, end, {head: _best(network.class_names[head], row, top) for head, row in rows.items()})
-        for start, end, rows in steps
-    ]
-
-
-def _best(names: Sequence[str], probabilities: NDArray[np.float32], top: int) -> list[Guess]:
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return [Guess(names[index], round(float(probabilities[index]), 6)) for index in order]
 
 
 def _seconds(time: float) -> str:

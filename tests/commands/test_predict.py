@@ -1,4 +1,4 @@
-"""What a student hears: the right names at the right times, whatever the length of a sound."""
+"""What a network takes a sound for: the right names at the right times, whatever the length of the sound."""
 
 import csv
 import json
@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet8
-from soundnet_kd.commands.predict import Guess, Predictions, Span, listen, predict
+from soundnet_kd.commands.predict import Predictions, predict
 from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.features.predictor import Guess, Span, stream_probabilities
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_network
 
@@ -50,9 +51,9 @@ def noise(path: Path, seconds: float, seed: int = 0) -> Path:
 def test_every_five_seconds_have_a_guess(
     student: SoundNet8, seconds: float, spans: list[tuple[float, float]], tmp_path: Path
 ) -> None:
-    heard = list(listen(student, noise(tmp_path / "a.wav", seconds)))
-    assert [(start, end) for start, end, _ in heard] == spans
-    for _, _, rows in heard:
+    answers = list(stream_probabilities(student, noise(tmp_path / "a.wav", seconds)))
+    assert [(start, end) for start, end, _ in answers] == spans
+    for _, _, rows in answers:
         assert {head: len(row) for head, row in rows.items()} == {"objects": 6, "scenes": 3}
         assert all(float(row.sum()) == pytest.approx(1, abs=1e-5) for row in rows.values())
 
@@ -63,7 +64,7 @@ def test_twenty_seconds_are_what_the_network_says(student: SoundNet8, tmp_path: 
         wave = student.preprocessing(student.preprocessing.read(path))
         expected = student(wave[None])["objects"][0].softmax(dim=0).numpy()
     assert expected.shape == (6, 4)
-    for step, (_, _, rows) in enumerate(listen(student, path)):
+    for step, (_, _, rows) in enumerate(stream_probabilities(student, path)):
         np.testing.assert_allclose(rows["objects"], expected[:, step], rtol=1e-4, atol=1e-6)
 
 
@@ -80,7 +81,7 @@ def test_text_json_and_tables_say_the_same(student: SoundNet8, tmp_path: Path) -
     assert list(probabilities.values()) == sorted(probabilities.values(), reverse=True)
     assert len(steps.sounds[str(sound)]) == 3
     # The average over the steps, by hand.
-    rows = [row["objects"] for _, _, row in listen(student, sound)]
+    rows = [row["objects"] for _, _, row in stream_probabilities(student, sound)]
     for index, class_name in enumerate(HEADS["objects"]):
         assert probabilities[class_name] == pytest.approx(float(np.mean([row[index] for row in rows])), rel=1e-4)
     with (tmp_path / "out.csv").open(newline="") as handle:
@@ -127,6 +128,8 @@ def test_nothing_readable_and_wrong_options(student: SoundNet8, tmp_path: Path) 
     (tmp_path / "broken.wav").write_text("no sound")
     with pytest.raises(MediaError, match=r"none of the 1 sounds could be read, such as: broken\.wav"):
         predict([tmp_path / "broken.wav"], student)
+    with pytest.raises(MediaError, match=r"broken\.wav.* \(see .*out\.csv\.failures\.csv\)$"):
+        predict([tmp_path / "broken.wav"], student, tmp_path / "out.csv")
     with pytest.raises(SettingsError, match=r"has to end in \.csv or \.json"):
         predict([tmp_path / "broken.wav"], student, tmp_path / "out.txt")
     with pytest.raises(SettingsError, match="top is 0"):
@@ -134,7 +137,7 @@ def test_nothing_readable_and_wrong_options(student: SoundNet8, tmp_path: Path) 
 
 
 @pytest.mark.real
-def test_real_sounds_are_heard(real_data: Path, student: SoundNet8) -> None:
+def test_real_sounds_have_guesses(real_data: Path, student: SoundNet8) -> None:
     files = sorted((real_data / "esc50" / "audio").iterdir())[:3]
     result = predict(files, student)
     assert len(result.sounds) == 3
