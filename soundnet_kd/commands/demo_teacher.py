@@ -2,25 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import lightning
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
-
+from soundnet_kd.demo.teacher import frame_accuracy, read_frames, train_on_frames
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.image_networks import find_library
 from soundnet_kd.storage import require_equal
 from soundnet_kd.teachers import write_teacher
-from soundnet_kd.teachers.teacher import frame_transform, read_teacher_description
-from soundnet_kd.training.trainer import quiet_lightning
-
-HELD_OUT_EVERY = 5
+from soundnet_kd.teachers.teacher import read_teacher_description
 
 
 @dataclass(frozen=True)
@@ -78,10 +66,10 @@ def demo_teacher(
     """
     frames = Path(frames)
     out = Path(out)
-    library = find_library(network)
+    find_library(network)
     if epochs < 1 or batch_size < 1:
         raise SettingsError(f"epochs and batch_size are {epochs} and {batch_size}; both have to be at least 1")
-    training, held_out, classes = _read(frames, input_size)
+    training, held_out, classes = read_frames(frames, input_size)
     settings = {
         "network": network,
         "input_size": input_size,
@@ -95,57 +83,15 @@ def demo_teacher(
         before = read_teacher_description(out).training
         require_equal(str(out), before["settings"], settings)
         return DemoTeacherResult(out, len(classes), before["accuracy"])
-    keep_freed_memory()
-    lightning.seed_everything(seed, verbose=False)
-    model = library.build(network, len(classes))
-    batches = DataLoader(training, batch_size, shuffle=True, drop_last=len(training) > batch_size)
-    with quiet_lightning():
-        trainer = lightning.Trainer(
-            accelerator="cpu",
-            max_epochs=epochs,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(_Classification(model, learning_rate, epochs * len(batches)), batches)
-    accuracy = _accuracy(model, held_out)
+    model = train_on_frames(
+        network,
+        len(classes),
+        training,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    accuracy = frame_accuracy(model, held_out)
     write_teacher(out, model, network, classes, input_size, {"settings": settings, "accuracy": accuracy})
     return DemoTeacherResult(out, len(classes), accuracy)
-
-
-class _Classification(lightning.LightningModule):
-    """Plain supervised training."""
-
-    def __init__(self, network: nn.Module, learning_rate: float, steps: int) -> None:
-        super().__init__()
-        self.network = network
-        self.learning_rate = learning_rate
-        self.steps = steps
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        images, labels = batch
-        return nn.functional.cross_entropy(self.network(images), labels, label_smoothing=0.1)
-
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _read(frames: Path, input_size: int) -> tuple[TensorDataset, TensorDataset, list[str]]:
-    """Read all frames into memory: what to train on, what to hold out, and the classes."""
-    try:
-        folder = ImageFolder(frames, transform=v2.Compose([v2.PILToTensor(), frame_transform(input_size)]))
-    except FileNotFoundError as error:
-        raise SettingsError(f"{frames} has no folder of pictures for each class ({error})") from error
-    images = torch.stack([image for image, _ in folder])
-    labels = torch.tensor(folder.targets)
-    held = torch.from_numpy(np.arange(len(labels)) % HELD_OUT_EVERY == 0)
-    return TensorDataset(images[~held], labels[~held]), TensorDataset(images[held], labels[held]), folder.classes
-
-
-@torch.inference_mode()
-def _accuracy(network: nn.Module, dataset: TensorDataset) -> float:
-    images, labels = dataset.tensors
-    return float((network.eval()(images).argmax(dim=1) == labels).float().mean())

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from soundnet_kd.analysis.classes.figures import draw_accuracy
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
 from soundnet_kd.data.checks import describe_data_set
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
 from soundnet_kd.transfer.classifiers import ClassifierName
+from soundnet_kd.transfer.figures import draw_accuracy
 from soundnet_kd.transfer.layers import choose_layers, evaluate_layers
 from soundnet_kd.transfer.protocols import SELECTIONS, ProtocolName
 from soundnet_kd.transfer.results import SETTINGS_FILE, Evaluation, format_settings, write_evaluation

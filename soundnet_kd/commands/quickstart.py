@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.commands.run import RecipeResult, run_steps
+from soundnet_kd.cli.steps import RecipeResult, run_steps
 from soundnet_kd.config.recipes import read_recipe
 
 log = logging.getLogger(__name__)

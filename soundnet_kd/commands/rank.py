@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
-from soundnet_kd.figures.style import GREY, color_and_marker, new_figure, percent_formatter
 from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.storage import make_folder
+from soundnet_kd.transfer.figures import draw_ranking
 from soundnet_kd.transfer.ranking import (
     FIRST_NUMBER,
     RANKING_FIGURE,
@@ -81,54 +80,8 @@ def rank(
     figure = out / RANKING_FIGURE
     sized = [row for row in rows if row.parameters]
     if sized:
-        _draw(sized, figure)
+        draw_ranking(sized, figure)
     else:
         for file in (figure, figure.with_suffix(".svg")):
             file.unlink(missing_ok=True)
     return RankResult(out, rows)
-
-
-def _draw(rows: Sequence[Ranked], path: Path) -> None:
-    """Draw accuracy over parameters, a colour for each evaluation; rows of unknown size are left out."""
-    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-
-    with new_figure(path, 7.5, 4.6) as figure:
-        axes = figure.subplots()
-        names = list(dict.fromkeys(row.name for row in rows))
-        for number, name in enumerate(names):
-            colour, marker = color_and_marker(number)
-            mine = sorted((row for row in rows if row.name == name), key=lambda row: row.parameters or 0)
-            axes.errorbar(
-                [row.parameters or 0 for row in mine],
-                [row.accuracy for row in mine],
-                [row.std or 0.0 for row in mine],
-                color=colour,
-                marker=marker,
-                linestyle="none",
-                capsize=4,
-                label=name,
-            )
-            if len(mine) > 1:
-                # A pooling layer has the same number of parameters as the convolution before it.
-                for size, same in groupby(mine, key=lambda row: row.parameters or 0):
-                    rows_of_size = sorted(same, key=lambda row: -row.accuracy)
-                    axes.annotate(
-                        ", ".join(row.layer for row in rows_of_size),
-                        (size, rows_of_size[0].accuracy),
-                        xytext=(6, 3),
-                        textcoords="offset points",
-                        fontsize=7,
-                        color=GREY,
-                    )
-        axes.set_xscale("log")
-        sizes = [row.parameters or 0 for row in rows]
-        is_wide = max(sizes) > 200 * min(sizes)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(EngFormatter())
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(percent_formatter())
-        axes.set_xlabel("parameters, up to the layer or of the whole classifier")
-        axes.set_ylabel("accuracy")
-        axes.set_title("Accuracy by the size of the network (bars: deviation over folds)")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

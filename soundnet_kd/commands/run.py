@@ -1,40 +1,10 @@
 """The command `run`: the steps of a recipe, each a command with its settings."""
 
-import inspect
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.cli.arguments import parse
-from soundnet_kd.cli.parsers import flag_of
-from soundnet_kd.cli.table import find
-from soundnet_kd.config.recipes import (
-    Recipe,
-    fill_in,
-    placeholder_of,
-    read_recipe,
-    resolve_variables,
-    split_override,
-)
-from soundnet_kd.errors import SettingsError
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RecipeResult:
-    """What the steps of a recipe returned."""
-
-    results: tuple[object, ...]
-
-    def __str__(self) -> str:
-        # What was found is to be read here; a page is to be opened.
-        pages = [page for result in self.results if (page := getattr(result, "page", None))]
-        found = [result for result in self.results if not hasattr(result, "page")] or self.results
-        opened = "".join(f"; open {page} in a browser" for page in pages)
-        return f"{found[-1]}\nall {len(self.results)} steps are done{opened}"
+from soundnet_kd.cli.steps import RecipeResult, run_steps
+from soundnet_kd.config.recipes import read_recipe, split_override
 
 
 def run(recipe: Path | str, out: Path | str | None = None, overrides: list[str] | None = None) -> RecipeResult:
@@ -53,34 +23,3 @@ def run(recipe: Path | str, out: Path | str | None = None, overrides: list[str] 
     """
     values: dict[str, Any] = {} if out is None else {"out": str(Path(out))}
     return run_steps(read_recipe(recipe), values | dict(map(split_override, overrides or ())))
-
-
-def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
-    """Run a recipe with values for its variables.
-
-    Raises
-    ------
-    SettingsError
-        If a variable or anything in a step is wrong; nothing has been done then.
-    """
-    variables = resolve_variables(recipe.variables, values)
-    calls = [(command, _arguments(command, settings, variables)) for command, settings in recipe.steps]
-    results = []
-    for number, (command, arguments) in enumerate(calls, start=1):
-        log.info("step %d of %d: %s", number, len(calls), command)
-        results.append(find(command).function()(**arguments))
-        if number < len(calls):
-            log.info("%s", results[-1])
-    return RecipeResult(tuple(results))
-
-
-def _arguments(command: str, settings: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {flag_of(str(name)): value for name, value in settings.items()}
-    filled = fill_in(settings, variables, command)
-    for parameter in inspect.signature(find(command).function()).parameters.values():
-        name = flag_of(parameter.name)
-        if parameter.default is parameter.empty and filled.get(name) is None:
-            variable = placeholder_of(settings.get(name))
-            cure = f"give it with --set {variable}=..." if variable else f"add it to the step {command}"
-            raise SettingsError(f"{command} needs a value for {name!r}; {cure}")
-    return parse(command, filled)

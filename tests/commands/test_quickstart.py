@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from soundnet_kd import FeatureCache
+from soundnet_kd.cli.steps import RecipeResult, run_steps
 from soundnet_kd.commands.demo_teacher import demo_teacher
 from soundnet_kd.commands.demo_world import demo_world
 from soundnet_kd.commands.quickstart import quickstart
-from soundnet_kd.commands.run import RecipeResult, run_steps
 from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.data import Targets
 

@@ -8,7 +8,8 @@ import pytest
 
 from soundnet_kd.cli import main
 from soundnet_kd.cli.arguments import parse
-from soundnet_kd.commands.run import run, run_steps
+from soundnet_kd.cli.steps import run_steps
+from soundnet_kd.commands.run import run
 from soundnet_kd.config.raw_yaml import RawText, read_yaml
 from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.config.values import parse_value
