@@ -1,7 +1,8 @@
 """Distil a sound network from unlabeled video, and use its layers as features for any sound task."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from soundnet_kd.analysis import neuron_statistics as neuron_statistics
@@ -14,27 +15,16 @@ if TYPE_CHECKING:
     from soundnet_kd.pretrained import load_student as load_student
     from soundnet_kd.transfer import cross_validate as cross_validate
 
-_HOMES = {
-    "FeatureCache": "features",
-    "SoundNet5": "models",
-    "SoundNet8": "models",
-    "SoundNetKDError": "errors",
-    "cross_validate": "transfer",
-    "extract": "commands.extract",
-    "load_network": "pretrained",
-    "load_student": "pretrained",
-    "neuron_statistics": "analysis",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import soundnet_kd` costs nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+# Each is imported when it is first used, so that `import soundnet_kd` costs nothing.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "analysis": ["neuron_statistics"],
+        "commands.extract": ["extract"],
+        "errors": ["SoundNetKDError"],
+        "features": ["FeatureCache"],
+        "models": ["SoundNet5", "SoundNet8"],
+        "pretrained": ["load_network", "load_student"],
+        "transfer": ["cross_validate"],
+    },
+)

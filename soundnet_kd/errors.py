@@ -71,16 +71,22 @@ def one_line(error: BaseException, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[:length]}…"
 
 
-def none_readable(count: int, failures: Mapping[str, str], file: Path | None = None) -> MediaError:
-    """Return the error of a command all of whose sounds have failed.
+def none_readable(
+    what: str, failures: Mapping[str, str], file: Path | None = None, *, done: str = "read", cure: str = ""
+) -> MediaError:
+    """Return the error of a command all of whose files have failed.
 
     Parameters
     ----------
-    count : int
-        Of the sounds.
+    what : str
+        How many they are and of what, such as 3 sounds.
     failures : mapping from name to reason
     file : Path, optional
         Where all reasons are written.
+    done : str
+        What could be done to none of them.
+    cure : str
+        What to do with the file of reasons, to follow its name.
     """
-    more = "" if file is None else f" (see {file})"
-    return MediaError(f"none of the {count} sounds could be read, such as: {next(iter(failures.values()))}{more}")
+    more = "" if file is None else f" (see {file}{cure})"
+    return MediaError(f"none of the {what} could be {done}, such as: {next(iter(failures.values()))}{more}")

@@ -21,7 +21,7 @@ from soundnet_kd.data import read_manifest
 from soundnet_kd.data.checks import announce
 from soundnet_kd.data.sources.folders import BACKGROUND_NOISE
 from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
-from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.storage import FAILURES_FILE, ensure_same_settings, make_folder, versions, write_csv, write_failures
 
 
@@ -131,6 +131,8 @@ def explore(
     write_failures(out / FAILURES_FILE, failures)
     if measures.spans is not None:
         write_spans(out / VOICE_FILE, measures.spans, sample_rate)
+    if not measures.clips:
+        raise none_readable(f"{len(manifest)} labelled sounds", failures, out / FAILURES_FILE)
     if len(measures.clips) <= components:
         raise MediaError(
             f"{len(measures.clips)} of {len(manifest)} labelled sounds could be read, too few for {components} "

@@ -1,4 +1,4 @@
-"""From sounds and a network to a feature cache."""
+"""The command `extract`: a network's layers for every sound of a data set, in a feature cache."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -176,7 +176,7 @@ def extract(
             )
         _remove(parts_folder)
     if not clips:
-        raise none_readable(len(manifest), failures, failures_file(out))
+        raise none_readable(f"{len(manifest)} sounds", failures, failures_file(out))
     return ExtractResult(out, len(clips), wanted, failures)
 
 

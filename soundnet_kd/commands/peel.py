@@ -86,7 +86,7 @@ def peel(
     source = peel_source(peeled, about, network.fingerprint(), settings, versions())
     ensure_same_settings(out / SETTINGS_FILE, source)
     write_peel(out / PEEL_FILE, peeled, source)
-    draw_peel(out / PEEL_FILE, sound.name, network.architecture)
+    _draw(out / PEEL_FILE, sound.name, network.architecture)
     return PeelResult(out, peeled)
 
 
@@ -95,16 +95,8 @@ def _named_by_first_version(network: Network) -> str:
     return "LayeredClipClassifier" if isinstance(network, FinetunedNetwork) else network.architecture
 
 
-def draw_peel(file: str | Path, sound: str, network: str) -> None:
-    """Draw the figures of a `peel.h5` beside it.
-
-    Parameters
-    ----------
-    file : str or Path
-    sound, network : str
-        Their names, for the titles.
-    """
-    file = Path(file)
+def _draw(file: Path, sound: str, network: str) -> None:
+    """Draw the figures of a `peel.h5` beside it, with the names of the sound and the network in their titles."""
     peeled, folder = read_peel(file), file.parent
     layers = tuple(peeled.layers)
     draw_layers(peeled, sound, network, folder / "layers.png")

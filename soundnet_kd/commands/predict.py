@@ -158,7 +158,7 @@ def predict(
     if out is not None:
         write_failures(failures_file(out), failures)
     if not read:
-        raise none_readable(len(failures), failures, None if out is None else failures_file(out))
+        raise none_readable(f"{len(failures)} sounds", failures, None if out is None else failures_file(out))
     predictions = Predictions(read, failures, out, json)
     if out is not None and out.suffix.lower() == ".csv":
         header = ("file", "start_seconds", "end_seconds", "head", "rank", "class", "probability")

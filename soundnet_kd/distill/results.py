@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.figures import filters
-from soundnet_kd.figures.curves import draw_curve, finish_curves
 from soundnet_kd.figures.style import COLORS, new_figure
 from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_network
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import FOLDER, best_checkpoint, last_checkpoint, student_state
-from soundnet_kd.training.history import write_history
+from soundnet_kd.training.history import draw_curve, finish_curves, write_history
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

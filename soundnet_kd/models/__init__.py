@@ -1,7 +1,8 @@
 """Networks only, each bound to the preprocessing that its weights need."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from soundnet_kd.models.checkpoint import CLASSIFIER_FILE as CLASSIFIER_FILE
@@ -20,29 +21,15 @@ if TYPE_CHECKING:
     from soundnet_kd.models.soundnet import SoundNet5 as SoundNet5
     from soundnet_kd.models.soundnet import SoundNet8 as SoundNet8
 
-_HOMES = {
-    "ARCHITECTURES": "soundnet",
-    "CLASSIFIER_FILE": "checkpoint",
-    "STUDENT_FILE": "checkpoint",
-    "ClipPreprocessing": "preprocessing",
-    "FinetunedNetwork": "finetuned",
-    "Network": "network",
-    "Preprocessing": "preprocessing",
-    "SoundNet": "soundnet",
-    "SoundNet5": "soundnet",
-    "SoundNet8": "soundnet",
-    "choose_device": "device",
-    "read_network": "checkpoint",
-    "read_student": "checkpoint",
-    "state_sha256": "network",
-    "write_network": "checkpoint",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: receptive fields, which are only numbers, then come without PyTorch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Each is imported when it is first used: receptive fields, which are only numbers, then come without PyTorch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "checkpoint": ["CLASSIFIER_FILE", "STUDENT_FILE", "read_network", "read_student", "write_network"],
+        "device": ["choose_device"],
+        "finetuned": ["FinetunedNetwork"],
+        "network": ["Network", "state_sha256"],
+        "preprocessing": ["ClipPreprocessing", "Preprocessing"],
+        "soundnet": ["ARCHITECTURES", "SoundNet", "SoundNet5", "SoundNet8"],
+    },
+)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures.curves import draw_curve, finish_curves
 from soundnet_kd.figures.heat_map import count_map
 from soundnet_kd.figures.panels import new_panels
 from soundnet_kd.figures.style import COLORS, GREY, display_name, new_figure
 from soundnet_kd.supervised.tags import TrackScores
+from soundnet_kd.training.history import draw_curve, finish_curves
 
 MAX_NAMED = 8
 """Trainings up to which a legend names them."""

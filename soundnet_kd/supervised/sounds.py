@@ -214,7 +214,7 @@ def decode_data_sets(
             failures[name] = "the sound ends before its part begins"
     write_failures(out / FAILURES_FILE, failures)
     if not sounds:
-        raise none_readable(len(clips), failures, out / FAILURES_FILE)
+        raise none_readable(f"{len(clips)} sounds", failures, out / FAILURES_FILE)
     return sounds if voice is None else _cut(sounds, voice, rate, out)
 
 

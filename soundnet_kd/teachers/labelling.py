@@ -21,7 +21,7 @@ from soundnet_kd.data.targets import (
     part_files,
     write_part,
 )
-from soundnet_kd.errors import FormatError, MediaError, SettingsError
+from soundnet_kd.errors import FormatError, MediaError, SettingsError, none_readable
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, Sampling, find_media
 from soundnet_kd.models import state_sha256
 from soundnet_kd.storage import (
@@ -262,12 +262,9 @@ def _summarize(videos: Path, out: Path, files: int, refusals: Refusals, frames: 
     labelled, known = _read_labelled(out)
     failures = refusals.reasons()
     if not labelled:
-        reason = next(iter(failures.values()))
-        again = "; remove it to try them again" if refusals.remembered else ""
-        raise MediaError(
-            f"none of the {files} files in {videos} could be labelled, such as: {reason} "
-            f"(see {out / FAILURES_FILE}{again})"
-        )
+        cure = "; remove it to try them again" if refusals.remembered else ""
+        what = f"{files} files in {videos}"
+        raise none_readable(what, failures, out / FAILURES_FILE, done="labelled", cure=cure)
     targets = Targets(out)
     begins, looked_at = targets.steps()
     # The frame of an exact step may have been on show for long.

@@ -1,4 +1,4 @@
-"""The table `history.csv` of a run: what its trainings measured, step by step.
+"""The table `history.csv` of a run: what its trainings measured, step by step, and how it is drawn.
 
 Columns: `seed`, `fold` and `network` where a run has several trainings, by which they are told apart; `step`, counted
 from 1; and a column for each figure, such as `train/loss`, empty where it was not measured.
@@ -10,8 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.storage import write_csv
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HISTORY_FILE = "history.csv"
 _TRAINING_COLUMNS = ("network", "fold", "seed")
@@ -86,3 +90,35 @@ def read_curves(out: str | Path) -> list[Curve]:
         Curve(figure, training, [step for step, _ in found], [value for _, value in found])
         for (figure, training), found in points.items()
     ]
+
+
+def draw_curve(
+    axes: "Axes", history: Sequence[Mapping[str, float]], column: str, *, dashed: bool = False, **style: Any
+) -> None:
+    """Draw one column of a history over the steps, through the rows that have it; draw nothing if none does.
+
+    Parameters
+    ----------
+    axes : Axes
+    history : sequence of mapping from column to value
+        Rows of `history.csv`; each has a `step`.
+    column : str
+        Such as `validation/loss`.
+    dashed : bool
+        Whether the line is dashed.
+    **style
+        Properties of the line that matplotlib knows: color, label, alpha, linewidth …
+    """
+    points = [(row["step"], row[column]) for row in history if column in row]
+    if points:
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, linestyle="--" if dashed else "-", **style)
+
+
+def finish_curves(axes: "Axes", title: str, *, fractions: bool = False) -> None:
+    """Label the axes of training curves; the y axis of fractions goes from 0% to 100%."""
+    axes.set_xlabel("step")
+    axes.set_title(title)
+    if fractions:
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(lambda fraction, _: f"{fraction:.0%}")

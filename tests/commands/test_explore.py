@@ -141,3 +141,13 @@ def test_settings_that_cannot_be(
 ) -> None:
     assert main(["explore", str(words), "--out", str(tmp_path / "out"), *options]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_nothing_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("low", "high"):
+        (tmp_path / "words" / name).mkdir(parents=True)
+        (tmp_path / "words" / name / "broken.wav").write_bytes(b"RIFF, but no more")
+    assert main(["explore", str(tmp_path / "words"), "--out", str(tmp_path / "out")]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "none of the 2 labelled sounds could be read, such as: " in message
+    assert f"(see {tmp_path / 'out' / 'failures.csv'})" in message

@@ -1,4 +1,4 @@
-"""Panels, heat maps of counts and training curves, read back from matplotlib's objects."""
+"""Panels and heat maps of counts, read back from matplotlib's objects."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from soundnet_kd.figures.curves import draw_curve, finish_curves
 from soundnet_kd.figures.heat_map import count_map
 from soundnet_kd.figures.panels import add_panels, new_panels
 
@@ -43,15 +42,3 @@ def test_counts_are_written_on_the_colour_of_their_fraction() -> None:
     assert shown is not None
     np.testing.assert_array_equal(shown, [[0.75, 0.25, 0], [0, 0, 0], [0.25, 0, 0.25]])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a b", "c", "d"]
-
-
-def test_a_curve_goes_through_the_rows_that_have_it() -> None:
-    axes = Figure().subplots()
-    history = [{"step": 1, "train/loss": 3.0}, {"step": 2, "validation/loss": 2.0}, {"step": 4, "train/loss": 1.0}]
-    draw_curve(axes, history, "train/loss", label="a")
-    draw_curve(axes, history, "train/accuracy")
-    finish_curves(axes, "Loss", fractions=True)
-    (line,) = axes.lines
-    np.testing.assert_array_equal(line.get_xydata(), [[1, 3], [4, 1]])
-    assert axes.get_ylim() == (0, 1)
-    assert axes.yaxis.get_major_formatter()(0.25) == "25%"

@@ -18,7 +18,7 @@ from soundnet_kd.report.clips import Clips
 from soundnet_kd.report.evaluations import ShownEvaluation, layer_accuracies
 from soundnet_kd.report.page import SECTIONS
 from soundnet_kd.report.page_data import PageData, encode_integers, quantize, rounded
-from soundnet_kd.report.sections.neighbors import neighbors_data, neuron_ranks
+from soundnet_kd.report.sections.clips import neighbors_data, neuron_ranks
 from soundnet_kd.report.sections.neurons import curve_ranks, neurons_data
 from soundnet_kd.report.sections.overview import gains
 from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds

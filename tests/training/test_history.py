@@ -1,8 +1,11 @@
-"""The table of a run's history, by hand."""
+"""The table of a run's history, by hand, and its curves, read back from matplotlib's objects."""
 
 from pathlib import Path
 
-from soundnet_kd.training.history import Curve, read_curves, write_history
+import numpy as np
+from matplotlib.figure import Figure
+
+from soundnet_kd.training.history import Curve, draw_curve, finish_curves, read_curves, write_history
 
 
 def test_the_table_of_one_training(tmp_path: Path) -> None:
@@ -22,3 +25,15 @@ def test_trainings_are_told_apart_by_what_tells_most(tmp_path: Path) -> None:
     named = [({"fold": 1, "network": name}, rows[1:]) for name in ("rock", "pop")]
     write_history(tmp_path, named)
     assert [curve.training for curve in read_curves(tmp_path)] == ["rock", "pop"]
+
+
+def test_a_curve_goes_through_the_rows_that_have_it() -> None:
+    axes = Figure().subplots()
+    history = [{"step": 1, "train/loss": 3.0}, {"step": 2, "validation/loss": 2.0}, {"step": 4, "train/loss": 1.0}]
+    draw_curve(axes, history, "train/loss", label="a")
+    draw_curve(axes, history, "train/accuracy")
+    finish_curves(axes, "Loss", fractions=True)
+    (line,) = axes.lines
+    np.testing.assert_array_equal(line.get_xydata(), [[1, 3], [4, 1]])
+    assert axes.get_ylim() == (0, 1)
+    assert axes.yaxis.get_major_formatter()(0.25) == "25%"
