@@ -68,7 +68,7 @@ def test_a_command_needs_no_float64(name: str, world: Path, tmp_path: Path, caps
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_front_ends_and_networks_need_none(name: str) -> None:
-    """Fitted to sounds and trained on one, as a bench does."""
+    """Fitted to sounds and trained on one, as `train` does."""
     network = build_classifier(name, {"class_names": ("cat", "dog")})
     sounds = 0.1 * torch.randn(2, 1, network.preprocessing.least_samples, generator=torch.Generator().manual_seed(0))
     device = torch.device("cpu")

@@ -15,7 +15,7 @@ from soundnet_kd.commands import extract as extraction
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.features import cache_writer as writing
-from soundnet_kd.features import extractor as listening
+from soundnet_kd.features import extractor
 from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import write_audio
@@ -244,8 +244,8 @@ def test_a_long_sound_gives_what_it_gives_at_once(tmp_path: Path, monkeypatch: p
         )
     at_once = tmp_path / "at_once.h5"
     extract(tmp_path / "sounds", network, at_once, sequences=True, device="cpu")
-    monkeypatch.setattr(listening, "SAMPLES_AT_ONCE", 12 * RATE)
-    monkeypatch.setattr(listening, "PIECE_SAMPLES", 73_495)
+    monkeypatch.setattr(extractor, "SAMPLES_AT_ONCE", 12 * RATE)
+    monkeypatch.setattr(extractor, "PIECE_SAMPLES", 73_495)
     poolings: tuple[Pooling, ...] = ("mean", "max", "std")
     for pooling in poolings:
         in_pieces = tmp_path / f"{pooling}.h5"

@@ -1,4 +1,4 @@
-"""Transfer against scratch in one table: a student's layers, fine-tuned or not, and a network of the bench."""
+"""Transfer against scratch in one table: a student's layers, fine-tuned or not, and a network from scratch."""
 
 import csv
 import json
@@ -32,13 +32,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     student = str(folder / "student.safetensors")
     write_network(SoundNet8({"objects": 3}, Preprocessing(least_samples=11_025)), Path(student), {})
     names = ("features.h5", "transferred", "finetuned", "cats_dogs")
-    features, transferred, finetuned, bench = (str(folder / name) for name in names)
+    features, transferred, finetuned, scratch = (str(folder / name) for name in names)
     small = ["training.epochs=1", "sampling.pieces.seconds=0.2", "seeds=[3,4]"]
     for arguments in (
         ["extract", sounds, "--student", student, "--out", features, "--layers", "conv2", "pool2", "--device", "cpu"],
         ["evaluate", features, "--out", transferred],
         ["finetune", sounds, "--student", student, "--out", finetuned, *FINETUNE.split()],
-        ["train", "esc50_cats_dogs", "--data", sounds, "--out", bench, "--device", "cpu", "--set", *small],
+        ["train", "esc50_cats_dogs", "--data", sounds, "--out", scratch, "--device", "cpu", "--set", *small],
     ):
         assert main(arguments) == 0
     return {name: folder / name for name in names[1:]}

@@ -48,7 +48,7 @@ def sources(tmp_path: Path) -> list[Path]:
 
 
 def test_order_is_kept_and_a_decoder_that_dies_takes_one_file_with_it(sources: list[Path], tmp_path: Path) -> None:
-    folder = tmp_path / "spool"
+    folder = tmp_path / "decoded"
     folder.mkdir()
     (folder / "left by an earlier run").touch()
     with decode_in_processes(upper, sources, folder, workers=2) as files:
@@ -66,7 +66,7 @@ def test_many_deaths_cost_the_files_that_they_were_at(tmp_path: Path, workers: i
     sources = [tmp_path / f"{number}.txt" for number in range(24)]
     for number, source in enumerate(sources):
         source.write_text("a" if number % 3 else "die")
-    with decode_in_processes(upper, sources, tmp_path / "spool", workers) as files:
+    with decode_in_processes(upper, sources, tmp_path / "decoded", workers) as files:
         found = [(source, isinstance(file, MediaError)) for source, file in files]
     assert found == [(source, number % 3 == 0) for number, source in enumerate(sources)]
 
@@ -77,7 +77,7 @@ def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch:
     sources = [tmp_path / f"{number}.txt" for number in range(4)]
     for source, text in zip(sources, ["a", "write for ever", "b", "c"], strict=True):
         source.write_text(text)
-    with decode_in_processes(upper, sources, tmp_path / "spool", workers=1, deadline_minutes=0.1) as files:
+    with decode_in_processes(upper, sources, tmp_path / "decoded", workers=1, deadline_minutes=0.1) as files:
         found = [file if isinstance(file, MediaError) else file.read_text() for _, file in files]
     assert [found[0], *found[2:]] == ["A", "B", "C"]
     assert isinstance(found[1], GivenUpError)
@@ -88,13 +88,13 @@ def test_without_processes_a_file_that_does_not_end_is_given_up_too(tmp_path: Pa
     write_audio(tmp_path / "long.wav", np.full(80_000, 0.1, np.float32), 8000)
     store = RawAudioDecoder(8000, "first")
     with decode_in_processes(
-        store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0, deadline_minutes=1e-9
+        store, [tmp_path / "long.wav"], tmp_path / "decoded", workers=0, deadline_minutes=1e-9
     ) as files:
         ((_, given_up),) = files
     assert isinstance(given_up, GivenUpError)
     assert str(given_up).startswith("long.wav was not decoded within 1e-09 minutes; convert it, or give a longer")
     # The limit was that of the file.
-    with decode_in_processes(store, [tmp_path / "long.wav"], tmp_path / "spool", workers=0) as files:
+    with decode_in_processes(store, [tmp_path / "long.wav"], tmp_path / "decoded", workers=0) as files:
         ((_, file),) = files
     assert isinstance(file, Path)
 
@@ -103,7 +103,7 @@ def test_a_disk_that_times_out_is_no_deadline(tmp_path: Path) -> None:
     (tmp_path / "late.txt").write_text("late")
     with (
         pytest.raises(TimeoutError, match="Connection timed out"),
-        decode_in_processes(upper, [tmp_path / "late.txt"], tmp_path / "spool", workers=1) as files,
+        decode_in_processes(upper, [tmp_path / "late.txt"], tmp_path / "decoded", workers=1) as files,
     ):
         next(files)
 
@@ -112,7 +112,7 @@ def test_a_disk_that_times_out_is_no_deadline(tmp_path: Path) -> None:
 def test_a_deadline_is_above_zero(tmp_path: Path, minutes: float) -> None:
     with (
         pytest.raises(SettingsError, match=r"deadline_minutes is .*; it has to be above 0"),
-        decode_in_processes(upper, [], tmp_path / "spool", workers=0, deadline_minutes=minutes),
+        decode_in_processes(upper, [], tmp_path / "decoded", workers=0, deadline_minutes=minutes),
     ):
         pass
 
@@ -122,7 +122,7 @@ def test_an_idle_process_that_is_killed_costs_nothing(tmp_path: Path) -> None:
     for source in sources:
         source.write_text("a")
     before = set(multiprocessing.active_children())
-    with decode_in_processes(upper, sources, tmp_path / "spool", workers=2) as files:
+    with decode_in_processes(upper, sources, tmp_path / "decoded", workers=2) as files:
         for number, (_, file) in enumerate(files):
             assert isinstance(file, Path), file
             if number == 20:
@@ -155,7 +155,7 @@ def test_a_script_without_a_guard_may_decode_in_processes(tmp_path: Path, from_s
         "from soundnet_kd.media import RawAudioDecoder, decode_in_processes\n"
         "print('once')\n"
         "decoder = RawAudioDecoder(None, 'first')\n"
-        "with decode_in_processes(decoder, [Path('noise.wav')], Path('spool'), workers=1) as files:\n"
+        "with decode_in_processes(decoder, [Path('noise.wav')], Path('decoded'), workers=1) as files:\n"
         "    print([file.stat().st_size for _, file in files])\n"
     )
     (tmp_path / "script.py").write_text(script)
@@ -170,12 +170,12 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom soundnet_kd.media import decode_in_processes\n"
         "from tests.media.test_decode_pool import upper\n"
-        f"sources, folder = [Path({str(tmp_path / 'hang.txt')!r})], Path({str(tmp_path / 'spool')!r})\n"
+        f"sources, folder = [Path({str(tmp_path / 'hang.txt')!r})], Path({str(tmp_path / 'decoded')!r})\n"
         "with decode_in_processes(upper, sources, folder, 1) as files:\n"
         "    next(files)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script])
-    pid_file = tmp_path / "spool" / "0"
+    pid_file = tmp_path / "decoded" / "0"
     deadline = time.monotonic() + 60
     while not (pid_file.exists() and pid_file.read_text()):
         assert time.monotonic() < deadline
@@ -193,10 +193,10 @@ def test_an_error_that_is_not_the_files_ends_the_run(tmp_path: Path, workers: in
     (tmp_path / "bad.txt").write_text("break")
     with (
         pytest.raises(RuntimeError, match="an error of ours"),
-        decode_in_processes(upper, [tmp_path / "bad.txt"], tmp_path / "spool", workers) as files,
+        decode_in_processes(upper, [tmp_path / "bad.txt"], tmp_path / "decoded", workers) as files,
     ):
         next(files)
-    assert not (tmp_path / "spool").exists()
+    assert not (tmp_path / "decoded").exists()
 
 
 @pytest.mark.parametrize("rate", [None, 22_050])

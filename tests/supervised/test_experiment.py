@@ -42,7 +42,7 @@ def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(animals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("bench") / "run"
+    out = tmp_path_factory.mktemp("folds") / "run"
     assert main(train("cats_dogs", animals, out, "seeds=[0,1]", *SMALL)) == 0
     return out
 

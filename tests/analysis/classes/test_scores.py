@@ -1,10 +1,20 @@
 """Scores of single classes, worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from soundnet_kd.analysis.classes.scores import ConfusedPair, category_scores, class_scores, confused_pairs
+from soundnet_kd.analysis.classes.scores import (
+    ConfusedPair,
+    category_scores,
+    class_scores,
+    confused_pairs,
+    read_extremes,
+)
 from soundnet_kd.data.datasets.esc50 import ESC50_CATEGORIES
+from soundnet_kd.errors import FormatError, SettingsError
+from tests.transfer.evaluations import write_results
 
 #                   fold 1            fold 2       not tested
 LABELS = np.array([0, 0, 1, 1, 2, 0, 0, 1, 1, -1, 0])
@@ -52,3 +62,29 @@ def test_categories_are_ten_classes_each() -> None:
     np.testing.assert_allclose(scores.category_accuracy, [0.9, np.nan, np.nan, np.nan, 1])
     assert scores.confusion[0].tolist() == [9, 1, 0, 0, 0]
     assert scores.confusion.sum() == 15
+
+
+NAMES = ("a", "b", "c", "d")
+TRUE_CLASSES = "aaaabbbbccccdddd"
+PREDICTIONS = {"conv1": 4 * "abbb", "pool5": "aaaaabbbaacccccd"}
+
+
+def test_recalls_by_hand(tmp_path: Path) -> None:
+    write_results(tmp_path, PREDICTIONS, TRUE_CLASSES)
+    for place in (tmp_path / "results.json", tmp_path):
+        found = read_extremes(place, NAMES)
+        assert found.layer == "pool5"
+        # Four classes have two ends of two.
+        assert list(found.hardest.items()) == [(3, 0.25), (2, 0.5)]
+        assert list(found.easiest.items()) == [(0, 1.0), (1, 0.75)]
+
+
+def test_what_is_no_evaluation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="soundnet-kd evaluate"):
+        read_extremes(tmp_path, NAMES)
+    write_results(tmp_path, PREDICTIONS, TRUE_CLASSES)
+    with pytest.raises(FormatError, match="other classes"):
+        read_extremes(tmp_path, ("a", "b", "c", "e"))
+    (tmp_path / "results.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(FormatError, match="holds nothing that is known"):
+        read_extremes(tmp_path, NAMES)

@@ -11,7 +11,7 @@ import torch
 
 from soundnet_kd import load_student
 from soundnet_kd.cli import main
-from soundnet_kd.commands import weights as shelf
+from soundnet_kd.commands import weights as weights_command
 from soundnet_kd.commands.run import run as run_recipe
 from soundnet_kd.pretrained import registry as weights_registry
 from soundnet_kd.pretrained import student_registry, students, teacher_registry
@@ -108,7 +108,7 @@ def test_gits_id_of_sound8(
     content = file.read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     small = replace(student_registry()["soundnet8"], architecture="SoundNet5", git_blob=blob)
-    for module in (weights_registry, shelf, students):
+    for module in (weights_registry, weights_command, students):
         monkeypatch.setattr(module, "read_registry", lambda: read_registry() | {"soundnet8": small})
     monkeypatch.setattr(students, "student_registry", lambda: {"soundnet8": small})
     status, out, _ = run(capsys, "weights", "verify", str(file))
