@@ -50,8 +50,8 @@ COMMANDS: Mapping[str, Command] = {
     "distill": Command(
         "distill:distill", ("targets",), "train a student to hear what the teachers saw", is_distributed=True
     ),
-    "extract": Command("extract:extract", ("sounds",), "keep a student's layers for every sound of a data set"),
-    "predict": Command("predict:predict", ("sounds",), "say which objects and scenes a student hears"),
+    "extract": Command("extract:extract", ("sounds",), "keep a network's layers for every sound of a data set"),
+    "predict": Command("predict:predict", ("sounds",), "say what a network takes sounds for"),
     "evaluate": Command("evaluate:evaluate", ("features",), "cross-validate a classifier on every layer"),
     "finetune": Command("finetune:finetune", ("sounds",), "train a student on labelled sounds, and test it"),
     "train": Command(

@@ -1,4 +1,4 @@
-"""The student learns from the sound what the teachers saw: objective, data feeding, training."""
+"""Distillation: the objective, the student in training, the targets as batches, and what a run leaves."""
 
 from soundnet_kd.distill.objective import DistillationLoss
 from soundnet_kd.distill.results import DistillResult

@@ -80,7 +80,7 @@ def test_a_seed_gives_the_same_files(
 
 
 def files_of(run: Path, called: Path) -> dict[str, object]:
-    """Give what each file holds, but for what is measured in time, with another name for the folder of the run."""
+    """Return what each file holds, but for what is measured in time, with another name for the folder of the run."""
     found: dict[str, object] = {}
     for path in sorted(path for path in run.rglob("*") if path.is_file()):
         name = path.relative_to(run).as_posix()
@@ -91,7 +91,7 @@ def files_of(run: Path, called: Path) -> dict[str, object]:
             rows = list(csv.DictReader(content.decode().splitlines()))
             found[name] = [{column: row[column] for column in row if column not in MEASURED} for row in rows]
             continue
-        elif name == "report/data/run.js":
+        elif name == "report/data/sections.js":
             found[name] = without_measured(json.loads(content[content.index(b",") + 1 : content.rindex(b")")]))
             continue
         elif path.suffix == ".ckpt":
