@@ -76,13 +76,13 @@ def report(
     # A report removes other files from its folder, so the folder must not hold anything else.
     if target.is_dir() and not (target / MARK).is_file() and {file.name for file in target.iterdir()} - _BEGUN:
         raise SettingsError(f"{target} is not empty and holds no report; choose another --out, or an empty folder")
-    chosen = files.choose_cache(None if features is None else Path(features))
+    chosen = files.choose_cache(features)
     make_folder(target)
     with lock_folder(target), ExitStack() as stack:
         # From here on the folder is marked as a report, so that no outputs are looked for in it.
         write_json(target / MARK, {"run": str(folder), "features": chosen and str(chosen), "versions": versions()})
         cache = None if chosen is None else stack.enter_context(FeatureCache(chosen))
-        inputs = ReportInputs(files, cache, None if sounds is None else Path(sounds), clip_seconds, target)
+        inputs = ReportInputs(files, cache, sounds, clip_seconds, target)
         shown = {section.name: section.title for section in write_page(inputs)}
     return ReportResult(
         page=target / PAGE_FILE,

@@ -95,8 +95,8 @@ class Clips:
         return bool((self.labels != UNLABELED).any())
 
 
-def _places(sounds: Path | None) -> Mapping[str, Path]:
-    return {} if sounds is None else {clip.id: clip.path for clip in read_manifest(sounds).clips}
+def _places(sounds: str | Path | None) -> Mapping[str, Path]:
+    return {} if sounds is None else {clip.id: clip.path for clip in read_manifest(Path(sounds)).clips}
 
 
 def predictions_of(evaluation: Evaluation, layer: str, clips: Clips) -> NDArray[np.int64]:

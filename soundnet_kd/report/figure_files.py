@@ -43,20 +43,20 @@ class FigureFolder:
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         Folder of the page.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, out: str | Path) -> None:
+        self._out = Path(out)
         self._kept: set[Path] = set()
 
-    def copy(self, place: Path, label: str, pattern: str = "*.png") -> list[FigureLink]:
+    def copy(self, place: str | Path, label: str, pattern: str = "*.png") -> list[FigureLink]:
         """Copy the figures that a command left in a folder.
 
         Parameters
         ----------
-        place : Path
+        place : str or Path
         label : str
             Path of the output in the run, which is also that of the copies.
         pattern : str
@@ -64,7 +64,7 @@ class FigureFolder:
         """
         return [
             self._link(self._copy(file, label))
-            for file in sorted(place.glob(pattern))
+            for file in sorted(Path(place).glob(pattern))
             if file.with_suffix(".svg").is_file()
         ]
 

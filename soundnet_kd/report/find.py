@@ -97,7 +97,7 @@ class RunFiles:
         """Return the name of an output on a page: its path, or the run folder's name if it lies directly there."""
         return self.folder.resolve().name if label == "." else label
 
-    def choose_cache(self, wanted: Path | None) -> Path | None:
+    def choose_cache(self, wanted: str | Path | None) -> Path | None:
         """Return the features of the page: the `wanted` ones, or those from which most other outputs were made.
 
         Raises
@@ -107,7 +107,7 @@ class RunFiles:
         """
         if wanted is not None:
             for path in self.caches.values():
-                if path.resolve() == wanted.resolve():
+                if path.resolve() == Path(wanted).resolve():
                     return path
             known = ", ".join(map(str, self.caches.values())) or "none"
             raise SettingsError(f"{wanted} is no features file in {self.folder}; there are {known}")
@@ -116,7 +116,7 @@ class RunFiles:
         identities = [identity for identity in map(made_from, self._derived()) if identity]
         return max(self.caches.values(), key=lambda path: identities.count(_identity(path)))
 
-    def select_made_from(self, kind: Mapping[str, Path], cache: Path) -> dict[str, Path]:
+    def select_made_from(self, kind: Mapping[str, Path], cache: str | Path) -> dict[str, Path]:
         """Return the outputs of a kind that were made from the given features."""
         identity = _identity(cache)
         return {label: place for label, place in kind.items() if made_from(place) == identity}
@@ -126,14 +126,14 @@ class RunFiles:
             yield from kind.values()
 
 
-def made_from(place: Path) -> dict[str, Any] | None:
+def made_from(place: str | Path) -> dict[str, Any] | None:
     """Return the identity of the features that an output of `evaluate`, `neurons` or `project` was made from."""
-    files = (place / name for name in (NEURONS_SETTINGS, MAPS_SETTINGS, EVALUATION_SETTINGS))
+    files = (Path(place) / name for name in (NEURONS_SETTINGS, MAPS_SETTINGS, EVALUATION_SETTINGS))
     identities = (read_source_identity(file) for file in files if file.is_file())
     return next((identity for identity in identities if identity is not None), None)
 
 
-def _identity(cache: Path) -> dict[str, Any]:
+def _identity(cache: str | Path) -> dict[str, Any]:
     with FeatureCache(cache) as features:
         return features.identity
 

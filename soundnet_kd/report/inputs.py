@@ -46,11 +46,11 @@ class ReportInputs:
     files : RunFiles
     cache : FeatureCache or None
         The features of the page.
-    sounds : Path or None
+    sounds : str or Path or None
         Where the sounds are now, if they were moved.
     clip_seconds : float
         Length of each sound on the page, at most.
-    out : Path
+    out : str or Path
         Folder of the page.
 
     Attributes
@@ -65,9 +65,14 @@ class ReportInputs:
     """
 
     def __init__(
-        self, files: RunFiles, cache: FeatureCache | None, sounds: Path | None, clip_seconds: float, out: Path
+        self,
+        files: RunFiles,
+        cache: FeatureCache | None,
+        sounds: str | Path | None,
+        clip_seconds: float,
+        out: str | Path,
     ) -> None:
-        self.files, self.cache, self.clip_seconds, self.out = files, cache, clip_seconds, out
+        self.files, self.cache, self.clip_seconds, self.out = files, cache, clip_seconds, Path(out)
         self.skipped = Skipped()
         self.figures, self.data = FigureFolder(out), PageData(out)
         self.evaluations = read_evaluations(files, cache, self.skipped)

@@ -20,7 +20,7 @@ class PageData:
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         Folder of the page.
 
     Attributes
@@ -29,8 +29,8 @@ class PageData:
         Names of the data that were written.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._folder = out / FOLDER
+    def __init__(self, out: str | Path) -> None:
+        self._folder = Path(out) / FOLDER
         self.names: list[str] = []
 
     def write(self, name: str, value: Any) -> None:

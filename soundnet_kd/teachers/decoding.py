@@ -70,7 +70,7 @@ def read_decoded(file: str | Path, transforms: int) -> Iterator[VideoClip | Tall
 def decode_videos(
     decoder: Decoder,
     videos: Iterable[Path],
-    decoded_folder: Path,
+    decoded_folder: str | Path,
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
 ) -> Iterator[Iterator[tuple[Path, Iterator[VideoClip | Tally] | MediaError]]]:
@@ -80,7 +80,7 @@ def decode_videos(
     ----------
     decoder : Decoder
     videos : iterable of Path
-    decoded_folder : Path
+    decoded_folder : str or Path
         Folder for what is decoded and not used yet; what an earlier run left there is deleted.
     workers : int
         Processes; 0 decodes in this one, when a video is asked for.

@@ -29,20 +29,20 @@ class Refusal:
     sha256: str = ""
 
     @classmethod
-    def from_error(cls, video: Path, error: MediaError) -> "Refusal":
+    def from_error(cls, video: str | Path, error: MediaError) -> "Refusal":
         """Return the refusal of a video; where the machine may be the cause it names no file, and does not last."""
         try:
-            found = video.stat()
+            found = Path(video).stat()
             if not isinstance(error, GivenUpError):
                 return cls(str(error), str(found.st_size), str(found.st_mtime_ns), sha256_of(video))
         except OSError:
             pass
         return cls(str(error))
 
-    def holds_for(self, video: Path) -> bool:
+    def holds_for(self, video: str | Path) -> bool:
         """Whether a file is still the one that was refused; it is read only if its date has changed."""
         try:
-            found = video.stat()
+            found = Path(video).stat()
             if not self.sha256 or self.bytes != str(found.st_size):
                 return False
             return self.modified_ns == str(found.st_mtime_ns) or self.sha256 == sha256_of(video)

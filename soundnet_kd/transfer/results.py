@@ -2,10 +2,11 @@
 
 Layout of `results.json`
 ------------------------
-`format_version`, `kind` (what was evaluated, one of `KINDS`), `source` (what made it: the identity of its inputs, the
-seed, versions; of trained networks also `parameters`, `training_seconds` and `trainings`), `classes`, `chance`,
-`best_layer`, and `results`, one for each layer. That of tags has `tags`, `protocol`, and measures of tags as `results`.
-Version 0.1.0 wrote no `kind`.
+`format_version`, `kind` (what was evaluated, one of `KINDS`), `source` (what made it: the `identity` of its inputs,
+with the `student` if there is one; in words where the `folds` come from; the seed, versions; of trained networks also
+`parameters`, `training_seconds`, `trainings`, and how many sounds were `skipped`), `classes`, `chance`, `best_layer`,
+and `results`, one for each layer. The properties of `Evaluation` read `source`. The results of tags have `tags`,
+`protocol`, and measures of tags as `results`. Version 0.1.0 wrote no `kind`.
 
 Beside it lies `predictions.csv`, a row for each clip: `id`, `fold`, `label` (empty where it was not tested), `group`
 and `path` where they are known, and the class that it was given from each layer.
