@@ -1,37 +1,30 @@
 """The command `finetune`: a student with a new head, trained and tested fold by fold."""
 
-import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from soundnet_kd.config.values import require_seeds
-from soundnet_kd.data import Manifest, read_manifest
-from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
-from soundnet_kd.data.splits import SplitSounds
+from soundnet_kd.data import Manifest
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
-from soundnet_kd.models.checkpoint import CLASSIFIER_FILE
 from soundnet_kd.models.finetuned import default_layer
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import FAILURES_FILE, versions
-from soundnet_kd.supervised.evaluation import evaluate_folds, write_trial_histories, write_trials
-from soundnet_kd.supervised.experiment import SOUNDS_FOLDER, is_network, open_run, run_trials
-from soundnet_kd.supervised.finetuning import ClipFolds, FinetuneConfig
+from soundnet_kd.supervised.evaluation import describe_run, evaluate_classes
+from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
+from soundnet_kd.supervised.finetuning import FinetuneConfig
+from soundnet_kd.supervised.writing import write_class_evaluation, write_trainings
 from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.training.optimization import Schedule, TrainingConfig
 from soundnet_kd.training.segments import Crops
-from soundnet_kd.training.settings_file import FINETUNE_FILE
-from soundnet_kd.transfer.results import RESULTS_FILE, read_evaluation, write_evaluation
+from soundnet_kd.transfer.results import RESULTS_FILE, read_evaluation
 
-TRIALS_FOLDER = ".folds"
-"""Folder of the folds that are done, and of the checkpoints of the one in hand, while a run lasts."""
-FINISHED_FOLDER = ".over"
-"""Its name when the results are there: where a kill then leaves a part of it, nothing is missed."""
 DEFAULT_AUGMENTATION = Augmentation(shift=True, mix=0.5, gain_db=6.0)
 
 
@@ -199,10 +192,6 @@ def finetune(
         raise SettingsError(f"seed is {seed} and seeds is {seeds}; give one of the two")
     all_seeds = require_seeds([seed] if seeds is None else seeds)
     choose_device(device)
-    manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
-    reading = announce(sounds, manifest, dry_run=dry_run)
-    require_classes(manifest)
-    require_whole_folds(manifest)
     network = _network(student, scratch)
     training = TrainingConfig(
         epochs=epochs,
@@ -234,52 +223,26 @@ def finetune(
         validation_share=validation_share,
         final_training=not folds_only,
     )
-    # As if all sounds could be read: what cannot be built or learned is to be said before they are decoded.
-    config.build(manifest.class_names)
-    config.require_long_pieces()
-    folds = ClipFolds(manifest, config.seeds[0])
-    folds.split(config)
-    if dry_run:
-        return FinetuneResult(out, config.protocol, reading=reading)
-    identity = {
-        "student": config.identity["student"],
-        "sounds": manifest.identity,
-        "settings": config.identity["settings"],
+    reading, sets = config.read(sounds, dry_run)
+    name = type(student).__name__ if isinstance(student, SoundNet) else str(student)
+    run_experiment(config, sets, out, partial(_write, name), device, workers, checkpoint_minutes, dry_run)
+    return FinetuneResult(out, config.protocol, reading=reading) if dry_run else _read_result(out, config)
+
+
+def _write(student: str, run: ExperimentRun) -> None:
+    """Write the results of the fine-tuning of a student."""
+    write_trainings(run)
+    seeds = run.config.seeds
+    source = {
+        "student": student,
+        "identity": run.identity,
+        **describe_run(run),
+        "seed": seeds[0],
+        **({"seeds": list(seeds)} if len(seeds) > 1 else {}),
         "versions": versions(),
+        "folds": run.clips.origin,
     }
-
-    def data_sets(readable: Container[str] | None) -> Mapping[int, SplitSounds]:
-        nonlocal folds
-        folds = ClipFolds(manifest, config.seeds[0], readable)
-        return folds.split(config)
-
-    with open_run(out / FINETUNE_FILE, identity):
-        trials = out / TRIALS_FOLDER
-        is_tested = (out / RESULTS_FILE).is_file() and not trials.exists()
-        if not is_tested or not (folds_only or is_network(out / CLASSIFIER_FILE)):
-            run = run_trials(
-                config,
-                data_sets,
-                out,
-                out / FINISHED_FOLDER if is_tested else trials,
-                network.preprocessing,
-                identity,
-                named_by=("fold",),
-                only_final=is_tested,
-                device=device,
-                workers=workers,
-                checkpoint_minutes=checkpoint_minutes,
-            )
-            if not is_tested:
-                name = type(student).__name__ if isinstance(student, SoundNet) else str(student)
-                write_trial_histories(run, by_fold=True)
-                write_trials(run.results, out)
-                write_evaluation(evaluate_folds(run, folds, name, identity), out)
-                shutil.rmtree(out / FINISHED_FOLDER, ignore_errors=True)
-                trials.replace(out / FINISHED_FOLDER)
-        for folder in (SOUNDS_FOLDER, FINISHED_FOLDER):
-            shutil.rmtree(out / folder, ignore_errors=True)
-        return _read_result(out, config)
+    write_class_evaluation(run, evaluate_classes(run, source))
 
 
 def _read_result(out: Path, config: FinetuneConfig) -> FinetuneResult:

@@ -2,25 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
-from soundnet_kd.storage import FAILURES_FILE
+from soundnet_kd.analysis.classes.tables import ClassReport
+from soundnet_kd.models import choose_device
+from soundnet_kd.storage import FAILURES_FILE, versions
 from soundnet_kd.supervised.config import ExperimentConfig, read_experiment_config
-from soundnet_kd.supervised.evaluation import (
-    evaluate_classes,
-    write_probabilities,
-    write_trial_histories,
-    write_trials,
-)
+from soundnet_kd.supervised.evaluation import describe_run, evaluate_classes
 from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
-from soundnet_kd.supervised.figures import draw_tag_overlap, draw_tracks, draw_trainings
+from soundnet_kd.supervised.figures import draw_tag_overlap, draw_tracks
 from soundnet_kd.supervised.gallery import write_gallery
 from soundnet_kd.supervised.tags import TagScores, tag_overlap, tag_scores, track_scores, write_tag_evaluation
 from soundnet_kd.supervised.trial import TrialResult
-from soundnet_kd.transfer.results import write_evaluation
+from soundnet_kd.supervised.writing import write_class_evaluation, write_trainings
 
 MAX_SHOWN = 12
 
@@ -118,49 +115,39 @@ def train(
     MediaError
         If not a single sound could be read.
     """
-    recipe = Path(recipe)
-    data = Path(data)
     out = Path(out)
     config = read_experiment_config(recipe, overrides or ())
-    run = run_experiment(config, data, out, device, workers, checkpoint_minutes, dry_run)
-    if dry_run:
-        return TrainResult(out, (), (), 0, reading=run.reading)
-    write_trial_histories(run)
-    write_trials(run.results, out)
-    histories = (tested.history for tested in run.results)
-    draw_trainings(dict(zip(_short_names(run.results), histories, strict=True)), out / "history.png")
+    choose_device(device)
+    reading, sets = config.read(data, dry_run)
+    result = run_experiment(config, sets, out, partial(_write, config), device, workers, checkpoint_minutes, dry_run)
+    return result or TrainResult(out, (), (), 0, reading=reading)
+
+
+def _write(config: ExperimentConfig, run: ExperimentRun) -> TrainResult:
+    write_trainings(run)
     report = _write_tags(run, config) if run.has_tags else _write_classes(run, config)
-    return TrainResult(out, run.results, report, len(run.failures), run.voiceless)
+    return TrainResult(run.out, run.results, report, len(run.failures), run.voiceless)
 
 
 def _write_classes(run: ExperimentRun, config: ExperimentConfig) -> ClassReport:
-    evaluation = evaluate_classes(run, config.about)
-    write_evaluation(evaluation, run.out)
-    write_probabilities(run, run.out)
-    reports = class_reports(evaluation)
-    write_class_tables(reports, run.out)
-    first = next(iter(evaluation.results))
-    draw_classes(evaluation, reports[first], first, run.out)
+    source = {
+        "recipe": config.about.strip(),
+        "identity": config.identity,
+        "folds": run.clips.origin,
+        **describe_run(run),
+        "versions": versions(),
+        "epochs": config.training.epochs,
+    }
+    report = write_class_evaluation(run, evaluate_classes(run, source))
     if config.evaluation.galleries:
         write_gallery(run)
-    return reports[first]
-
-
-def _short_names(results: Sequence[TrialResult]) -> list[str]:
-    """Name each training by what tells it from the others."""
-    kinds = {
-        "network": [each.network for each in results],
-        "seed": [f"seed {each.trial.seed}" for each in results],
-        "fold": [f"fold {each.trial.fold}" for each in results],
-    }
-    several = [names for names in kinds.values() if len(dict.fromkeys(names)) > 1] or [kinds["network"]]
-    return [", ".join(names) for names in zip(*several, strict=True)]
+    return report
 
 
 def _write_tags(run: ExperimentRun, config: ExperimentConfig) -> list[TagScores]:
     tracks = [track_scores(run, seed) for seed in config.seeds]
     found = [tag_scores(run, each, config.evaluation.top) for each in tracks]
-    write_tag_evaluation(run, config.about, tracks, found)
+    write_tag_evaluation(run, config, tracks, found)
     draw_tag_overlap(tag_overlap(run), run.class_names, run.out / "tag_overlap.png")
     draw_tracks(tracks[0], run.class_names, config.evaluation.top, run.out / "tracks.png")
     return found

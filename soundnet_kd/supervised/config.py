@@ -1,13 +1,16 @@
 """A recipe of a network: a data set, a front end, a network, how pieces are drawn, how it is trained."""
 
 import copy
+import hashlib
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import docstring_parser
+import numpy as np
 import torch
 
 from soundnet_kd.config.raw_yaml import parse_nested
@@ -21,14 +24,20 @@ from soundnet_kd.config.values import (
     require_seeds,
     set_nested,
 )
+from soundnet_kd.data.checks import announce
 from soundnet_kd.data.datasets.registry import DATA_SETS, DataSet
+from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.models.preprocessing import ClipPreprocessing
+from soundnet_kd.storage import escape_name
+from soundnet_kd.supervised.plan import EvaluatedClips, ResultNames, RunLayout
+from soundnet_kd.supervised.sounds import clips_for, merged_identity, require_learnable
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
+from soundnet_kd.training.settings_file import TRAIN_FILE
 
 KEYS = (
     "about",
@@ -44,6 +53,8 @@ KEYS = (
 )
 REGISTRIES: Mapping[str, Mapping[str, type]] = {"data": DATA_SETS, "network": CLASSIFIERS, "sampling": SAMPLINGS}
 """Keys that name one thing of several, with its settings below it."""
+FROM_SCRATCH = "from scratch"
+"""The protocol of networks of recipes, as results call it."""
 SET_ELSEWHERE = ("class_names", "preprocessing", "front_end")
 """Parameters of networks that other keys set, or the data set."""
 SET_BY_CHAIN = ("sample_rate", "rows")
@@ -108,7 +119,9 @@ class ExperimentConfig:
     seeds: tuple[int, ...] = (0,)
     final_training: bool = False
 
-    keeps_tested_network: ClassVar[bool] = True
+    layout: ClassVar[RunLayout] = RunLayout(
+        TRAIN_FILE, "rounds", named_by=("seed",), keeps_trials=True, keeps_tested_network=True
+    )
 
     def build(self, class_names: Sequence[str]) -> SoundClassifier:
         """Build the network, with random weights.
@@ -123,6 +136,79 @@ class ExperimentConfig:
         network.exclusive = self.training.loss == "cross_entropy"
         self._require_fitting(network)
         return network
+
+    def read(self, place: str | Path, dry_run: bool = False) -> tuple[str, Mapping[int, SplitSounds]]:
+        """Read a data set in the layout of the recipe.
+
+        Parameters
+        ----------
+        place : str or Path
+            Its folder or table.
+        dry_run : bool
+            Do not log what it is taken for.
+
+        Returns
+        -------
+        reading : str
+            What it is taken for.
+        sets : mapping from seed to SplitSounds
+
+        Raises
+        ------
+        FormatError, SettingsError
+            If it has another layout.
+        MediaError
+            If not a single sound is there.
+        """
+        place = Path(place)
+        sets = {seed: self.data.read(place, seed) for seed in self.seeds}
+        first = next(iter(sets.values()))
+        return announce(place, first.manifest, first, dry_run), sets
+
+    def select_readable(
+        self, sets: Mapping[int, SplitSounds], readable: Container[str] | None = None
+    ) -> Mapping[int, SplitSounds]:
+        """Return the data sets as they are.
+
+        Raises
+        ------
+        SettingsError
+            If a class has no sound to learn from, or nothing is tested.
+        """
+        for data in sets.values():
+            for fold in data.splits:
+                require_learnable(data, fold, readable)
+        return sets
+
+    def run_identity(self, sets: Mapping[int, SplitSounds]) -> dict[str, Any]:
+        """Return what made the networks of a run."""
+        splits = {seed: {fold: list(mine) for fold, mine in data.splits.items()} for seed, data in sets.items()}
+        # No run goes on under splits that are drawn otherwise.
+        drawn = hashlib.sha256(json.dumps(splits).encode()).hexdigest()
+        return {"sounds": merged_identity(sets), "splits_sha256": drawn, **self.identity}
+
+    def evaluated_clips(self, sets: Mapping[int, SplitSounds], failures: Container[str]) -> EvaluatedClips:
+        """Return the clips that are tested; those of one seed are those of the others, but for what a layout draws."""
+        fold_of: dict[str, int] = {}
+        clip_of = {clip.id: clip for data in sets.values() for clip in data.manifest.clips}
+        for data in sets.values():
+            clips = data.manifest.clips
+            for fold in data.splits:
+                names = (clips[place].id for place in clips_for(data, fold, "test"))
+                fold_of |= dict.fromkeys((name for name in names if name not in failures), fold)
+        several = len(next(iter(sets.values())).splits) > 1
+        return EvaluatedClips(
+            ids=tuple(fold_of),
+            labels=np.array([clip_of[name].label for name in fold_of], dtype=np.int64),
+            folds=np.array(list(fold_of.values()), dtype=np.int64),
+            paths=tuple(escape_name(clip_of[name].path.resolve()) for name in fold_of),
+            groups=None,
+            origin="the folds of the data set" if several else "one test, the split of the data set",
+        )
+
+    def result_names(self, class_names: Sequence[str]) -> ResultNames:
+        """Return how results call the network."""
+        return ResultNames("trained", self.network, len(class_names), FROM_SCRATCH, self.network)
 
     def _require_fitting(self, network: SoundClassifier) -> None:
         """Check that the network can learn from what it will be given: pieces of a length, so many at once."""

@@ -3,22 +3,19 @@
 Whatever is trained on labelled sounds is: from scratch after a recipe, or a student with a new head.
 """
 
-import hashlib
-import json
 import shutil
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from soundnet_kd.data.checks import announce
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, count_voiceless
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError
 from soundnet_kd.media import RawAudioDecoder
-from soundnet_kd.models import choose_device
-from soundnet_kd.models.checkpoint import CLASSIFIER_FILE, read_network, write_network
+from soundnet_kd.models import Network, choose_device
+from soundnet_kd.models.checkpoint import read_network, write_network
 from soundnet_kd.models.preprocessing import Preprocessing
 from soundnet_kd.storage import (
     FAILURES_FILE,
@@ -27,40 +24,28 @@ from soundnet_kd.storage import (
     make_folder,
     read_failures,
     rename_damaged,
-    unique_file_stems,
     versions,
 )
-from soundnet_kd.supervised.config import ExperimentConfig
-from soundnet_kd.supervised.plan import Experiment, Trial
-from soundnet_kd.supervised.sounds import decode_data_sets, merged_identity, require_learnable
-from soundnet_kd.supervised.trial import (
-    TrialResult,
-    is_tested,
-    read_result,
-    train_trial,
-    write_predictions,
-)
-from soundnet_kd.system.workers import SOUNDS_WORTH_A_WORKER
-from soundnet_kd.training.settings_file import TRAIN_FILE
+from soundnet_kd.supervised.plan import EvaluatedClips, Experiment, Trial, TrialPlan, outputs_of
+from soundnet_kd.supervised.sounds import decode_data_sets
+from soundnet_kd.supervised.trial import TrialResult, is_tested, read_result, train_trial, write_predictions
+from soundnet_kd.training.classification import Trained
 from soundnet_kd.training.trainer import deterministic, quiet_lightning
+from soundnet_kd.transfer.results import RESULTS_FILE
 
 SOUNDS_FOLDER = ".sounds"
 """Folder of the decoded sounds, while a run lasts."""
 LOGS_FOLDER = "logs"
 """Folder of the logs for TensorBoard; while a training lasts, its log is in its own folder."""
-TRIALS_FOLDER = "rounds"
-"""Folder of what each training left."""
-TAG_NETWORKS_FOLDER = "classifiers"
-"""Folder of the networks of single tags."""
+FINISHED_FOLDER = ".over"
+"""Name of a folder of trials that does not stay, once the results are there: what a kill leaves of it is not missed."""
 
-DataSets = Callable[[Container[str] | None], Mapping[int, SplitSounds]]
-"""Returns the data set of each seed, given the ids of the sounds that could be read, or None before any is; raises
-SettingsError where there is not enough to learn from."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class ExperimentRun:
-    """A run that is done.
+    """A run whose networks are trained and tested.
 
     Attributes
     ----------
@@ -73,10 +58,10 @@ class ExperimentRun:
         Of the trials, as their files are called.
     failures : mapping from id to str
         The sounds that could not be used.
+    identity : mapping
+        What made the networks.
     voiceless : int, optional
         How many sounds have no voice and stay whole, where others are cut to theirs.
-    reading : str
-        What the data set is taken for.
     """
 
     out: Path
@@ -85,8 +70,8 @@ class ExperimentRun:
     results: tuple[TrialResult, ...] = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
     failures: Mapping[str, str] = field(repr=False)
+    identity: Mapping[str, Any] = field(repr=False)
     voiceless: int | None = None
-    reading: str = ""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -98,25 +83,33 @@ class ExperimentRun:
         """Whether sounds have several labels each."""
         return bool(next(iter(self.sets.values())).tags)
 
+    @cached_property
+    def clips(self) -> EvaluatedClips:
+        """The clips that the results are about."""
+        return self.config.evaluated_clips(self.sets, self.failures)
+
 
 def run_experiment(
-    config: ExperimentConfig,
-    place: str | Path,
+    config: Experiment,
+    sets: Mapping[int, SplitSounds],
     out: str | Path,
+    write: Callable[[ExperimentRun], T],
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
     dry_run: bool = False,
-) -> ExperimentRun:
-    """Train and test all networks of a recipe, from where an earlier run of it was.
+) -> T | None:
+    """Train and test all networks of an experiment, from where an earlier run of it was, and write the results.
 
     Parameters
     ----------
-    config : ExperimentConfig
-    place : str or Path
-        Folder or table of the data set.
+    config : Experiment
+    sets : mapping from seed to SplitSounds
+        The data set, as each seed splits it.
     out : str or Path
         Folder of the run.
+    write : callable
+        Writes the results of what was trained; not called where an earlier run has written them and left no more.
     device : str
         As in `choose_device`.
     workers : int, optional
@@ -124,179 +117,123 @@ def run_experiment(
     checkpoint_minutes : float
         Longest time between two checkpoints.
     dry_run : bool
-        Only say what the data set is taken for.
+        Only check that configuration and data set go together.
+
+    Returns
+    -------
+    What `write` returns; None where it was not called.
 
     Raises
     ------
     RunConflictError
-        If `out` holds a run with other settings.
+        If `out` holds a run with other settings, or another process works in it.
     SettingsError
-        If recipe and data set do not go together, or a training diverged.
+        If configuration and data set do not go together, or a training diverged.
     MediaError
         If not a single sound could be read.
     """
-    place, out = Path(place), Path(out)
+    out = Path(out)
     choose_device(device)
-    sets = {seed: config.data.read(place, seed) for seed in config.seeds}
     first = next(iter(sets.values()))
-    reading = announce(place, first.manifest, first, dry_run)
-    # Also says what cannot be built, before anything is decoded.
-    (outputs, *_) = outputs_of(config, first)
+    # As if all sounds could be read: what cannot be built or learned is to be said before they are decoded.
+    (outputs, *_) = outputs_of(config.training, first)
     preprocessing = config.build([first.manifest.class_names[output] for output in outputs]).preprocessing
-    # A handful is decoded in a moment, which tells more: what cannot be read, too.
-    is_checked_first = dry_run or len(first.manifest) >= SOUNDS_WORTH_A_WORKER
-
-    def data_sets(readable: Container[str] | None) -> Mapping[int, SplitSounds]:
-        for data in sets.values() if is_checked_first or readable is not None else ():
-            for fold in data.splits:
-                require_learnable(data, fold, readable)
-        return sets
-
-    data_sets(None)
+    sets = config.select_readable(sets)
     if dry_run:
-        return ExperimentRun(out, config, sets, (), (), {}, reading=reading)
-    settings = {"sounds": merged_identity(sets), "splits_sha256": _splits_sha256(sets), **config.identity}
-    with open_run(out / TRAIN_FILE, {**settings, "versions": versions()}):
-        run = run_trials(
-            config,
-            data_sets,
-            out,
-            out / TRIALS_FOLDER,
-            preprocessing,
-            settings,
-            named_by=("seed",),
-            logs=out / LOGS_FOLDER,
-            device=device,
-            workers=workers,
-            checkpoint_minutes=checkpoint_minutes,
+        return None
+    layout, identity = config.layout, config.run_identity(sets)
+    trials, finished = out / layout.trials, out / FINISHED_FOLDER
+    train = partial(train_trial, device=device, workers=workers, checkpoint_minutes=checkpoint_minutes)
+    with lock_folder(out), quiet_lightning(), deterministic():
+        ensure_same_settings(out / layout.settings, {**identity, "versions": versions()})
+        # Then only a network that is lost is still to be trained again.
+        is_over = not layout.keeps_trials and (out / RESULTS_FILE).is_file() and not trials.exists()
+        run = _run_trials(
+            config, sets, out, finished if is_over else trials, preprocessing, identity, train, only_final=is_over
         )
-        shutil.rmtree(out / SOUNDS_FOLDER, ignore_errors=True)
-    voiceless = None if config.voice_activity is None else count_voiceless(out / VOICE_FILE)
-    return replace(run, voiceless=voiceless, reading=reading)
+        written = None if is_over else write(run)
+        if not (is_over or layout.keeps_trials):
+            shutil.rmtree(finished, ignore_errors=True)
+            trials.replace(finished)
+        for folder in (out / SOUNDS_FOLDER, finished):
+            shutil.rmtree(folder, ignore_errors=True)
+        return written
 
 
-@contextmanager
-def open_run(file: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Hold the folder of a run for training in it, with the file that tells the run from others.
-
-    Raises
-    ------
-    RunConflictError
-        If the folder holds a run with other settings, or another process works in it.
-    """
-    with lock_folder(file.parent), quiet_lightning(), deterministic():
-        ensure_same_settings(file, settings)
-        yield
-
-
-def run_trials(
+def _run_trials(
     config: Experiment,
-    data_sets: DataSets,
+    sets: Mapping[int, SplitSounds],
     out: Path,
     folder: Path,
     preprocessing: Preprocessing,
-    made_by: Mapping[str, Any],
-    *,
-    named_by: Sequence[str],
-    only_final: bool = False,
-    logs: Path | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    checkpoint_minutes: float = 10.0,
+    identity: Mapping[str, Any],
+    train: Callable[..., tuple[Network, Trained]],
+    only_final: bool,
 ) -> ExperimentRun:
-    """Train and test what an earlier start has left to do, in a folder that `open_run` holds.
+    """Train and test what an earlier start has left to do.
 
     Parameters
     ----------
     config : Experiment
-    data_sets : callable
+    sets : mapping from seed to SplitSounds
     out : Path
         Folder of the run.
     folder : Path
         Of the trials: `NAME.json` of each that is done, `NAME/` with the checkpoints of the one in hand.
     preprocessing : Preprocessing
         Of the networks: how sounds are decoded.
-    made_by : mapping
+    identity : mapping
         What is written beside the weights.
-    named_by : sequence of str
-        What a trial's name always says, seed or fold; it says whatever else tells trials apart, too.
+    train : callable
+        As `train_trial`.
     only_final : bool
         Leave the tests out, whose results are there.
-    logs : Path, optional
-        Where the logs for TensorBoard stay.
-    device, workers, checkpoint_minutes
-        As in `train_network`.
     """
-    sets = data_sets(None)
-    trials = [
-        Trial(seed, fold, outputs)
-        for seed, data in sets.items()
-        for fold in data.splits
-        for outputs in outputs_of(config, data)
-    ]
-    kept = _kept_networks(config, trials, next(iter(sets.values())), out)
-    final = [trial for trial in kept if trial.fold is None]
-    names = {trial: _name(trial, trials, named_by) for trial in (*([] if only_final else trials), *final)}
-    make_folder(folder)
-    _train_lost_again(names, kept, folder)
     failures = read_failures(out / FAILURES_FILE)
+    plan = TrialPlan(config, sets)
+    names, kept = _named(plan, only_final), plan.kept_networks(out)
+    _train_lost_again(names, kept, folder)
     if not all(_is_done(trial, folder / name, kept.get(trial)) for trial, name in names.items()):
+        make_folder(folder)
         decoder = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
         sounds = decode_data_sets(sets, decoder, out / SOUNDS_FOLDER, out, config.voice_activity)
         failures = read_failures(out / FAILURES_FILE)
-        sets = data_sets(sounds)
+        sets = config.select_readable(sets, sounds)
+        plan = TrialPlan(config, sets)
+        names, kept = _named(plan, only_final), plan.kept_networks(out)
         for trial, name in names.items():
             place, target, data = folder / name, kept.get(trial), sets[trial.seed]
             done = place.with_name(f"{name}.json")
             if not _is_done(trial, place, target, is_cleared=True):
-                title = _title(trial, trials, data) or config.network
-                network, trained = train_trial(
-                    trial, config, data, sounds, place, title, device, workers, checkpoint_minutes
-                )
+                network, trained = train(trial, config, data, sounds, place, plan.title(trial) or config.network)
                 if trial.fold is None:
                     assert target is not None
-                    write_network(network, target, made_by)
+                    write_network(network, target, identity)
                 else:
                     if target is not None:
                         made = place.with_name(f"{name}.safetensors")
-                        write_network(network, made, {**made_by, "seed": trial.seed, "fold": trial.fold})
+                        write_network(network, made, {**identity, "seed": trial.seed, "fold": trial.fold})
                     write_predictions(trial, config, data, sounds, network, trained, done)
-            if logs is not None:
-                _keep_log(place, logs)
+            if config.layout.keeps_trials:
+                _move_log(place, out / LOGS_FOLDER)
             shutil.rmtree(place, ignore_errors=True)
     else:
-        sets = data_sets({clip.id for data in sets.values() for clip in data.manifest.clips} - failures.keys())
+        ids = {clip.id for data in sets.values() for clip in data.manifest.clips}
+        sets = config.select_readable(sets, ids - failures.keys())
     tested = [trial for trial in names if trial.fold is not None]
     results = tuple(read_result(trial, config, sets[trial.seed], folder / f"{names[trial]}.json") for trial in tested)
     _move_networks(names, kept, folder)
-    return ExperimentRun(out, config, sets, results, tuple(names[trial] for trial in tested), failures)
+    voiceless = None if config.voice_activity is None else count_voiceless(out / VOICE_FILE)
+    return ExperimentRun(
+        out, config, sets, results, tuple(names[trial] for trial in tested), failures, identity, voiceless
+    )
 
 
-def outputs_of(config: Experiment, data: SplitSounds) -> list[tuple[int, ...]]:
-    """Return which classes each network has outputs for.
-
-    Raises
-    ------
-    SettingsError
-        If the loss does not go with the data set's labels.
-    """
-    loss, count = config.training.loss, len(data.manifest.class_names)
-    everything = tuple(range(count))
-    if data.tags:
-        if loss == "cross_entropy":
-            raise SettingsError(
-                "the sounds have several tags each; set training.loss to binary_cross_entropy or squared_error"
-            )
-        return [(output,) for output in everything] if config.training.one_network_per_tag else [everything]
-    if config.training.one_network_per_tag:
-        raise SettingsError("training.one_network_per_tag is for sounds with several tags each; set it to false")
-    if loss != "cross_entropy" and count == 2:
-        # One logit says which of two classes it is.
-        return [(1,)]
-    return [everything]
+def _named(plan: TrialPlan, only_final: bool) -> dict[Trial, str]:
+    return {trial: plan.name(trial) for trial in (*(() if only_final else plan.tested), *plan.final)}
 
 
-def is_network(path: Path) -> bool:
+def _is_network(path: Path) -> bool:
     """Return whether a run's network is there; one that is damaged gets another name."""
     try:
         read_network(path)
@@ -307,60 +244,13 @@ def is_network(path: Path) -> bool:
     return True
 
 
-def _splits_sha256(sets: Mapping[int, SplitSounds]) -> str:
-    """Tell the splits of all seeds from others, so that no run goes on under splits that are drawn otherwise."""
-    splits = {seed: {fold: list(mine) for fold, mine in data.splits.items()} for seed, data in sets.items()}
-    return hashlib.sha256(json.dumps(splits).encode()).hexdigest()
-
-
-def _name(trial: Trial, trials: Sequence[Trial], named_by: Sequence[str]) -> str:
-    several = {what for what in ("seed", "fold", "outputs") if len({getattr(each, what) for each in trials}) > 1}
-    parts = []
-    if trial.fold is None:
-        parts.append("all")
-    else:
-        parts += [f"{what}-{getattr(trial, what)}" for what in ("seed", "fold") if what in {*several, *named_by}]
-    if "outputs" in several:
-        parts.append(f"output-{trial.outputs[0]}")
-    return "-".join(parts)
-
-
-def _title(trial: Trial, trials: Sequence[Trial], data: SplitSounds) -> str:
-    """Return what tells a trial from others in its progress bar."""
-    parts = []
-    if trial.fold is None:
-        parts.append("all folds")
-    else:
-        if len({each.seed for each in trials}) > 1:
-            parts.append(f"seed {trial.seed}")
-        if len(data.splits) > 1:
-            parts.append(f"fold {list(data.splits).index(trial.fold) + 1}/{len(data.splits)}")
-    if len({each.outputs for each in trials}) > 1:
-        parts.append(data.manifest.class_names[trial.outputs[0]])
-    return ", ".join(parts)
-
-
 def _is_done(trial: Trial, place: Path, target: Path | None, is_cleared: bool = False) -> bool:
     """Return whether a trial has left what it was to leave, and no folder of its own, which goes last."""
     if place.exists() and not is_cleared:
         return False
     if trial.fold is None:
-        return target is not None and is_network(target)
+        return target is not None and _is_network(target)
     return is_tested(place.with_name(f"{place.name}.json"))
-
-
-def _kept_networks(config: Experiment, trials: Sequence[Trial], data: SplitSounds, out: Path) -> dict[Trial, Path]:
-    """Return where the networks that stay are looked for: those of all folds, or of the first seed and fold."""
-    seed, fold = trials[0].seed, trials[0].fold
-    first = [trial for trial in trials if (trial.seed, trial.fold) == (seed, fold)]
-    if config.final_training:
-        first = [Trial(seed, None, trial.outputs) for trial in first]
-    elif not config.keeps_tested_network:
-        return {}
-    if len(first) == 1:
-        return {first[0]: out / CLASSIFIER_FILE}
-    stems = unique_file_stems(data.manifest.class_names)
-    return {trial: out / TAG_NETWORKS_FOLDER / f"{stems[trial.outputs[0]]}.safetensors" for trial in first}
 
 
 def _train_lost_again(names: Mapping[Trial, str], kept: Mapping[Trial, Path], folder: Path) -> None:
@@ -369,7 +259,7 @@ def _train_lost_again(names: Mapping[Trial, str], kept: Mapping[Trial, Path], fo
         made, tested = folder / f"{name}.safetensors", folder / f"{name}.json"
         if trial not in kept or trial.fold is None or not tested.is_file():
             continue
-        if not is_network(made) and not is_network(kept[trial]):
+        if not _is_network(made) and not _is_network(kept[trial]):
             rename_damaged(tested, "it is trained again", f"without its network {kept[trial].name}")
 
 
@@ -384,7 +274,7 @@ def _move_networks(names: Mapping[Trial, str], kept: Mapping[Trial, Path], folde
             made.replace(kept[trial])
 
 
-def _keep_log(place: Path, logs: Path) -> None:
+def _move_log(place: Path, logs: Path) -> None:
     """Put a training's log for TensorBoard to those of the others."""
     log = place / "logs" / "tensorboard"
     if log.is_dir():

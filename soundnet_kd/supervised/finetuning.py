@@ -1,24 +1,23 @@
-"""What `finetune` trains and tests: a student with a new head, under the folds or the split of a data set."""
+"""The configuration of `finetune`: a student with a new head, under the folds or the split of a data set."""
 
 from collections.abc import Container, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from soundnet_kd.data import Manifest
-from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
-from soundnet_kd.data.manifest import UNLABELED, Clip, Split
-from soundnet_kd.data.splits import SplitSounds, draw_split, require_shares
+from soundnet_kd.data import Manifest, read_manifest
+from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
+from soundnet_kd.data.splits import SplitSounds, require_shares
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import SoundNet
 from soundnet_kd.models.finetuned import FinetunedNetwork
-from soundnet_kd.storage import escape_name
+from soundnet_kd.storage import versions
+from soundnet_kd.supervised.clip_folds import ClipFolds
+from soundnet_kd.supervised.plan import EvaluatedClips, ResultNames, RunLayout
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import Crops
-from soundnet_kd.transfer.folds import plan_folds, recordings
+from soundnet_kd.training.settings_file import FINETUNE_FILE
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,9 @@ class FinetuneConfig:
     final_training: bool = True
 
     voice_activity: ClassVar[None] = None
-    keeps_tested_network: ClassVar[bool] = False
+    layout: ClassVar[RunLayout] = RunLayout(
+        FINETUNE_FILE, ".folds", named_by=("fold",), keeps_trials=False, keeps_tested_network=False
+    )
 
     def __post_init__(self) -> None:
         require_shares({"validation": self.validation_share})
@@ -82,26 +83,86 @@ class FinetuneConfig:
         Raises
         ------
         SettingsError
-            If there is no such layer, or nothing would learn.
+            If there is no such layer, or nothing would learn, or segments are too short for the layer.
         """
         student = deepcopy(self.student)
         if self.scratch:
             student.reset_parameters()
-        return FinetunedNetwork(student, self.layer, class_names, self.from_layer)
+        network = FinetunedNetwork(student, self.layer, class_names, self.from_layer)
+        self._require_long_segments()
+        return network
 
-    def require_long_pieces(self) -> None:
-        """Check that pieces are long enough for the layer, and batches for its batch norm.
-
-        Raises
-        ------
-        SettingsError
-            If they are not.
-        """
+    def _require_long_segments(self) -> None:
+        """Check that segments are long enough for the layer, and batches for its batch norm."""
         samples = self.sampling.samples(self.student.preprocessing.sample_rate, 0)
         if self.student.steps(samples, self.layer) * self.training.batch_size < 2:
             raise SettingsError(
                 f"pieces of {self.sampling.seconds} s are too short for {self.layer}; give a larger --crop_seconds"
             )
+
+    def read(self, sounds: str | Path | Manifest, dry_run: bool = False) -> tuple[str, Mapping[int, SplitSounds]]:
+        """Read a data set.
+
+        Parameters
+        ----------
+        sounds : str or Path or Manifest
+        dry_run : bool
+            Do not log what it is taken for.
+
+        Returns
+        -------
+        reading : str
+            What it is taken for.
+        sets : mapping from seed to SplitSounds
+
+        Raises
+        ------
+        FormatError, SettingsError
+            If it is no data set of two classes or more, or folds cannot be made of it.
+        MediaError
+            If not a single sound is there.
+        """
+        manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
+        reading = announce(sounds, manifest, dry_run=dry_run)
+        require_classes(manifest)
+        require_whole_folds(manifest)
+        return reading, self._split(ClipFolds(manifest, self.seeds[0]))
+
+    def select_readable(
+        self, sets: Mapping[int, SplitSounds], readable: Container[str] | None = None
+    ) -> Mapping[int, SplitSounds]:
+        """Return the data sets in the folds that the readable clips make.
+
+        Raises
+        ------
+        SettingsError
+            If there is too little to learn, or to choose by.
+        """
+        return self._split(ClipFolds(_manifest_of(sets), self.seeds[0], readable))
+
+    def _split(self, folds: ClipFolds) -> Mapping[int, SplitSounds]:
+        return folds.split(self.seeds, self.validation_share, self.measures_validation)
+
+    def evaluated_clips(self, sets: Mapping[int, SplitSounds], failures: Container[str]) -> EvaluatedClips:
+        """Return all clips, also those without a label, and those that are only learned from."""
+        manifest = _manifest_of(sets)
+        readable = {clip.id for clip in manifest.clips if clip.id not in failures}
+        folds = ClipFolds(manifest, self.seeds[0], readable)
+        return EvaluatedClips(folds.ids, folds.labels, folds.plan.folds, folds.paths, folds.groups, folds.plan.origin)
+
+    def result_names(self, class_names: Sequence[str]) -> ResultNames:
+        """Return how results call the network."""
+        return ResultNames("finetuned", self.layer, self.student.channels(self.layer), self.protocol, "linear layer")
+
+    def run_identity(self, sets: Mapping[int, SplitSounds]) -> dict[str, Any]:
+        """Return what made the networks of a run."""
+        own = self.identity
+        return {
+            "student": own["student"],
+            "sounds": _manifest_of(sets).identity,
+            "settings": own["settings"],
+            "versions": versions(),
+        }
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -140,99 +201,5 @@ class FinetuneConfig:
         }
 
 
-class ClipFolds:
-    """The clips of a data set that could be read, and the folds that they are tested in.
-
-    Parameters
-    ----------
-    manifest : Manifest
-    seed : int
-        Draws folds where there is neither fold nor split, by source recording where it is known.
-    readable : container of str, optional
-        Ids of the clips that could be read. [default: all, for before any is]
-
-    Attributes
-    ----------
-    clips : tuple of Clip
-        With and without a label.
-    labels : (clips,) int64
-        -1 where unlabeled.
-    groups : tuple of str or None
-        Source recording of every clip, where it is known.
-    plan : FoldPlan
-    tested : tuple of int
-        The folds that are tested, in order.
-
-    Raises
-    ------
-    FormatError
-        If some labelled clips have a fold, or a part of the split, and others do not.
-    SettingsError
-        If folds cannot be made, or there is too little to learn without one of them.
-    """
-
-    def __init__(self, manifest: Manifest, seed: int, readable: Container[str] | None = None) -> None:
-        kept = [place for place, clip in enumerate(manifest.clips) if readable is None or clip.id in readable]
-        self._manifest = manifest
-        splits = manifest.splits
-        self._splits = [splits[place] for place in kept] if splits else []
-        self.clips: tuple[Clip, ...] = tuple(manifest.clips[place] for place in kept)
-        self.labels: NDArray[np.int64] = np.array([clip.label for clip in self.clips], dtype=np.int64)
-        self.groups: tuple[str, ...] | None = None
-        if SOURCE_COLUMN in manifest.columns:
-            column = manifest.columns.index(SOURCE_COLUMN)
-            self.groups = recordings(self.ids, [clip.carried[column] for clip in self.clips])
-        own = np.array([clip.fold for clip in self.clips], dtype=np.int64)
-        self.plan = plan_folds(own, self.labels, seed, None, self.groups, manifest.no_fold, self._splits)
-        labelled = self.labels != UNLABELED
-        self.tested = self.plan.tested or tuple(int(fold) for fold in np.unique(self.plan.folds[labelled]))
-        for fold in self.tested:
-            if len(np.unique(self.labels[labelled & (self.plan.folds != fold)])) < 2:
-                raise SettingsError(
-                    f"without fold {fold} there are not two classes left to train on; spread the classes over folds"
-                )
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Of all clips."""
-        return tuple(clip.id for clip in self.clips)
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Where all clips lie."""
-        return tuple(escape_name(clip.path.resolve()) for clip in self.clips)
-
-    def split(self, config: FinetuneConfig) -> Mapping[int, SplitSounds]:
-        """Split the clips, fold by fold and seed by seed, into those to learn from, to measure by and to test.
-
-        Without a share to hold out, the validation part of a data set that is split is measured by, where something is
-        chosen by it, and else learned from.
-
-        Raises
-        ------
-        SettingsError
-            If something is to be chosen by validation sounds, and there are none.
-        """
-        return {
-            seed: SplitSounds(self._manifest, {fold: self._split(fold, seed, config) for fold in self.tested})
-            for seed in config.seeds
-        }
-
-    def _split(self, fold: int, seed: int, config: FinetuneConfig) -> list[Split | None]:
-        split = np.full(len(self.clips), None, dtype=object)
-        split[self.labels != UNLABELED] = "train"
-        split[(split == "train") & (self.plan.folds == fold)] = "test"
-        if config.validation_share:
-            learned = np.flatnonzero(split == "train")
-            groups = None if self.groups is None else [self.groups[place] for place in learned.tolist()]
-            split[learned] = draw_split(self.labels[learned], {"validation": config.validation_share}, seed, groups)
-        elif config.measures_validation and self._splits:
-            own = np.array([each == "validation" for each in self._splits])
-            split[own & (split == "train")] = "validation"
-        if config.measures_validation and not (split == "validation").any():
-            raise SettingsError(
-                "there are no validation sounds to choose the best weights or the end by; set a --validation_share, "
-                "such as 0.1, or leave --weights and --patience out"
-            )
-        split_of = dict(zip(self.ids, split.tolist(), strict=True))
-        return [split_of.get(clip.id) for clip in self._manifest.clips]
+def _manifest_of(sets: Mapping[int, SplitSounds]) -> Manifest:
+    return next(iter(sets.values())).manifest

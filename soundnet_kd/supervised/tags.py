@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.storage import versions, write_csv
-from soundnet_kd.supervised.evaluation import PROTOCOL, describe_trainings
+from soundnet_kd.supervised.config import FROM_SCRATCH, ExperimentConfig
+from soundnet_kd.supervised.evaluation import describe_run
 from soundnet_kd.supervised.experiment import ExperimentRun
 from soundnet_kd.supervised.sounds import clips_for
 from soundnet_kd.transfer.results import PREDICTIONS_FILE, write_results
@@ -143,7 +144,7 @@ def tag_overlap(run: ExperimentRun) -> NDArray[np.int64]:
 
 
 def write_tag_evaluation(
-    run: ExperimentRun, about: str, tracks: Sequence[TrackScores], found: Sequence[TagScores]
+    run: ExperimentRun, config: ExperimentConfig, tracks: Sequence[TrackScores], found: Sequence[TagScores]
 ) -> None:
     """Write `results.json`, `predictions.csv` (a row per track and seed), `tags.csv` and `tag_overlap.csv`."""
     names, out, top = run.class_names, run.out, found[0].top
@@ -152,16 +153,14 @@ def write_tag_evaluation(
         "tags",
         {
             "source": {
-                "recipe": about.strip(),
-                "identity": run.config.identity,
-                "skipped": len(run.failures),
-                **({} if run.voiceless is None else {"without_voice": run.voiceless}),
-                **describe_trainings(run.results),
+                "recipe": config.about.strip(),
+                "identity": config.identity,
+                **describe_run(run),
                 "versions": versions(),
             },
             "tags": names,
-            "protocol": PROTOCOL,
-            "results": [{"layer": run.config.network, **asdict(each)} for each in found],
+            "protocol": FROM_SCRATCH,
+            "results": [{"layer": config.network, **asdict(each)} for each in found],
         },
     )
     write_csv(

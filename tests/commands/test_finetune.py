@@ -84,7 +84,16 @@ def test_a_run_learns_and_leaves_what_an_evaluation_leaves(run: Path) -> None:
     ]
     assert {path.name for path in run.iterdir()} - {".lock"} == {
         "accuracy.csv",
+        "classes.csv",
+        "classes_conv4.png",
+        "classes_conv4.svg",
+        "confused_pairs.csv",
+        "confusion_conv4.png",
+        "confusion_conv4.svg",
         "history.csv",
+        "history.png",
+        "history.svg",
+        "probabilities.csv",
         "predictions.csv",
         "results.json",
         "classifier.safetensors",

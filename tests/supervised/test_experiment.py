@@ -10,12 +10,12 @@ import torch
 
 from soundnet_kd.cli import main
 from soundnet_kd.commands.compare import compare
+from soundnet_kd.commands.train import train as train_networks
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models.checkpoint import read_network
 from soundnet_kd.models.classifiers import SoundClassifier
 from soundnet_kd.supervised.config import read_experiment_config
-from soundnet_kd.supervised.experiment import run_experiment
 from tests.media_files import sine
 from tests.supervised.runs import ANIMAL_RATE, rows_of, write_animals
 
@@ -175,19 +175,19 @@ def test_wrong_recipes_are_told(
     changes: list[str], error: type[Exception], message: str, animals: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        run_experiment(read_experiment_config(Path("cats_dogs"), [*SMALL, *changes]), animals, tmp_path / "out")
+        train_networks("cats_dogs", animals, tmp_path / "out", [*SMALL, *changes])
 
 
 def test_a_class_that_cannot_be_learned_and_sounds_that_cannot_be_read(tmp_path: Path) -> None:
     for name in ("cat_1.wav", "cat_90.wav", "dog_90.wav", "dog_91.wav"):
         write_audio(tmp_path / name, sine(300, 0.5, ANIMAL_RATE), ANIMAL_RATE)
-    recipe = read_experiment_config(Path("cats_dogs"), SMALL)
     with pytest.raises(SettingsError, match="of 2 clips of 'dog' none is left to learn from"):
-        run_experiment(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
+        train_networks("cats_dogs", tmp_path, tmp_path.parent / f"{tmp_path.name}-out", SMALL)
+    (tmp_path / "dog_1.wav").touch()
     for file in tmp_path.iterdir():
         file.write_bytes(b"nothing")
-    with pytest.raises(MediaError, match="none of the 4 sounds could be read"):
-        run_experiment(recipe, tmp_path, tmp_path.parent / f"{tmp_path.name}-other")
+    with pytest.raises(MediaError, match="none of the 5 sounds could be read"):
+        train_networks("cats_dogs", tmp_path, tmp_path.parent / f"{tmp_path.name}-other", SMALL)
 
 
 def test_each_kind_of_recipe_names_the_command_that_takes_it(

@@ -1,5 +1,6 @@
 """Labels, folds and predictions of clips become an evaluation like any other."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from soundnet_kd import SoundNet5
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.manifest import Split
+from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.supervised.evaluation import evaluate_folds
+from soundnet_kd.supervised.clip_folds import ClipFolds
+from soundnet_kd.supervised.evaluation import describe_run, evaluate_classes
 from soundnet_kd.supervised.experiment import ExperimentRun
-from soundnet_kd.supervised.finetuning import ClipFolds, FinetuneConfig
+from soundnet_kd.supervised.finetuning import FinetuneConfig
 from soundnet_kd.supervised.plan import Trial
 from soundnet_kd.supervised.sounds import clips_for
 from soundnet_kd.supervised.trial import TrialResult
@@ -59,17 +62,17 @@ def result_of(seed: int, fold: int, ids: tuple[str, ...], classes: list[int]) ->
 def test_predictions_by_hand() -> None:
     """Clip 1 is not there and clip 4 has no label; of fold 1 one of two is right, of fold 2 two of three."""
     manifest = manifest_of([0, 1, 1, 0, -1, 1, 0], [1, 1, 1, 2, 0, 2, 2], list("abcdefg"))
-    folds = ClipFolds(manifest, 0, {f"clip-{number}" for number in (0, 2, 3, 4, 5, 6)})
     config = replace(CONFIG, seeds=(0, 7))
-    sets = folds.split(config)
+    _, sets = config.read(manifest)
+    sets = config.select_readable(sets, {f"clip-{number}" for number in (0, 2, 3, 4, 5, 6)})
     assert [clips_for(sets[7], 2, split) for split in ("train", "test")] == [[0, 2], [3, 5, 6]]
     assert clips_for(sets[0], None, "train") == [0, 2, 3, 5, 6]
     assert sets[0].targets[[0, 2, 4]].tolist() == [[1, 0], [0, 1], [0, 0]]
     tested = ("clip-0", "clip-2"), ("clip-3", "clip-5", "clip-6")
     results = [result_of(0, 1, tested[0], [0, 0]), result_of(0, 2, tested[1], [0, 1, 1])]
     results += [result_of(7, 1, tested[0], [0, 1]), result_of(7, 2, tested[1], [0, 1, 0])]
-    run = ExperimentRun(Path("out"), config, sets, tuple(results), ("",) * 4, {"clip-1": "it is not there"})
-    evaluation = evaluate_folds(run, folds, "mine", {"what": "made it"})
+    run = ExperimentRun(Path("out"), config, sets, tuple(results), ("",) * 4, {"clip-1": "it is not there"}, {})
+    evaluation = evaluate_classes(run, describe_run(run))
     result = evaluation.results["conv4 seed 0"]
     assert result.fold_accuracy == pytest.approx((0.5, 2 / 3))
     assert result.accuracy == pytest.approx(7 / 12)
@@ -78,16 +81,8 @@ def test_predictions_by_hand() -> None:
     assert (result.left_out, evaluation.ids[3], evaluation.chance) == (1, "clip-4", 0.6)
     assert evaluation.results["conv4 seed 7"].accuracy == 1.0
     assert evaluation.groups == ("a", "c", "d", "e", "f", "g")
-    source = {name: evaluation.source[name] for name in ("student", "seed", "seeds", "folds", "skipped", "trainings")}
-    assert source == {
-        "student": "mine",
-        "seed": 0,
-        "seeds": [0, 7],
-        "folds": "the folds of the data set",
-        "skipped": 1,
-        "trainings": 4,
-    }
-    assert evaluation.source["training_seconds"] == 6.0
+    assert evaluation.source == {"skipped": 1, "parameters": 10, "training_seconds": 6.0, "trainings": 4}
+    assert run.clips.origin == "the folds of the data set"
 
 
 def test_folds_that_are_drawn_keep_clips_of_one_recording_together() -> None:
@@ -111,8 +106,12 @@ def test_some_folds_are_refused() -> None:
         ClipFolds(manifest_of([0, 1, 0], [1, 2, 0], list("abc")), 0)
 
 
+def sets_of(folds: ClipFolds, config: FinetuneConfig) -> Mapping[int, SplitSounds]:
+    return folds.split(config.seeds, config.validation_share, config.measures_validation)
+
+
 def splits_of(folds: ClipFolds, config: FinetuneConfig, seed: int, fold: int) -> list[Split | None]:
-    return list(folds.split(config)[seed].splits[fold])
+    return list(sets_of(folds, config)[seed].splits[fold])
 
 
 def test_recordings_are_held_out_whole_of_what_is_learned_from_and_drawn_by_the_seed() -> None:
@@ -131,7 +130,7 @@ def test_recordings_are_held_out_whole_of_what_is_learned_from_and_drawn_by_the_
         # In the end all is learned from but what is held out where fold 1 is tested.
         without_first = splits_of(folds, config, seed, 1)
         learned = [place for place in range(16) if without_first[place] != "validation"]
-        assert clips_for(folds.split(config)[seed], None, "train") == learned
+        assert clips_for(sets_of(folds, config)[seed], None, "train") == learned
     assert len(held_out) > 1
 
 
@@ -148,6 +147,6 @@ def test_a_validation_part_is_learned_from_unless_something_is_chosen_by_it() ->
 def test_nothing_is_chosen_by_sounds_that_there_are_none_of() -> None:
     folds = ClipFolds(manifest_of([0, 1, 0, 1], [1, 1, 2, 2], list("abcd")), 0)
     with pytest.raises(SettingsError, match="no validation sounds to choose the best weights or the end by"):
-        folds.split(PATIENT)
+        sets_of(folds, PATIENT)
     with pytest.raises(SettingsError, match=r"the shares of the clips are validation 1\.5"):
         replace(CONFIG, validation_share=1.5)
