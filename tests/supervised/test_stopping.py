@@ -127,7 +127,8 @@ def test_a_run_that_the_first_version_began_goes_on(arguments: Arguments, whole:
     classes = np.array(content["pieces"]).argmax(axis=1).tolist()
     file.write_text(json.dumps({"answers": classes, **kept}), encoding="utf-8")
     assert main(arguments("finetune", out)) == 0
-    assert_same(out, whole("finetune"))
+    # Nobody knows the probabilities any more that made these classes.
+    assert differing(untimed(out), untimed(whole("finetune"))) == ["probabilities.csv"]
 
 
 @pytest.mark.parametrize(
