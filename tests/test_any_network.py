@@ -139,7 +139,7 @@ def test_features_of_a_finetuned_network(folder: Path, tmp_path: Path, monkeypat
     network = finetuned()
     extract(folder / "sounds", folder / "run-1", tmp_path / "whole.h5", workers=0, device="cpu")
     monkeypatch.setattr(extractor, "SAMPLES_AT_ONCE", RATE)
-    monkeypatch.setattr(extractor, "PIECE_SAMPLES", RATE + 1)
+    monkeypatch.setattr(extractor, "SEGMENT_SAMPLES", RATE + 1)
     extract(folder / "sounds", network, tmp_path / "pieces.h5", workers=0, device="cpu")
     for name in ("whole", "pieces"):
         with FeatureCache(tmp_path / f"{name}.h5") as cache:

@@ -18,7 +18,7 @@ from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import FAILURES_FILE, versions
 from soundnet_kd.supervised.evaluation import describe_run, evaluate_classes
 from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
-from soundnet_kd.supervised.finetuning import FinetuneConfig
+from soundnet_kd.supervised.finetuning import FinetuneConfig, read_labelled
 from soundnet_kd.supervised.writing import write_class_evaluation, write_trainings
 from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.training.optimization import Schedule, TrainingConfig
@@ -192,6 +192,8 @@ def finetune(
         raise SettingsError(f"seed is {seed} and seeds is {seeds}; give one of the two")
     all_seeds = require_seeds([seed] if seeds is None else seeds)
     choose_device(device)
+    # Before the student, which may have to be fetched.
+    reading, manifest = read_labelled(sounds, dry_run)
     network = _network(student, scratch)
     training = TrainingConfig(
         epochs=epochs,
@@ -223,7 +225,7 @@ def finetune(
         validation_share=validation_share,
         final_training=not folds_only,
     )
-    reading, sets = config.read(sounds, dry_run)
+    sets = config.split(manifest)
     name = type(student).__name__ if isinstance(student, SoundNet) else str(student)
     run_experiment(config, sets, out, partial(_write, name), device, workers, checkpoint_minutes, dry_run)
     return FinetuneResult(out, config.protocol, reading=reading) if dry_run else _read_result(out, config)

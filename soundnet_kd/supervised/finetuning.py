@@ -20,6 +20,35 @@ from soundnet_kd.training.segments import Crops
 from soundnet_kd.training.settings_file import FINETUNE_FILE
 
 
+def read_labelled(sounds: str | Path | Manifest, dry_run: bool = False) -> tuple[str, Manifest]:
+    """Read a data set whose clips have labels.
+
+    Parameters
+    ----------
+    sounds : str or Path or Manifest
+    dry_run : bool
+        Do not log what it is taken for.
+
+    Returns
+    -------
+    reading : str
+        What it is taken for.
+    manifest : Manifest
+
+    Raises
+    ------
+    FormatError, SettingsError
+        If it is no data set of two classes or more, or some clips have a fold and others not.
+    MediaError
+        If not a single sound is there.
+    """
+    manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
+    reading = announce(sounds, manifest, dry_run=dry_run)
+    require_classes(manifest)
+    require_whole_folds(manifest)
+    return reading, manifest
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
     """A student with a new head, and how both are trained and tested: what a recipe is for networks from scratch.
@@ -100,33 +129,15 @@ class FinetuneConfig:
                 f"pieces of {self.sampling.seconds} s are too short for {self.layer}; give a larger --crop_seconds"
             )
 
-    def read(self, sounds: str | Path | Manifest, dry_run: bool = False) -> tuple[str, Mapping[int, SplitSounds]]:
-        """Read a data set.
-
-        Parameters
-        ----------
-        sounds : str or Path or Manifest
-        dry_run : bool
-            Do not log what it is taken for.
-
-        Returns
-        -------
-        reading : str
-            What it is taken for.
-        sets : mapping from seed to SplitSounds
+    def split(self, manifest: Manifest) -> Mapping[int, SplitSounds]:
+        """Split a data set for each seed, in its own folds or drawn ones.
 
         Raises
         ------
         FormatError, SettingsError
-            If it is no data set of two classes or more, or folds cannot be made of it.
-        MediaError
-            If not a single sound is there.
+            If folds cannot be made of it, or there is too little to learn, or to choose by.
         """
-        manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
-        reading = announce(sounds, manifest, dry_run=dry_run)
-        require_classes(manifest)
-        require_whole_folds(manifest)
-        return reading, self._split(ClipFolds(manifest, self.seeds[0]))
+        return self._split(ClipFolds(manifest, self.seeds[0]))
 
     def select_readable(
         self, sets: Mapping[int, SplitSounds], readable: Container[str] | None = None

@@ -245,7 +245,7 @@ def test_a_long_sound_gives_what_it_gives_at_once(tmp_path: Path, monkeypatch: p
     at_once = tmp_path / "at_once.h5"
     extract(tmp_path / "sounds", network, at_once, sequences=True, device="cpu")
     monkeypatch.setattr(extractor, "SAMPLES_AT_ONCE", 12 * RATE)
-    monkeypatch.setattr(extractor, "PIECE_SAMPLES", 73_495)
+    monkeypatch.setattr(extractor, "SEGMENT_SAMPLES", 73_495)
     poolings: tuple[Pooling, ...] = ("mean", "max", "std")
     for pooling in poolings:
         in_pieces = tmp_path / f"{pooling}.h5"

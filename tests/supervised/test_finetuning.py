@@ -63,7 +63,7 @@ def test_predictions_by_hand() -> None:
     """Clip 1 is not there and clip 4 has no label; of fold 1 one of two is right, of fold 2 two of three."""
     manifest = manifest_of([0, 1, 1, 0, -1, 1, 0], [1, 1, 1, 2, 0, 2, 2], list("abcdefg"))
     config = replace(CONFIG, seeds=(0, 7))
-    _, sets = config.read(manifest)
+    sets = config.split(manifest)
     sets = config.select_readable(sets, {f"clip-{number}" for number in (0, 2, 3, 4, 5, 6)})
     assert [clips_for(sets[7], 2, split) for split in ("train", "test")] == [[0, 2], [3, 5, 6]]
     assert clips_for(sets[0], None, "train") == [0, 2, 3, 5, 6]
