@@ -2,8 +2,8 @@
 
 To be run with the code of version 0.1.0, which was done once (the last commit of that structure is 75994fc):
 
-    git worktree add /tmp/version_0_1_0 75994fc
-    OMP_NUM_THREADS=1 PYTHONPATH=/tmp/version_0_1_0 python tests/version_0_1_0/make.py
+    git worktree add ../version_0_1_0 75994fc
+    OMP_NUM_THREADS=1 PYTHONPATH=../version_0_1_0 python tests/version_0_1_0/make.py
 
 All is made up. What the commands trained is as they left it where it is small; large networks have the weights of a
 short pattern over and over, so that they are small in an archive, and were written by the functions that the commands
