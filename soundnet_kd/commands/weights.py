@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import SoundNet
-from soundnet_kd.models.checkpoint import read_metadata
+from soundnet_kd.models import Network
+from soundnet_kd.models.checkpoint import kind_of, read_metadata
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.downloading import partial_file
 from soundnet_kd.pretrained.fetching import (
@@ -82,7 +82,7 @@ def list_weights() -> WeightsList:
     rows = [(name, entry.kind, entry.architecture, entry.licence, _state(entry)) for name, entry in known.items()]
     for name in imported_names():
         if name not in known:
-            rows.append((name, "student", _architecture(student_place(name)), "-", "imported"))
+            rows.append((name, *_kind_and_architecture(student_place(name)), "-", "imported"))
     return WeightsList(tuple(rows))
 
 
@@ -134,12 +134,14 @@ def verify_weights(file: Path | str) -> Verdict:
     raise FormatError(_why_none(file))
 
 
-def import_weights(file: Path | str, as_: str) -> WeightsFile:
-    """Convert a student from a file, so that it can be used by name.
+def import_weights(file: Path | str, as_: str, classes: list[str] | None = None) -> WeightsFile:
+    """Convert a network from a file, so that it can be used by name.
 
     The file may be the released PyTorch state dict (sound8.pth), the .npy dict of the TensorFlow port, the authors'
-    Torch7 network (.t7, or the zip that holds it), a checkpoint of `soundnet-kd distill`, or a student.safetensors. No
-    code that it may contain is executed, and nothing is written if it cannot be used.
+    Torch7 network (.t7, or the zip that holds it), a checkpoint of `soundnet-kd distill`, a student.safetensors, or
+    the HDF5 file of Keras 2 (.h5, a whole model or its weights) of a network from scratch: CatsDogs, NSynthSimple,
+    NSynthBetter or LightCNN, told by its shapes. No code that it may contain is executed, and nothing is written if it
+    cannot be used.
 
     Parameters
     ----------
@@ -147,9 +149,12 @@ def import_weights(file: Path | str, as_: str) -> WeightsFile:
         The file, which is not changed.
     as_ : str
         Name to use it by: a new name, or that of a student in the registry, which the file must then be.
+    classes : list of str, optional
+        Of a file of Keras, which keeps none: the name of the class of each output, in their order; a single output
+        tells the second of two classes. [default: those of the published network, if it has as many, else numbers]
     """
     file = Path(file)
-    return WeightsFile(as_, import_student(file, as_), f"--student {as_}")
+    return WeightsFile(as_, import_student(file, as_, classes), f"--student {as_}")
 
 
 def _state(entry: PublishedFile) -> str:
@@ -162,11 +167,12 @@ def _state(entry: PublishedFile) -> str:
     return f"{partial.stat().st_size / 1e6:.1f} MB of it" if partial.is_file() else "no"
 
 
-def _architecture(student: Path) -> str:
+def _kind_and_architecture(network: Path) -> tuple[str, str]:
     try:
-        return read_metadata(student).get("architecture", "?")
+        metadata = read_metadata(network)
     except FormatError:
-        return "?"
+        return "?", "?"
+    return kind_of(metadata), metadata.get("architecture", "?")
 
 
 def _fits(entry: PublishedFile, file: Path) -> bool:
@@ -184,11 +190,11 @@ def _why_none(file: Path) -> str:
     except FormatError as error:
         return f"{error}; it is none of the registry's weights ({hashes})"
     return (
-        f"{file} is none of the registry's weights ({hashes}), but a {_described(found.student)} that can be imported "
+        f"{file} is none of the registry's weights ({hashes}), but a {_described(found.network)} that can be imported "
         f"(layout: {found.layout})"
     )
 
 
-def _described(student: SoundNet) -> str:
-    heads = ", ".join(f"{len(names)} {head}" for head, names in student.class_names.items())
-    return f"{student.architecture} with {heads}"
+def _described(network: Network) -> str:
+    heads = ", ".join(f"{len(names)} {head}" for head, names in network.class_names.items())
+    return f"{network.architecture} with {heads}"

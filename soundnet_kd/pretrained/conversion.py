@@ -1,4 +1,4 @@
-"""A student from a file of any layout: its network built, checked and bound to its classes and preprocessing."""
+"""A network from a file of any layout: built, checked and bound to its classes and preprocessing."""
 
 import logging
 import re
@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from soundnet_kd.errors import FormatError, SoundNetKDError, one_line
-from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Preprocessing, SoundNet, read_student
+from soundnet_kd.errors import FormatError, SettingsError, SoundNetKDError, one_line
+from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Network, Preprocessing, SoundNet, read_student
 from soundnet_kd.models.checkpoint import kind_of
 from soundnet_kd.pretrained.description import from_json, read_description
 from soundnet_kd.pretrained.formats import read_layout
+from soundnet_kd.pretrained.formats.keras_hdf5 import is_keras
 from soundnet_kd.pretrained.formats.layout import MAX_STUDENT_BYTES, Layout, State
 from soundnet_kd.pretrained.formats.state_dict import is_safetensors
+from soundnet_kd.pretrained.keras_networks import build_from_keras
 from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
 from soundnet_kd.system.machine_errors import machine_error
 
@@ -36,25 +38,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Converted:
-    """A student from a file.
+    """A network from a file.
 
     Attributes
     ----------
-    student : SoundNet
-        In evaluation mode.
+    network : Network
+        In evaluation mode: a student, or of Keras's files a network from scratch.
     layout : str
         One of `soundnet_kd.pretrained.formats`, or `student` for this package's `student.safetensors`.
     training : mapping
         How it was trained, if the file says so.
     """
 
-    student: SoundNet
+    network: Network
     layout: str
     training: Mapping[str, Any]
 
 
-def convert(path: str | Path, entry: PretrainedStudent | None = None) -> Converted:
-    """Read a student in any of the layouts, without running anything that the file may hold.
+def convert(
+    path: str | Path, entry: PretrainedStudent | None = None, class_names: Sequence[str] | None = None
+) -> Converted:
+    """Read a network in any of the layouts, without running anything that the file may hold.
 
     Parameters
     ----------
@@ -62,16 +66,24 @@ def convert(path: str | Path, entry: PretrainedStudent | None = None) -> Convert
     entry : PretrainedStudent, optional
         What it should be; without it, classes and preprocessing are those that the file tells, or, of a checkpoint that
         tells none, its run folder, or else SoundNet's own.
+    class_names : sequence of str, optional
+        Of the outputs of a network from Keras, whose files tell none.
 
     Raises
     ------
     FormatError
         If the file is none of the layouts, is cut off, is hostile, or holds other shapes or values that are not finite.
+    SettingsError
+        If class names are given for a file that is not Keras's, or another number of them than it has outputs.
     """
     path = Path(path)
     try:
         if (size := path.stat().st_size) > MAX_STUDENT_BYTES:
             raise FormatError(f"{path} has {size} bytes, more than any student")
+        if is_keras(path):
+            return _from_keras(path, entry, class_names)
+        if class_names is not None:
+            raise SettingsError(f"{path} is no file of Keras; --classes names the classes of those only")
         if is_safetensors(path) and _describes_itself(path):
             return _own(path, entry)
         layout = read_layout(path, entry.member if entry is not None else None)
@@ -112,13 +124,26 @@ def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> Sound
     student.load_state_dict(
         {name: tensor.float().contiguous() for name, tensor in state.items()} | counters, assign=True
     )
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in student.state_dict().values()):
-        raise FormatError(f"{path} holds weights that are not finite numbers")
-    if any(bool((tensor < 0).any()) for name, tensor in student.state_dict().items() if name.endswith(".running_var")):
-        raise FormatError(f"{path} holds a negative variance")
+    _check_values(path, student)
     for parameter in student.parameters():
         parameter.requires_grad_(True)
     return student.eval()
+
+
+def _from_keras(path: Path, entry: PretrainedStudent | None, class_names: Sequence[str] | None) -> Converted:
+    if entry is not None:
+        raise FormatError(f"{path} is a file of Keras, which {entry.name} was never published as")
+    network = build_from_keras(path, class_names)
+    _check_values(path, network)
+    return Converted(network, "keras", {})
+
+
+def _check_values(path: Path, network: Network) -> None:
+    state = network.state_dict()
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+        raise FormatError(f"{path} holds weights that are not finite numbers")
+    if any(bool((tensor < 0).any()) for name, tensor in state.items() if name.endswith("running_var")):
+        raise FormatError(f"{path} holds a negative variance")
 
 
 def _check_tensors(path: Path, state: State, student: SoundNet, architecture: str) -> None:

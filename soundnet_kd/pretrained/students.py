@@ -5,6 +5,7 @@ Whatever layout a student was published in, it is converted once and kept in the
 
 import logging
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def fetch_student(entry: PretrainedStudent) -> Path:
     return place
 
 
-def import_student(file: str | Path, name: str) -> Path:
+def import_student(file: str | Path, name: str, class_names: Sequence[str] | None = None) -> Path:
     """Convert a file that the user has, so that it can be loaded by name.
 
     Parameters
@@ -119,15 +120,17 @@ def import_student(file: str | Path, name: str) -> Path:
         In any of the layouts of `soundnet_kd.pretrained.formats`, or a `student.safetensors`.
     name : str
         A student of the registry, which the file must then be, or a name of the user's own.
+    class_names : sequence of str, optional
+        Of the outputs of a network from Keras, whose files tell none.
 
     Raises
     ------
     SettingsError
-        If the name cannot be one.
+        If the name cannot be one, or the file cannot have such class names.
     FormatError
-        If the file is no student, or not the one of this name in the registry.
+        If the file is no network, or not the one of this name in the registry.
     RunConflictError
-        If the name has another student already.
+        If the name has another network already.
     """
     file = Path(file)
     if not NAME.fullmatch(name):
@@ -142,16 +145,16 @@ def import_student(file: str | Path, name: str) -> Path:
             check_file(entry, file)
         except FormatError as error:
             raise FormatError(f"{error}; give it a name of your own with --as") from error
-    return _convert(file, name, entry)
+    return _convert(file, name, entry, class_names)
 
 
 def student_names() -> tuple[str, ...]:
-    """Name the students of the registry, then those that were imported."""
+    """Name the students of the registry, then what was imported."""
     return tuple(dict.fromkeys([*student_registry(), *imported_names()]))
 
 
 def imported_names() -> list[str]:
-    """Name the students that lie in the cache, in alphabetical order."""
+    """Name the students, and networks of other kinds, that lie in the cache, in alphabetical order."""
     suffix = student_place("").name
     return sorted(path.name.removesuffix(suffix) for path in student_place("").parent.glob(f"[!.]*{suffix}"))
 
@@ -161,8 +164,8 @@ def student_place(name: str) -> Path:
     return cache_folder() / "students" / f"{name}.safetensors"
 
 
-def _convert(file: Path, name: str, entry: PretrainedStudent | None) -> Path:
-    found = convert(file, entry)  # Before anything is written: a wrong file leaves nothing.
+def _convert(file: Path, name: str, entry: PretrainedStudent | None, class_names: Sequence[str] | None = None) -> Path:
+    found = convert(file, entry, class_names)  # Before anything is written: a wrong file leaves nothing.
     place, sha256 = student_place(name), sha256_of(file)
     origin = {"name": name, "file": file.name, "sha256": sha256, "layout": found.layout, "versions": versions()}
     if entry is not None:
@@ -171,14 +174,17 @@ def _convert(file: Path, name: str, entry: PretrainedStudent | None) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         with lock_file(place.with_name(f".{place.name}.lock")):
             if not place.is_file():
-                write_network(found.student, place, {**found.training, "weights": origin})
-            elif read_training(place).get("weights", {}).get("sha256") != sha256:
-                raise RunConflictError(f"{name} is another student already; choose another name, or delete {place}")
+                write_network(found.network, place, {**found.training, "weights": origin})
+            elif read_training(place).get("weights", {}).get("sha256") != sha256 or (
+                class_names is not None and read_network(place).class_names != found.network.class_names
+            ):
+                raise RunConflictError(f"{name} is another network already; choose another name, or delete {place}")
     except OSError as error:
         raise SettingsError(
             f"{name} cannot be kept in {place.parent} ({error.strerror or error}); let SOUNDNET_KD_CACHE name another "
             "folder"
         ) from error
-    asked = found.student.preprocessing
-    log.info("%s (layout: %s) hears %d Hz, ±%g", file, found.layout, asked.sample_rate, asked.amplitude)
+    asked = found.network.preprocessing
+    scale = f"±{asked.amplitude:g}" if asked.keeps_level else "each sound scaled to mean 0 and standard deviation 1"
+    log.info("%s (layout: %s) hears %d Hz, %s", file, found.layout, asked.sample_rate, scale)
     return place

@@ -26,7 +26,7 @@ def test_a_name_keeps_its_student(cache: Path, tmp_path: Path) -> None:
     import_student(tmp_path / "a.pth", "mine")
     import_student(tmp_path / "a.pth", "mine")
     with pytest.raises(
-        RunConflictError, match=r"mine is another student already; choose another name, or delete .*mine"
+        RunConflictError, match=r"mine is another network already; choose another name, or delete .*mine"
     ):
         import_student(tmp_path / "b.pth", "mine")
     assert len(load_student("mine").class_names["objects"]) == 3

@@ -56,7 +56,7 @@ def test_layouts_are_told_apart_by_their_content(tmp_path: Path, write: Write, f
 
 def test_known_numbers_of_classes_get_their_names(tmp_path: Path) -> None:
     write_torch7(tmp_path / "sound.t7", soundnet(5, 1000, 401), 5)
-    names = convert(tmp_path / "sound.t7").student.class_names
+    names = convert(tmp_path / "sound.t7").network.class_names
     assert (names["objects"][0], names["scenes"][-1]) == ("tench", "zen_garden")
 
 

@@ -51,7 +51,7 @@ def test_a_silent_checkpoint_finds_its_names_in_its_run(
 
 
 def test_a_silent_checkpoint_alone_is_taken_with_a_warning(silent: Path, caplog: pytest.LogCaptureFixture) -> None:
-    student = convert(silent).student
+    student = convert(silent).network
     assert student.class_names["scenes"] == ("scenes 0", "scenes 1")
     assert student.preprocessing == Preprocessing()
     assert "SoundNet's own are assumed. If they are wrong, import it where it lies in its run folder" in caplog.text
