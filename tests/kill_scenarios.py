@@ -72,6 +72,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         "--batch_size 6 --epochs 1 --checkpoint_minutes 0 --device cpu --out out"
     ),
     "train": Scenario(_train("seeds=[0,1]")),
+    "train weights": Scenario(_train("seeds=[0]") + " --weights ../inputs/cats.safetensors"),
     "evaluate": Scenario("evaluate ../inputs/features.h5 --out out"),
     "neurons": Scenario("neurons ../inputs/features.h5 --out out --shuffles 20"),
     "project": Scenario("project ../inputs/features.h5 --layers pool5 --out out"),
@@ -99,6 +100,7 @@ def inputs(folder: Path) -> Iterator[Path]:
     from soundnet_kd.commands.evaluate import evaluate
     from soundnet_kd.media import write_audio
     from soundnet_kd.models import Preprocessing, SoundNet5, SoundNet8, write_network
+    from soundnet_kd.models.classifiers import CatsDogs
     from tests.pretrained.places365 import constants, write_published
     from tests.pretrained.serving import serve
     from tests.targets import make_clip, make_targets
@@ -106,6 +108,7 @@ def inputs(folder: Path) -> Iterator[Path]:
 
     made = folder / "inputs"
     rng = np.random.default_rng(0)
+    torch.manual_seed(0)
     rows = []
     for number in range(12):
         name = list(HERTZ)[number % 2]
@@ -126,6 +129,7 @@ def inputs(folder: Path) -> Iterator[Path]:
     (made / "classes.txt").write_text("one\ntwo\n")
     make_targets(made / "targets", [make_clip(f"{number}.mp4", 1 + number % 2, rng) for number in range(6)])
     write_network(SoundNet5({"objects": 2}).eval(), made / "five.safetensors", {})
+    write_network(CatsDogs(("dog",)).eval(), made / "cats.safetensors", {})
     layers = {name: rng.normal(size=(12, 8)).astype(np.float32) for name in ("conv3", "pool5")}
     labels = [number % 2 for number in range(12)]
     paths = [made / "sounds" / list(HERTZ)[label] / f"{number}.wav" for number, label in enumerate(labels)]

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.analysis.classes.tables import ClassReport
+from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import choose_device
-from soundnet_kd.storage import FAILURES_FILE, versions
+from soundnet_kd.models.classifiers import SoundClassifier
+from soundnet_kd.pretrained import load_network, student_registry
+from soundnet_kd.pretrained.students import student_names
+from soundnet_kd.storage import FAILURES_FILE, escape_name, versions
 from soundnet_kd.supervised.config import ExperimentConfig, read_experiment_config
 from soundnet_kd.supervised.evaluation import describe_run, evaluate_classes
 from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
@@ -31,6 +35,8 @@ class TrainResult:
     report: ClassReport | Sequence[TagScores] = field(repr=False)
     skipped: int
     voiceless: int | None = None
+    weights: str = ""
+    """Whose weights were tested, where nothing was trained."""
     reading: str = ""
     """What the data set is taken for, where nothing but this was asked for."""
 
@@ -41,8 +47,9 @@ class TrainResult:
         for each in self.results[:MAX_SHOWN]:
             measured = each.at_kept_step("validation/accuracy")
             validation = "" if np.isnan(measured) else f"{measured:.1%}"
+            epochs = "given" if self.weights else f"{each.epochs:.3g}"
             lines.append(
-                f"{each.trial.seed:>4} {each.trial.fold:>4} {each.network:<20} {each.epochs:>6.3g} {validation:>10} "
+                f"{each.trial.seed:>4} {each.trial.fold:>4} {each.network:<20} {epochs:>6} {validation:>10} "
                 f"{each.piece_accuracy:>8.1%} {each.clip_accuracy:>8.1%}"
             )
         if len(self.results) > MAX_SHOWN:
@@ -60,14 +67,12 @@ class TrainResult:
         ]
         skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
         uncut = f", {self.voiceless} sounds without a voice stay whole" if self.voiceless is not None else ""
-        trainings = f"{len(self.results)} trainings" if len(self.results) > 1 else "1 training"
-        return "\n".join(
-            [
-                *lines,
-                f"wrote {self.out}: {', '.join(spread)} ({trainings} of {self.results[0].parameters} "
-                f"parameters, {sum(each.seconds for each in self.results):.0f} s){skipped}{uncut}",
-            ]
-        )
+        parameters = f"{self.results[0].parameters} parameters"
+        made = f"{len(self.results)} trainings" if len(self.results) > 1 else "1 training"
+        made += f" of {parameters}, {sum(each.seconds for each in self.results):.0f} s"
+        if self.weights:
+            made = f"{parameters}, the weights of {self.weights}; nothing was trained"
+        return "\n".join([*lines, f"wrote {self.out}: {', '.join(spread)} ({made}){skipped}{uncut}"])
 
 
 def train(
@@ -75,16 +80,18 @@ def train(
     data: Path | str,
     out: Path | str,
     overrides: list[str] | None = None,
+    weights: Path | str | None = None,
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
     dry_run: bool = False,
 ) -> TrainResult:
-    """Train the networks of a recipe from scratch on labelled sounds, and test them.
+    """Train the networks of a recipe from scratch on labelled sounds, and test them; or test weights that there are.
 
     A recipe is a data set's layout, a front end, a network, how pieces of sound are drawn, how it is trained, and what
     is told of it. Stopped and started again with the same settings, it goes on from its last checkpoint, and ends as
-    if it had never been stopped.
+    if it had never been stopped. With --weights nothing is trained: the same tests are made, and the same files
+    written, but for the history.
 
     Parameters
     ----------
@@ -96,6 +103,10 @@ def train(
         Folder for the results and the classifier.
     overrides : list of str, optional
         Other values for the recipe's keys, such as training.epochs=3 seeds=[0,1,2]
+    weights : str or Path, optional
+        A network from scratch to test instead of training one: its file, the run folder that holds it, or a name that
+        `soundnet-kd weights import` gave. It has to be the recipe's network, with its classes and preprocessing; the
+        first of the seeds splits the sounds. (Which weights a training keeps is another thing: training.weights.)
     device : str
         Where it trains: auto, cpu, cuda, cuda:1, mps.
     workers : int, optional
@@ -111,32 +122,51 @@ def train(
     RunConflictError
         If `out` holds a run with other settings.
     SettingsError
-        If a key or a value of the recipe is wrong, or does not go with the data set.
+        If a key or a value of the recipe is wrong, or does not go with the data set or the given weights.
     MediaError
         If not a single sound could be read.
     """
     out = Path(out)
     config = read_experiment_config(recipe, overrides or ())
     choose_device(device)
+    if weights is not None:
+        config = config.evaluate_only(_read_weights(weights))
     reading, sets = config.read(data, dry_run)
-    result = run_experiment(config, sets, out, partial(_write, config), device, workers, checkpoint_minutes, dry_run)
+    write = partial(_write, config, "" if weights is None else escape_name(weights))
+    result = run_experiment(config, sets, out, write, device, workers, checkpoint_minutes, dry_run)
     return result or TrainResult(out, (), (), 0, reading=reading)
 
 
-def _write(config: ExperimentConfig, run: ExperimentRun) -> TrainResult:
+def _read_weights(weights: Path | str) -> SoundClassifier:
+    """Read the network to test; what is fetched, and is none from scratch, is refused before it is."""
+    if str(weights) in ("last", "best") and not Path(weights).exists() and str(weights) not in student_names():
+        raise SettingsError(
+            f"there is no network {weights}, which --weights is to test; which weights a training keeps is set by "
+            f"--set training.weights={weights}"
+        )
+    network = None if str(weights) in student_registry() else load_network(weights)
+    if not isinstance(network, SoundClassifier):
+        raise SettingsError(
+            f"{weights} is no network from scratch, which a recipe's is; test a student by `soundnet-kd extract` and "
+            "`evaluate`, and train it for other classes by `finetune`"
+        )
+    return network
+
+
+def _write(config: ExperimentConfig, weights: str, run: ExperimentRun) -> TrainResult:
     write_trainings(run)
-    report = _write_tags(run, config) if run.has_tags else _write_classes(run, config)
-    return TrainResult(run.out, run.results, report, len(run.failures), run.voiceless)
+    report = _write_tags(run, config) if run.has_tags else _write_classes(run, config, weights)
+    return TrainResult(run.out, run.results, report, len(run.failures), run.voiceless, weights)
 
 
-def _write_classes(run: ExperimentRun, config: ExperimentConfig) -> ClassReport:
+def _write_classes(run: ExperimentRun, config: ExperimentConfig, weights: str) -> ClassReport:
     source = {
         "recipe": config.about.strip(),
         "identity": config.identity,
         "folds": run.clips.origin,
         **describe_run(run),
         "versions": versions(),
-        "epochs": config.training.epochs,
+        **({"weights": weights} if weights else {"epochs": config.training.epochs}),
     }
     report = write_class_evaluation(run, evaluate_classes(run, source))
     if config.evaluation.galleries:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,18 @@ class SplitSounds:
         segments = {clip: (each.start_seconds, each.seconds) for clip, each in self.segments.items()}
         more = hashlib.sha256(json.dumps([self.tags, segments]).encode()).hexdigest()
         return {**self.manifest.identity, **({"tags_and_parts_sha256": more} if self.tags or segments else {})}
+
+    def only(self, split: Split) -> "SplitSounds":
+        """Return those clips alone that are for this in any fold."""
+        places = [
+            place for place in range(len(self.manifest)) if any(each[place] == split for each in self.splits.values())
+        ]
+        return replace(
+            self,
+            manifest=replace(self.manifest, clips=tuple(self.manifest.clips[place] for place in places)),
+            splits={fold: [each[place] for place in places] for fold, each in self.splits.items()},
+            tags=tuple(self.tags[place] for place in places) if self.tags else (),
+        )
 
     @property
     def targets(self) -> NDArray[np.float32]:

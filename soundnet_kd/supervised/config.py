@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +34,7 @@ from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.models.preprocessing import ClipPreprocessing
 from soundnet_kd.storage import escape_name
 from soundnet_kd.supervised.plan import EvaluatedClips, ResultNames, RunLayout
-from soundnet_kd.supervised.sounds import clips_for, merged_identity, require_learnable
+from soundnet_kd.supervised.sounds import clips_for, merged_identity, require_clips
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import SAMPLINGS, Pieces, Sampling
 from soundnet_kd.training.settings_file import TRAIN_FILE
@@ -53,8 +53,8 @@ KEYS = (
 )
 REGISTRIES: Mapping[str, Mapping[str, type]] = {"data": DATA_SETS, "network": CLASSIFIERS, "sampling": SAMPLINGS}
 """Keys that name one thing of several, with its settings below it."""
-FROM_SCRATCH = "from scratch"
-"""The protocol of networks of recipes, as results call it."""
+FROM_SCRATCH, GIVEN = "from scratch", "given weights"
+"""The protocol of networks of recipes, as results call it: of those that were trained, and of one that was given."""
 SET_ELSEWHERE = ("class_names", "preprocessing", "front_end")
 """Parameters of networks that other keys set, or the data set."""
 SET_BY_CHAIN = ("sample_rate", "rows")
@@ -105,6 +105,8 @@ class ExperimentConfig:
     final_training : bool, optional
         Train once more, by the first seed, on all folds or on what is tested, too, for the classifier that is kept;
         else this is the network of the first seed and fold.
+    given : SoundClassifier, optional
+        A network with weights, which is tested in the place of one that is trained.
     """
 
     about: str
@@ -118,6 +120,7 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seeds: tuple[int, ...] = (0,)
     final_training: bool = False
+    given: SoundClassifier | None = field(default=None, repr=False)
 
     layout: ClassVar[RunLayout] = RunLayout(
         TRAIN_FILE, "rounds", named_by=("seed",), keeps_trials=True, keeps_tested_network=True
@@ -129,13 +132,35 @@ class ExperimentConfig:
         Raises
         ------
         SettingsError
-            If a setting of it is wrong.
+            If a setting of it is wrong, or the given network is another one.
         """
         kind: Callable[..., SoundClassifier] = CLASSIFIERS[self.network]
         network = kind(class_names, self.preprocessing, **self.settings)
         network.exclusive = self.training.loss == "cross_entropy"
+        if self.given is not None:
+            require_same_network(self.given, network)
         self._require_fitting(network)
         return network
+
+    def evaluate_only(self, given: SoundClassifier) -> "ExperimentConfig":
+        """Return the recipe with a network that is tested as it is, on the split of the first seed.
+
+        Raises
+        ------
+        SettingsError
+            If the recipe makes several networks.
+        """
+        if self.training.one_network_per_tag:
+            raise SettingsError(
+                "the recipe makes a network for each tag, and one is given; --set training.one_network_per_tag=false "
+                "tests one for all of them"
+            )
+        return replace(self, given=given, seeds=self.seeds[:1], final_training=False)
+
+    @property
+    def protocol(self) -> str:
+        """Name of the whole in results."""
+        return FROM_SCRATCH if self.given is None else GIVEN
 
     def read(self, place: str | Path, dry_run: bool = False) -> tuple[str, Mapping[int, SplitSounds]]:
         """Read a data set in the layout of the recipe.
@@ -177,7 +202,7 @@ class ExperimentConfig:
         """
         for data in sets.values():
             for fold in data.splits:
-                require_learnable(data, fold, readable)
+                require_clips(data, fold, readable, learns=self.given is None)
         return sets
 
     def run_identity(self, sets: Mapping[int, SplitSounds]) -> dict[str, Any]:
@@ -208,7 +233,7 @@ class ExperimentConfig:
 
     def result_names(self, class_names: Sequence[str]) -> ResultNames:
         """Return how results call the network."""
-        return ResultNames("trained", self.network, len(class_names), FROM_SCRATCH, self.network)
+        return ResultNames("trained", self.network, len(class_names), self.protocol, self.network)
 
     def _require_fitting(self, network: SoundClassifier) -> None:
         """Check that the network can learn from what it will be given: pieces of a length, so many at once."""
@@ -252,6 +277,7 @@ class ExperimentConfig:
             # Named only where it is asked for: a run without it is the one that it was before there was such a key.
             **({} if self.voice_activity is None else {"voice_activity": asdict(self.voice_activity)}),
             **({"final_training": True} if self.final_training else {}),
+            **({} if self.given is None else {"given": self.given.identity}),
         }
 
 
@@ -371,6 +397,38 @@ def _name_and_settings(key: str, value: Any) -> tuple[str, dict[str, Any]]:
 
 def _name_of(key: str, thing: object) -> str:
     return next(name for name, kind in REGISTRIES[key].items() if type(thing) is kind)
+
+
+def require_same_network(given: SoundClassifier, wanted: SoundClassifier) -> None:
+    """Check that a network has the layers, the classes and the preprocessing of another.
+
+    Raises
+    ------
+    SettingsError
+        If it has not; the message names what differs.
+    """
+    if given.architecture != wanted.architecture:
+        raise SettingsError(
+            f"the weights are of {given.architecture}, but the recipe's network is {wanted.architecture}; take another "
+            f"recipe, or --set network={given.architecture}"
+        )
+    found, asked = (json.loads(json.dumps(each.settings)) for each in (given, wanted))
+    for settings, network in ((found, given), (asked, wanted)):
+        # A single class has no others that it would exclude.
+        settings |= {
+            **settings.pop("preprocessing"),
+            "exclusive": network.exclusive and len(settings["class_names"]) > 1,
+        }
+    differing = [
+        f"{name} is {format_value(found.get(name))}, the recipe has {format_value(asked.get(name))}"
+        for name in dict.fromkeys((*found, *asked))
+        if found.get(name) != asked.get(name)
+    ]
+    if differing:
+        raise SettingsError(
+            f"the weights are not of the recipe's network: {'; '.join(differing)}; set the recipe to what they have "
+            "(--set), or import a file of Keras with the --classes that it tells"
+        )
 
 
 def explain_keys() -> str:

@@ -51,12 +51,15 @@ def class_probabilities(tested: TrialResult, classes: int, clips: bool = True) -
 
 def describe_run(run: ExperimentRun) -> dict[str, Any]:
     """Return what results say of a run: sounds that could not be used, parameters, trainings and their seconds."""
+    trained = {
+        "training_seconds": round(float(np.sum([each.seconds for each in run.results])), 1),
+        "trainings": len(run.results),
+    }
     return {
         "skipped": len(run.failures),
         **({} if run.voiceless is None else {"without_voice": run.voiceless}),
         "parameters": run.results[0].parameters,
-        "training_seconds": round(float(np.sum([each.seconds for each in run.results])), 1),
-        "trainings": len(run.results),
+        **(trained if run.config.given is None else {}),
     }
 
 
@@ -77,7 +80,7 @@ def _result(run: ExperimentRun, seed: int) -> CrossValidation:
             fold_accuracy[tested.trial.fold] = float((predicted == labels[places]).mean())
             np.add.at(confusion, (labels[places], predicted), 1)
     training = run.config.training
-    setting = {"epochs": float(training.epochs), "learning_rate": training.learning_rate}
+    setting = {} if run.config.given else {"epochs": float(training.epochs), "learning_rate": training.learning_rate}
     accuracy = float(np.mean(list(fold_accuracy.values())))
     return CrossValidation(
         protocol=names.protocol,

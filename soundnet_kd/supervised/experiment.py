@@ -196,7 +196,8 @@ def _run_trials(
     if not all(_is_done(trial, folder / name, kept.get(trial)) for trial, name in names.items()):
         make_folder(folder)
         decoder = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
-        sounds = decode_data_sets(sets, decoder, out / SOUNDS_FOLDER, out, config.voice_activity)
+        heard = sets if config.given is None else {seed: data.only("test") for seed, data in sets.items()}
+        sounds = decode_data_sets(heard, decoder, out / SOUNDS_FOLDER, out, config.voice_activity)
         failures = read_failures(out / FAILURES_FILE)
         sets = config.select_readable(sets, sounds)
         plan = TrialPlan(config, sets)

@@ -83,6 +83,7 @@ class FinetuneConfig:
     validation_share: float = 0.0
     final_training: bool = True
 
+    given: ClassVar[None] = None
     voice_activity: ClassVar[None] = None
     layout: ClassVar[RunLayout] = RunLayout(
         FINETUNE_FILE, ".folds", named_by=("fold",), keeps_trials=False, keeps_tested_network=False

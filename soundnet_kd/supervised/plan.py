@@ -104,6 +104,10 @@ class Experiment(Protocol):
         """How segments of sound are drawn."""
 
     @property
+    def given(self) -> Network | None:
+        """A network that is tested as it is; None trains one for each trial."""
+
+    @property
     def voice_activity(self) -> VoiceActivity | None:
         """How the silence around each sound's voice is cut off; None cuts nothing."""
 

@@ -80,7 +80,7 @@ def select_sounds(
     return ids, LabelledSounds(selected, targets, preprocessing.sample_rate, samples, standardise)
 
 
-def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | None = None) -> None:
+def require_clips(data: SplitSounds, fold: int, readable: Container[str] | None = None, learns: bool = True) -> None:
     """Check that there is something to learn from and something to be tested on.
 
     Parameters
@@ -89,6 +89,8 @@ def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | N
     fold : int
     readable : container of str, optional
         Ids of the clips that could be read. [default: all, for before any is]
+    learns : bool
+        Whether anything is learned; else only the test is checked.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def require_learnable(data: SplitSounds, fold: int, readable: Container[str] | N
         for clip, split in zip(data.manifest.clips, data.splits[fold], strict=True)
     ]
     learned, tested = (np.array([each == split for each in splits], dtype=np.bool_) for split in ("train", "test"))
-    for number, name in enumerate(data.manifest.class_names):
+    for number, name in enumerate(data.manifest.class_names if learns else ()):
         has = targets[learned, number]
         what = f"of {int(targets[:, number].sum())} clips of {name!r}"
         if not has.any():

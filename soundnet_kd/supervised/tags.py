@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.storage import versions, write_csv
-from soundnet_kd.supervised.config import FROM_SCRATCH, ExperimentConfig
+from soundnet_kd.supervised.config import ExperimentConfig
 from soundnet_kd.supervised.evaluation import describe_run
 from soundnet_kd.supervised.experiment import ExperimentRun
 from soundnet_kd.supervised.sounds import clips_for
@@ -46,8 +46,8 @@ class TagScores:
     seed : int
     top : int
         How many first tags count as found.
-    validation_loss : float
-        Mean over the networks, of the weights that were kept.
+    validation_loss : float or None
+        Mean over the networks, of the weights that were kept; None of given ones.
     in_top : float
         Share of a track's true tags that are among its first ones (of at most that many), mean over the tracks.
     all_in_top : float
@@ -62,7 +62,7 @@ class TagScores:
 
     seed: int
     top: int
-    validation_loss: float
+    validation_loss: float | None
     in_top: float
     all_in_top: float
     ranking_loss: float
@@ -75,9 +75,8 @@ class TagScores:
         return (
             f"  seed {self.seed}: {self.in_top:.1%} of the true tags in the first {self.top} (without listening "
             f"{blind['in_top']:.1%}), ranking loss {self.ranking_loss:.3f} ({blind['ranking_loss']:.3f}), mean average "
-            f"precision {self.mean_average_precision:.3f} ({blind['mean_average_precision']:.3f}), validation loss "
-            f"{self.validation_loss:.3f}"
-        )
+            f"precision {self.mean_average_precision:.3f} ({blind['mean_average_precision']:.3f})"
+        ) + ("" if self.validation_loss is None else f", validation loss {self.validation_loss:.3f}")
 
 
 def track_scores(run: ExperimentRun, seed: int) -> TrackScores:
@@ -101,9 +100,10 @@ def tag_scores(run: ExperimentRun, tracks: TrackScores, top: int) -> TagScores:
     """Measure a seed's networks, and what would be said without listening."""
     top = min(top, len(run.class_names))
     losses = [each.at_kept_step("validation/loss") for each in run.results if each.trial.seed == tracks.seed]
+    loss = float(np.mean(losses)) if run.config.given is None else None
     blind = measures(np.tile(tracks.common, (len(tracks.ids), 1)), tracks.truth, top)
     found = measures(tracks.scores, tracks.truth, top)
-    return TagScores(tracks.seed, top, float(np.mean(losses)), **found, without_listening=blind)
+    return TagScores(tracks.seed, top, loss, **found, without_listening=blind)
 
 
 def measures(scores: NDArray[np.float64], truth: NDArray[np.bool_], top: int) -> dict[str, float]:
@@ -159,7 +159,7 @@ def write_tag_evaluation(
                 "versions": versions(),
             },
             "tags": names,
-            "protocol": FROM_SCRATCH,
+            "protocol": config.protocol,
             "results": [{"layer": config.network, **asdict(each)} for each in found],
         },
     )

@@ -79,7 +79,7 @@ class TrialResult:
 
     @property
     def epochs(self) -> float:
-        """Until the weights that were kept."""
+        """Until the weights that were kept; 0 of given ones."""
         return self.kept_step / self.steps_per_epoch
 
     @property
@@ -136,7 +136,7 @@ def train_trial(
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
 ) -> tuple[Network, Trained]:
-    """Train a network, from its last checkpoint on if there is one; it stays on the device.
+    """Train a network, from its last checkpoint on if there is one, or take the given one; it stays on the device.
 
     Parameters
     ----------
@@ -157,6 +157,8 @@ def train_trial(
     SettingsError
         If the training diverged, or is to be measured and nothing is there to measure by.
     """
+    if config.given is not None:
+        return config.given.to(choose_device(device)), Trained([], kept_step=0, steps_per_epoch=1, seconds=0.0)
     training, sampling = config.training, config.sampling
     torch.manual_seed(trial.seed)
     network = config.build([data.manifest.class_names[output] for output in trial.outputs])

@@ -17,9 +17,11 @@ from soundnet_kd.transfer.results import Evaluation, write_evaluation
 
 
 def write_trainings(run: ExperimentRun) -> None:
-    """Write what the trainings came to: `history.csv`, `trainings.csv` and their curves, `history.png`."""
-    write_trial_histories(run)
+    """Write what the trainings came to: `trainings.csv`, and where there were any `history.csv` and `history.png`."""
     write_trials(run.results, run.out)
+    if run.config.given is not None:
+        return
+    write_trial_histories(run)
     histories = (tested.history for tested in run.results)
     draw_trainings(dict(zip(_short_names(run.results), histories, strict=True)), run.out / "history.png")
 
@@ -44,10 +46,11 @@ def write_class_evaluation(run: ExperimentRun, evaluation: Evaluation) -> ClassR
 def write_trials(results: Sequence[TrialResult], out: str | Path) -> None:
     """Write `trainings.csv`, a row for each trial.
 
-    Columns: `seed`, `fold`, `network`, `parameters`; `epochs` until the weights that were kept; `training_seconds`;
-    `validation_loss` and `validation_accuracy` of these weights, by pieces of the validation sounds, NaN where there
-    were none; `pieces` of the tested sounds; `piece_accuracy`, and of clips `clip_accuracy` by their mean probability
-    and `vote_accuracy` by the votes of their pieces. Of all tags, where sounds have several.
+    Columns: `seed`, `fold`, `network`, `parameters`; `epochs` until the weights that were kept, and `training_seconds`,
+    both empty of given weights; `validation_loss` and `validation_accuracy` of these weights, by pieces of the
+    validation sounds, NaN where there were none; `pieces` of the tested sounds; `piece_accuracy`, and of clips
+    `clip_accuracy` by their mean probability and `vote_accuracy` by the votes of their pieces. Of all tags, where
+    sounds have several.
     """
     columns = (
         "seed",
@@ -72,8 +75,7 @@ def write_trials(results: Sequence[TrialResult], out: str | Path) -> None:
                 each.trial.fold,
                 each.network,
                 each.parameters,
-                each.epochs,
-                each.seconds,
+                *((each.epochs, each.seconds) if each.history else ("", "")),
                 each.at_kept_step("validation/loss"),
                 each.at_kept_step("validation/accuracy"),
                 len(each.pieces),

@@ -16,6 +16,7 @@ from soundnet_kd.transfer.results import Evaluation, read_evaluation
 ParametersUpTo = Callable[[str, str], int | None]
 
 NOT_TRAINED = "only a classifier on kept features was fitted"
+NOT_TRAINED_HERE = "its weights were given"
 UNKNOWN_SIZE = "nothing tells how many parameters come before this layer"
 NO_FIGURES = "its results.json tells no parameters or seconds; they are there when it is made again"
 
@@ -126,7 +127,7 @@ def _rows(
             parameters = count_parameters(network, layer)
             note = NOT_TRAINED if parameters else f"{NOT_TRAINED}; {UNKNOWN_SIZE}"
         elif seconds is None:
-            note = NO_FIGURES
+            note = NOT_TRAINED_HERE if parameters else NO_FIGURES
         yield Ranked(
             name=name,
             protocol=result.protocol,

@@ -27,8 +27,9 @@ def results_of(out: Path) -> dict[str, object]:
     return content
 
 
-def train(recipe: str, data: Path, out: Path, *changes: str) -> int:
-    return main(["train", recipe, "--data", str(data), "--out", str(out), "--device", "cpu", "--set", *changes])
+def train(recipe: str, data: Path, out: Path, *changes: str, weights: Path | None = None) -> int:
+    given = [] if weights is None else ["--weights", str(weights)]
+    return main(["train", recipe, "--data", str(data), "--out", str(out), "--device", "cpu", *given, "--set", *changes])
 
 
 HERTZ = {"bass": 110.0, "flute": 1600.0, "reed": 500.0}
@@ -228,6 +229,11 @@ def test_one_network_for_all_tags_and_one_that_hears_whole_tracks(tracks: Path, 
     assert train("film_genres", tracks, tmp_path / "together", *SHORT, *together) == 0
     classifier = read_network(tmp_path / "together")
     assert classifier.class_names == {"classes": TAGS}
+    assert train("film_genres", tracks, tmp_path / "given", *SHORT, *together, weights=tmp_path / "together") == 0
+    given, trained = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("given", "together"))
+    assert given == trained
+    (measured,) = results_of(tmp_path / "given")["results"]  # type: ignore[misc]
+    assert measured["validation_loss"] is None  # type: ignore[has-type]
     recurrent = ["network=FilmGenresRecurrent", "sampling.pieces.seconds=19.8"]
     assert train("film_genres", tracks, tmp_path / "recurrent", *SHORT, *together, *recurrent) == 0
     assert type(read_network(tmp_path / "recurrent")).__name__ == "FilmGenresRecurrent"

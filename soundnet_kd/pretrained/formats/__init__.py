@@ -8,8 +8,8 @@
 | `numpy` | pickled dict: weights (kernel, 1, in, out), biases, mean, var, beta, gamma; heads `conv8`, `conv8_2` |
 | `torch7` | modules in a `.t7`, alone or in a zip: weight (out, in, kernel, 1), bias, running_mean, running_var |
 
-Another format is a file beside these with a reader, and a line in `FORMATS`. Networks from scratch that were published in
-Keras are read by `keras_hdf5`, and built by `soundnet_kd.pretrained.keras_networks`.
+Another format is a file beside these with a reader, and a line in `FORMATS`. Networks from scratch that were published
+in Keras are read by `keras_hdf5`, and built by `soundnet_kd.pretrained.keras_networks`.
 """
 
 from collections.abc import Callable
