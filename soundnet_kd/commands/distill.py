@@ -1,5 +1,6 @@
 """The command `distill`: a student trained on a targets folder, from its first step or from where it was."""
 
+import logging
 import math
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -13,9 +14,11 @@ from soundnet_kd.distill.data import TargetsDataModule, Throughput
 from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
+from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_network
 from soundnet_kd.models.soundnet import Architecture
+from soundnet_kd.pretrained import load_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
 from soundnet_kd.system.launch import is_first_process
@@ -27,11 +30,15 @@ from soundnet_kd.training.devices import clips_per_batch, trainer_options
 from soundnet_kd.training.settings_file import DISTILL_FILE
 from soundnet_kd.training.trainer import deterministic, fit, quiet_lightning, trainer_of
 
+log = logging.getLogger(__name__)
+
 
 def distill(
     targets: Path | str,
     out: Path | str,
-    architecture: Architecture = "SoundNet8",
+    architecture: Architecture | None = None,
+    init: str | Path | None = None,
+    freeze: str | None = None,
     objective: Objective = "soundnet",
     temperature: float = 1.0,
     teacher_weights: dict[str, float] | None = None,
@@ -39,6 +46,7 @@ def distill(
     batch_size: int = 64,
     accumulate: int = 1,
     learning_rate: float = 1e-3,
+    kept_learning_rate: float | None = None,
     schedule: Schedule = "constant",
     gradient_clip: float | None = None,
     precision: Literal["32", "bf16"] = "32",
@@ -56,8 +64,10 @@ def distill(
 
     The defaults are the paper's. If it is stopped, the same command continues from the last checkpoint, even on another
     number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
-    It writes student.safetensors, the network after the last step, untrained.safetensors, the network before the first
-    step, and best.safetensors, the network with the lowest loss on held-out videos.
+    It writes student.safetensors, the network after the last step, untrained.safetensors, the network before its first
+    step here, and best.safetensors, the network with the lowest loss on held-out videos.
+
+    A student need not start from nothing: --init takes its weights, architecture and preprocessing from another one.
 
     Parameters
     ----------
@@ -65,8 +75,15 @@ def distill(
         Folder that `soundnet-kd teach` wrote.
     out : str or Path
         Run folder to write.
-    architecture : str
-        Network to train.
+    architecture : str, optional
+        Network to train. [default: SoundNet8, or that of --init]
+    init : str or Path, optional
+        Student to start from: a name such as soundnet8 (`soundnet-kd weights list`), a student.safetensors, or the run
+        folder that holds one. A head with the same class names, in any order or spelled more or less fully, keeps its
+        weights; others start anew, and are named. [default: random weights]
+    freeze : str, optional
+        First layer that learns, such as conv6: what lies before it stays as --init brought it, with the running
+        averages of its batch norm; conv8 (of SoundNet8) trains the heads only. [default: all layers learn]
     objective : {"soundnet", "kl", "l2"}
         soundnet: KL divergence as the paper's code computed it; kl: summed over classes; l2: squared distance.
     temperature : float
@@ -82,8 +99,11 @@ def distill(
         Batch norm then sees one of them at a time.
     learning_rate : float
         Learning rate of Adam.
+    kept_learning_rate : float, optional
+        Learning rate of what --init brought, layers and heads that keep their weights; the schedule goes for both.
+        [default: learning_rate]
     schedule : {"constant", "cosine"}
-        Learning rate over the steps: constant, as in the paper, or a warm-up and then half a cosine down to 0.
+        Learning rates over the steps: constant, as in the paper, or a warm-up and then half a cosine down to 0.
     gradient_clip : float, optional
         Largest 2-norm of the gradient; larger gradients are scaled down to it. [default: no limit]
     precision : {"32", "bf16"}
@@ -113,29 +133,48 @@ def distill(
     RunConflictError
         If `out` holds a run with other settings.
     FormatError
-        If `targets` is not a targets folder.
+        If `targets` is not a targets folder, or `init` not a student.
+    SettingsError
+        If settings are out of range or contradict each other, such as another architecture than that of `init`.
+
+    Examples
+    --------
+    The released network goes on learning from one's own videos, its layers up to pool5 as they are:
+
+    >>> distill("run/targets", "run/student", init="soundnet8", freeze="conv6", steps=1000)  # doctest: +SKIP
     """
     targets = Path(targets)
     out = Path(out)
-    positive = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    for name, value in {**positive, "gradient_clip": gradient_clip, "keep_checkpoints": keep_checkpoints}.items():
+    positive = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "kept_learning_rate": kept_learning_rate,
+        "gradient_clip": gradient_clip,
+        "keep_checkpoints": keep_checkpoints,
+    }
+    for name, value in positive.items():
         if value is not None and value <= 0:
             raise SettingsError(f"{name} is {value}; it has to be above 0")
+    of_init = {"freeze": freeze, "kept_learning_rate": kept_learning_rate}
+    for name, option in of_init.items():
+        if init is None and option is not None:
+            raise SettingsError(f"{name} is {option}, which is for what --init brings; add --init, or leave it out")
     chosen_device = choose_device(device)
     options = trainer_options(chosen_device, devices, nodes)
     clips_per_batch(batch_size, accumulate, devices * nodes)
     labelled = Targets(targets)
     loss = DistillationLoss(objective, temperature, teacher_weights)
     loss.require_heads(labelled.class_names)
-    lightning.seed_everything(seed, verbose=False)
-    student = ARCHITECTURES[architecture](labelled.class_names)
+    start = _start(labelled.class_names, architecture, init, freeze, seed)
+    student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:
         raise SettingsError(
             f"{targets} holds sound at {labelled.sample_rate} Hz, the student hears {student.preprocessing.sample_rate}"
         )
     settings = {
         "targets": labelled.identity(),
-        "architecture": architecture,
+        "architecture": student.architecture,
         "objective": objective,
         "temperature": temperature,
         "teacher_weights": loss.weights,
@@ -151,12 +190,17 @@ def distill(
         "seed": seed,
         "versions": versions(),
     }
+    if init is not None:
+        settings |= {"init": str(init), "init_sha256": start.sha256, "kept_heads": list(start.kept_heads)}
+        settings |= {name: option for name, option in of_init.items() if option is not None}
     if workers is None:
         workers = batch_readers(chosen_device.type, devices)
     data = TargetsDataModule(labelled, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0
-    module = Distillation(student, loss, learning_rate, schedule, steps, accumulate)
+    module = Distillation(
+        student, loss, learning_rate, schedule, steps, accumulate, start.held, start.kept, kept_learning_rate
+    )
     callbacks = [
         Columns(module.figures()),
         Throughput(batch_size),
@@ -164,16 +208,17 @@ def distill(
         *([BestCheckpoint(out / FOLDER)] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
     ]
-    require_same_settings(out / DISTILL_FILE, settings)
+    # The student that it starts from may have another name now.
+    require_same_settings(out / DISTILL_FILE, settings, ("init",))
     with lock_folder(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
         if is_first_process():
-            ensure_same_settings(out / DISTILL_FILE, settings)
+            ensure_same_settings(out / DISTILL_FILE, settings, ("init",))
             if not _readable(out / UNTRAINED_FILE):
                 write_network(student, out / UNTRAINED_FILE, {**settings, "steps_done": 0})
         done = read_finished(out, steps)
         otherwise = "the training begins anew" if done is None else f"{STUDENT_FILE} is whole, and stays"
-        start = last_checkpoint(out, module.state_dict(), otherwise=otherwise)
-        if start is None and done is not None:
+        checkpoint = last_checkpoint(out, module.state_dict(), otherwise=otherwise)
+        if checkpoint is None and done is not None:
             return done
         trainer = trainer_of(
             out,
@@ -185,11 +230,27 @@ def distill(
             accumulate=accumulate,
             gradient_clip=gradient_clip,
         )
-        fit(trainer, module, data, start)
+        fit(trainer, module, data, checkpoint)
         if is_first_process():
             return write_results(out, student, settings)
     # The first process still writes, so the others know no more than this.
     return DistillResult(out, steps, math.nan, math.nan, {})
+
+
+def _start(
+    class_names: ClassNames, architecture: Architecture | None, init: str | Path | None, freeze: str | None, seed: int
+) -> Start:
+    if init is None:
+        lightning.seed_everything(seed, verbose=False)
+        return Start(ARCHITECTURES[architecture or "SoundNet8"](class_names))
+    source = load_student(init)
+    if architecture is not None:
+        require_architecture(source, str(init), architecture)
+    lightning.seed_everything(seed, verbose=False)
+    start = start_from(source, class_names, freeze)
+    if is_first_process():
+        log.info("the student starts from %s: %s", init, start)
+    return start
 
 
 def _readable(student: Path) -> bool:

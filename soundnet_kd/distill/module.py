@@ -1,6 +1,6 @@
 """The Lightning module that trains a student."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning
@@ -24,8 +24,27 @@ class Distillation(lightning.LightningModule):
     """Train a student on targets with Adam, as the paper did (learning rate 1e-3, beta1 0.9).
 
     It logs the total loss and that of each head, over all devices and accumulated batches of a step, and the learning
-    rate; on held-out videos the loss and the agreement with each teacher: how often the teacher's first guess is the
+    rates; on held-out videos the loss and the agreement with each teacher: how often the teacher's first guess is the
     student's, and how often it is among the student's first five.
+
+    Parameters
+    ----------
+    student : SoundNet
+    loss : DistillationLoss
+    learning_rate : float
+    schedule : {"constant", "cosine"}
+        How the learning rates go over the steps.
+    steps : int
+        Optimizer steps of the whole training.
+    accumulate : int
+        Batches of a step.
+    held : sequence of str
+        Modules of the student that stay as they are: they get no step, and their batch norm uses the running averages
+        that it brought along, and leaves them so.
+    kept : collection of str
+        Parameters that were there before, for `kept_learning_rate`.
+    kept_learning_rate : float, optional
+        Learning rate of what was there before. [default: learning_rate]
     """
 
     def __init__(
@@ -36,6 +55,9 @@ class Distillation(lightning.LightningModule):
         schedule: Schedule = "constant",
         steps: int = 100_000,
         accumulate: int = 1,
+        held: Sequence[str] = (),
+        kept: Collection[str] = (),
+        kept_learning_rate: float | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -44,7 +66,20 @@ class Distillation(lightning.LightningModule):
         self.schedule = schedule
         self.steps = steps
         self.accumulate = accumulate
+        self.held = tuple(held)
         self._losses: list[dict[str, Tensor]] = []
+        for name in self.held:
+            student.get_submodule(name).requires_grad_(False)
+        self.kept = frozenset() if kept_learning_rate is None else frozenset(kept)
+        self.kept_learning_rate = learning_rate if kept_learning_rate is None else kept_learning_rate
+        self.train()
+
+    def train(self, mode: bool = True) -> "Distillation":
+        """Go into training mode; what is held does not."""
+        super().train(mode)
+        for name in self.held:
+            self.student.get_submodule(name).eval()
+        return self
 
     def on_fit_start(self) -> None:
         """Prepare the process that trains, which may be another than the one that was started."""
@@ -70,7 +105,9 @@ class Distillation(lightning.LightningModule):
         means = {name: torch.stack([losses[name].detach() for losses in self._losses]).mean() for name in names}
         self._losses.clear()
         self.log_dict(means, sync_dist=True)
-        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        groups = self.trainer.optimizers[0].param_groups
+        for name, group in zip(self._groups(), groups, strict=True):
+            self.log(f"train/{name}", group["lr"])
 
     def validation_step(self, batch: Example, batch_index: int) -> None:
         """Log loss and agreement of a held-out batch."""
@@ -84,7 +121,7 @@ class Distillation(lightning.LightningModule):
     def figures(self) -> list[str]:
         """Return the names of all values that are logged."""
         heads = list(self.student.class_names)
-        speed = ["learning_rate", "clips_per_second", "data_wait_share"]
+        speed = [*self._groups(), "clips_per_second", "data_wait_share"]
         losses = ["loss", *(f"loss_{head}" for head in heads)]
         agreements = [f"agreement{top}_{head}" for head in heads for top in ("", f"_top{TOP}")]
         return [f"train/{name}" for name in (*losses, *speed)] + [
@@ -93,10 +130,23 @@ class Distillation(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the paper's optimizer, and the schedule of its learning rate."""
-        optimizer = torch.optim.Adam(self.student.parameters(), lr=self.learning_rate, betas=(0.9, 0.999))
+        optimizer = torch.optim.Adam(list(self._groups().values()), betas=(0.9, 0.999))
         factor = {"constant": lambda step: 1.0, "cosine": lambda step: cosine_factor(step, self.steps)}[self.schedule]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> dict[str, dict[str, Any]]:
+        """Return what learns, by the figure that its learning rate is logged as."""
+        learning = {name: each for name, each in self.student.named_parameters() if each.requires_grad}
+        groups = {
+            "learning_rate": (self.learning_rate, learning.keys() - self.kept),
+            "learning_rate_kept": (self.kept_learning_rate, learning.keys() & self.kept),
+        }
+        return {
+            figure: {"params": [each for name, each in learning.items() if name in names], "lr": rate}
+            for figure, (rate, names) in groups.items()
+            if names
+        }
 
 
 def agreement(name: str, logits: Tensor, target: Tensor) -> dict[str, Tensor]:

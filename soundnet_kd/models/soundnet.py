@@ -135,6 +135,11 @@ class SoundNet(Network):
                 break
         return field
 
+    def modules_before(self, layer: str) -> tuple[str, ...]:
+        """Name the convolutions and batch norms of the layers before a layer."""
+        depth = self.depth(layer)
+        return tuple(name for name, _ in self.named_children() if self.depth(f"conv{block_number(name)}") < depth)
+
     def reset_parameters(self) -> None:
         """Draw all weights anew as in the paper: convolutions N(0, 0.01), batch norm N(1, 0.02), biases 0."""
         for module in self.modules():

@@ -23,7 +23,7 @@ from soundnet_kd.pretrained.registry import PretrainedStudent, class_list
 from soundnet_kd.system.machine_errors import machine_error
 
 UNTRAINED_FILE = "untrained.safetensors"
-"""In a run folder, the student before its first step."""
+"""In a run folder, the student before its first step: untrained, or as the one that it starts from was."""
 MAX_CLASSES = 100_000
 KNOWN_CLASSES: Mapping[tuple[str, int], str] = {
     ("objects", 1000): "soundnet_objects.txt",

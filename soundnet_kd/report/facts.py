@@ -58,9 +58,23 @@ def facts_of_training(folder: str | Path) -> Iterator[tuple[str, str]]:
     if training is None:
         return
     yield from facts_of_teachers(folder)
-    yield from _leaves(training.settings)
+    yield from _start(training.settings)
+    yield from _leaves({name: value for name, value in training.settings.items() if name not in _OF_START})
     if training.versions:
         yield "Versions", _versions(training.versions)
+
+
+_OF_START = ("init", "init_sha256", "kept_heads", "freeze")
+
+
+def _start(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a student started from, if not from random weights, and what of it was held."""
+    if "init" not in settings:
+        return
+    heads = ", ".join(settings["kept_heads"]) or "none"
+    yield "Started from", f"{settings['init']} (weights {settings['init_sha256'][:12]}); of its heads it kept {heads}"
+    if "freeze" in settings:
+        yield "Held", f"what lies before {settings['freeze']}"
 
 
 def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
