@@ -89,6 +89,7 @@ SHORTER = {
     "resnet50:IMAGENET1K_V2": "objects.safetensors",
     "resnet18:PLACES365": "scenes.safetensors",
     "--devices 4": "--devices 1",
+    "--init soundnet8": "--init run/student",
     "network=NSynthSimple": "network=NSynthSimple training.epochs=1",
     "training.epochs=20 seeds=[0,1,2]": "training.epochs=1 seeds=[0]",
     "--out run/cats_dogs": "--out run/cats_dogs --set training.epochs=1 seeds=[0]",
