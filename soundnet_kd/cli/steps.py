@@ -9,7 +9,7 @@ from typing import Any
 from soundnet_kd.cli.arguments import parse
 from soundnet_kd.cli.parsers import flag_of
 from soundnet_kd.cli.table import find
-from soundnet_kd.config.recipes import Recipe, fill_in, placeholder_of, resolve_variables
+from soundnet_kd.config.recipes import Recipe, fill_in, is_given, placeholder_of, resolve_variables
 from soundnet_kd.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,16 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
         If a variable or anything in a step is wrong; nothing has been done then.
     """
     variables = resolve_variables(recipe.variables, values)
-    calls = [(command, _arguments(command, settings, variables)) for command, settings in recipe.steps]
+    calls = [
+        (command, _arguments(command, settings, variables))
+        for command, settings, needed in recipe.steps
+        if needed is None or is_given(needed, variables)
+    ]
+    if not calls:
+        missing = ", ".join(dict.fromkeys(str(needed) for *_, needed in recipe.steps))
+        raise SettingsError(
+            f"every step of the recipe is for a variable that has no value; give one with --set: {missing}"
+        )
     results = []
     for number, (command, arguments) in enumerate(calls, start=1):
         log.info("step %d of %d: %s", number, len(calls), command)

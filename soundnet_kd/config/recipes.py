@@ -27,6 +27,8 @@ KINDS: Mapping[RecipeCommand, tuple[str, str, str]] = {
 }
 """For each command that takes recipes, the key that only its recipes have, what they are, and what they hold."""
 KEYS_OF_STEPS = ("about", "variables", "steps")
+IF_GIVEN = "if_given"
+"""Key of a step that is left out where a variable has no value; its value is the variable's name."""
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
@@ -41,12 +43,13 @@ class Recipe:
         What it does and which numbers it gives.
     variables : dict
         Names that `${name}` stands for in the steps, with their values; None where the caller must or may give one.
-    steps : tuple of (command, settings)
+    steps : tuple of (command, settings, variable or None)
+        A step that names a variable is left out where that has no value.
     """
 
     about: str
     variables: dict[str, Any]
-    steps: tuple[tuple[str, Mapping[str, Any]], ...]
+    steps: tuple[tuple[str, Mapping[str, Any], str | None], ...]
 
 
 class _UnsetError(Exception):
@@ -116,13 +119,22 @@ def read_recipe(path: str | Path) -> Recipe:
     for step in listed:
         if not isinstance(step, Mapping):
             raise SettingsError(f"{path}: a step is {format_value(step)}; write it as - command: settings")
-    steps = tuple((command, settings or {}) for step in listed for command, settings in step.items())
+    variables = content["variables"]
+    for step in listed:
+        if (needed := step.get(IF_GIVEN)) is not None and str(needed) not in variables:
+            raise SettingsError(f"{path}: {IF_GIVEN} is {needed}, no variable of it{nearest(str(needed), variables)}")
+    steps = tuple(
+        (command, settings or {}, step.get(IF_GIVEN))
+        for step in listed
+        for command, settings in step.items()
+        if command != IF_GIVEN
+    )
     if not steps:
         raise SettingsError(f"{path} has no steps")
-    for command, settings in steps:
+    for command, settings, _ in steps:
         if not isinstance(settings, Mapping):
             raise SettingsError(f"{path}: the settings of {command} are {settings!r}; write them as name: value")
-    return Recipe(str(content.get("about", "")), content["variables"], steps)
+    return Recipe(str(content.get("about", "")), variables, steps)
 
 
 def split_override(override: str) -> tuple[str, RawText]:
@@ -187,6 +199,12 @@ def fill_in(settings: Mapping[str, Any], variables: Mapping[str, Any], owner: st
         except _UnsetError as unset:
             raise SettingsError(f"{owner} needs a value for {name!r}; give it with --set {unset}=...") from unset
     return filled
+
+
+def is_given(variable: str, variables: Mapping[str, Any]) -> bool:
+    """Tell whether a variable has a value, as `resolve_variables` returned it."""
+    value = variables[variable]
+    return not (value is None or isinstance(value, _UnsetError) or (value == "" and isinstance(value, RawText)))
 
 
 def placeholder_of(value: Any) -> str | None:

@@ -122,6 +122,8 @@ def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None
         ("steps: {teach: {}}\n", [], "the steps are {teach: {}}; write each as - command: settings"),
         ("steps: [teach]\n", [], "a step is teach; write it as - command: settings"),
         ("variables: &v {a: *v}\nsteps: [{teach: {}}]\n", [], "is not YAML: what holds itself"),
+        ("variables: {a: null}\nsteps: [{if_given: b, teach: {}}]\n", [], "if_given is b, no variable of it"),
+        ("variables: {a: null}\nsteps: [{if_given: a, teach: {}}]\n", [], "every step .* has no value; .*: a$"),
         ("variables: {a: 1, a: 2}\nsteps: [{teach: {}}]\n", [], "'a' is given twice"),
     ],
 )
@@ -135,6 +137,16 @@ def test_an_unknown_recipe_names_those_there_are(tmp_path: Path) -> None:
         run(Path("nothing"))
     with pytest.raises(SettingsError, match=r"there is no recipe .*quickstart\.yaml"):
         run(tmp_path / "quickstart.yaml")
+
+
+def test_a_step_is_left_out_where_its_variable_has_no_value(tmp_path: Path) -> None:
+    step = "demo-world: {out: '${out}/%s', videos: 1, frames_per_event: 1, sounds_per_event: 1}\n"
+    steps = f"steps:\n- {step % 'one'}- if_given: more\n  {step % '${more}'}"
+    recipe = write(tmp_path / "r.yaml", f"variables: {{out: x, more: null}}\n{steps}")
+    assert str(run(recipe, tmp_path)).endswith("all 1 steps are done")
+    assert not (tmp_path / "two").exists()
+    assert str(run(recipe, tmp_path, ["more=two"])).endswith("all 2 steps are done")
+    assert (tmp_path / "two").is_dir()
 
 
 def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
