@@ -76,7 +76,7 @@ def distill(
     out : str or Path
         Run folder to write.
     architecture : str, optional
-        Network to train. [default: SoundNet8, or that of --init]
+        SoundNet8 or SoundNet5. [default: SoundNet8, or that of --init]
     init : str or Path, optional
         Student to start from: a name such as soundnet8 (`soundnet-kd weights list`), a student.safetensors, or the run
         folder that holds one. A head with the same class names, in any order or spelled more or less fully, keeps its
