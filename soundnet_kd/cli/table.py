@@ -69,6 +69,7 @@ COMMANDS: Mapping[str, Command] = {
     "report": Command("report:report", ("run",), "make a page of a run, to look at and to listen to"),
     "run": Command("run:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
     "weights list": Command("weights:list_weights", (), "show the published and imported weights"),
+    "weights show": Command("weights:show_weights", ("name",), "show what is known of published weights"),
     "weights fetch": Command("weights:fetch_weights", ("name",), "fetch published weights into the cache"),
     "weights verify": Command("weights:verify_weights", ("file",), "say which published weights a file is"),
     "weights import": Command("weights:import_weights", ("file",), "make a student's file usable by a name"),

@@ -51,8 +51,8 @@ class ExtractResult:
 
 def extract(
     sounds: str | Path | Manifest | Iterable[str | Path],
-    student: str | Path | Network,
-    out: str | Path,
+    student: str | Path | Network = "soundnet8",
+    out: str | Path = "features.h5",
     layers: Sequence[str] | None = None,
     pooling: PoolingOrNone = "mean",
     sequences: bool = False,
@@ -78,9 +78,10 @@ def extract(
         and folders.
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
-        distill`, `finetune` or `train` that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
+        distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
+        network, is fetched when it is first needed (54 MB).
     out : str or Path
-        File to write, such as features.h5.
+        File to write.
     layers : sequence of str, optional
         Which layers, such as [conv5, pool5]. [default: all]
     pooling : str
@@ -125,13 +126,13 @@ def extract(
         raise MediaError("there are no sounds to extract features of; give files or folders")
     reading = announce(sounds, manifest, dry_run=dry_run)
     require_whole_folds(manifest)
+    if dry_run:
+        return ExtractResult(out, len(manifest), (), {}, reading=reading)
     network = load_network(student)
     wanted = network.layers if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
     if not wanted:
         raise SettingsError(f"no layers are asked for; {network.architecture} has {', '.join(network.layers)}")
     wanted = tuple(sorted(set(wanted), key=network.depth))
-    if dry_run:
-        return ExtractResult(out, len(manifest), wanted, {}, reading=reading)
     preprocessing = network.preprocessing
     store = RawAudioDecoder(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
     sequences = sequences or pooling == "none"

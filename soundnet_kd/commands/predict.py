@@ -114,7 +114,8 @@ def predict(
         Sound or video files, or folders of them.
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
-        distill`, `finetune` or `train` that holds one, or a name such as soundnet8 (`soundnet-kd weights list`).
+        distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
+        network, is fetched when it is first needed (54 MB).
     out : str or Path, optional
         File to write the guesses to, .csv or .json. Sounds that cannot be read are named, with the reason, in a table
         beside it.

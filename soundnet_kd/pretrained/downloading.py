@@ -8,61 +8,65 @@ files (`Range`) is asked for all of it again.
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.errors import FormatError, SettingsError
+from requests import RequestException, Session
+from tqdm import tqdm
 
-MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
-"""Environment variable: a base URL that has the files under their names; asked before those of the registry."""
+from soundnet_kd.errors import FormatError
+from soundnet_kd.pretrained.http_session import explain_failure, without_password
+
 CHUNK_BYTES = 1 << 16
 """Less than one chunk is lost when a connection breaks off."""
-TIMEOUT_SECONDS = 30
 MAX_DOWNLOAD_BYTES = 1 << 32
 """No file of weights is larger."""
 
 log = logging.getLogger(__name__)
 
 
-def download(name: str, path: str | Path, urls: Sequence[str], check: Callable[[Path], None]) -> None:
-    """Download a file to its place.
+def download(
+    name: str, path: str | Path, url: str, check: Callable[[Path], None], session: Session, limit: int | None = None
+) -> str | None:
+    """Download a file to its place, with a progress bar.
 
     Parameters
     ----------
     name : str
-        What it is, for messages.
+        What it is, for the log.
     path : str or Path
-        Where it goes; what has come of it, if a connection breaks off, stays beside this for the next time.
-    urls : sequence of str
-        Tried in turn, after the user's mirror.
+        Where it goes; what has come of it, if the connection breaks off, stays beside this for the next time.
+    url : str
     check : callable
         Raises FormatError, with the path in front, if a file is not the right one; such a one is not kept.
+    session : requests.Session
+    limit : int, optional
+        Bytes that the file has at most. [default: `MAX_DOWNLOAD_BYTES`]
 
-    Raises
-    ------
-    SettingsError
-        If no source gave the right file; the message has the reason of each, and the cure.
+    Returns
+    -------
+    str or None
+        Why it could not be had, with its address.
     """
     path = Path(path)
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    partial = partial_file(path)
-    reasons = []
-    for url in (*([f"{mirror.rstrip('/')}/{path.name}"] if mirror else []), *urls):
-        log.info("fetching %s from %s into %s", name, url, path.parent)
-        if (reason := _failure(url, partial, check)) is None:
-            partial.replace(path)
-            remove_partial(partial)
-            return
-        reasons.append(reason)
-    had = partial.stat().st_size if partial.is_file() else 0
-    elsewhere = f"fetch {urls[0]} elsewhere, put it at {path}, and run the same command again"
-    cure = (
-        f"run the same command again to go on after the {had} bytes that are there, or {elsewhere}"
-        if had
-        else elsewhere
-    )
-    raise SettingsError(f"{name} could not be fetched ({'; '.join(reasons)}); {cure}")
+    partial, shown = partial_file(path), without_password(url)
+    begun = partial.is_file()
+    log.info("fetching %s from %s into %s", name, shown, path.parent)
+    try:
+        _transfer(url, partial, session, limit or MAX_DOWNLOAD_BYTES)
+        check(partial)
+    except RequestException as error:
+        return f"{shown}: {explain_failure(error)}"
+    except FormatError as error:
+        remove_partial(partial)
+        if begun:
+            # What was there before may be to blame.
+            return download(name, path, url, check, session, limit)
+        return f"{shown} {str(error).removeprefix(f'{partial} ')}"
+    partial.replace(path)
+    remove_partial(partial)
+    return None
 
 
 def partial_file(path: str | Path) -> Path:
@@ -78,23 +82,7 @@ def remove_partial(partial: str | Path) -> None:
     _note(partial).unlink(missing_ok=True)
 
 
-def _failure(url: str, partial: Path, check: Callable[[Path], None]) -> str | None:
-    """Download and check; return the reason of a failure. A resumed download is tried once more from its start."""
-    from requests import RequestException
-
-    begun = partial.is_file()
-    try:
-        _transfer(url, partial)
-        check(partial)
-    except RequestException as error:
-        return f"{url}: {_reason(error)}"
-    except FormatError as error:
-        remove_partial(partial)
-        return _failure(url, partial, check) if begun else f"{url} {str(error).removeprefix(f'{partial} ')}"
-    return None
-
-
-def _transfer(url: str, partial: Path) -> None:
+def _transfer(url: str, partial: Path, session: Session, limit: int) -> None:
     """Download a file to `partial`, with a progress bar; if the connection breaks off, it is resumed the next time.
 
     Raises
@@ -102,28 +90,26 @@ def _transfer(url: str, partial: Path) -> None:
     requests.RequestException
         If the file cannot be had, or not all of it.
     FormatError
-        If it is larger than any set of weights.
+        If it is larger than `limit`.
     """
-    import requests
-    from tqdm import tqdm
-
     have, version = _begun(url, partial)
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+    with session.get(url, headers=headers, stream=True) as response:
         goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if response.status_code not in (206, 416):
             response.raise_for_status()
         if not goes_on:
             if response.status_code in (206, 416) and have:
                 remove_partial(partial)
-                _transfer(url, partial)
+                _transfer(url, partial, session, limit)
                 return
             response.raise_for_status()
             have = 0
             partial.write_bytes(b"")
-            _note(partial).write_text(json.dumps({"url": url, "version": _version(response.headers)}), encoding="utf-8")
+            note = {"url": without_password(url), "version": _version(response.headers)}
+            _note(partial).write_text(json.dumps(note), encoding="utf-8")
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
         with (
@@ -132,8 +118,8 @@ def _transfer(url: str, partial: Path) -> None:
         ):
             for chunk in response.iter_content(CHUNK_BYTES):
                 have += len(chunk)
-                if have > MAX_DOWNLOAD_BYTES:
-                    raise FormatError(f"{partial} grows beyond {MAX_DOWNLOAD_BYTES} bytes; no file of weights does")
+                if have > limit:
+                    raise FormatError(f"{partial} grows beyond {limit} bytes, more than it can have")
                 handle.write(chunk)
                 bar.update(len(chunk))
             handle.flush()
@@ -144,7 +130,7 @@ def _begun(url: str, partial: Path) -> tuple[int, str]:
     """Return how many bytes of which version of a file are there; 0 if they may be of another file."""
     try:
         note = json.loads(_note(partial).read_text(encoding="utf-8"))
-        if note["url"] == url and isinstance(note["version"], str) and note["version"]:
+        if note["url"] == without_password(url) and isinstance(note["version"], str) and note["version"]:
             return partial.stat().st_size, note["version"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -159,23 +145,3 @@ def _version(headers: Any) -> str:
 
 def _note(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}.json")
-
-
-def _reason(error: Exception) -> str:
-    """Return in a few words why a download failed; requests gives its whole stack."""
-    import requests
-
-    match error:
-        case requests.HTTPError() if error.response is not None:
-            return f"HTTP {error.response.status_code} {error.response.reason}"
-        case requests.Timeout():
-            return "no answer in time"
-        case requests.exceptions.ChunkedEncodingError():
-            return "the connection broke off"
-        case requests.exceptions.SSLError():
-            return "its certificate is not trusted"
-        case requests.exceptions.ProxyError():
-            return "no connection through the proxy"
-        case requests.ConnectionError():
-            return "no connection, or it was lost"
-    return " ".join(str(error).split())

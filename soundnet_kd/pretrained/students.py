@@ -13,8 +13,9 @@ from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.models import CLASSIFIER_FILE, STUDENT_FILE, Network, SoundNet, read_network, write_network
 from soundnet_kd.models.checkpoint import network_file, read_training, require_student
 from soundnet_kd.pretrained.conversion import convert
-from soundnet_kd.pretrained.fetching import cache_folder, check_file, fetch, sha256_of
+from soundnet_kd.pretrained.fetching import cache_folder, fetch
 from soundnet_kd.pretrained.registry import PretrainedStudent, did_you_mean, read_registry, student_registry
+from soundnet_kd.pretrained.verification import check_file, sha256_of
 from soundnet_kd.storage import lock_file, versions
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
@@ -167,6 +168,8 @@ def student_place(name: str) -> Path:
 def _convert(file: Path, name: str, entry: PretrainedStudent | None, class_names: Sequence[str] | None = None) -> Path:
     found = convert(file, entry, class_names)  # Before anything is written: a wrong file leaves nothing.
     place, sha256 = student_place(name), sha256_of(file)
+    # Each of them is the network of this name, and was checked.
+    has_several_files = entry is not None and entry.package is not None
     origin = {"name": name, "file": file.name, "sha256": sha256, "layout": found.layout, "versions": versions()}
     if entry is not None:
         origin |= {"licence": entry.licence, "source": entry.source}
@@ -175,7 +178,7 @@ def _convert(file: Path, name: str, entry: PretrainedStudent | None, class_names
         with lock_file(place.with_name(f".{place.name}.lock")):
             if not place.is_file():
                 write_network(found.network, place, {**found.training, "weights": origin})
-            elif read_training(place).get("weights", {}).get("sha256") != sha256 or (
+            elif (not has_several_files and read_training(place).get("weights", {}).get("sha256") != sha256) or (
                 class_names is not None and read_network(place).class_names != found.network.class_names
             ):
                 raise RunConflictError(f"{name} is another network already; choose another name, or delete {place}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soundnet_kd.data.targets import LabelledVideo
 from soundnet_kd.errors import GivenUpError, MediaError, RunConflictError
-from soundnet_kd.pretrained.fetching import sha256_of
+from soundnet_kd.pretrained.verification import sha256_of
 from soundnet_kd.storage import write_csv
 
 COLUMNS = ("file", "reason", "bytes", "modified_ns", "sha256")

@@ -10,9 +10,9 @@ from torch import nn
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.pretrained import PretrainedWeights, fetch, teacher_registry
-from soundnet_kd.pretrained.fetching import sha256_of
 from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.image_networks import find_library
+from soundnet_kd.pretrained.verification import sha256_of
 from soundnet_kd.teachers.teacher import Teacher, frame_transform, read_teacher_description
 
 

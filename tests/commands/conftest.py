@@ -1,5 +1,5 @@
 """The cache and the mirror that the tests of published weights have."""
 
-from tests.pretrained.conftest import cache, mirror, resnet
+from tests.pretrained.conftest import cache, mirror, pip, resnet
 
-__all__ = ["cache", "mirror", "resnet"]
+__all__ = ["cache", "mirror", "pip", "resnet"]

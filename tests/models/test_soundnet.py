@@ -1,6 +1,5 @@
 """SoundNet's layout, by hand from FACTS.md, section 1, and its numbers against the released network's."""
 
-import csv
 from pathlib import Path
 from typing import get_args
 
@@ -10,9 +9,9 @@ import torch
 
 from soundnet_kd import SoundNet5, SoundNet8
 from soundnet_kd.errors import SettingsError, TooShortError
-from soundnet_kd.media import read_audio
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.models.soundnet import Architecture
+from tests.reference_clips import hear_clips, notebooks, relative_errors
 
 SECOND = 22_050
 
@@ -218,30 +217,10 @@ def test_fingerprint_tells_weights_and_preprocessing_apart() -> None:
 @pytest.mark.real
 def test_the_released_weights_give_the_reference_features(real_data: Path) -> None:
     """40 real clips at 44.1 kHz, cut or padded to 220 500 samples, x 256, tiled 3 x (shared data README)."""
-    folder = real_data / "soundnet_reference"
-    student, kept = _released(folder)
-    with (folder / "esc10_rows.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    assert len(rows) == 40
-    found: dict[str, list[np.ndarray]] = {"pool1": [], "pool2": [], "conv3": []}
-    for row in rows:
-        waveform, sample_rate = read_audio(folder / "esc10_44k" / row["file"])
-        assert sample_rate == 44_100
-        whole = np.zeros(220_500, dtype=np.float32)
-        whole[: len(waveform)] = waveform[:220_500]
-        with torch.inference_mode():
-            answers = student(student.preprocessing(whole)[None], list(found))
-        for layer, averages in found.items():
-            averages.append(answers[layer].mean(dim=2)[0].numpy())
-    places = [int(row["row"]) for row in rows]
-    for layer, file, channels in (
-        ("pool1", "X_out_1.npy", slice(None)),
-        ("pool2", "X_out_2.npy", slice(None)),
-        ("conv3", "X_out_3.npy", kept),
-    ):
-        expected = np.load(folder / file)[places][:, channels]
-        answers_found = np.stack(found[layer])[:, channels]
-        error = np.linalg.norm(answers_found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    student, kept = _released(real_data / "soundnet_reference")
+    for layer, found in hear_clips(student, real_data, ("pool1", "pool2", "conv3")).items():
+        channels = kept if layer == "conv3" else slice(None)
+        error = relative_errors(found[:, channels], notebooks(real_data, layer)[:, channels])
         assert error.max() < 5e-5, layer
 
 

@@ -1,5 +1,6 @@
 """A cache of a test's own, a mirror, and a teacher's file."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def mirror(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that this machine's pip is set up for."""
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_RETRIES", "0")
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, cache: Path, pip: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A mirror, and no way to any other site: a proxy at a port where nobody listens."""
     with serve(tmp_path / "site") as site:
         monkeypatch.setenv("SOUNDNET_KD_MIRROR", f"{site.url}/")

