@@ -59,11 +59,19 @@ BLOCKS_OF_CODE = [CodeBlock(language, text) for language, text in FENCED.findall
 INSTALLS = {"pip install -e . && soundnet-kd quickstart", 'pip install -e ".[test]" && pytest'}
 """How the package is installed; tests/demo runs the quickstart, and whoever reads this has run pytest."""
 
-PICTURES = {"videos ─ media ─► frames ─ teachers ─► object and scene distributions ┐", "soundnet_kd/"}
+PICTURES = {
+    "chainsaw.flac  0-5 s",
+    "videos ─ media ─► frames ─ teachers ─► object and scene distributions ┐",
+    "soundnet_kd/",
+}
 """Blocks that are no code."""
 
-READ_ONLY = {"soundnet-kd run pipelines/distill_videos.yaml --set videos=videos/ --out run"}
-"""Recipes of hours and of released weights; tests/commands/test_run.py and tests/demo run what they are made of."""
+READ_ONLY = {
+    "soundnet-kd predict chainsaw.flac --top 3       # which objects and places it hears",
+    "soundnet-kd run pipelines/distill_videos.yaml --set videos=videos/ --out run",
+}
+"""What takes hours, or released weights; tests/commands/test_run.py and tests/demo run what the recipes are made of,
+tests/pretrained/test_released.py asks for the answer that is printed."""
 
 RUN = [
     "soundnet-kd teach videos/ --out run/targets --objects resnet50:IMAGENET1K_V2 --scenes resnet18:PLACES365",

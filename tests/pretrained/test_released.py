@@ -1,11 +1,13 @@
 """The released network itself, from the file that a Python package holds."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from soundnet_kd import SoundNet8, load_student
+from soundnet_kd.cli import main
 from soundnet_kd.commands.weights import verify_weights
 from soundnet_kd.pretrained import student_registry
 from soundnet_kd.pretrained.students import import_student
@@ -21,6 +23,18 @@ def test_the_file_is_the_one_that_the_registry_knows(real_data: Path) -> None:
     assert package.size_bytes == file.stat().st_size
     assert package.git_blob == git_blob_of(file)
     assert verify_weights(file).names == ("soundnet8",)
+
+
+@pytest.mark.real
+def test_the_readmes_first_sound(
+    real_data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_student(real_data / "soundnet_reference" / "sound8.npy", "soundnet8")
+    shutil.copy(real_data / "esc50" / "audio" / "1-116765-A-41.flac", tmp_path / "chainsaw.flac")
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "chainsaw.flac", "--top", "3"]) == 0
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"```\n{capsys.readouterr().out}```\n" in readme
 
 
 @pytest.mark.real
