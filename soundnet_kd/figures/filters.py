@@ -13,7 +13,8 @@ FLOOR_DB = -40.0
 """Lowest gain that figures show, relative to the filter's best frequency."""
 
 _SILENCE_DB = -240.0
-_COLUMNS = 4
+_COLUMNS = (4, 5)
+"""Filters in a row: of these that which leaves no place empty, or else the first."""
 
 
 def frequency_responses(
@@ -74,18 +75,19 @@ def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, pat
     centres = centre_frequencies(frequencies, decibels)
     order = np.argsort(centres, kind="stable")
     count, taps = filters.shape
+    columns = next((each for each in _COLUMNS if count % each == 0), _COLUMNS[0])
     milliseconds = 1000 * np.arange(taps) / sample_rate
-    with new_figure(path, 11, 1.4 + 0.95 * count_rows(count, _COLUMNS)) as figure:
+    with new_figure(path, 11, 1.4 + 0.95 * count_rows(count, columns)) as figure:
         left, right = np.array(figure.subfigures(1, 2, width_ratios=(1.3, 1)))
         headline(left, f"{name}'s filters, by their centre frequency, each to its own scale", x=0.02)
-        panels = add_panels(left, count, _COLUMNS, sharex=True)
+        panels = add_panels(left, count, columns, sharex=True)
         for axes, index in zip(panels, order, strict=True):
             axes.plot(milliseconds, filters[index], color=COLORS[0], linewidth=1)
             axes.axhline(0, color=GREY, linewidth=0.5)
             axes.set_yticks([])
             axes.grid(visible=False)
             axes.set_title(f"{index}: {centres[index]:.0f} Hz", fontsize=8, pad=2, weight="normal")
-        for axes in panels[-_COLUMNS:]:
+        for axes in panels[-columns:]:
             axes.set_xlabel("ms", fontsize=8)
         axes = right.subplots()
         best = np.maximum(decibels.max(axis=1, keepdims=True), _SILENCE_DB - FLOOR_DB)

@@ -100,8 +100,12 @@ def test_the_classifier_answers_as_the_table_says(run: Path, animals: Path) -> N
         assert (int(row["votes dog"]), int(row["pieces"])) == (int((dog > 0.5).sum()), len(segments))
 
 
-def test_a_trained_network_is_peeled(run: Path, animals: Path, tmp_path: Path) -> None:
+def test_a_trained_network_is_peeled(
+    run: Path, animals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["peel", str(animals / "dog_90.wav"), "--student", str(run), "--out", str(tmp_path / "peel")]) == 0
+    answer = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("answer"))
+    assert "dog (" in answer
     assert (tmp_path / "peel" / "layers.png").is_file()
 
 

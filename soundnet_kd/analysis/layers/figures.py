@@ -73,6 +73,7 @@ def draw_layers(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
         for axes, (name, layer) in zip(panels[1:], peeled.layers.items(), strict=True):
             _draw_activations(axes, layer, peeled.sample_rate)
             axes.set_ylabel(_layer_label(peeled, name, "\n"), rotation=0, ha="right", va="center")
+        _write_strongest(panels[-1], peeled, tuple(peeled.layers)[-1], 0.5, "center")
         panels[-1].set_xlim(0, seconds)
         panels[-1].set_xlabel("seconds from the start of what is heard")
 
@@ -104,9 +105,7 @@ def draw_pooled(peeled: Peeled, sound: str, network: str, path: str | Path) -> N
                 _number_channels(axes, order)
             else:
                 axes.locator_params(axis="x", integer=True)
-            names = _output_names(peeled) if name == output else [f"channel {index}" for index in range(len(pooled))]
-            strongest = "\n".join(f"{names[index]}  {pooled[index]:.3g}" for index in order[:_STRONGEST])
-            axes.text(0.98, 0.97, strongest, transform=axes.transAxes, ha="right", va="top", fontsize=8, bbox=_PAPER)
+            _write_strongest(axes, peeled, name, 0.97, "top")
             axes.set_xlabel("classes of all heads, sorted" if name == output else "channels, sorted", fontsize=8)
 
 
@@ -262,6 +261,9 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
     # After a ReLU the lightest colour is zero; logits can be negative.
     low = min(0.0, float(np.percentile(values, 100 - _LIMIT_PERCENTILE)))
     high = float(np.nanpercentile(image, _LIMIT_PERCENTILE))
+    if values.size == 1:
+        # A single value has no others that its colour would tell it from.
+        high = 2 * high
     picture = _show_over_time(axes, image, layer, steps, sample_rate, (low, high), origin="upper")
     figure = axes.get_figure()
     assert figure is not None
@@ -269,6 +271,16 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
     bar.ax.locator_params(axis="y", nbins=3)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7)
+
+
+def _write_strongest(axes: "Axes", peeled: Peeled, name: str, height: float, anchor: str) -> None:
+    """Name the strongest channels of a layer on its panel, or the likeliest classes, with their means over time."""
+    pooled = peeled.layers[name].pooled
+    is_output = name == tuple(peeled.layers)[-1]
+    names = _output_names(peeled) if is_output else [f"channel {index}" for index in range(len(pooled))]
+    order = np.argsort(-pooled, kind="stable")[:_STRONGEST]
+    strongest = "\n".join(f"{names[index]}  {pooled[index]:.3g}" for index in order)
+    axes.text(0.98, height, strongest, transform=axes.transAxes, ha="right", va=anchor, fontsize=8, bbox=_PAPER)
 
 
 def _show_over_time(
