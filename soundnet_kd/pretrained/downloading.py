@@ -2,7 +2,7 @@
 
 What has been downloaded is in `FILE.part`; `FILE.part.json` says from where, and which version it is, as the server
 names it (`ETag` or `Last-Modified`). A server that names no version, has another one by now, or does not send parts of
-files (`Range`) is asked for all of it again.
+files (`Range`) is asked for all of it again; of a file whose hash is known no version is needed.
 """
 
 import json
@@ -27,7 +27,12 @@ log = logging.getLogger(__name__)
 
 
 def download(
-    name: str, path: str | Path, url: str, check: Callable[[Path], None], session: Session, limit: int | None = None
+    name: str,
+    path: str | Path,
+    url: str,
+    check: Callable[[Path], None],
+    session: Session,
+    size_bytes: int | None = None,
 ) -> str | None:
     """Download a file to its place, with a progress bar.
 
@@ -41,8 +46,9 @@ def download(
     check : callable
         Raises FormatError, with the path in front, if a file is not the right one; such a one is not kept.
     session : requests.Session
-    limit : int, optional
-        Bytes that the file has at most. [default: `MAX_DOWNLOAD_BYTES`]
+    size_bytes : int, optional
+        What the file has, if `check` asks for its hash: no more is taken, and what is there of it is gone on with
+        wherever it came from.
 
     Returns
     -------
@@ -54,7 +60,7 @@ def download(
     begun = partial.is_file()
     log.info("fetching %s from %s into %s", name, shown, path.parent)
     try:
-        _transfer(url, partial, session, limit or MAX_DOWNLOAD_BYTES)
+        _transfer(url, partial, session, size_bytes)
         check(partial)
     except RequestException as error:
         return f"{shown}: {explain_failure(error)}"
@@ -62,7 +68,7 @@ def download(
         remove_partial(partial)
         if begun:
             # What was there before may be to blame.
-            return download(name, path, url, check, session, limit)
+            return download(name, path, url, check, session, size_bytes)
         return f"{shown} {str(error).removeprefix(f'{partial} ')}"
     partial.replace(path)
     remove_partial(partial)
@@ -82,7 +88,7 @@ def remove_partial(partial: str | Path) -> None:
     _note(partial).unlink(missing_ok=True)
 
 
-def _transfer(url: str, partial: Path, session: Session, limit: int) -> None:
+def _transfer(url: str, partial: Path, session: Session, size_bytes: int | None) -> None:
     """Download a file to `partial`, with a progress bar; if the connection breaks off, it is resumed the next time.
 
     Raises
@@ -90,12 +96,16 @@ def _transfer(url: str, partial: Path, session: Session, limit: int) -> None:
     requests.RequestException
         If the file cannot be had, or not all of it.
     FormatError
-        If it is larger than `limit`.
+        If it is larger than it can be.
     """
     have, version = _begun(url, partial)
+    if size_bytes is not None and partial.is_file():
+        have, version = partial.stat().st_size, ""
+    if have == size_bytes:
+        return
     headers = {"Accept-Encoding": "identity"}
     if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+        headers |= {"Range": f"bytes={have}-"} | ({"If-Range": version} if version else {})
     with session.get(url, headers=headers, stream=True) as response:
         goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if response.status_code not in (206, 416):
@@ -103,13 +113,14 @@ def _transfer(url: str, partial: Path, session: Session, limit: int) -> None:
         if not goes_on:
             if response.status_code in (206, 416) and have:
                 remove_partial(partial)
-                _transfer(url, partial, session, limit)
+                _transfer(url, partial, session, size_bytes)
                 return
             response.raise_for_status()
             have = 0
             partial.write_bytes(b"")
             note = {"url": without_password(url), "version": _version(response.headers)}
             _note(partial).write_text(json.dumps(note), encoding="utf-8")
+        limit = size_bytes or MAX_DOWNLOAD_BYTES
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
         with (

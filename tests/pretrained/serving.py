@@ -27,6 +27,8 @@ class Site:
     """Send parts of files to who asks for them."""
     parts: list[str] = field(default_factory=list)
     """The parts that were sent."""
+    named: bool = True
+    """Name the version of each file."""
     password: str = ""
     """Name and password, with a colon between them, that are asked for."""
     told: list[str] = field(default_factory=list)
@@ -75,6 +77,10 @@ def serve(folder: Path, certificate: ssl.SSLContext | None = None) -> Iterator[S
             self.send_header("Last-Modified", version)
             self.end_headers()
             self.copyfile(io.BytesIO(content[start:]), self.wfile)
+
+        def send_header(self, keyword: str, value: str) -> None:
+            if site.named or keyword != "Last-Modified":
+                super().send_header(keyword, value)
 
         def copyfile(self, source: Any, outputfile: Any) -> None:
             content = source.read()

@@ -161,10 +161,10 @@ def test_the_mirror_is_asked_first_and_the_origin_last(
 def test_a_download_that_broke_off_goes_on(
     index: Site, packed: Path, cache: Path, ranges: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a server that sends parts, and with one that does not."""
+    """With a server that sends parts, and with one that does not; neither names a version, as some proxies do not."""
     entry = entry_of(packed)
     monkeypatch.setattr(downloading, "CHUNK_BYTES", 1)
-    index.ranges = ranges
+    index.ranges, index.named = ranges, False
     half = packed.stat().st_size // 2
     index.cut = True
     told = refused(entry)
@@ -173,6 +173,21 @@ def test_a_download_that_broke_off_goes_on(
     index.cut = False
     assert fetch(entry).read_bytes() == CONTENT
     assert index.parts == ([f"bytes={half}-"] if ranges else [])
+
+
+@pytest.mark.parametrize("begun", ["whole", "wrong", "too long"])
+def test_what_is_there_of_a_download_is_not_trusted(index: Site, packed: Path, cache: Path, begun: str) -> None:
+    """Killed before a whole one took its place; or what is there is something else, and all is fetched again."""
+    whole, half = packed.read_bytes(), packed.stat().st_size // 2
+    cache.mkdir()
+    there = {"whole": whole, "wrong": bytes(half), "too long": whole + b"x"}[begun]
+    (cache / f"{ARCHIVE}.part").write_bytes(there)
+    index.ranges = True
+    assert fetch(entry_of(packed)).read_bytes() == CONTENT
+    assert index.parts == ([f"bytes={half}-"] if begun == "wrong" else [])
+    # A refusal is noted twice.
+    assert index.asked.count(f"/files/{ARCHIVE}") == {"whole": 0, "wrong": 2, "too long": 3}[begun]
+    assert {each.name for each in cache.iterdir()} == {"sound.npy", "sound.npy.lock"}
 
 
 def test_an_archive_that_a_kill_left_is_used(index: Site, packed: Path, cache: Path) -> None:
