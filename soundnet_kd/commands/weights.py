@@ -1,12 +1,13 @@
 """The commands about weights: list them, show one, fetch them, identify a file, import a file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import Network
-from soundnet_kd.models.checkpoint import kind_of, read_metadata
+from soundnet_kd.models.checkpoint import kind_of, read_metadata, read_network, read_training
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, cached_file, fetch, known_sha256, partial_bytes
 from soundnet_kd.pretrained.registry import (
@@ -22,6 +23,12 @@ from soundnet_kd.pretrained.registry import (
 from soundnet_kd.pretrained.students import fetch_student, import_student, imported_names, student_place
 from soundnet_kd.pretrained.verification import check_file, git_blob_of, sha256_of
 from soundnet_kd.storage import package_data
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+MAX_NAMED = 12
+"""Classes of a head that are shown by name."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class WeightsEntry:
             ("licence", self.entry.licence),
             ("source", self.entry.source),
             ("cite", self.entry.citation),
-            ("input", ", ".join(f"{key} {value}" for key, value in asdict(self.entry.preprocessing).items())),
+            ("input", _input(self.entry.preprocessing)),
             *((f"file {file.file_name}", text) for file in self.entry.files for text in _file_rows(file)),
         ]
         if isinstance(self.entry, PretrainedStudent):
@@ -110,17 +117,38 @@ class WeightsEntry:
                 rows += [("verified", text) for text in _parity_rows(self.entry.parity)]
             rows += [("figures", f"{accuracy:5.2f} %  {what}") for what, accuracy in self.entry.figures.items()]
         rows.append(("card", str(self.card)))
-        width = max(len(label) for label, _ in rows)
-        labels = ["", *(label for label, _ in rows)]
-        return "\n".join(
-            [
-                self.entry.name,
-                *(
-                    f"  {'' if label == before else label:<{width}}  {text}"
-                    for before, (label, text) in zip(labels, rows, strict=False)
-                ),
-            ]
-        )
+        return _sheet(self.entry.name, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedNetwork:
+    """What is known of a network that was imported.
+
+    Attributes
+    ----------
+    name : str
+    network : Network
+    path : Path
+        Where it is kept.
+    origin : mapping
+        The file that it was imported from.
+    """
+
+    name: str
+    network: Network
+    path: Path
+    origin: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        rows = [
+            ("network", f"{self.network.architecture}, {parameters} parameters, a {self.network.kind}"),
+            ("here", f"imported, {self.path}"),
+            *((head, _listed(names)) for head, names in self.network.class_names.items()),
+            ("input", _input(self.network.preprocessing)),
+            *(("from", f"{key} {self.origin[key]}") for key in ("file", "layout", "sha256") if key in self.origin),
+        ]
+        return _sheet(self.name, rows)
 
 
 def list_weights() -> WeightsList:
@@ -136,17 +164,21 @@ def list_weights() -> WeightsList:
     return WeightsList(tuple(rows))
 
 
-def show_weights(name: str) -> WeightsEntry:
-    """Show what is known of a set of weights of the registry.
+def show_weights(name: str) -> WeightsEntry | ImportedNetwork:
+    """Show what is known of a set of weights.
 
-    That is its licence and source, the files that it may come from with their hashes, the accuracies that were
-    published, and, if it was measured, how near its layers come to those that others computed.
+    Of those of the registry that is their licence and source, the files that they may come from with their hashes, the
+    accuracies that were published, and, if it was measured, how near their layers come to those that others computed;
+    of a network that you imported its classes, what it hears, and the file that it was.
 
     Parameters
     ----------
     name : str
         Name of the weights, such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows all.
     """
+    if name in imported_names() and name not in read_registry():
+        place = student_place(name)
+        return ImportedNetwork(name, read_network(place), place, read_training(place).get("weights", {}))
     entry = find_entry(name)
     return WeightsEntry(entry, _state(entry), package_data("pretrained_files") / "cards" / entry.card)
 
@@ -225,6 +257,30 @@ def import_weights(file: Path | str, as_: str, classes: list[str] | None = None)
     """
     file = Path(file)
     return WeightsFile(as_, import_student(file, as_, classes), f"--student {as_}")
+
+
+def _sheet(name: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Return what is known of weights, a line each; a label that is that of the line above is left out."""
+    width = max(len(label) for label, _ in rows)
+    labels = ["", *(label for label, _ in rows)]
+    return "\n".join(
+        [
+            name,
+            *(
+                f"  {'' if label == before else label:<{width}}  {text}"
+                for before, (label, text) in zip(labels, rows, strict=False)
+            ),
+        ]
+    )
+
+
+def _input(preprocessing: "DataclassInstance") -> str:
+    return ", ".join(f"{key} {value}" for key, value in asdict(preprocessing).items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MAX_NAMED])
+    return f"{shown}, … ({len(names)} in all)" if len(names) > MAX_NAMED else shown
 
 
 def _state(entry: PublishedFile) -> str:

@@ -150,9 +150,11 @@ def require_student(network: Network, path: str | Path) -> SoundNet:
         If it is of another kind.
     """
     if not isinstance(network, SoundNet):
+        names = network.class_names[HEAD]
+        told = f"{len(names)} classes" if len(names) > 1 else names[0]
         raise FormatError(
-            f"{path} is no student, but a {network.architecture} that tells {len(network.class_names[HEAD])} classes "
-            "(`soundnet-kd finetune` or `train` made it); give the student.safetensors of `soundnet-kd distill`"
+            f"{path} is no student, but a {network.architecture} that tells {told} (such as `soundnet-kd finetune` or "
+            "`train` makes); give the student.safetensors of `soundnet-kd distill`"
         )
     return network
 

@@ -186,12 +186,17 @@ def test_what_differs_from_a_recipe_with_a_front_end(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_the_published_network_on_its_test_clips(
-    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The notebook's votes, 7 of 10, and 74 of 105 segments on this Vorbis copy (77 on the original WAVs)."""
     monkeypatch.setenv("SOUNDNET_KD_CACHE", str(tmp_path / "cache"))
     data, out = real_data / "cats_dogs", tmp_path / "out"
     assert main(["weights", "import", str(data / "model8.h5"), "--as", "published"]) == 0
+    capsys.readouterr()
+    assert main(["weights", "show", "published"]) == 0
+    shown = capsys.readouterr().out
+    assert "CatsDogs, 3951 parameters, a classifier" in shown
+    assert "classes  dog" in shown
     assert main(["train", "cats_dogs", "--data", str(data), "--weights", "published", "--out", str(out)]) == 0
     votes = {row["id"]: row for row in rows_of(out / "probabilities.csv")}
     said = {name: "dog" if int(row["votes dog"]) > int(row["votes cat"]) else "cat" for name, row in votes.items()}
