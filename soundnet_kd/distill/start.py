@@ -52,7 +52,8 @@ class Start:
         if self.left_out:
             said.append(f"left out: {_heads(self.left_out)}, which no teacher asks for")
         if self.held:
-            said.append(f"held: {', '.join(self.held)}")
+            held = [layer for layer in layers if layer in self.held]
+            said.append(f"held: {' to '.join(dict.fromkeys((held[0], held[-1])))}, with batch norm")
         return "; ".join(said)
 
 

@@ -50,6 +50,12 @@ def test_heads_with_the_same_classes_answer_as_before_and_the_others_are_named(s
     )
 
 
+def test_what_is_held_is_said(source: SoundNet8) -> None:
+    start = start_from(source, {"objects": ("dog", "car", "cat")}, freeze="pool5")
+    assert str(start).endswith("; held: conv1 to conv5, with batch norm")
+    assert start.held[-2:] == ("conv5", "batchnorm5")
+
+
 def test_a_head_is_known_by_its_classes_also_under_another_name(source: SoundNet8) -> None:
     start = start_from(source, {"things": ("dog", "car", "cat"), "moods": ("soft", "loud")})
     assert start.kept_heads == ("things", "moods")
