@@ -20,7 +20,7 @@ from soundnet_kd.errors import FormatError, SettingsError, one_line
 from soundnet_kd.models.classifiers.registry import CLASSIFIERS
 from soundnet_kd.models.classifiers.sound_classifier import FRONT_END, SoundClassifier
 from soundnet_kd.models.layers import SameConv1d
-from soundnet_kd.pretrained.formats.keras_hdf5 import INPUT, KerasLayer, read_keras
+from soundnet_kd.pretrained.formats.keras_hdf5 import INPUT, KerasLayer, read_keras, refused
 
 KERAS_NETWORKS = ("CatsDogs", "NSynthSimple", "NSynthBetter", "LightCNN")
 FAMILIES = ("bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "vocal")
@@ -69,7 +69,7 @@ def build_from_keras(path: str | Path, class_names: Sequence[str] | None = None)
     try:
         return _build(layers, class_names)
     except FormatError as error:
-        raise FormatError(f"{path} {error}") from error
+        raise refused(path, error) from error
 
 
 def _build(layers: Sequence[KerasLayer], class_names: Sequence[str] | None) -> SoundClassifier:

@@ -26,6 +26,7 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_LAYERS = 512
 MAX_TEXT_BYTES = 1 << 22
 """Of a list of names, or of the text that describes a model."""
+MAX_MESSAGE = 500
 INPUT = "InputLayer"
 """Kind of a layer that only tells the shape of the input; models that are a plain list do not list it."""
 CURE = "save it with `model.save('model.h5')`"
@@ -87,11 +88,17 @@ def read_keras(path: str | Path) -> tuple[KerasLayer, ...]:
         with open_hdf5(path) as file:
             return tuple(_layers(file, path.stat().st_size))
     except FormatError as error:
-        raise FormatError(f"{path} {error}") from error
+        raise refused(path, error) from error
     except Exception as error:  # HDF5 fails in many ways on a file that is broken or hostile
-        raise machine_error(error, path) or FormatError(
-            f"{path} is broken, or cut off, or no HDF5: {one_line(error)}"
+        raise machine_error(error, path) or refused(
+            path, f"is broken, or cut off, or no HDF5: {one_line(error)}"
         ) from error
+
+
+def refused(path: str | Path, what: FormatError | str) -> FormatError:
+    """Return the error for a file, in one line; names in it are the file's own, which may hold anything."""
+    line = " ".join(str(what).split())[:MAX_MESSAGE]
+    return FormatError(f"{path} {''.join(letter if letter.isprintable() else '?' for letter in line)}")
 
 
 def _layers(file: h5py.File, size: int) -> Iterator[KerasLayer]:

@@ -199,6 +199,7 @@ REFUSED: list[tuple[Change, str]] = [
     (setting(3, data_format="channels_first"), "conv1d_10 is data_format channels_first"),
     (setting(1, epsilon=1e-5), "batch norm with epsilon 1e-05, where CatsDogs has batch norm with epsilon 0.001"),
     (setting(2, activation="tanh"), "activation_9 is tanh, where CatsDogs has relu"),
+    (setting(2, activation="a\n\x1b[31m"), r"activation_9 is a \?\[31m, where CatsDogs has relu"),
     (setting(1, epsilon="0.001"), "does not describe batchnormalization_9 as Keras does"),
     (config(lambda layers: layers[0]["config"].pop("strides")), "does not describe conv1d_9 as Keras does"),
     (config(lambda layers: layers.pop(2)), "describes other layers than it has weights of"),
