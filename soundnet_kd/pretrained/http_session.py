@@ -44,7 +44,12 @@ class PipSession(requests.Session):
         self.auth = _Passwords({_host(place): get_auth_from_url(place) for place in with_password})
         self.cert = settings.client_cert
         retry = Retry(
-            total=settings.retries, backoff_factor=0.25, status_forcelist=PASSING_FAILURES, raise_on_status=False
+            total=settings.retries,
+            backoff_factor=0.25,
+            status_forcelist=PASSING_FAILURES,
+            raise_on_status=False,
+            # A server could have us wait for hours without a word.
+            respect_retry_after_header=False,
         )
         self.mount("http://", HTTPAdapter(max_retries=retry))
         self.mount("https://", _SystemCertificates(max_retries=retry))
@@ -97,7 +102,8 @@ class _Passwords(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         url = request.url or ""
-        known = self._by_host.get(_host(url)) or get_netrc_auth(url)
+        own = get_auth_from_url(url)
+        known = own if any(own) else self._by_host.get(_host(url)) or get_netrc_auth(url)
         return HTTPBasicAuth(*known)(request) if known else request
 
 
@@ -157,7 +163,7 @@ _CERTIFICATE = "pip's setting cert names a file of those to trust"
 
 def _host(url: str) -> str:
     """Return host and port."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
 def _system_context() -> ssl.SSLContext:

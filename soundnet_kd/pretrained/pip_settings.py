@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -80,7 +81,17 @@ def read_pip_settings() -> PipSettings:
         "timeout_seconds": _number(found, "timeout"),
         "retries": _number(found, "retries"),
     }
-    return PipSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = PipSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    addresses = (settings.index_url, *settings.extra_index_urls, *settings.find_links, settings.proxy)
+    for address in filter(None, addresses):
+        try:
+            urlsplit(address)
+        except ValueError as error:
+            # It may hold a password.
+            raise SettingsError(
+                f"pip is set up with an address that is none ({one_line(error)}); correct it"
+            ) from error
+    return settings
 
 
 def _merged() -> dict[str, str]:

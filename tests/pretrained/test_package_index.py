@@ -190,6 +190,20 @@ def test_what_is_there_of_a_download_is_not_trusted(index: Site, packed: Path, c
     assert {each.name for each in cache.iterdir()} == {"sound.npy", "sound.npy.lock"}
 
 
+def test_what_another_source_had_begun_with_is_not_left(
+    index: Site, packed: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloading, "CHUNK_BYTES", 1)
+    index.cut = True
+    refused(entry_of(packed))
+    assert (cache / f"{ARCHIVE}.part").is_file()
+    with serve(tmp_path / "mirror") as mirror:
+        (mirror.folder / "sound.npy").write_bytes(CONTENT)
+        monkeypatch.setenv("SOUNDNET_KD_MIRROR", mirror.url)
+        fetch(entry_of(packed))
+    assert {each.name for each in cache.iterdir()} == {"sound.npy", "sound.npy.lock"}
+
+
 def test_an_archive_that_a_kill_left_is_used(index: Site, packed: Path, cache: Path) -> None:
     cache.mkdir()
     (cache / ARCHIVE).write_bytes(packed.read_bytes())
@@ -302,6 +316,22 @@ def test_name_and_password(
     assert set(index.told) == {"me@home:wrong", "me@home:s/ecret"}
     for text in (told, caplog.text):
         assert "ecret" not in text
+        assert "wrong" not in text
+
+
+def test_a_mirror_with_a_password(
+    index: Site, packed: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (index.folder / "sound.npy").write_bytes(CONTENT)
+    index.password = "me:secret"
+    monkeypatch.setenv("SOUNDNET_KD_MIRROR", index.url.replace("//", "//me:wrong@"))
+    told = refused(entry_of(packed))
+    assert f"{index.url}/sound.npy: HTTP 401 Unauthorized; if it wants a name and a password" in told
+    monkeypatch.setenv("SOUNDNET_KD_MIRROR", index.url.replace("//", "//me:secret@"))
+    assert fetch(entry_of(packed)).read_bytes() == CONTENT
+    for text in (told, caplog.text):
+        assert "secret" not in text
         assert "wrong" not in text
 
 
