@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ from soundnet_kd.features.cache import FeatureCache
 from soundnet_kd.features.cache_parts import join_parts, part_failures
 from soundnet_kd.features.cache_writer import write_parts
 from soundnet_kd.features.extractor import FeatureExtractor
-from soundnet_kd.features.pooling import PoolingOrNone
+from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
@@ -25,6 +25,8 @@ from soundnet_kd.storage import (
     versions,
     write_failures,
 )
+
+SLOWEST, FASTEST = 0.25, 4.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def extract(
     student: str | Path | Network = "soundnet8",
     out: str | Path = "features.h5",
     layers: Sequence[str] | None = None,
-    pooling: PoolingOrNone = "mean",
+    pooling: PoolingOrNone | Sequence[PoolingOrNone] = "mean",
+    speeds: Sequence[float] = (1.0,),
     sequences: bool = False,
     rate: Literal["model", "native"] = "model",
     channel: Channel | None = None,
@@ -84,9 +87,13 @@ def extract(
         File to write.
     layers : sequence of str, optional
         Which layers, such as [conv5, pool5]. [default: all]
-    pooling : str
-        What becomes of a layer's steps over time: mean, max, std (standard deviation), or none (whole sequences only).
-        Of layers over frequency and time the means over frequency are taken first.
+    pooling : str, or several
+        What becomes of a layer's steps over time: mean, max, std (standard deviation), several of these such as [mean,
+        std] (`evaluate` joins them; the others take the first), or none (whole sequences only). Of layers over
+        frequency and time the means over frequency are taken first.
+    speeds : sequence of float
+        Hear each sound at several speeds, such as [0.8, 1, 1.25], pitch and all, and average what is pooled: features
+        that vary less with how a sound happened to be recorded. [default: 1, as it is]
     sequences : bool
         Keep the whole sequences over time beside what is pooled.
     rate : str
@@ -120,7 +127,8 @@ def extract(
     out = Path(out)
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
-    _check(pooling, rate, channel, batch_size, workers)
+    poolings = poolings_of(pooling)
+    _check(speeds, rate, channel, sequences or not poolings, batch_size, workers)
     manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
     if not len(manifest):
         raise MediaError("there are no sounds to extract features of; give files or folders")
@@ -135,14 +143,16 @@ def extract(
     wanted = tuple(sorted(set(wanted), key=network.depth))
     preprocessing = network.preprocessing
     store = RawAudioDecoder(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
-    sequences = sequences or pooling == "none"
+    sequences = sequences or not poolings
     identity = {
         "student": network.identity,
         "sounds": manifest.identity,
         "settings": {
             "preprocessing": asdict(preprocessing) | asdict(store),
             "layers": list(wanted),
-            "pooling": pooling,
+            "pooling": poolings[0] if poolings else "none",
+            **({"poolings": list(poolings)} if len(poolings) > 1 else {}),
+            **({"speeds": list(speeds)} if tuple(speeds) != (1.0,) else {}),
             "sequences": sequences,
         },
         "versions": versions(),
@@ -156,8 +166,15 @@ def extract(
             return _found(out, identity, parts_folder)
         ensure_same_settings(parts_folder / "identity.json", identity)
         extractor = FeatureExtractor(network.to(choose_device(device)), wanted, pooling)
-        parts = write_parts(parts_folder, extractor, store, sequences, manifest, batch_size, workers, deadline_minutes)
-        failures = {clip_id: reason for part in parts for clip_id, reason in part_failures(part).items()}
+        passes = []
+        for number, speed in enumerate(speeds):
+            folder = parts_folder / f"speed-{speed:g}" if number else parts_folder
+            slowed = store if speed == 1 else replace(store, sample_rate=round(preprocessing.sample_rate / speed))
+            name = "extract" if len(speeds) == 1 else f"extract ({number + 1} of {len(speeds)}, speed {speed:g})"
+            passes.append(
+                write_parts(folder, extractor, slowed, sequences, manifest, batch_size, workers, deadline_minutes, name)
+            )
+        failures = {clip: reason for parts in passes for part in parts for clip, reason in part_failures(part).items()}
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_file(out), failures)
         if clips:
@@ -165,8 +182,8 @@ def extract(
             steps = {layer: field.stride for layer, field in fields.items() if field is not None}
             join_parts(
                 out,
-                parts,
-                clips,
+                passes,
+                manifest.clips,
                 manifest.class_names,
                 failures,
                 identity,
@@ -194,19 +211,27 @@ def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> Extrac
 
 def _remove(parts_folder: Path) -> None:
     """Remove the parts, the last ones first, so that what a kill leaves is the start; then what says whose they are."""
-    for part in sorted(parts_folder.glob("part-*.h5"), reverse=True):
+    for part in sorted(parts_folder.rglob("part-*.h5"), reverse=True):
         part.unlink(missing_ok=True)
     shutil.rmtree(parts_folder, ignore_errors=True)
 
 
-def _check(pooling: str, rate: str, channel: str | None, batch_size: int, workers: int | None) -> None:
+def _check(
+    speeds: Sequence[float], rate: str, channel: str | None, sequences: bool, batch_size: int, workers: int | None
+) -> None:
     for name, value, known in (
-        ("pooling", pooling, get_args(PoolingOrNone)),
         ("rate", rate, ("model", "native")),
         ("channel", channel, (None, *get_args(Channel))),
     ):
         if value not in known:
             raise SettingsError(f"{name} is {value!r}; it is one of {', '.join(filter(None, known))}")
+    if not speeds or len(set(speeds)) < len(speeds) or not all(SLOWEST <= speed <= FASTEST for speed in speeds):
+        raise SettingsError(f"speeds are {list(speeds)}; they are from {SLOWEST} to {FASTEST}, each once")
+    if tuple(speeds) != (1.0,) and (sequences or rate == "native"):
+        raise SettingsError(
+            "at other speeds a sound has other steps, and another rate; leave --speeds out, or --sequences, --pooling "
+            "none and --rate native"
+        )
     if batch_size < 1:
         raise SettingsError(f"batch_size is {batch_size}; a batch has at least one sound")
     if workers is not None and workers < 0:

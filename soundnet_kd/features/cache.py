@@ -3,6 +3,7 @@
 Layout of `features.h5`, for n sounds in the order of their manifest
 ---------------------------------------------------------------------
 `layers/NAME`       (n, channels) float32, the layer pooled over time; not where `pooling` is none
+`poolings/POOLING/NAME`   the same, of each further way of pooling that was asked for
 `sequences/NAME`    (steps of all sounds, channels) float32, gzip, only where asked for
 `step_end/NAME`     (n,) int64, where each sound's steps end in `sequences/NAME`
 `id`, `path`        (n,) str
@@ -20,7 +21,7 @@ the data set counts its folds from 0, `folds_from` (0); where it is split and ha
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ from soundnet_kd.storage import read_json
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
+
+    from soundnet_kd.features.pooling import Pooling
 
 FORMAT_VERSION = 1
 STUDENT = "student"
@@ -139,6 +142,16 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
     def pooling(self) -> str:
         """How the layers were pooled over time: mean, max, std, or none."""
         return str(self.identity["settings"].get("pooling", "mean"))
+
+    @property
+    def poolings(self) -> "tuple[Pooling, ...]":
+        """Every way in which the layers were pooled over time, `pooling` first; empty where that is none."""
+        return poolings_in(self.identity["settings"])
+
+    @property
+    def speeds(self) -> tuple[float, ...]:
+        """At which speeds the sounds were heard, whose features are averaged; 1 as they are."""
+        return tuple(self.identity["settings"].get("speeds", (1.0,)))
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -282,7 +295,23 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
                 f"{self.path} keeps whole sequences (pooling none), which have no common length; take sequence(index, "
                 f"{layer!r}), or extract with --pooling mean"
             )
-        return np.asarray(self._file[f"layers/{layer}"][:], dtype=np.float32)
+        return self.pooled(layer, self.pooling)
+
+    def pooled(self, layer: str, pooling: str) -> NDArray[np.float32]:
+        """Return a layer, (sounds, channels), pooled over time in one of the ways that the cache holds.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such layer, or it was not pooled so.
+        """
+        self._require(layer)
+        if pooling not in self.poolings:
+            raise SettingsError(
+                f"{self.path} has no {pooling} over time (it has {', '.join(self.poolings) or 'whole sequences'}); "
+                f"extract with --pooling {pooling}, or several of them"
+            )
+        return np.asarray(self._file[pooled_name(layer, pooling, self.poolings)][:], dtype=np.float32)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layers)
@@ -318,6 +347,17 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         if layer not in self.layers:
             hint = nearest(layer, self.layers, always=True)
             raise SettingsError(f"{self.path} has no layer {layer!r}{hint} It has {', '.join(self.layers)}")
+
+
+def poolings_in(settings: Mapping[str, Any]) -> "tuple[Pooling, ...]":
+    """Return how layers were pooled over time, by the settings of their extraction; the cache's own way first."""
+    first = settings.get("pooling", "mean")
+    return tuple(settings.get("poolings", () if first == "none" else (first,)))
+
+
+def pooled_name(layer: str, pooling: str, poolings: Sequence[str]) -> str:
+    """Return the name, in a cache and in its parts, of the array of a layer that was pooled in one of several ways."""
+    return f"layers/{layer}" if pooling == poolings[0] else f"poolings/{pooling}/{layer}"
 
 
 def is_feature_cache(path: str | Path) -> bool:

@@ -1,8 +1,8 @@
 """Writing a feature cache: in parts, each whole, that are joined when the last one is there.
 
-A part holds `layers/NAME` and `failures` as the cache does, and `sequences/NUMBER/NAME`, (steps, channels) float32, for
-each sound of the part that could be read. Its attributes `first` and `sounds` say which of the manifest it is about.
-Where parts end makes no difference to the cache.
+A part holds `layers/NAME`, `poolings` and `failures` as the cache does, and `sequences/NUMBER/NAME`, (steps, channels)
+float32, for each sound of the part that could be read. Its attributes `first` and `sounds` say which of the manifest it
+is about. Where parts end makes no difference to the cache.
 """
 
 import json
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
 from soundnet_kd.errors import FormatError
-from soundnet_kd.features.cache import FORMAT_VERSION, read_failures
+from soundnet_kd.features.cache import FORMAT_VERSION, pooled_name, poolings_in, read_failures
 from soundnet_kd.hdf5 import open_hdf5
 from soundnet_kd.storage import atomic_write, escape_name, rename_damaged
 from soundnet_kd.system.machine_errors import machine_error
@@ -54,7 +54,8 @@ class CachePart:
         ----------
         sounds : int
             How many of the manifest this part is about.
-        rows : mapping from layer to a (channels,) array for each sound that could be read
+        rows : mapping from the name of an array to a (channels,) array for each sound that could be read
+            Named as `pooled_name` does.
         failures : mapping from clip id to the reason why it could not
         first : int
             Place in the manifest of the first one.
@@ -62,9 +63,8 @@ class CachePart:
         self._file.attrs["first"] = first
         self._file.attrs["sounds"] = sounds
         _write_failures(self._file, failures)
-        for layer, arrays in rows.items():
-            if arrays:
-                self._file[f"layers/{layer}"] = np.stack(arrays).astype(np.float32)
+        for name, arrays in rows.items():
+            self._file[name] = np.stack(arrays).astype(np.float32)
 
 
 @contextmanager
@@ -102,7 +102,8 @@ def _sounds_of(path: Path) -> range | None:
     try:
         with open_hdf5(path) as part:
             first, sounds = int(part.attrs.get("first", -part.attrs["sounds"])), int(part.attrs["sounds"])
-            arrays = [part[f"layers/{layer}"] for layer in part.get("layers", ())]
+            groups = [part.get("layers", {}), *part.get("poolings", {}).values()]
+            arrays = [array for group in groups for array in group.values()]
             counts = [len(each) for each in (*arrays, *([part["sequences"]] if "sequences" in part else []))]
             read = sounds - len(part["failures/id"])
     except (OSError, KeyError, RuntimeError, TypeError, ValueError):
@@ -123,8 +124,8 @@ def part_failures(path: str | Path) -> dict[str, str]:
 
 def join_parts(
     path: str | Path,
-    parts: Sequence[str | Path],
-    clips: Sequence[Clip],
+    passes: Sequence[Sequence[str | Path]],
+    heard: Sequence[Clip],
     class_names: Sequence[str],
     failures: Mapping[str, str],
     identity: Mapping[str, Any],
@@ -138,10 +139,10 @@ def join_parts(
     Parameters
     ----------
     path : str or Path
-    parts : sequence of str or Path
-        In order.
-    clips : sequence of Clip
-        Those that the parts have rows for, in order.
+    passes : sequence of sequences of str or Path
+        The parts, in order, of each time that the sounds were heard. What was pooled is averaged over these.
+    heard : sequence of Clip
+        All that the parts are about, in order; what failed in a pass is left out of the cache.
     class_names, failures, identity
         As in the cache.
     columns : sequence of str
@@ -151,7 +152,8 @@ def join_parts(
     folds_from, split_column
         As in the manifest.
     """
-    files = [Path(part) for part in parts]
+    files = [[Path(part) for part in parts] for parts in passes]
+    clips = [clip for clip in heard if clip.id not in failures]
     layers = identity["settings"]["layers"]
     text = h5py.string_dtype()
     with atomic_write(path) as partial, open_hdf5(partial, "w") as cache:
@@ -172,24 +174,33 @@ def join_parts(
             cache["columns/value"] = np.array([clip.carried for clip in clips], dtype=text)
         _write_failures(cache, failures)
         cache.create_group("layers")
-        if identity["settings"]["pooling"] != "none":
+        poolings = poolings_in(identity["settings"])
+        for pooling in poolings:
             for layer in layers:
-                _join_pooled(cache, files, layer, len(clips))
+                _join_pooled(cache, files, pooled_name(layer, pooling, poolings), heard, failures)
         if identity["settings"]["sequences"]:
+            (only,) = files
             for layer in layers:
-                _join_sequences(cache, files, layer)
+                _join_sequences(cache, only, layer)
 
 
-def _join_pooled(cache: h5py.File, parts: Sequence[Path], layer: str, sounds: int) -> None:
-    row = 0
-    for path in parts:
-        with _open_part(path) as part:
-            if "layers" not in part:
-                continue
-            rows = part[f"layers/{layer}"][:]
-        joined = cache.require_dataset(f"layers/{layer}", (sounds, rows.shape[1]), np.float32)
-        joined[row : row + len(rows)] = rows
-        row += len(rows)
+def _join_pooled(
+    cache: h5py.File, passes: Sequence[Sequence[Path]], name: str, heard: Sequence[Clip], failures: Mapping[str, str]
+) -> None:
+    sounds = sum(clip.id not in failures for clip in heard)
+    for parts in passes:
+        begin = row = 0
+        for path in parts:
+            with _open_part(path) as part:
+                about = heard[begin : begin + int(part.attrs["sounds"])]
+                begin += len(about)
+                if name not in part:
+                    continue
+                unread = read_failures(part)
+                rows = part[name][:][[clip.id not in failures for clip in about if clip.id not in unread]]
+            joined = cache.require_dataset(name, (sounds, rows.shape[1]), np.float32)
+            joined[row : row + len(rows)] += rows / len(passes)
+            row += len(rows)
 
 
 def _join_sequences(cache: h5py.File, parts: Sequence[Path], layer: str) -> None:

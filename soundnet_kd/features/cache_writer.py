@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import MediaError, TooShortError
+from soundnet_kd.features.cache import pooled_name
 from soundnet_kd.features.cache_parts import CachePart, new_part, part_file, written_parts
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
@@ -36,6 +37,7 @@ def write_parts(
     batch_size: int,
     workers: int | None,
     deadline_minutes: float = DEADLINE_MINUTES,
+    progress_name: str = "extract",
 ) -> list[Path]:
     """Write what is missing of the parts of a cache.
 
@@ -54,6 +56,8 @@ def write_parts(
         Processes that decode.
     deadline_minutes : float
         How long one may be at a sound.
+    progress_name : str
+        What the progress bar is called.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def write_parts(
         workers = sound_decoders(len(waiting), beside_cpu=device.type == "cpu")
     paths = [clip.path for clip in waiting]
     with (
-        tqdm(total=len(manifest), initial=done, desc="extract", unit="sound") as progress,
+        tqdm(total=len(manifest), initial=done, desc=progress_name, unit="sound") as progress,
         decode_in_order(paths, store, extractor.longest, folder / DECODED_FOLDER, workers, deadline_minutes) as sounds,
     ):
         clips = zip(waiting, sounds, strict=True)
@@ -149,8 +153,8 @@ def _write_part(
             pools = extractor.new_pools()
             try:
                 for layer, steps in extractor.stream(list(batch.values())):
-                    if layer in pools:
-                        pools[layer].add(steps)
+                    for pool in pools[layer]:
+                        pool.add(steps)
                     if sequences:
                         for number, sequence in zip(batch, steps.transpose(1, 2).cpu().numpy(), strict=True):
                             part.extend(number, layer, sequence)
@@ -158,9 +162,13 @@ def _write_part(
                 for number in batch:
                     fail(number, f"{taken[number].path.name}: {error}")
                 continue
-            pooled = {layer: pool.result() for layer, pool in pools.items()}
+            pooled = {
+                pooled_name(layer, pool.pooling, extractor.poolings): pool.result()
+                for layer, several in pools.items()
+                for pool in several
+            }
             for place, number in enumerate(batch):
-                rows[number] = {layer: values[place] for layer, values in pooled.items()}
+                rows[number] = {name: values[place] for name, values in pooled.items()}
             progress.update(len(batch))
         return len(taken) > before
 
@@ -168,10 +176,10 @@ def _write_part(
         full = len(taken) >= SOUNDS_PER_PART or samples >= SAMPLES_PER_PART
         if exactly is None and (full or monotonic() - started >= SECONDS_PER_PART):
             break
-    layers = extractor.layers if extractor.pooling != "none" else ()
+    names = next(iter(rows.values()), {})
     part.finish(
         len(taken),
-        {layer: [rows[number][layer] for number in sorted(rows)] for layer in layers},
+        {name: [rows[number][name] for number in sorted(rows)] for name in names},
         {taken[number].id: failures[number] for number in sorted(failures)},
         first,
     )

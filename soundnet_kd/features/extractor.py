@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from soundnet_kd.features.pooling import Pool, PoolingOrNone
+from soundnet_kd.features.pooling import Pool, PoolingOrNone, poolings_of
 from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media import RawAudioFile
@@ -32,18 +32,25 @@ class FeatureExtractor:
     network : Network
         In evaluation mode, on the device where it shall run.
     layers : sequence of str
-    pooling : {"mean", "max", "std", "none"}
+    pooling : {"mean", "max", "std", "none"}, or several but none
+
+    Attributes
+    ----------
+    poolings : tuple of str
+        Empty where `pooling` is none.
     """
 
-    def __init__(self, network: Network, layers: Sequence[str], pooling: PoolingOrNone) -> None:
+    def __init__(
+        self, network: Network, layers: Sequence[str], pooling: PoolingOrNone | Sequence[PoolingOrNone]
+    ) -> None:
         self.network = network
         self.layers = tuple(layers)
-        self.pooling = pooling
+        self.poolings = poolings_of(pooling)
         self.longest = max(SAMPLES_AT_ONCE, network.preprocessing.least_samples)
         keep_freed_memory()
 
     def extract(self, sounds: Sequence[Sound]) -> dict[str, NDArray[np.float32]]:
-        """Return the layers of sounds of one length, pooled over time.
+        """Return the layers of sounds of one length, pooled over time in the first way.
 
         Parameters
         ----------
@@ -61,13 +68,13 @@ class FeatureExtractor:
         """
         pools = self.new_pools()
         for layer, steps in self.stream(sounds):
-            if layer in pools:
-                pools[layer].add(steps)
-        return {layer: pool.result() for layer, pool in pools.items()}
+            for pool in pools[layer]:
+                pool.add(steps)
+        return {layer: several[0].result() for layer, several in pools.items() if several}
 
-    def new_pools(self) -> dict[str, Pool]:
-        """Return what pools the steps of each layer; nothing where `pooling` is none."""
-        return {layer: Pool(self.pooling) for layer in self.layers if self.pooling != "none"}
+    def new_pools(self) -> dict[str, tuple[Pool, ...]]:
+        """Return what pools the steps of each layer, in every way that is asked for."""
+        return {layer: tuple(Pool(pooling) for pooling in self.poolings) for layer in self.layers}
 
     @torch.inference_mode()
     def stream(self, sounds: Sequence[Sound]) -> Iterator[tuple[str, Tensor]]:

@@ -3,10 +3,13 @@
 Nothing here needs PyTorch but who hands tensors in.
 """
 
-from typing import TYPE_CHECKING, Literal, assert_never
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, assert_never, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from soundnet_kd.errors import SettingsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +18,26 @@ Pooling = Literal["mean", "max", "std"]
 """What becomes of steps over time; `std` is their standard deviation, divided by their number."""
 PoolingOrNone = Literal[Pooling, "none"]
 """`none` keeps them all."""
+
+
+def poolings_of(pooling: PoolingOrNone | Sequence[PoolingOrNone]) -> tuple[Pooling, ...]:
+    """Return the poolings that are asked for, one or several; none of them for `none`.
+
+    Raises
+    ------
+    SettingsError
+        If one does not exist, is named twice, or `none` stands beside others.
+    """
+    asked = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    for each in asked:
+        if each not in get_args(PoolingOrNone):
+            raise SettingsError(f"pooling is {each!r}; it is one of {', '.join((*get_args(Pooling), 'none'))}")
+    if not asked or len(set(asked)) < len(asked) or ("none" in asked and len(asked) > 1):
+        raise SettingsError(
+            f"pooling is {list(asked)}; name some of {', '.join(get_args(Pooling))}, each once, or none alone "
+            "(--sequences keeps whole sequences beside what is pooled)"
+        )
+    return tuple(each for each in asked if each != "none")
 
 
 def pool_array(

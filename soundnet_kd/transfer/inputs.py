@@ -50,7 +50,7 @@ def layer_inputs(
     together : bool
         Whether the layers of a clip are joined into one long row.
     poolings : sequence of str, optional
-        Statistics over time that are put side by side. [default: what the cache holds]
+        Statistics over time that are put side by side. [default: all that the cache holds]
     windows : Windows, optional
         Cut clips into windows instead of pooling them whole.
 
@@ -67,9 +67,10 @@ def layer_inputs(
         for layer in layers:
             yield _windowed(cache, layer, windows)
         return
-    pooled = (_pooled(cache, layer, poolings) for layer in layers)
+    wanted = cache.poolings if poolings is None else tuple(poolings)
+    pooled = (_pooled(cache, layer, wanted) for layer in layers)
     everyone = np.arange(len(cache.ids))
-    suffix = "" if poolings is None or tuple(poolings) == (cache.pooling,) else f" {'+'.join(poolings)}"
+    suffix = "" if wanted in ((), (cache.pooling,)) else f" {'+'.join(wanted)}"
     if together:
         yield Inputs("+".join(layers) + suffix, np.concatenate(list(pooled), axis=1), everyone)
     else:
@@ -77,12 +78,13 @@ def layer_inputs(
             yield Inputs(layer + suffix, rows, everyone)
 
 
-def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling] | None) -> NDArray[np.float32]:
-    if poolings is None or tuple(poolings) == (cache.pooling,):
+def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling]) -> NDArray[np.float32]:
+    if tuple(poolings) == cache.poolings[:1]:
         return cache[layer]
-    unknown = [pooling for pooling in poolings if pooling not in get_args(Pooling)]
-    if unknown or not poolings:
+    if not poolings or not set(poolings) <= set(get_args(Pooling)):
         raise SettingsError(f"poolings are {list(poolings)}; they are some of {', '.join(get_args(Pooling))}")
+    if set(poolings) <= set(cache.poolings):
+        return np.concatenate([cache.pooled(layer, pooling) for pooling in poolings], axis=1)
     rows = [
         np.concatenate([pool_array(cache.sequence(index, layer), pooling, 0, np.float64) for pooling in poolings])
         for index in range(len(cache.ids))

@@ -39,7 +39,7 @@ def write_cache(
     names = {} if paths is None else dict(enumerate(paths))
     part = path.with_suffix(".part")
     with new_part(part) as writer:
-        writer.finish(len(labels), {layer: list(rows) for layer, rows in layers.items()}, {})
+        writer.finish(len(labels), {f"layers/{layer}": list(rows) for layer, rows in layers.items()}, {})
     clips = [
         Clip(
             id=names[index].name if index in names else f"clip-{index}",
@@ -49,6 +49,6 @@ def write_cache(
         )
         for index, (label, fold) in enumerate(zip(labels, folds, strict=True))
     ]
-    join_parts(path, [part], clips, class_names, {}, identity)
+    join_parts(path, [[part]], clips, class_names, {}, identity)
     part.unlink()
     return path

@@ -16,9 +16,9 @@ from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.features import cache_writer as writing
 from soundnet_kd.features import extractor
-from soundnet_kd.features.pooling import Pooling
+from soundnet_kd.features.pooling import Pooling, PoolingOrNone
 from soundnet_kd.features.reading import batches_of_equal_length
-from soundnet_kd.media import write_audio
+from soundnet_kd.media import read_audio, write_audio
 from soundnet_kd.models import Preprocessing, write_network
 from soundnet_kd.storage import lock_folder
 from tests.media_files import write_sound
@@ -85,7 +85,6 @@ def test_features_are_time_averages_of_the_network_on_the_tiled_sound(
 ) -> None:
     """Worked out by hand for one sound: x 256, 22 050 samples tiled 441000 // 22050 + 1 = 21 times."""
     from soundnet_kd import load_student
-    from soundnet_kd.media import read_audio
 
     waveform, _ = read_audio(sounds / "rain" / "1.wav")
     sound = torch.from_numpy(np.concatenate([waveform] * 21) * 256.0)[None, None]
@@ -180,6 +179,65 @@ def test_other_poolings_are_numpys(cached: Path, sounds: Path, student: Path, tm
             np.testing.assert_allclose(cache[layer], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_several_poolings_are_those_that_each_gives_alone(
+    cached: Path, sounds: Path, student: Path, tmp_path: Path
+) -> None:
+    out, alone = tmp_path / "out.h5", tmp_path / "alone.h5"
+    extract(sounds, student, out, layers=LAYERS, pooling=["mean", "std"], device="cpu")
+    extract(sounds, student, alone, layers=LAYERS, pooling="std", device="cpu")
+    with FeatureCache(out) as cache, FeatureCache(cached) as kept, FeatureCache(alone) as deviations:
+        assert (cache.pooling, cache.poolings, kept.poolings) == ("mean", ("mean", "std"), ("mean",))
+        for layer in LAYERS:
+            np.testing.assert_array_equal(cache[layer], kept[layer])
+            np.testing.assert_array_equal(cache.pooled(layer, "std"), deviations[layer])
+        with pytest.raises(
+            SettingsError, match=r"has no max over time \(it has mean, std\); extract with --pooling max"
+        ):
+            cache.pooled("pool5", "max")
+    wrongs: tuple[list[PoolingOrNone], ...] = (["mean", "none"], ["std", "std"], [])
+    for wrong in wrongs:
+        with pytest.raises(
+            SettingsError, match=r"pooling is \[.*\]; name some of mean, max, std, each once, or none alone"
+        ):
+            extract(sounds, student, tmp_path / "wrong.h5", pooling=wrong, device="cpu")
+
+
+def test_what_is_heard_at_several_speeds_is_averaged(tmp_path: Path) -> None:
+    """At half the speed a sound has twice the samples: read at twice the rate, it is heard as if at the usual one."""
+    network = _student(least_samples=1)
+    sounds = tmp_path / "sounds"
+    rng = np.random.default_rng(0)
+    # The second one is too short for conv8 when it is fast.
+    for name, seconds in (("1", 10.0), ("2", 4.0), ("3", 12.0)):
+        write_audio(sounds / f"{name}.wav", (rng.normal(size=int(RATE * seconds)) * 0.1).astype(np.float32), RATE)
+    out = tmp_path / "out.h5"
+    speeds = (0.4, 0.8)
+    result = extract(sounds, network, out, ["pool5", "conv8"], pooling=["mean", "max"], speeds=speeds, device="cpu")
+    assert list(result.failures) == ["2.wav"]
+    with FeatureCache(out) as cache:
+        assert cache.ids == ("1.wav", "3.wav")
+        assert cache.speeds == speeds
+        for row, name in enumerate(cache.ids):
+            heard = [network.preprocessing(read_audio(sounds / name, round(RATE / speed))[0]) for speed in speeds]
+            with torch.inference_mode():
+                answers = [network(waveform[None], ["pool5", "conv8"]) for waveform in heard]
+            for layer in ("pool5", "conv8"):
+                steps = [answer[layer][0].double().numpy() for answer in answers]
+                means, highest = np.mean([s.mean(axis=1) for s in steps], 0), np.mean([s.max(axis=1) for s in steps], 0)
+                np.testing.assert_allclose(cache[layer][row], means, rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(cache.pooled(layer, "max")[row], highest, rtol=1e-4, atol=1e-5)
+    assert not out.with_name("out.h5.parts").exists()
+
+
+def test_speeds_that_cannot_be_are_refused(sounds: Path, student: Path, tmp_path: Path) -> None:
+    for speeds in ([], [1.0, 1.0], [0.0], [8.0]):
+        with pytest.raises(SettingsError, match=r"speeds are \[.*\]; they are from 0\.25 to 4\.0, each once"):
+            extract(sounds, student, tmp_path / "out.h5", speeds=speeds, device="cpu")
+    for others in ({"sequences": True}, {"pooling": "none"}, {"rate": "native"}):
+        with pytest.raises(SettingsError, match="at other speeds a sound has other steps, and another rate; leave"):
+            extract(sounds, student, tmp_path / "out.h5", speeds=[1.0, 0.8], device="cpu", **others)
+
+
 def test_without_pooling_there_are_sequences_only(cached: Path, sounds: Path, student: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
     extract(sounds, student, out, layers=["pool5", "conv8"], pooling="none", device="cpu")
@@ -203,8 +261,6 @@ def test_native_rate_is_the_notebooks_protocol(tmp_path: Path) -> None:
     noise = (np.random.default_rng(0).normal(size=220_500) * 0.1).astype(np.float32)
     write_audio(tmp_path / "clip.wav", noise, 44_100)
     extract(tmp_path / "clip.wav", network, tmp_path / "out.h5", layers=["pool5"], rate="native", device="cpu")
-    from soundnet_kd.media import read_audio
-
     kept, _ = read_audio(tmp_path / "clip.wav")
     with torch.inference_mode():
         answer = network(torch.from_numpy(np.tile(kept, 3) * 256)[None, None], ["pool5"])["pool5"]

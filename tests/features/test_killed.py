@@ -5,8 +5,10 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,36 +24,45 @@ from tests.processes import finish, signal_itself_after, start
 from tests.small_student import make_small
 
 SOUNDS = 10
+SEQUENCES = {"sequences": True}
+AT_TWO_SPEEDS = {"pooling": ["mean", "std"], "speeds": [1.0, 0.8]}
 RATE = 22_050
 
 
-def extract_in_parts(sounds: Path, student: Path, workers: int, out: Path) -> None:
+def extract_in_parts(sounds: Path, student: Path, workers: int, kept: Mapping[str, Any], out: Path) -> None:
     """Extract in many parts, on one core."""
     writing.SOUNDS_PER_PART = 2
     torch.set_num_threads(1)
     make_small()
     layers = ["pool1", "conv5"]
-    extraction.extract(sounds, student, out, layers, sequences=True, batch_size=2, workers=workers, device="cpu")
+    extraction.extract(sounds, student, out, layers, batch_size=2, workers=workers, device="cpu", **kept)
 
 
-def die_after_a_part(sounds: Path, student: Path, workers: int, out: Path) -> None:
+def die_after_a_part(sounds: Path, student: Path, workers: int, kept: Mapping[str, Any], out: Path) -> None:
     """Do the same until the first part is there."""
     parts = Path(f"{out}.parts")
     signal_itself_after(writing, "_write_part", signal.SIGKILL, lambda *_: any(parts.glob("part-*.h5")))
-    extract_in_parts(sounds, student, workers, out)
+    extract_in_parts(sounds, student, workers, kept, out)
 
 
-def die_after_batches(sounds: Path, student: Path, workers: int, out: Path, batches: int) -> None:
+def die_after_batches(
+    sounds: Path, student: Path, workers: int, kept: Mapping[str, Any], out: Path, batches: int
+) -> None:
     """Do the same until so many batches have begun."""
     begun = count(1)
     signal_itself_after(FeatureExtractor, "new_pools", signal.SIGKILL, lambda *_: next(begun) == batches)
-    extract_in_parts(sounds, student, workers, out)
+    extract_in_parts(sounds, student, workers, kept, out)
 
 
 @pytest.mark.usefixtures("small_soundnet8")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
-@pytest.mark.parametrize(("workers", "tries"), [(0, 12), (1, 4)])
-def test_killed_at_random_moments_again_and_again(tmp_path: Path, workers: int, tries: int) -> None:
+@pytest.mark.parametrize(
+    ("workers", "tries", "kept"),
+    [(0, 12, SEQUENCES), (1, 4, SEQUENCES), (0, 8, AT_TWO_SPEEDS)],
+)
+def test_killed_at_random_moments_again_and_again(
+    tmp_path: Path, workers: int, tries: int, kept: Mapping[str, Any]
+) -> None:
     rng = np.random.default_rng(0)
     for number in range(SOUNDS):
         noise = (rng.normal(size=RATE * 2) * 0.1).astype(np.float32)
@@ -59,7 +70,7 @@ def test_killed_at_random_moments_again_and_again(tmp_path: Path, workers: int, 
     torch.manual_seed(0)
     student = SoundNet8({"objects": 3, "scenes": 2}, Preprocessing(least_samples=1))
     write_network(student, tmp_path / "student.safetensors", {})
-    arguments = (tmp_path / "sounds", tmp_path / "student.safetensors", workers)
+    arguments = (tmp_path / "sounds", tmp_path / "student.safetensors", workers, kept)
     whole, out, parts = tmp_path / "whole.h5", tmp_path / "killed.h5", tmp_path / "killed.h5.parts"
     assert finish(start(extract_in_parts, *arguments, tmp_path / "warm.h5")) == 0
     started = time.monotonic()
