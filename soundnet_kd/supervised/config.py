@@ -266,11 +266,15 @@ class ExperimentConfig:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells a run of this recipe from others, as JSON holds it."""
+        training = asdict(self.training)
+        if self.given is not None:
+            # Nothing else of it takes part in a test.
+            training = {name: training[name] for name in ("batch_size", "loss")}
         return {
             "data": {_name_of("data", self.data): asdict(self.data)},  # type: ignore[call-overload]
             "network": {self.network: dict(self.settings)},
             "preprocessing": self.preprocessing and asdict(self.preprocessing),
-            "training": asdict(self.training),
+            "training": training,
             "sampling": {_name_of("sampling", self.sampling): asdict(self.sampling)},  # type: ignore[call-overload]
             "evaluation": asdict(self.evaluation),
             "seeds": list(self.seeds),

@@ -68,6 +68,7 @@ def test_the_weights_of_a_training_answer_as_they_did_in_its_test(
     assert found["results"][0]["protocol"] == "given weights"
     assert found["source"]["weights"] == str(trained)
     assert not {"epochs", "training_seconds", "trainings"} & found["source"].keys()
+    assert found["source"]["identity"]["training"] == {"batch_size": 10, "loss": "binary_cross_entropy"}
     kept, given = read_network(out), read_network(trained)
     assert kept.fingerprint() == given.fingerprint()
     # And the page shows it.
