@@ -73,6 +73,7 @@ def evaluate(
     head: ClassifierName | None = None,
     selection: Literal["same folds", "nested"] | None = None,
     together: bool = False,
+    choose: bool = False,
     poolings: Sequence[Pooling] | None = None,
     windows: Windows | None = None,
     folds: int | None = None,
@@ -90,7 +91,7 @@ def evaluate(
     out : str or Path
         Folder for the results, tables and figures.
     layers : sequence of str, optional
-        Layers to evaluate, such as [conv5, pool5]. [default: all]
+        Layers to evaluate, such as [conv5, pool5, conv5+pool5], the last of which is both side by side. [default: all]
     protocol : str
         notebook: linear SVM on standardised averages, C chosen by the same folds. paper: linear SVM on windows of 1 s
         (needs whole sequences). power: notebook, on cube roots of the averages. best: kernel ridge regression on roots
@@ -102,9 +103,12 @@ def evaluate(
         little too good), or nested, within the training folds. [default: the protocol's way]
     together : bool
         Join the features of all layers, and evaluate them as one.
+    choose : bool
+        Evaluate a single classifier, for which the layers are chosen as the settings are: with nested selection for
+        each fold those that did best inside its training folds.
     poolings : sequence of str, optional
-        Statistics over time to join: mean, max, std, such as [mean, std] (needs whole sequences). [default: what the
-        file of features holds]
+        Statistics over time to join: mean, max, std, such as [mean, std] (those that the file of features holds, or
+        any, of whole sequences). [default: all that it holds]
     windows : Windows, optional
         Train on windows of the clips, and average the decision values of each clip (needs whole sequences), such as
         --windows.seconds 2; also hop_seconds, pooling (flatten, mean, max) and clip_seconds.
@@ -122,6 +126,7 @@ def evaluate(
         "head": head,
         "selection": selection,
         "together": together,
+        **({"choose": True} if choose else {}),
         "poolings": poolings,
         "windows": windows,
         "folds": folds,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ClassifierName = Literal["linear_svm", "logistic_regression", "rbf_svm", "kernel_ridge", "lda", "mlp"]
-Setting = Mapping[str, float]
-"""A value for each parameter that is chosen, such as C."""
+Setting = Mapping[str, Any]
+"""A value for each parameter that is chosen, such as C, and the name of the `features`, where these are chosen too."""
 Classifier = Any
 """A scikit-learn estimator."""
 Fit = Callable[[NDArray[np.float64], NDArray[np.integer], Sequence[Setting], int], list[Classifier]]

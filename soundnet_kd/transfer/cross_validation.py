@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.transfer.classifiers import ClassifierName, Setting
-from soundnet_kd.transfer.fitting import UNTESTED, FoldFits
+from soundnet_kd.transfer.fitting import FEATURES, UNTESTED, FoldFits
 from soundnet_kd.transfer.input_checks import (
     Column,
     features_of,
@@ -76,7 +76,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    features: ArrayLike,
+    features: ArrayLike | Mapping[str, ArrayLike],
     labels: Column,
     folds: Column,
     protocol: ProtocolName = "notebook",
@@ -96,8 +96,9 @@ def cross_validate(
 
     Parameters
     ----------
-    features : (rows, channels) float
-        One row per clip, or several if `clips` is given.
+    features : (rows, channels) float, or a mapping from name to such
+        One row per clip, or several if `clips` is given. Of several features of the same rows the best are chosen as
+        the best settings are; `chosen` names them as `features`.
     labels : (clips,) int or str
         Numbers from 0, or names. Clips with -1, None, NaN or an empty text have no label and are left out.
     folds : (clips,) int or str
@@ -136,12 +137,18 @@ def cross_validate(
     SettingsError
         If there are fewer than two folds or classes (three folds, for nested selection), or a name does not exist.
     """
-    rows = features_of(features)
+    alternatives = features if isinstance(features, Mapping) else {"": features}
+    if not alternatives:
+        raise SettingsError("there are no features to choose among; give one or more by name")
+    rows_of = {name: features_of(rows) for name, rows in alternatives.items()}
+    (rows, *_) = rows_of.values()
     truths, named = labels_of(labels, class_names)
     fold_of, fold_names, without = folds_of(folds)
     owners = None if clips is None else numbers_of(clips, "clips")
     plan = plan_grid(protocol, head, grid)
-    settings = tuple(dict(zip(plan.grid, values, strict=True)) for values in itertools.product(*plan.grid.values()))
+    grids: dict[str, Sequence[Any]] = {FEATURES: tuple(rows_of)} if isinstance(features, Mapping) else {}
+    grids |= plan.grid
+    settings = tuple(dict(zip(grids, values, strict=True)) for values in itertools.product(*grids.values()))
     way: Selection = "fixed" if len(settings) == 1 else selection or plan.selection
     if way not in get_args(Selection) or (way == "fixed" and len(settings) > 1):
         raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; it is 'same folds' or 'nested'")
@@ -150,7 +157,8 @@ def cross_validate(
             f"{plan.head} compares every two of {len(rows)} rows, which are more than {MAX_KERNEL_ROWS}; take a "
             "linear classifier, or fewer windows"
         )
-    labelled = _labelled(rows, truths, fold_of, owners)
+    for each in rows_of.values():
+        labelled = _labelled(each, truths, fold_of, owners)
     if (labelled & without).any():
         raise FormatError(
             f"{(labelled & without).sum()} of {labelled.sum()} labelled clips have no fold, the first is clip "
@@ -165,7 +173,7 @@ def cross_validate(
 
     run = FoldFits(
         plan,
-        rows.astype(np.float64),
+        {name: rows.astype(np.float64) for name, rows in rows_of.items()},
         np.arange(len(rows)) if owners is None else owners,
         np.where(labelled, truths, UNTESTED),
         fold_of,

@@ -1,7 +1,7 @@
 """The classifiers of a cross-validation, several trained at the same time."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from soundnet_kd.transfer.protocols import Protocol
 
 UNTESTED = -1
 """Stands for the predicted class of a clip that was not tested."""
+FEATURES = "features"
+"""Key of the name of the features in a setting, where there are several."""
 
 
 class FoldFits:
@@ -22,7 +24,8 @@ class FoldFits:
     Parameters
     ----------
     plan : Protocol
-    rows : (rows, channels) float64
+    rows : mapping from name to (rows, channels) float64
+        Features of the same clips; a setting names in `FEATURES` which it is for, where there are several.
     owners : (rows,) int
         The clip of each row.
     labels : (clips,) int
@@ -42,7 +45,7 @@ class FoldFits:
     def __init__(
         self,
         plan: Protocol,
-        rows: NDArray[np.float64],
+        rows: Mapping[str, NDArray[np.float64]],
         owners: NDArray[np.integer],
         labels: NDArray[np.integer],
         folds: NDArray[np.integer],
@@ -75,9 +78,9 @@ class FoldFits:
         test = tested[self.owners]
         known_labels = self.labels[self.owners[train]]
         found: dict[int, NDArray[np.int64]] = {}
-        for transforms, places in self._group_by_transforms(settings):
-            known = transforms.fit_transform(self.rows[train], known_labels)
-            unseen = transforms.transform(self.rows[test])
+        for rows, transforms, places in self._group_by_transforms(settings):
+            known = transforms.fit_transform(rows[train], known_labels)
+            unseen = transforms.transform(rows[test])
             same = [settings[place] for place in places]
             for place, model in zip(
                 places, CLASSIFIERS[self.plan.head].fit(known, known_labels, same, self.seed), strict=True
@@ -88,17 +91,19 @@ class FoldFits:
                 found[place][tested] = self._predict_clips(model, unseen, self.owners[test])[tested]
         return [found[place] for place in range(len(settings))]
 
-    def _group_by_transforms(self, settings: Sequence[Setting]) -> list[tuple[Pipeline, list[int]]]:
-        """Group the settings that share a pipeline of transforms: each pipeline, and the places of its settings."""
-        groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
+    def _group_by_transforms(
+        self, settings: Sequence[Setting]
+    ) -> Iterator[tuple[NDArray[np.float64], Pipeline, list[int]]]:
+        """Group the settings that share features and transforms: these rows, a pipeline, and the settings' places."""
+        (first, *_) = self.rows
+        groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = {}
         for place, setting in enumerate(settings):
-            key = tuple((name, value) for name, value in setting.items() if "__" in name)
-            groups.setdefault(key, []).append(place)
-        # A pipeline needs at least one step.
-        return [
-            (Pipeline(self.plan.steps() or [("as they are", "passthrough")]).set_params(**dict(key)), places)
-            for key, places in groups.items()
-        ]
+            of_steps = tuple((name, value) for name, value in setting.items() if "__" in name)
+            groups.setdefault((setting.get(FEATURES, first), of_steps), []).append(place)
+        for (name, of_steps), places in groups.items():
+            # A pipeline needs at least one step.
+            pipeline = Pipeline(self.plan.steps() or [("as they are", "passthrough")])
+            yield self.rows[name], pipeline.set_params(**dict(of_steps)), places
 
     def _predict_clips(self, model: Any, rows: NDArray[np.float64], owners: NDArray[np.integer]) -> NDArray[np.int64]:
         """Predict the class of every clip from the sum of its rows' decision values; arbitrary if it has no row."""

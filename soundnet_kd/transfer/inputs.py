@@ -12,6 +12,8 @@ from soundnet_kd.features import FeatureCache
 from soundnet_kd.features.pooling import Pooling, pool_array
 from soundnet_kd.transfer.windows import Windows
 
+JOINT = "+"
+"""Stands between the names of layers whose features are put side by side."""
 MAX_BYTES = 4 * 2**30
 """Size of all windows of a layer at most; training needs several times as much."""
 
@@ -47,6 +49,7 @@ def layer_inputs(
     ----------
     cache : FeatureCache
     layers : sequence of str
+        Such as pool5, or conv5+pool5 for two side by side.
     together : bool
         Whether the layers of a clip are joined into one long row.
     poolings : sequence of str, optional
@@ -60,7 +63,7 @@ def layer_inputs(
         If the cache lacks the sequences that are needed, or windows are combined with several layers or poolings.
     """
     if windows is not None:
-        if together or poolings is not None:
+        if together or poolings is not None or any(JOINT in layer for layer in layers):
             raise SettingsError(
                 "windows are of one layer and have a pooling of their own; leave together and poolings out"
             )
@@ -68,14 +71,11 @@ def layer_inputs(
             yield _windowed(cache, layer, windows)
         return
     wanted = cache.poolings if poolings is None else tuple(poolings)
-    pooled = (_pooled(cache, layer, wanted) for layer in layers)
     everyone = np.arange(len(cache.ids))
     suffix = "" if wanted in ((), (cache.pooling,)) else f" {'+'.join(wanted)}"
-    if together:
-        yield Inputs("+".join(layers) + suffix, np.concatenate(list(pooled), axis=1), everyone)
-    else:
-        for layer, rows in zip(layers, pooled, strict=True):
-            yield Inputs(layer + suffix, rows, everyone)
+    for layer in [JOINT.join(layers)] if together else layers:
+        rows = [_pooled(cache, each, wanted) for each in layer.split(JOINT)]
+        yield Inputs(layer + suffix, np.concatenate(rows, axis=1), everyone)
 
 
 def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling]) -> NDArray[np.float32]:

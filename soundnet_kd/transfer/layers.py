@@ -1,5 +1,6 @@
 """The same cross-validation for every layer of a feature cache."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,15 @@ from soundnet_kd.features.pooling import Pooling
 from soundnet_kd.storage import versions
 from soundnet_kd.transfer.classifiers import ClassifierName
 from soundnet_kd.transfer.cross_validation import CrossValidation, cross_validate
+from soundnet_kd.transfer.fitting import FEATURES
 from soundnet_kd.transfer.folds import plan_folds, recordings, require_whole_groups
-from soundnet_kd.transfer.inputs import layer_inputs
+from soundnet_kd.transfer.inputs import JOINT, layer_inputs
 from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 from soundnet_kd.transfer.results import Evaluation
 from soundnet_kd.transfer.windows import Windows
+
+CHOSEN = "chosen"
+"""Name of the result of layers that are chosen fold by fold."""
 
 
 def evaluate_layers(
@@ -28,6 +33,7 @@ def evaluate_layers(
     head: ClassifierName | None = None,
     selection: Selection | None = None,
     together: bool = False,
+    choose: bool = False,
     poolings: Sequence[Pooling] | None = None,
     windows: Windows | None = None,
     folds: int | None = None,
@@ -41,11 +47,13 @@ def evaluate_layers(
     features : str or Path
         File that `soundnet-kd extract` wrote.
     layers : sequence of str, optional
-        Layers to evaluate. [default: all]
+        Layers to evaluate, such as pool5, or conv5+pool5 for two side by side. [default: all]
     protocol, head, selection : str
         As in `cross_validate`.
     together, poolings, windows
         As in `layer_inputs`. [default: the protocol's own windows]
+    choose : bool
+        Give one result, `CHOSEN`, for which the layers are chosen as the settings are.
     folds : int, optional
         Number of folds to make. [default: those of the data set]
     groups : str, optional
@@ -63,6 +71,11 @@ def evaluate_layers(
     """
     features = Path(features)
     cut = windows or plan_grid(protocol, head, None).windows
+    if choose and (together or cut is not None):
+        raise SettingsError(
+            "choose takes one of several layers, pooled over whole clips; leave together and windows out, and name "
+            "layers that belong together as conv5+pool5"
+        )
     with FeatureCache(features) as cache:
         wanted = choose_layers(cache, layers)
         labels = cache.labels
@@ -75,21 +88,27 @@ def evaluate_layers(
         inputs = layer_inputs(cache, wanted, together, poolings, cut)
         # Windows other than the protocol's own are named with the result.
         suffix = "" if windows is None else f" in {windows.seconds:g} s windows"
-        for each in tqdm(inputs, desc="evaluate", unit="layer", total=1 if together else len(wanted)):
-            name = each.name + suffix
-            channels[name] = each.rows.shape[1]
-            results[name] = cross_validate(
-                each.rows,
+        alternatives = [list(inputs)] if choose else ([each] for each in inputs)
+        for several in tqdm(
+            alternatives, desc="evaluate", unit="layer", total=1 if together or choose else len(wanted)
+        ):
+            (first, *_) = several
+            name = CHOSEN if choose else first.name + suffix
+            result = cross_validate(
+                {each.name: each.rows for each in several} if choose else first.rows,
                 labels,
                 plan.folds,
                 protocol,
                 head=head,
                 selection=selection,
-                clips=each.clips,
+                clips=first.clips,
                 class_names=cache.class_names,
                 tested=plan.tested,
                 seed=seed,
             )
+            results[name] = result
+            sizes = {each.name: each.rows.shape[1] for each in several}
+            channels[name] = max(sizes[setting.get(FEATURES, first.name)] for setting in result.chosen)
         return Evaluation(
             kind="features",
             results=results,
@@ -124,7 +143,7 @@ def _sources(cache: FeatureCache, column: str | None) -> tuple[str, ...] | None:
 
 
 def choose_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the wanted layers of a cache, from the input on; all of them if `layers` is None.
+    """Return the wanted layers of a cache, from the input on, then joint ones; all layers if `layers` is None.
 
     Raises
     ------
@@ -135,8 +154,10 @@ def choose_layers(cache: FeatureCache, layers: Sequence[str] | None) -> tuple[st
         return cache.layers
     if not layers:
         raise SettingsError(f"no layers are asked for; {cache.path} has {', '.join(cache.layers)}")
-    for layer in layers:
+    asked = [layer.split(JOINT) for layer in layers]
+    for layer in itertools.chain(*asked):
         if layer not in cache:
             hint = nearest(layer, cache.layers, always=True)
             raise SettingsError(f"{cache.path} has no layer {layer!r}{hint} It has {', '.join(cache.layers)}")
-    return tuple(layer for layer in cache.layers if layer in layers)
+    places = sorted({tuple(sorted({cache.layers.index(layer) for layer in each})) for each in asked})
+    return tuple(JOINT.join(cache.layers[place] for place in each) for each in sorted(places, key=len))

@@ -238,7 +238,11 @@ def _as_json(layer: str, channels: int, result: CrossValidation) -> dict[str, An
 def format_settings(settings: Sequence[Setting]) -> str:
     """Write the settings of the folds briefly, such as C=0.1, or C=0.1 (3 folds), C=0.01 (2 folds)."""
     words = [
-        ", ".join(f"{name.rpartition('__')[2]}={value:g}" for name, value in setting.items()) for setting in settings
+        ", ".join(
+            value if isinstance(value, str) else f"{name.rpartition('__')[2]}={value:g}"
+            for name, value in setting.items()
+        )
+        for setting in settings
     ]
     counts = Counter(words)
     if len(counts) == 1:

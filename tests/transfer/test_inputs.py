@@ -48,6 +48,47 @@ def test_layers_alone_and_together(cache: Path) -> None:
         assert together.clips.tolist() == list(range(12))
 
 
+def test_layers_joined_by_name_and_chosen(cache: Path) -> None:
+    with FeatureCache(cache) as features:
+        joint, alone = layer_inputs(features, ["conv5+pool5", "pool5"], poolings=["mean", "std"])
+        (together,) = layer_inputs(features, ["conv5", "pool5"], together=True, poolings=["mean", "std"])
+        assert (joint.name, alone.name) == ("conv5+pool5 mean+std", "pool5 mean+std")
+        np.testing.assert_array_equal(joint.rows, together.rows)
+        with pytest.raises(SettingsError, match="windows are of one layer"):
+            list(layer_inputs(features, ["conv5+pool5"], windows=Windows(1.0)))
+    wanted = ["pool5+conv5", "pool2", "conv5", "conv5+pool5"]
+    every = evaluate_layers(cache, wanted, "best")
+    assert list(every.results) == ["pool2", "conv5", "conv5+pool5"]
+    chosen = evaluate_layers(cache, wanted, "best", choose=True)
+    (name,) = chosen.results
+    assert name == "chosen"
+    names = {setting["features"] for setting in chosen.results[name].chosen}
+    assert names <= {"pool2", "conv5", "conv5+pool5"}
+    assert chosen.channels[name] == max(every.channels[each] for each in names)
+    with pytest.raises(SettingsError, match="choose takes one of several layers, pooled over whole clips"):
+        evaluate_layers(cache, ["conv5"], together=True, choose=True)
+    with pytest.raises(SettingsError, match="has no layer 'conv9'"):
+        evaluate_layers(cache, ["conv5+conv9"])
+
+
+def test_poolings_of_a_cache_are_joined_without_sequences(cache: Path, tmp_path: Path) -> None:
+    folder = cache.parent
+    torch.manual_seed(0)
+    student = SoundNet8({"objects": 3}).eval()
+    several = tmp_path / "several.h5"
+    extract(folder / "sounds.csv", student, several, ["conv5", "pool5"], ["mean", "std"], device="cpu")
+    with FeatureCache(several) as features, FeatureCache(cache) as kept:
+        (own,) = layer_inputs(features, ["pool5"])
+        (expected,) = layer_inputs(kept, ["pool5"], poolings=["mean", "std"])
+        assert own.name == expected.name == "pool5 mean+std"
+        np.testing.assert_allclose(own.rows, expected.rows, rtol=1e-4, atol=1e-5)
+        (first,) = layer_inputs(features, ["pool5"], poolings=["mean"])
+        assert first.name == "pool5"
+        np.testing.assert_array_equal(first.rows, features["pool5"])
+        with pytest.raises(SettingsError, match="extract with --sequences"):
+            list(layer_inputs(features, ["pool5"], poolings=["max"]))
+
+
 def test_several_poolings_are_those_of_the_sequences(cache: Path) -> None:
     with FeatureCache(cache) as features:
         (each,) = layer_inputs(features, ["conv5"], poolings=["mean", "max", "std"])
