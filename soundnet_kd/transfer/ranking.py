@@ -191,7 +191,25 @@ def _markdown(rows: Sequence[Ranked]) -> str:
 
     rule = ["---"] * FIRST_NUMBER + ["---:"] * (len(TABLE_HEADER) - FIRST_NUMBER)
     below = "".join(f"\n{note}\n" for note in notes(rows))
-    return "".join(map(line, [TABLE_HEADER, rule, *map(table_cells, rows)])) + below
+    ranked = "".join(map(line, [TABLE_HEADER, rule, *map(table_cells, rows)])) + below
+    header, *lines = layer_table(rows)
+    if not lines:
+        return ranked
+    return ranked + "\n" + "".join(map(line, [header, ["---"] + ["---:"] * (len(header) - 1), *lines]))
+
+
+def layer_table(rows: Sequence[Ranked]) -> list[tuple[str, ...]]:
+    """Return accuracies with a line for each layer and a column for each evaluation, below a header.
+
+    There are no lines where no layer is in two evaluations. Layers stand from the input on, those of unknown size last.
+    """
+    names = list(dict.fromkeys(row.name for row in rows))
+    accuracies: dict[str, dict[str, str]] = {}
+    for row in sorted(rows, key=lambda row: (row.parameters is None, row.parameters or 0, row.layer)):
+        accuracies.setdefault(row.layer, {})[row.name] = f"{row.accuracy:.2%}"
+    shared = any(len(found) > 1 for found in accuracies.values())
+    lines = [(layer, *(found.get(name, "") for name in names)) for layer, found in accuracies.items()]
+    return [("layer", *names), *(lines if shared else ())]
 
 
 def read_ranking(path: str | Path) -> tuple[Ranked, ...]:

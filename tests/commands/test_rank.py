@@ -71,6 +71,29 @@ def test_parameters_that_nothing_tells_of() -> None:
     assert parameters_up_to("LightCNN", "conv1") is None
 
 
+def test_layers_that_several_evaluations_have_stand_side_by_side(runs: dict[str, Path], tmp_path: Path) -> None:
+    other, features = tmp_path / "power", runs["transferred"].parent / "features.h5"
+    assert main(["evaluate", str(features), "--out", str(other), "--protocol", "power", "--layers", "pool2"]) == 0
+    rank([runs["transferred"], other, runs["finetuned"]], tmp_path / "ranking")
+    text = (tmp_path / "ranking" / "ranking.md").read_text(encoding="utf-8")
+    header, _, *lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.split("\n\n")[-1].splitlines()
+    ]
+    assert sorted(header[1:]) == ["finetuned", "power", "transferred"]
+    assert [line[0] for line in lines] == ["conv2", "pool2", "conv4"]
+    shown = {(line[0], name): cell for line in lines for name, cell in zip(header[1:], line[1:], strict=True)}
+    for name, folder in (("transferred", runs["transferred"]), ("power", other), ("finetuned", runs["finetuned"])):
+        for layer, result in results_of(folder).items():
+            assert shown.pop((layer, name)) == f"{result['accuracy']:.2%}"
+    assert set(shown.values()) == {""}
+    alone = rank([runs["transferred"], runs["finetuned"]], tmp_path / "alone")
+    assert (
+        (tmp_path / "alone" / "ranking.md").read_text(encoding="utf-8").count("| layer |")
+        == 1
+        == len({row.name for row in alone.rows}) - 1
+    )
+
+
 def test_the_table(runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "ranking"
     assert main(["rank", *map(str, runs.values()), "--out", str(out)]) == 0
