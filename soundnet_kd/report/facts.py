@@ -29,13 +29,18 @@ def facts_of_cache(cache: FeatureCache) -> Iterator[tuple[str, str]]:
     network = cache.network
     yield "Student", network.architecture + (f" (weights {network.sha256[:12]})" if network.sha256 else "")
     settings = identity["settings"]
-    yield "Features", f"{', '.join(cache.layers)}; over time: {cache.pooling}"
+    yield "Features", f"{', '.join(cache.layers)}; over time: {', '.join(cache.poolings) or cache.pooling}"
     preprocessing = settings["preprocessing"]
     rate = preprocessing["sample_rate"]
     yield (
         "Heard",
         f"{'each file at its own rate' if rate is None else f'{rate} Hz'}, scaled to "
-        f"±{preprocessing['amplitude']:g}, {preprocessing['channel']} channel",
+        f"±{preprocessing['amplitude']:g}, {preprocessing['channel']} channel"
+        + (
+            f", at {', '.join(f'{speed:g}' for speed in cache.speeds)} times its speed"
+            if cache.speeds != (1.0,)
+            else ""
+        ),
     )
     yield "Versions", _versions(identity.get("versions", {}))
 

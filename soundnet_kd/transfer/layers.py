@@ -21,7 +21,7 @@ from soundnet_kd.transfer.protocols import ProtocolName, Selection, plan_grid
 from soundnet_kd.transfer.results import Evaluation
 from soundnet_kd.transfer.windows import Windows
 
-CHOSEN = "chosen"
+CHOSEN = "chosen layers"
 """Name of the result of layers that are chosen fold by fold."""
 
 

@@ -5,15 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from soundnet_kd import FeatureCache, SoundNet8
 from soundnet_kd.commands.run import run
 from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
+from soundnet_kd.models import Preprocessing, write_network
 from soundnet_kd.models.classifiers import LightCNN
 from soundnet_kd.storage import package_data
 from soundnet_kd.supervised.config import read_experiment_config
+from soundnet_kd.transfer.ranking import read_ranking
+from tests.media_files import sine
+
+RATE = 22_050
 
 
 def write(path: Path, text: str) -> Path:
@@ -166,3 +173,40 @@ def test_one_key_of_the_preprocessing_leaves_the_others_to_the_network() -> None
         Path("speech_commands"), ["network={LightCNN: {preprocessing: {channel: mean}}}"]
     ).preprocessing
     assert changed == replace(LightCNN(("yes",)).preprocessing, channel="mean")
+
+
+@pytest.mark.usefixtures("small_soundnet8")
+def test_the_recipe_of_the_released_network_makes_one_table(tmp_path: Path) -> None:
+    """With a small network, and tones of three kinds in four folds: every layer by every protocol that it is for."""
+    rows = ["path,label,fold"]
+    for number in range(24):
+        name, hertz = (("deep", 200.0), ("middle", 1000.0), ("high", 4000.0))[number % 3]
+        write_audio(tmp_path / f"{number}.wav", sine(hertz * (1 + number / 100), 1.0, RATE, 0.3), RATE)
+        rows.append(f"{number}.wav,{name},{1 + number // 3 % 4}")
+    (tmp_path / "sounds.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    student = tmp_path / "student.safetensors"
+    torch.manual_seed(0)
+    write_network(SoundNet8({"objects": 3}, Preprocessing(least_samples=11 * RATE)).eval(), student, {})
+    joint = "[pool5,conv4+pool5+conv6]"
+    values = [
+        f"esc50={tmp_path / 'sounds.csv'}",
+        f"student={student}",
+        "speeds=[1,0.5]",
+        f"joint={joint}",
+        "device=cpu",
+    ]
+    run(Path("esc50_released"), tmp_path / "run", values)
+    ranked = read_ranking(tmp_path / "run" / "ranking" / "ranking.csv")
+    found: dict[str, list[str]] = {}
+    for row in ranked:
+        found.setdefault(row.name, []).append(row.layer)
+    every = sorted(SoundNet8({"objects": 3}).layers)
+    assert {name: sorted(layers) for name, layers in found.items()} == {
+        "notebook": every, "power": every, "best": every, "paper": ["conv6", "conv7", "pool5"],
+        "speeds": ["chosen layers"],
+    }  # fmt: skip
+    assert max(row.accuracy for row in ranked) == 1.0
+    with FeatureCache(tmp_path / "run" / "features" / "speeds.h5") as cache:
+        assert (cache.speeds, cache.poolings) == ((1.0, 0.5), ("mean", "std"))
+    page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "pool5 mean+std, shrinkage" in page

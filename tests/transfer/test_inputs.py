@@ -61,7 +61,7 @@ def test_layers_joined_by_name_and_chosen(cache: Path) -> None:
     assert list(every.results) == ["pool2", "conv5", "conv5+pool5"]
     chosen = evaluate_layers(cache, wanted, "best", choose=True)
     (name,) = chosen.results
-    assert name == "chosen"
+    assert name == "chosen layers"
     names = {setting["features"] for setting in chosen.results[name].chosen}
     assert names <= {"pool2", "conv5", "conv5+pool5"}
     assert chosen.channels[name] == max(every.channels[each] for each in names)
