@@ -69,10 +69,10 @@ COMMANDS: Mapping[str, Command] = {
     "report": Command("report:report", ("run",), "make a page of a run, to look at and to listen to"),
     "run": Command("run:run", ("recipe",), "run the steps of a recipe, such as pipelines/quickstart.yaml"),
     "weights list": Command("weights:list_weights", (), "show the published and imported weights"),
-    "weights show": Command("weights:show_weights", ("name",), "show what is known of published weights"),
+    "weights show": Command("weights:show_weights", ("name",), "show what is known of published or imported weights"),
     "weights fetch": Command("weights:fetch_weights", ("name",), "fetch published weights into the cache"),
     "weights verify": Command("weights:verify_weights", ("file",), "say which published weights a file is"),
-    "weights import": Command("weights:import_weights", ("file",), "make a student's file usable by a name"),
+    "weights import": Command("weights:import_weights", ("file",), "make a file of weights usable by a name"),
     "demo-world": Command("demo_world:demo_world", (), "make the videos, frames and sounds of the demonstration world"),
     "demo-teacher": Command("demo_teacher:demo_teacher", ("frames",), "train a small image network on labelled frames"),
 }

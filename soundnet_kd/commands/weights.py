@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import Network
+from soundnet_kd.models import Network, SoundNet
 from soundnet_kd.models.checkpoint import kind_of, read_metadata, read_network, read_training
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, cached_file, fetch, known_sha256, partial_bytes
@@ -17,6 +17,7 @@ from soundnet_kd.pretrained.registry import (
     PretrainedStudent,
     PretrainedWeights,
     PublishedFile,
+    did_you_mean,
     find_entry,
     read_registry,
 )
@@ -176,10 +177,14 @@ def show_weights(name: str) -> WeightsEntry | ImportedNetwork:
     name : str
         Name of the weights, such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows all.
     """
-    if name in imported_names() and name not in read_registry():
+    known, imported = read_registry(), imported_names()
+    if name in imported and name not in known:
         place = student_place(name)
         return ImportedNetwork(name, read_network(place), place, read_training(place).get("weights", {}))
-    entry = find_entry(name)
+    if name not in known:
+        names = tuple(dict.fromkeys([*known, *imported]))
+        raise SettingsError(f"there are no weights {name!r}{did_you_mean(name, names)} There are {', '.join(names)}")
+    entry = known[name]
     return WeightsEntry(entry, _state(entry), package_data("pretrained_files") / "cards" / entry.card)
 
 
@@ -196,6 +201,8 @@ def fetch_weights(name: str) -> WeightsFile:
     name : str
         Name of the weights, such as soundnet8 or resnet18:PLACES365; `soundnet-kd weights list` shows all.
     """
+    if name in imported_names() and name not in read_registry():
+        return _imported(name)
     entry = find_entry(name)
     path = fetch_student(entry) if isinstance(entry, PretrainedStudent) else fetch(entry)
     return WeightsFile(name, path, f"--student {name}" if entry.kind == "student" else f"--objects or --scenes {name}")
@@ -256,7 +263,15 @@ def import_weights(file: Path | str, as_: str, classes: list[str] | None = None)
         tells the second of two classes. [default: those of the published network, if it has as many, else numbers]
     """
     file = Path(file)
-    return WeightsFile(as_, import_student(file, as_, classes), f"--student {as_}")
+    import_student(file, as_, classes)
+    return _imported(as_)
+
+
+def _imported(name: str) -> WeightsFile:
+    place = student_place(name)
+    is_student = _kind_and_architecture(place)[0] == SoundNet.kind
+    tested = "" if is_student else f", and test it with `soundnet-kd train RECIPE --weights {name}`"
+    return WeightsFile(name, place, f"--student {name}{tested}")
 
 
 def _sheet(name: str, rows: Sequence[tuple[str, str]]) -> str:
@@ -341,5 +356,8 @@ def _why_none(file: Path) -> str:
 
 
 def _described(network: Network) -> str:
-    heads = ", ".join(f"{len(names)} {head}" for head, names in network.class_names.items())
+    heads = ", ".join(
+        f"{len(names)} {head}" if len(names) > 1 else f"one class ({names[0]})"
+        for head, names in network.class_names.items()
+    )
     return f"{network.architecture} with {heads}"

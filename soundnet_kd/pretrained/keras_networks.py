@@ -157,9 +157,10 @@ def _weights_of(module: nn.Module) -> Mapping[str, str]:
 def _names(network: str, classes: int, class_names: Sequence[str] | None) -> list[str]:
     if class_names is not None:
         if len(class_names) != classes or len(set(class_names)) < classes:
+            outputs = f"{classes} outputs" if classes > 1 else "a single output"
             raise SettingsError(
-                f"the file has {classes} outputs, but --classes names {len(set(class_names))} classes; give one for "
-                "each output (of two classes, a single output tells the second one)"
+                f"the file has {outputs}, but --classes names {len(set(class_names))} classes; give one for each "
+                "output (of two classes, a single output tells the second one)"
             )
         return list(class_names)
     if usual := USUAL_CLASSES.get((network, classes)):

@@ -20,6 +20,7 @@ from soundnet_kd.pretrained import registry as weights_registry
 from soundnet_kd.pretrained import student_registry, students, teacher_registry
 from soundnet_kd.pretrained.registry import read_registry
 from tests.media_files import sine
+from tests.pretrained.keras_files import cats_dogs, write_keras
 from tests.pretrained.layouts import write_numpy
 from tests.pretrained.places365 import constants, write_published
 from tests.pretrained.serving import Site
@@ -318,6 +319,21 @@ def test_an_unknown_name_names_the_nearest(mirror: Site, capsys: pytest.CaptureF
     status, _, err = run(capsys, "weights", "fetch", "soundnet")
     assert status == 1
     assert "the registry has no weights 'soundnet'; did you mean 'soundnet8'?" in err
+
+
+def test_a_network_from_keras(mirror: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = write_keras(tmp_path / "model8.h5", cats_dogs())
+    assert "but a CatsDogs with one class (dog) that can be imported" in run(capsys, "weights", "verify", str(file))[2]
+    imported = run(capsys, "weights", "import", str(file), "--as", "owls", "--classes", "owl")[1]
+    assert imported.endswith("use it with --student owls, and test it with `soundnet-kd train RECIPE --weights owls`\n")
+    assert run(capsys, "weights", "fetch", "owls")[:2] == (0, imported)
+    assert "classes  owl\n" in run(capsys, "weights", "show", "owls")[1]
+    status, _, err = run(capsys, "weights", "show", "owl")
+    assert status == 1
+    assert "there are no weights 'owl'; did you mean 'owls'? There are resnet18:PLACES365, " in err
+    assert err.endswith(", owls\n")
+    err = run(capsys, "weights", "import", str(file), "--as", "pets", "--classes", "cat", "dog")[2]
+    assert "the file has a single output, but --classes names 2 classes" in err
 
 
 def test_without_network_one_line_says_what_to_do(
