@@ -96,7 +96,7 @@ def start_from(source: SoundNet, class_names: ClassNames, freeze: str | None = N
         student,
         kept_heads=tuple(taken),
         new_heads=tuple(head for head in class_names if head not in taken),
-        left_out=tuple(head for head in source.class_names if head not in taken.values()),
+        left_out=tuple(head for head in source.class_names if head not in {*taken.values(), *class_names}),
         held=held,
         sha256=source.fingerprint(),
     )
