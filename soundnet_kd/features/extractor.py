@@ -1,6 +1,6 @@
 """Layers of a network for batches of sounds, or for one long sound, step by step or pooled over time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from soundnet_kd.features.streaming import stream_layers
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import Network
 from soundnet_kd.models.device import full_precision, keep_freed_memory
+from soundnet_kd.models.finetuned import FinetunedNetwork
 
 SAMPLES_AT_ONCE = 60 * 22_050
 """The longest sound that goes through the network as a whole; conv1 of it takes 42 MB."""
@@ -66,11 +67,15 @@ class FeatureExtractor:
         TooShortError
             If the sounds have too few samples for a layer.
         """
+        return {layer: several[0].result() for layer, several in self.pools(sounds).items() if several}
+
+    def pools(self, sounds: Sequence[Sound]) -> dict[str, tuple[Pool, ...]]:
+        """Return the layers of sounds of one length, as `extract` takes them, pooled in every way that is asked for."""
         pools = self.new_pools()
         for layer, steps in self.stream(sounds):
             for pool in pools[layer]:
                 pool.add(steps)
-        return {layer: several[0].result() for layer, several in pools.items() if several}
+        return pools
 
     def new_pools(self) -> dict[str, tuple[Pool, ...]]:
         """Return what pools the steps of each layer, in every way that is asked for."""
@@ -135,20 +140,28 @@ def stream_network(network: Network, segments: Iterable[Tensor], layers: Sequenc
     Yields
     ------
     dict from layer to (batch, channels, steps)
-        The steps that a segment completes; at last the answer to the whole sound, of a head on the average over time.
+        The steps that a segment completes; at last the answer to the whole sound, of a head on pooled layers.
     """
     trunk = network.trunk
     assert trunk is not None
     if network is trunk or network.output_layer not in layers:
         yield from stream_layers(trunk, segments, layers)
         return
-    hidden, average = network.layers[-2], Pool("mean")
+    assert isinstance(network, FinetunedNetwork)
+    pools = {layer: [Pool(pooling) for pooling in network.head_poolings] for layer in network.head_layers}
     of_trunk = [layer for layer in layers if layer != network.output_layer]
-    for answers in stream_layers(trunk, segments, sorted({hidden, *of_trunk}, key=network.depth)):
-        average.add(answers[hidden])
+    for answers in stream_layers(trunk, segments, sorted({*pools, *of_trunk}, key=network.depth)):
+        for layer, several in pools.items():
+            for pool in several:
+                pool.add(answers[layer])
         yield {layer: answers[layer] for layer in of_trunk}
-    mean = torch.from_numpy(average.result()).to(next(network.parameters()).device)
-    yield {network.output_layer: torch.cat([head(mean) for head in network.heads.values()], dim=1)[:, :, None]}
+    yield {network.output_layer: network.answer(pooled_tensors(pools, network))[:, :, None]}
+
+
+def pooled_tensors(pools: Mapping[str, Sequence[Pool]], network: FinetunedNetwork) -> list[Tensor]:
+    """Return what the head of a network is to hear, in its order and on its device."""
+    device = next(network.parameters()).device
+    return [torch.from_numpy(pool.result()).to(device) for layer in network.head_layers for pool in pools[layer]]
 
 
 def _segments(sound: Sound, samples: int) -> Iterator[NDArray[np.float32]]:

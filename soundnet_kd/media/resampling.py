@@ -15,6 +15,12 @@ from numpy.typing import NDArray
 Block = NDArray[np.float32]
 
 
+def resample(waveform: Block, rate: int, rate_out: int) -> Block:
+    """Return a whole waveform at another rate, (samples,) float32."""
+    resampler = SegmentResampler(rate, rate_out)
+    return np.concatenate([resampler.convert(waveform), resampler.finish()])
+
+
 class SegmentResampler:
     """Blocks of one rate without a gap, resampled as the single signal that they are.
 

@@ -4,8 +4,8 @@ The metadata of every file: `format_version` and `kind`, which says what it hold
 figures and versions that made it), and, for each kind:
 
 `student`     a `SoundNet`: `architecture`, `class_names` (JSON: head to names), `preprocessing` (JSON)
-`finetuned`   a `FinetunedNetwork`: `architecture` (of the student), `layer` (that the head sits on), `class_names`
-              (JSON: list), `preprocessing` (JSON)
+`finetuned`   a `FinetunedNetwork`: `architecture` (of the student), `layer` (that the head sits on, or several joined
+              by a +), `class_names` (JSON: list), `preprocessing` (JSON); `head`, unless it is linear
 `classifier`  a `SoundClassifier`, from scratch: `architecture`, `settings` (JSON: what `build_classifier` takes),
               `class_names` (JSON: list), `exclusive` (JSON: whether a sound is of one class only)
 
@@ -75,6 +75,8 @@ def describe(network: Network) -> dict[str, str]:
         }
     if isinstance(network, FinetunedNetwork):
         description["layer"] = network.layer
+        if network.head_kind != "linear":
+            description["head"] = network.head_kind
     names = network.class_names if isinstance(network, SoundNet) else network.class_names[HEAD]
     return {
         **description,
@@ -263,7 +265,8 @@ def _build_finetuned(description: Mapping[str, str]) -> FinetunedNetwork:
         raise ValueError("it does not list the names of its classes")
     preprocessing = Preprocessing(**json.loads(description["preprocessing"]))
     network = ARCHITECTURES[description["architecture"]]({"unused": 1}, preprocessing)
-    return FinetunedNetwork(network, description["layer"], class_names)
+    head: Any = description.get("head", "linear")
+    return FinetunedNetwork(network, description["layer"], class_names, head=head)
 
 
 def _build_from_scratch(description: Mapping[str, str]) -> SoundClassifier:

@@ -117,6 +117,17 @@ class Network(nn.Module, ABC):
         logits: Tensor = self(waveform)[HEAD]
         return logits
 
+    def logits_from(self, steps: Tensor, margin: int = 0) -> Tensor:
+        """Return the logits (batch, classes) where the steps of the layer before the first that learns are known.
+
+        Parameters
+        ----------
+        steps : (batch, channels, steps) float32
+        margin : int
+            So many at either end are only what surrounds the others.
+        """
+        raise NotImplementedError(f"{self.architecture} has no layers that stay as they are")
+
     def fit_front_end(self, waveforms: Iterable[Tensor]) -> None:
         """Set what the network takes from the data set's sounds before it learns, where there is anything.
 

@@ -110,6 +110,11 @@ class SoundNet(Network):
             return sum(len(classes) for classes in self.class_names.values())
         return self.blocks[block_number(layer) - 1].filters
 
+    @classmethod
+    def last_layer(cls, number: int) -> str:
+        """Return the name of the last layer of a block: pool5 of the fifth of `SoundNet8`."""
+        return f"pool{number}" if cls.blocks[number - 1].pool > 1 else f"conv{number}"
+
     def steps(self, samples: int, layer: str) -> int:
         """Return the number of time steps that a layer has for an input of `samples`."""
         self.depth(layer)
@@ -161,10 +166,33 @@ class SoundNet(Network):
                 f"{waveform.shape[-1]} samples are too few for {deepest}; let the student's preprocessing tile the "
                 "sound (to its least_samples), or take shallower layers"
             )
+        return self._compute(waveform, layers, deepest, first_block=1)
+
+    def continue_from(self, layer: str, steps: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Compute layers behind one whose steps are known.
+
+        Parameters
+        ----------
+        layer : str
+            The last layer of its block: conv3 or pool5, not conv5.
+        steps : (batch, channels, steps) float32
+            Of this layer.
+        layers : sequence of str
+
+        Returns
+        -------
+        dict from layer to (batch, channels, steps)
+        """
+        return self._compute(steps, layers, max(layers, key=self.depth), block_number(layer) + 1)
+
+    def _compute(
+        self, hidden: Tensor, layers: Sequence[str] | None, deepest: str, first_block: int
+    ) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         wanted = (self.output_layer,) if layers is None else layers
-        hidden = waveform
         for number, block in enumerate(self.blocks, start=1):
+            if number < first_block:
+                continue
             hidden = self.get_submodule(f"batchnorm{number}")(self.get_submodule(f"conv{number}")(hidden))
             hidden = nn.functional.relu(hidden)
             if f"conv{number}" in wanted:
