@@ -71,6 +71,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         "finetune ../inputs/sounds.csv --student ../inputs/student.safetensors --layer conv4 --crop_seconds 0.25 "
         "--batch_size 6 --epochs 1 --checkpoint_minutes 0 --device cpu --out out"
     ),
+    "finetune kept": Scenario(
+        "finetune ../inputs/sounds.csv --student ../inputs/student.safetensors --layer conv4 --from_layer conv4 "
+        "--head roots --speeds 0.8 1 --variants 2 --crop_seconds 0.25 --batch_size 6 --epochs 1 --folds_only "
+        "--checkpoint_minutes 0 --device cpu --out out"
+    ),
     "train": Scenario(_train("seeds=[0,1]")),
     "train weights": Scenario(_train("seeds=[0]") + " --weights ../inputs/cats.safetensors"),
     "evaluate": Scenario("evaluate ../inputs/features.h5 --out out"),

@@ -1,6 +1,6 @@
 """The command `finetune`: a student with a new head, trained and tested fold by fold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,15 +13,15 @@ from soundnet_kd.config.values import require_seeds
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
-from soundnet_kd.models.finetuned import default_layer
+from soundnet_kd.models.finetuned import HeadKind, default_layer, layers_of
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import FAILURES_FILE, versions
 from soundnet_kd.supervised.evaluation import describe_run, evaluate_classes
 from soundnet_kd.supervised.experiment import ExperimentRun, run_experiment
-from soundnet_kd.supervised.finetuning import FinetuneConfig, read_labelled
+from soundnet_kd.supervised.finetuning import FinetuneConfig, FinetuneTraining, read_labelled
 from soundnet_kd.supervised.writing import write_class_evaluation, write_trainings
 from soundnet_kd.training.augmentation import Augmentation
-from soundnet_kd.training.optimization import Schedule, TrainingConfig
+from soundnet_kd.training.optimization import Schedule
 from soundnet_kd.training.segments import Crops
 from soundnet_kd.transfer.results import RESULTS_FILE, read_evaluation
 
@@ -85,12 +85,17 @@ def finetune(
     out: str | Path,
     layer: str | None = None,
     from_layer: str | None = None,
+    head: HeadKind = "linear",
     scratch: bool = False,
     epochs: int = 40,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
+    kept_learning_rate: float | None = None,
     weight_decay: float = 0.01,
+    keep_statistics: bool = False,
     crop_seconds: float = 5.0,
+    speeds: Sequence[float] = (1.0,),
+    variants: int = 0,
     augmentation: Augmentation = DEFAULT_AUGMENTATION,
     schedule: Schedule = "cosine",
     final_learning_rate: float | None = None,
@@ -127,10 +132,14 @@ def finetune(
     out : str or Path
         Folder for the results, and the classifier.
     layer : str, optional
-        The layer that the new head sits on, averaged over time. [default: pool5, or in SoundNet5 conv4]
+        The layer that the new head sits on, averaged over time, or several joined by a +, such as pool5+conv6.
+        [default: pool5, or in SoundNet5 conv4]
     from_layer : str, optional
         The first layer that learns, such as conv5; those before it stay as they are, with their batch norm.
         [default: all learn]
+    head : {"linear", "roots"}
+        linear: a linear layer on the averages. roots: on the square roots of the averages and of the deviations over
+        time, each brought to one scale, of which half are dropped at each step.
     scratch : bool
         Forget what the student has learned and begin with random weights, for comparison.
     epochs : int
@@ -139,10 +148,24 @@ def finetune(
         Clips of a step.
     learning_rate : float
         The highest one, of AdamW.
+    kept_learning_rate : float, optional
+        The highest one of the student's own layers, where it is not the head's. [default: learning_rate]
     weight_decay : float
         How much of each weight AdamW takes off, in units of the learning rate.
+    keep_statistics : bool
+        Let the batch norm of the student's layers go on with the statistics that it brought along, also where they
+        learn.
     crop_seconds : float
         Length of the piece of a clip that is heard each time; shorter clips are repeated.
+    speeds : sequence of float
+        Learn from each clip at several speeds, such as [0.8, 1, 1.25], pitch and all, and test it at all of them, the
+        answers averaged. The classifier that is kept answers to a sound as it is. [default: 1, as it is]
+    variants : int
+        Compute what the layers before from_layer give once, for so many variants of each clip at each speed, of which
+        the first is as it is and others have a level and noise of their own; an epoch then costs what the layers cost
+        that learn. It lies in the run folder until the run ends (conv3 of 5 s takes 55 kB). Pieces of it are cut and
+        mixed; with augmentation.shift a piece keeps its surroundings, a clip being heard over and over, and clips are
+        tested so, too. 0: hear each piece anew.
     augmentation : Augmentation
         How the pieces are varied; shift: they begin anywhere in their clip
     schedule : {"constant", "linear", "cosine"}
@@ -195,7 +218,7 @@ def finetune(
     # Before the student, which may have to be fetched.
     reading, manifest = read_labelled(sounds, dry_run)
     network = _network(student, scratch)
-    training = TrainingConfig(
+    training = FinetuneTraining(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -208,15 +231,16 @@ def finetune(
         patience=patience,
         augmentation=augmentation,
         precision=precision,
+        kept_learning_rate=kept_learning_rate,
     )
-    sampling = Crops(crop_seconds)
+    sampling = Crops(crop_seconds, tuple(speeds))
     # A clip that is tested is no shorter than the pieces that were learned from.
     preprocessing = network.preprocessing
     samples = sampling.samples(preprocessing.sample_rate, preprocessing.least_samples)
     network.preprocessing = replace(preprocessing, least_samples=max(samples, preprocessing.least_samples))
     config = FinetuneConfig(
         student=network,
-        layer=layer or default_layer(network),
+        layer=default_layer(network) if layer is None else "+".join(layers_of(network, layer)),
         from_layer=from_layer,
         scratch=scratch,
         training=training,
@@ -224,6 +248,9 @@ def finetune(
         seeds=all_seeds,
         validation_share=validation_share,
         final_training=not folds_only,
+        head=head,
+        keep_statistics=keep_statistics,
+        draws=variants,
     )
     sets = config.split(manifest)
     name = type(student).__name__ if isinstance(student, SoundNet) else str(student)

@@ -125,6 +125,7 @@ class ExperimentConfig:
     layout: ClassVar[RunLayout] = RunLayout(
         TRAIN_FILE, "rounds", named_by=("seed",), keeps_trials=True, keeps_tested_network=True
     )
+    versions: ClassVar[None] = None
 
     def build(self, class_names: Sequence[str]) -> SoundClassifier:
         """Build the network, with random weights.

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VOICE_FILE, count_voiceless
 from soundnet_kd.errors import FormatError
-from soundnet_kd.media import RawAudioDecoder
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.models.checkpoint import read_network, write_network
+from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.models.preprocessing import Preprocessing
 from soundnet_kd.storage import (
     FAILURES_FILE,
@@ -26,6 +27,7 @@ from soundnet_kd.storage import (
     rename_damaged,
     versions,
 )
+from soundnet_kd.supervised.kept_layers import KeptLayers, keep_layers
 from soundnet_kd.supervised.plan import EvaluatedClips, Experiment, Trial, TrialPlan, outputs_of
 from soundnet_kd.supervised.sounds import decode_data_sets
 from soundnet_kd.supervised.trial import TrialResult, is_tested, read_result, train_trial, write_predictions
@@ -35,6 +37,8 @@ from soundnet_kd.transfer.results import RESULTS_FILE
 
 SOUNDS_FOLDER = ".sounds"
 """Folder of the decoded sounds, while a run lasts."""
+KEPT_FOLDER = ".layers"
+"""Folder of what the layers that stay as they are make of the sounds, while a run lasts."""
 LOGS_FOLDER = "logs"
 """Folder of the logs for TensorBoard; while a training lasts, its log is in its own folder."""
 FINISHED_FOLDER = ".over"
@@ -149,13 +153,13 @@ def run_experiment(
         # Then only a network that is lost is still to be trained again.
         is_over = not layout.keeps_trials and (out / RESULTS_FILE).is_file() and not trials.exists()
         run = _run_trials(
-            config, sets, out, finished if is_over else trials, preprocessing, identity, train, only_final=is_over
+            config, sets, out, finished if is_over else trials, preprocessing, identity, train, is_over, device
         )
         written = None if is_over else write(run)
         if not (is_over or layout.keeps_trials):
             shutil.rmtree(finished, ignore_errors=True)
             trials.replace(finished)
-        for folder in (out / SOUNDS_FOLDER, finished):
+        for folder in (out / KEPT_FOLDER, out / SOUNDS_FOLDER, finished):
             shutil.rmtree(folder, ignore_errors=True)
         return written
 
@@ -169,6 +173,7 @@ def _run_trials(
     identity: Mapping[str, Any],
     train: Callable[..., tuple[Network, Trained]],
     only_final: bool,
+    device: str,
 ) -> ExperimentRun:
     """Train and test what an earlier start has left to do.
 
@@ -188,6 +193,8 @@ def _run_trials(
         As `train_trial`.
     only_final : bool
         Leave the tests out, whose results are there.
+    device : str
+        As in `choose_device`.
     """
     failures = read_failures(out / FAILURES_FILE)
     plan = TrialPlan(config, sets)
@@ -200,13 +207,15 @@ def _run_trials(
         sounds = decode_data_sets(heard, decoder, out / SOUNDS_FOLDER, out, config.voice_activity)
         failures = read_failures(out / FAILURES_FILE)
         sets = config.select_readable(sets, sounds)
+        layers = _keep_layers(config, sets, sounds, identity, out / KEPT_FOLDER, device)
         plan = TrialPlan(config, sets)
         names, kept = _named(plan, only_final), plan.kept_networks(out)
         for trial, name in names.items():
             place, target, data = folder / name, kept.get(trial), sets[trial.seed]
             done = place.with_name(f"{name}.json")
             if not _is_done(trial, place, target, is_cleared=True):
-                network, trained = train(trial, config, data, sounds, place, plan.title(trial) or config.network)
+                title = plan.title(trial) or config.network
+                network, trained = train(trial, config, data, sounds, place, title, kept=layers)
                 if trial.fold is None:
                     assert target is not None
                     write_network(network, target, identity)
@@ -214,10 +223,12 @@ def _run_trials(
                     if target is not None:
                         made = place.with_name(f"{name}.safetensors")
                         write_network(network, made, {**identity, "seed": trial.seed, "fold": trial.fold})
-                    write_predictions(trial, config, data, sounds, network, trained, done)
+                    write_predictions(trial, config, data, sounds, network, trained, done, layers)
             if config.layout.keeps_trials:
                 _move_log(place, out / LOGS_FOLDER)
             shutil.rmtree(place, ignore_errors=True)
+        if layers is not None:
+            layers.close()
     else:
         ids = {clip.id for data in sets.values() for clip in data.manifest.clips}
         sets = config.select_readable(sets, ids - failures.keys())
@@ -228,6 +239,22 @@ def _run_trials(
     return ExperimentRun(
         out, config, sets, results, tuple(names[trial] for trial in tested), failures, identity, voiceless
     )
+
+
+def _keep_layers(
+    config: Experiment,
+    sets: Mapping[int, SplitSounds],
+    sounds: Mapping[str, RawAudioFile],
+    identity: Mapping[str, Any],
+    folder: Path,
+    device: str,
+) -> KeptLayers | None:
+    """Compute the layers that stay as they are, where they are to be kept."""
+    if config.versions is None:
+        return None
+    network = config.build(next(iter(sets.values())).manifest.class_names)
+    assert isinstance(network, FinetunedNetwork)
+    return keep_layers(network, sounds, config.versions, identity, folder, device)
 
 
 def _named(plan: TrialPlan, only_final: bool) -> dict[Trial, str]:

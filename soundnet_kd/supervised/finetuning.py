@@ -6,16 +6,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+from torch import nn
+
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
 from soundnet_kd.data.splits import SplitSounds, require_shares
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import SoundNet
-from soundnet_kd.models.finetuned import FinetunedNetwork
+from soundnet_kd.models.finetuned import FinetunedNetwork, HeadKind, layers_of
 from soundnet_kd.storage import versions
 from soundnet_kd.supervised.clip_folds import ClipFolds
+from soundnet_kd.supervised.kept_layers import Versions
 from soundnet_kd.supervised.plan import EvaluatedClips, ResultNames, RunLayout
-from soundnet_kd.training.optimization import TrainingConfig
+from soundnet_kd.training.optimization import SHARE, TrainingConfig
 from soundnet_kd.training.segments import Crops
 from soundnet_kd.training.settings_file import FINETUNE_FILE
 
@@ -49,6 +53,38 @@ def read_labelled(sounds: str | Path | Manifest, dry_run: bool = False) -> tuple
     return reading, manifest
 
 
+SLOWEST, FASTEST = 0.25, 4.0
+
+
+@dataclass(frozen=True)
+class FinetuneTraining(TrainingConfig):
+    """How a student with a new head is trained.
+
+    Attributes
+    ----------
+    kept_learning_rate : float, optional
+        The highest one of the student's layers, in place of learning_rate, which then is the head's.
+    """
+
+    kept_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kept_learning_rate is not None and not self.kept_learning_rate > 0:
+            raise SettingsError(f"kept_learning_rate is {self.kept_learning_rate}; it has to be above 0")
+
+    def optimizer_for(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer, in which the student's layers are a group of their own if their rate is another."""
+        if self.kept_learning_rate is None:
+            return super().optimizer_for(network)
+        assert isinstance(network, FinetunedNetwork)
+        trunk = [each for each in network.trunk.parameters() if each.requires_grad]
+        known = {id(each) for each in network.trunk.parameters()}
+        head = [each for each in network.parameters() if id(each) not in known]
+        share = self.kept_learning_rate / self.learning_rate
+        return self.optimizer_of([{"params": head}, {"params": trunk, SHARE: share}])
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
     """A student with a new head, and how both are trained and tested: what a recipe is for networks from scratch.
@@ -71,6 +107,12 @@ class FinetuneConfig:
         Of the recordings that are learned from, held out to choose the best weights by.
     final_training : bool
         Train once more, on all folds together.
+    head : {"linear", "roots"}
+    keep_statistics : bool
+        As in `FinetunedNetwork`.
+    draws : int
+        In how many versions each sound is heard at each speed, once, as far as the first layer that learns; 0 hears
+        it anew at each pass.
     """
 
     student: SoundNet = field(repr=False)
@@ -82,6 +124,9 @@ class FinetuneConfig:
     seeds: tuple[int, ...]
     validation_share: float = 0.0
     final_training: bool = True
+    head: HeadKind = "linear"
+    keep_statistics: bool = False
+    draws: int = 0
 
     given: ClassVar[None] = None
     voice_activity: ClassVar[None] = None
@@ -91,6 +136,21 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         require_shares({"validation": self.validation_share})
+        speeds, augmentation = self.sampling.speeds, self.training.augmentation
+        if not speeds or len(set(speeds)) < len(speeds) or not all(SLOWEST <= speed <= FASTEST for speed in speeds):
+            raise SettingsError(f"speeds are {list(speeds)}; they are from {SLOWEST} to {FASTEST}, each once")
+        if self.draws < 0:
+            raise SettingsError(f"variants is {self.draws}; it is at least 0, which hears each sound anew")
+        if self.draws and (self.from_layer is None or self.scratch or self.student.depth(self.from_layer) == 0):
+            raise SettingsError(
+                "variants keeps what the layers before from_layer give, and there are none that stay as they are; give "
+                "a --from_layer such as conv4 and no --scratch, or leave --variants out"
+            )
+        if self.draws == 1 and (augmentation.gain_db or augmentation.noise):
+            raise SettingsError(
+                "of one variant level and noise stay as they are; set --augmentation.gain_db 0 and "
+                "--augmentation.noise 0, or more --variants"
+            )
 
     @property
     def protocol(self) -> str:
@@ -101,6 +161,14 @@ class FinetuneConfig:
     def network(self) -> str:
         """Name of the student's architecture."""
         return type(self.student).__name__
+
+    @property
+    def versions(self) -> Versions | None:
+        """What is heard of each sound, where the layers before the first that learns are computed once."""
+        if not self.draws:
+            return None
+        samples = self.sampling.samples(self.student.preprocessing.sample_rate, 0)
+        return Versions(self.sampling.speeds, self.draws, samples, self.training.augmentation, self.seeds[0])
 
     @property
     def measures_validation(self) -> bool:
@@ -118,14 +186,17 @@ class FinetuneConfig:
         student = deepcopy(self.student)
         if self.scratch:
             student.reset_parameters()
-        network = FinetunedNetwork(student, self.layer, class_names, self.from_layer)
+        network = FinetunedNetwork(
+            student, self.layer, class_names, self.from_layer, self.head, self.keep_statistics and not self.scratch
+        )
         self._require_long_segments()
         return network
 
     def _require_long_segments(self) -> None:
         """Check that segments are long enough for the layer, and batches for its batch norm."""
         samples = self.sampling.samples(self.student.preprocessing.sample_rate, 0)
-        if self.student.steps(samples, self.layer) * self.training.batch_size < 2:
+        deepest = layers_of(self.student, self.layer)[-1]
+        if self.student.steps(samples, deepest) * self.training.batch_size < 2:
             raise SettingsError(
                 f"pieces of {self.sampling.seconds} s are too short for {self.layer}; give a larger --crop_seconds"
             )
@@ -164,7 +235,9 @@ class FinetuneConfig:
 
     def result_names(self, class_names: Sequence[str]) -> ResultNames:
         """Return how results call the network."""
-        return ResultNames("finetuned", self.layer, self.student.channels(self.layer), self.protocol, "linear layer")
+        channels = sum(self.student.channels(each) for each in layers_of(self.student, self.layer))
+        head = "linear layer" if self.head == "linear" else "linear layer on roots"
+        return ResultNames("finetuned", self.layer, channels, self.protocol, head)
 
     def run_identity(self, sets: Mapping[int, SplitSounds]) -> dict[str, Any]:
         """Return what made the networks of a run."""
@@ -190,8 +263,22 @@ class FinetuneConfig:
             "patience": None,
             "validation_share": 0.0,
             "seeds": [self.seeds[0]],
+            "kept_learning_rate": None,
+            "head": "linear",
+            "keep_statistics": False,
+            "speeds": [1.0],
+            "variants": 0,
         }
-        chosen = {**training, "validation_share": self.validation_share, "seeds": list(self.seeds)}
+        chosen = {
+            "kept_learning_rate": None,
+            **training,
+            "validation_share": self.validation_share,
+            "seeds": list(self.seeds),
+            "head": self.head,
+            "keep_statistics": self.keep_statistics,
+            "speeds": list(self.sampling.speeds),
+            "variants": self.draws,
+        }
         return {
             "student": {
                 "architecture": self.network,

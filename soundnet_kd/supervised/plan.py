@@ -14,6 +14,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import Network
 from soundnet_kd.models.checkpoint import CLASSIFIER_FILE
 from soundnet_kd.storage import unique_file_stems
+from soundnet_kd.supervised.kept_layers import Versions
 from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import Sampling
 from soundnet_kd.transfer.results import Kind
@@ -110,6 +111,10 @@ class Experiment(Protocol):
     @property
     def voice_activity(self) -> VoiceActivity | None:
         """How the silence around each sound's voice is cut off; None cuts nothing."""
+
+    @property
+    def versions(self) -> Versions | None:
+        """What is heard of each sound where the layers that stay as they are are computed once; None where not."""
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -14,15 +14,17 @@ from tqdm import tqdm
 
 from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
-from soundnet_kd.features.extractor import FeatureExtractor
-from soundnet_kd.features.reading import batches_of_equal_length
+from soundnet_kd.features.extractor import FeatureExtractor, pooled_tensors
+from soundnet_kd.features.reading import Sound, batches_of_equal_length
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.models.device import full_precision
-from soundnet_kd.models.network import HEAD
+from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.storage import read_json, read_own_json, write_json
+from soundnet_kd.supervised.kept_layers import KeptLayers
 from soundnet_kd.supervised.plan import Experiment, Trial
 from soundnet_kd.supervised.sounds import clips_for, select_sounds
+from soundnet_kd.training.augmentation import Augmentation
 from soundnet_kd.training.classification import (
     Trained,
     in_batches,
@@ -30,8 +32,9 @@ from soundnet_kd.training.classification import (
     step_counts,
     train_network,
 )
+from soundnet_kd.training.kept_segments import KeptSegmentDataset, surrounded
 from soundnet_kd.training.optimization import probabilities
-from soundnet_kd.training.segments import LabelledSounds, SegmentDataset, SlidingDataset
+from soundnet_kd.training.segments import LabelledSounds, SegmentDataset, SlidingDataset, at_speed
 
 FITTED_BATCHES = 100
 """The front end is fitted to so many batches of training pieces."""
@@ -135,6 +138,7 @@ def train_trial(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
+    kept: KeptLayers | None = None,
 ) -> tuple[Network, Trained]:
     """Train a network, from its last checkpoint on if there is one, or take the given one; it stays on the device.
 
@@ -151,6 +155,8 @@ def train_trial(
         What the progress bar is of.
     device, workers, checkpoint_minutes
         As in `train_network`.
+    kept : KeptLayers, optional
+        What the layers that stay as they are make of the sounds.
 
     Raises
     ------
@@ -162,12 +168,12 @@ def train_trial(
     training, sampling = config.training, config.sampling
     torch.manual_seed(trial.seed)
     network = config.build([data.manifest.class_names[output] for output in trial.outputs])
-    dataset = sampling.training(
-        _select(trial, config, data, sounds, network, "train")[1],
-        training.augmentation,
-        trial.seed,
-        training.batch_size,
-    )
+    ids, learned = _select(trial, config, data, sounds, network, "train")
+    dataset: SegmentDataset
+    if kept is None:
+        dataset = sampling.training(learned, training.augmentation, trial.seed, training.batch_size)
+    else:
+        dataset = _kept_segments(kept, network, ids, learned, training.augmentation, trial.seed)
     measured = _select(trial, config, data, sounds, network, "validation")[1]
     validation = sampling.validation(measured, trial.seed, training.batch_size) if measured.sounds else None
     network.to(choose_device(device))
@@ -196,6 +202,7 @@ def write_predictions(
     network: Network,
     trained: Trained,
     file: str | Path,
+    kept: KeptLayers | None = None,
 ) -> None:
     """Test a network on the sounds of its fold, and write what `read_result` reads."""
     ids, tested = _select(trial, config, data, sounds, network, "test")
@@ -203,7 +210,11 @@ def write_predictions(
     loss = config.training.loss
     if pieces is None:
         owners = np.arange(len(ids))
-        found = probabilities(loss, clip_logits(network, tested.sounds).double()).numpy()
+        if kept is not None and kept.holds_whole_sounds:
+            logits = kept_logits(network, kept, ids)
+        else:
+            logits = clip_logits(network, tested.sounds, config.sampling.speeds)
+        found = probabilities(loss, logits.double()).numpy()
     else:
         owners = pieces.owners
         found = _piece_probabilities(network, pieces, config)
@@ -256,27 +267,75 @@ def read_result(trial: Trial, config: Experiment, data: SplitSounds, file: str |
 
 
 @torch.inference_mode()
-def clip_logits(network: Network, sounds: Sequence[RawAudioFile]) -> Tensor:
+def clip_logits(network: Network, sounds: Sequence[RawAudioFile], speeds: Sequence[float] = (1.0,)) -> Tensor:
     """Return the logits (sounds, classes) float32 of whole sounds of any length, on the CPU, computed in 32 bit.
 
     Short ones are tiled as the network's preprocessing says.
 
     Parameters
     ----------
-    network : Network
-        A student's layers with a head on the last one's average over time.
+    network : FinetunedNetwork
     sounds : sequence of RawAudioFile
+    speeds : sequence of float
+        A sound is heard at each of them, and the logits are averaged.
     """
-    assert network.trunk is not None
-    layer, head = network.layers[-2], network.heads[HEAD]
-    extractor = FeatureExtractor(network.trunk.eval(), (layer,), "mean")
-    averages = torch.empty(len(sounds), network.channels(layer))
-    with tqdm(total=len(sounds), desc="test", unit="sound") as progress:
-        for batch in batches_of_equal_length(enumerate(sounds), SOUNDS_AT_ONCE, extractor.longest):
-            averages[list(batch)] = torch.from_numpy(extractor.extract(list(batch.values()))[layer])
-            progress.update(len(batch))
-    logits: Tensor = head(averages.to(next(head.parameters()).device)).cpu()
+    assert isinstance(network, FinetunedNetwork)
+    extractor = FeatureExtractor(network.trunk.eval(), network.head_layers, network.head_poolings)
+    rate = network.preprocessing.sample_rate
+    # Also when it is slowed down.
+    longest = int(extractor.longest * min(1.0, *speeds))
+    logits = torch.zeros(len(sounds), network.channels(network.output_layer))
+    with tqdm(total=len(sounds) * len(speeds), desc="test", unit="sound") as progress:
+        for batch in batches_of_equal_length(enumerate(sounds), SOUNDS_AT_ONCE, longest):
+            for speed in speeds:
+                heard: list[Sound] = [
+                    sounds[place] if speed == 1 else at_speed(sounds[place].read(), rate, speed) for place in batch
+                ]
+                answers = network.answer(pooled_tensors(extractor.pools(heard), network)).cpu()
+                logits[list(batch)] += answers / len(speeds)
+                progress.update(len(batch))
     return logits
+
+
+@torch.inference_mode()
+def kept_logits(network: Network, kept: KeptLayers, ids: Sequence[str]) -> Tensor:
+    """Return the logits (sounds, classes) float32 of whole sounds that are heard over and over, as they were learned.
+
+    They are computed in 32 bit and averaged over the speeds.
+
+    Parameters
+    ----------
+    network : FinetunedNetwork
+    kept : KeptLayers
+    ids : sequence of str
+    """
+    assert isinstance(network, FinetunedNetwork)
+    network.eval()
+    device, margin = next(network.parameters()).device, network.margin_steps
+    logits = torch.zeros(len(ids), network.channels(network.output_layer))
+    with full_precision(), tqdm(total=len(ids), desc="test", unit="sound") as progress:
+        for place, name in enumerate(ids):
+            for version in kept.as_they_are:
+                steps = kept.read(kept.number_of[name], version)
+                piece = torch.from_numpy(surrounded(steps, 0, steps.shape[1], margin))[None]
+                logits[place] += network.logits_from(piece.to(device), margin)[0].cpu() / len(kept.as_they_are)
+            progress.update()
+    return logits
+
+
+def _kept_segments(
+    kept: KeptLayers,
+    network: Network,
+    ids: Sequence[str],
+    learned: LabelledSounds,
+    augmentation: Augmentation,
+    seed: int,
+) -> KeptSegmentDataset:
+    assert isinstance(network, FinetunedNetwork)
+    assert network.frozen_layer is not None
+    numbers = np.array([kept.number_of[name] for name in ids], dtype=np.int64)
+    steps = network.network.steps(learned.samples, network.frozen_layer)
+    return KeptSegmentDataset(kept, numbers, learned.targets, steps, network.margin_steps, augmentation, seed)
 
 
 @torch.inference_mode()

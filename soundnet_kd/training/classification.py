@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,7 +22,7 @@ from soundnet_kd.training.callbacks import Columns, Progress, read_history
 from soundnet_kd.training.checkpoints import BEST_FILE, FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.training.devices import trainer_options
 from soundnet_kd.training.loading import StreamBatches, loader_options
-from soundnet_kd.training.optimization import TrainingConfig, accuracy, loss_of
+from soundnet_kd.training.optimization import SHARE, TrainingConfig, accuracy, loss_of
 from soundnet_kd.training.segments import SegmentDataset
 from soundnet_kd.training.trainer import fit, trainer_of
 
@@ -110,15 +111,27 @@ class NetworkTraining(lightning.LightningModule):
         Steps of the whole training, and of one epoch.
     seed : int
         Seed of random numbers that the network itself uses, such as for dropout.
+    margin : int, optional
+        Where what is learned from are not sounds, but steps of the layer that the network takes up from: so many at
+        either end surround them.
     """
 
-    def __init__(self, network: Network, config: TrainingConfig, steps: int, steps_per_epoch: int, seed: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        config: TrainingConfig,
+        steps: int,
+        steps_per_epoch: int,
+        seed: int,
+        margin: int | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.config = config
         self._amplitude = network.preprocessing.amplitude
         self._steps = (steps, steps_per_epoch)
         self._seed = seed
+        self._continue = None if margin is None else partial(network.logits_from, margin=margin)
 
     def forward(self, sound: Tensor) -> Tensor:
         """Return the logits (batch, outputs) of pieces (batch, 1, samples) in ±1, or standardised by their dataset."""
@@ -129,27 +142,29 @@ class NetworkTraining(lightning.LightningModule):
         step = self.trainer.global_step
         torch.manual_seed(self._seed * 1_000_003 + step)
         for group in self.trainer.optimizers[0].param_groups:
-            group.update(self.config.at(step, *self._steps))
+            now = self.config.at(step, *self._steps)
+            group.update({**now, "lr": now["lr"] * group.get(SHARE, 1.0)})
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of a batch."""
-        loss, correct = self._measures(batch)
+        sound, targets = batch
+        logits = self(sound) if self._continue is None else self._continue(sound)
+        loss, correct = self._measures(logits, targets)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log_dict(dict(zip(FIGURES, (loss.detach(), correct, rate), strict=True)))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         """Log loss and accuracy of a batch of the validation sounds."""
-        self.log_dict(dict(zip(MEASURES, self._measures(batch), strict=True)), batch_size=len(batch[0]))
+        sound, targets = batch
+        self.log_dict(dict(zip(MEASURES, self._measures(self(sound), targets), strict=True)), batch_size=len(sound))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer."""
         return self.config.optimizer_for(self.network)
 
-    def _measures(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def _measures(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and accuracy of a batch."""
-        sound, targets = batch
-        logits = self(sound)
         return loss_of(self.config.loss, logits, targets), accuracy(self.config.loss, logits, targets)
 
 
@@ -257,7 +272,7 @@ def train_network(
         callbacks=callbacks,
         device_options=trainer_options(root_device, devices=1, nodes=1, together=False),
     )
-    module = NetworkTraining(network, config, steps, steps_per_epoch, seed).train()
+    module = NetworkTraining(network, config, steps, steps_per_epoch, seed, dataset.margin).train()
     start = last_checkpoint(folder, module.state_dict(), needs_best=keeps_best)
     fit(trainer, module, BatchesDataModule(dataset, validation, batch_size, steps, workers), start)
     last_step = kept_step = trainer.global_step

@@ -1,7 +1,7 @@
 """How a network is trained: the optimizer, how its settings go over the epochs, and which weights are kept."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ OptimizerName = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 WARM_UP_SHARE = 0.1
+SHARE = "share"
+"""Key of a group of the optimizer: what its learning rate is of the one that the schedule says; 1 if there is none."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,10 @@ class TrainingConfig:
 
     def optimizer_for(self, network: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of what learns in a network."""
-        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        return self.optimizer_of([parameter for parameter in network.parameters() if parameter.requires_grad])
+
+    def optimizer_of(self, learning: Sequence[Any]) -> torch.optim.Optimizer:
+        """Return the optimizer of parameters, or of groups of them, each with its `SHARE` of the learning rate."""
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         match self.optimizer:
             case "sgd":

@@ -1,5 +1,6 @@
 """Endless streams of sound to learn from: pieces of one length, varied and mixed, in an order drawn by a seed."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import RawAudioFile
+from soundnet_kd.media.resampling import resample
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation, Example
 from soundnet_kd.training.loading import item_at
 
@@ -65,6 +67,11 @@ def crop(sound: RawAudioFile, start: int, samples: int) -> NDArray[np.float32]:
     return np.concatenate(pieces)
 
 
+def at_speed(waveform: NDArray[np.float32], sample_rate: int, speed: float) -> NDArray[np.float32]:
+    """Return a waveform, (samples,), as it is heard where it is played faster or slower, pitch and all."""
+    return waveform if speed == 1 else resample(waveform, sample_rate, round(sample_rate / speed))
+
+
 class SegmentDataset(Dataset[tuple[Tensor, Tensor]], ABC):
     """An endless stream of pieces of sound: every position of it always holds the same one, varied in the same way.
 
@@ -75,6 +82,9 @@ class SegmentDataset(Dataset[tuple[Tensor, Tensor]], ABC):
     augmentation : Augmentation
     seed : int
     """
+
+    margin: int | None = None
+    """Where pieces are not of sound, but steps of a layer: so many at either end are what surrounds the piece."""
 
     def __init__(self, sample_rate: int, augmentation: Augmentation, seed: int) -> None:
         self.sample_rate = sample_rate
@@ -132,6 +142,8 @@ class SlidingDataset(SegmentDataset):
         Shuffles the pieces anew at each pass; if not given, they stay in order.
     repeat : bool
         Repeat a sound that is too short, and one that a shifted piece comes to the end of; else zeros follow.
+    speeds : sequence of float
+        A sound that is repeated is heard at one of them, drawn each time.
     """
 
     def __init__(
@@ -141,12 +153,14 @@ class SlidingDataset(SegmentDataset):
         augmentation: Augmentation = UNCHANGED,
         seed: int | None = None,
         repeat: bool = False,
+        speeds: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__(sounds.sample_rate, augmentation, seed or 0)
         self.sounds = sounds.sounds
         self.targets = sounds.targets
         self.samples = sounds.samples
         self.repeat = repeat
+        self.speeds = tuple(speeds)
         self._ordered = seed is None
         self._lengths = [len(sound) for sound in self.sounds]
         counts = [1 if hop is None else max(1, (length - self.samples) // hop + 1) for length in self._lengths]
@@ -174,7 +188,10 @@ class SlidingDataset(SegmentDataset):
         if self.augmentation.shift:
             start = int(rng.integers(length if self.repeat else max(1, length - self.samples + 1)))
         if self.repeat:
-            return crop(sound, start, self.samples), self.targets[owner].copy()
+            speed = self.speeds[0] if len(self.speeds) == 1 else self.speeds[int(rng.integers(len(self.speeds)))]
+            samples = self.samples if speed == 1 else math.ceil(self.samples * speed) + 1
+            piece = at_speed(crop(sound, start, samples), self.sample_rate, speed)
+            return piece[: self.samples], self.targets[owner].copy()
         piece = sound.cut(start, self.samples)
         return np.pad(piece, (0, self.samples - len(piece))), self.targets[owner].copy()
 
@@ -286,6 +303,10 @@ class Sampling(Protocol):
     whole_epochs: ClassVar[bool]
     """Every pass begins with a batch of its own; else batches run on into the next pass."""
 
+    @property
+    def speeds(self) -> tuple[float, ...]:
+        """At which speeds sounds are heard."""
+
     def samples(self, sample_rate: int, least: int) -> int:
         """Return the length of a piece; `least` is what the network's preprocessing says."""
 
@@ -321,6 +342,7 @@ class Pieces:
     fill: Literal["zeros", "repeat"] = "zeros"
 
     whole_epochs: ClassVar[bool] = True
+    speeds: ClassVar[tuple[float, ...]] = (1.0,)
 
     def __post_init__(self) -> None:
         for name in ("seconds", "hop_seconds"):
@@ -373,6 +395,7 @@ class Segments:
     validation_steps: int = 50
 
     whole_epochs: ClassVar[bool] = True
+    speeds: ClassVar[tuple[float, ...]] = (1.0,)
 
     def __post_init__(self) -> None:
         for name in ("seconds", "steps_per_epoch", "validation_steps"):
@@ -406,9 +429,12 @@ class Crops:
     ----------
     seconds : float
         Length of a piece.
+    speeds : tuple of float
+        A piece is heard at one of them, drawn each time.
     """
 
     seconds: float
+    speeds: tuple[float, ...] = (1.0,)
 
     whole_epochs: ClassVar[bool] = False
 
@@ -424,7 +450,7 @@ class Crops:
         self, sounds: LabelledSounds, augmentation: Augmentation, seed: int, batch_size: int
     ) -> SegmentDataset:
         """Return a piece of each sound, shuffled anew at each pass."""
-        return SlidingDataset(sounds, None, augmentation, seed, repeat=True)
+        return SlidingDataset(sounds, None, augmentation, seed, repeat=True, speeds=self.speeds)
 
     def validation(self, sounds: LabelledSounds, seed: int, batch_size: int) -> SegmentDataset:
         """Return all pieces of each sound, one after the other."""

@@ -19,6 +19,8 @@ from tests.supervised.runs import rows_of, spent_before, untimed, write_animals,
 TUNED = ["--layer", "conv4", "--from_layer", "conv3", "--crop_seconds", "0.5", "--batch_size", "6", "--device", "cpu"]
 CHOSEN = ["--seeds", "0", "3", "--epochs", "6", "--validation_share", "0.25", "--weights", "best", "--patience", "2",
           "--schedule", "linear", "--final_learning_rate", "1e-5"]  # fmt: skip
+KEPT = ["--head", "roots", "--keep_statistics", "--kept_learning_rate", "1e-4", "--speeds", "0.8", "1",
+        "--variants", "2", "--epochs", "4"]  # fmt: skip
 SCRATCH = ["sampling.segments.seconds=0.125", "sampling.segments.steps_per_epoch=8", "training.batch_size=10",
            "sampling.segments.validation_steps=5", "training.epochs=2", "training.learning_rate=0.02", "seeds=[0,1]",
            "data.cats_dogs.test=[cat_90,dog_90,dog_91]"]  # fmt: skip
@@ -39,6 +41,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> Arguments:
         return {
             "finetune": ["finetune", tones, "--student", student, *TUNED, "--epochs", "5"],
             "finetune_chosen": ["finetune", tones, "--student", student, *TUNED, *CHOSEN],
+            "finetune_kept": ["finetune", tones, "--student", student, *TUNED, *KEPT],
             "train": ["train", "cats_dogs", "--data", animals, "--device", "cpu", "--set", *SCRATCH],
             "train_final": ["train", "esc50_cats_dogs", "--data", tones, "--device", "cpu", "--set", *FINAL],
         }[name] + ["--out", str(out)]
@@ -90,6 +93,7 @@ def assert_same(out: Path, wanted: Path) -> None:
         ("finetune", ".folds/all", 2, killed_at_the_end),
         ("finetune_chosen", ".folds/seed-0-fold-2", 1, killed_at_checkpoint),
         ("finetune_chosen", ".folds/seed-3-fold-1", 2, killed_at_the_end),
+        ("finetune_kept", ".folds/fold-2", 1, killed_at_checkpoint),
         ("train", "rounds/seed-1", 1, killed_at_checkpoint),
         ("train", "rounds/seed-1", 1, killed_at_the_end),
         ("train_final", "rounds/all", 2, killed_at_checkpoint),
@@ -137,6 +141,8 @@ def test_a_run_that_the_first_version_began_goes_on(arguments: Arguments, whole:
         ("finetune", ["--augmentation.mix", "0.25"], "settings.augmentation.mix was 0.5, now 0.25"),
         ("finetune", ["--schedule", "constant"], "settings.schedule"),
         ("finetune", ["--seeds", "0", "1"], "settings.seeds"),
+        ("finetune", ["--head", "roots"], "settings.head"),
+        ("finetune_kept", ["--variants", "3"], "settings.variants was 2, now 3"),
         ("train", ["training.epochs=5"], "training.epochs was 2, now 5"),
         ("train_final", ["final_training=false"], "final_training"),
     ],
