@@ -41,8 +41,8 @@ class PeelResult:
             silent = "" if name == output else int((of_channels <= 0).all(axis=1).sum())
             # A channel at 0, as all are where the sound is silence, does not answer.
             answering = [index for index in np.argsort(-pooled)[:3] if name == output or pooled[index] != 0]
-            names = classes if name == output else range(len(pooled))
-            strongest = ", ".join(f"{names[index]} ({pooled[index]:.3g})" for index in answering) or "-"
+            names, unit = (classes, "logit ") if name == output else (range(len(pooled)), "")
+            strongest = ", ".join(f"{names[index]} ({unit}{pooled[index]:.3g})" for index in answering) or "-"
             lines.append(f"{name:<{width}} {len(pooled):>8} {len(layer.activations):>8} {silent:>12}   {strongest}")
         seconds = self.peeled.sound_samples / self.peeled.sample_rate
         return "\n".join([*lines, f"wrote {self.out}: {len(self.peeled.layers)} layers for {seconds:.4g} s of sound"])

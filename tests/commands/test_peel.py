@@ -50,6 +50,9 @@ def test_peel_writes_arrays_and_figures(kind: type[SoundNet], sound: Path, tmp_p
     lines = str(result).splitlines()
     assert lines[-1] == f"wrote {out}: {len(peeled.layers)} layers for 11 s of sound"
     assert [line.split()[0] for line in lines[1:-1]] == list(peeled.layers)
+    # What the output tells of a class is no probability.
+    assert [line.count("(logit ") for line in lines[1:-1]] == [0] * (len(peeled.layers) - 1) + [3]
+    assert "logit " in (out / "layers.svg").read_text(encoding="utf-8")
 
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(RunConflictError, match=r"settings\.start_seconds was 0\.0, now 1\.0"):

@@ -274,12 +274,13 @@ def _draw_activations(axes: "Axes", layer: PeeledLayer, sample_rate: int) -> Non
 
 
 def _write_strongest(axes: "Axes", peeled: Peeled, name: str, height: float, anchor: str) -> None:
-    """Name the strongest channels of a layer on its panel, or the likeliest classes, with their means over time."""
+    """Name the strongest channels of a layer on its panel, or its highest logits, with their means over time."""
     pooled = peeled.layers[name].pooled
     is_output = name == tuple(peeled.layers)[-1]
     names = _output_names(peeled) if is_output else [f"channel {index}" for index in range(len(pooled))]
+    unit = "logit " if is_output else ""
     order = np.argsort(-pooled, kind="stable")[:_STRONGEST]
-    strongest = "\n".join(f"{names[index]}  {pooled[index]:.3g}" for index in order)
+    strongest = "\n".join(f"{names[index]}  {unit}{pooled[index]:.3g}" for index in order)
     axes.text(0.98, height, strongest, transform=axes.transAxes, ha="right", va=anchor, fontsize=8, bbox=_PAPER)
 
 
