@@ -47,7 +47,7 @@ def distill(
     accumulate: int = 1,
     learning_rate: float = 1e-3,
     kept_learning_rate: float | None = None,
-    kept_averages: bool = False,
+    keep_statistics: bool = False,
     schedule: Schedule = "constant",
     gradient_clip: float | None = None,
     precision: Literal["32", "bf16"] = "32",
@@ -103,8 +103,8 @@ def distill(
     kept_learning_rate : float, optional
         Learning rate of what --init brought, layers and heads that keep their weights; the schedule goes for both.
         [default: learning_rate]
-    kept_averages : bool
-        Batch norm goes on using the running averages that --init brought, also where its layer learns. For few videos
+    keep_statistics : bool
+        Let batch norm go on with the running averages that --init brought, also where its layer learns. For few videos
         and small batches, whose averages would take their place.
     schedule : {"constant", "cosine"}
         Learning rates over the steps: constant, as in the paper, or a warm-up and then half a cosine down to 0.
@@ -160,7 +160,7 @@ def distill(
     for name, value in positive.items():
         if value is not None and value <= 0:
             raise SettingsError(f"{name} is {value}; it has to be above 0")
-    of_init = {"freeze": freeze, "kept_learning_rate": kept_learning_rate, "kept_averages": kept_averages or None}
+    of_init = {"freeze": freeze, "kept_learning_rate": kept_learning_rate, "keep_statistics": keep_statistics or None}
     for name, option in of_init.items():
         if init is None and option is not None:
             raise SettingsError(f"{name} is {option}, which is for what --init brings; add --init, or leave it out")
@@ -213,7 +213,7 @@ def distill(
         held=start.held,
         kept=start.kept,
         kept_learning_rate=kept_learning_rate,
-        fixed_averages=batch_norms if kept_averages else (),
+        fixed_statistics=batch_norms if keep_statistics else (),
     )
     callbacks = [
         Columns(module.figures()),

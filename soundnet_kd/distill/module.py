@@ -45,7 +45,7 @@ class Distillation(lightning.LightningModule):
         Parameters that were there before, for `kept_learning_rate`.
     kept_learning_rate : float, optional
         Learning rate of what was there before. [default: learning_rate]
-    fixed_averages : sequence of str
+    fixed_statistics : sequence of str
         Batch norms of the student that use their running averages and leave them so, while their weights learn.
     """
 
@@ -60,7 +60,7 @@ class Distillation(lightning.LightningModule):
         held: Sequence[str] = (),
         kept: Collection[str] = (),
         kept_learning_rate: float | None = None,
-        fixed_averages: Sequence[str] = (),
+        fixed_statistics: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.student = student
@@ -70,7 +70,7 @@ class Distillation(lightning.LightningModule):
         self.steps = steps
         self.accumulate = accumulate
         self.held = tuple(held)
-        self.fixed_averages = tuple(fixed_averages)
+        self.fixed_statistics = tuple(fixed_statistics)
         self._losses: list[dict[str, Tensor]] = []
         for name in self.held:
             student.get_submodule(name).requires_grad_(False)
@@ -81,7 +81,7 @@ class Distillation(lightning.LightningModule):
     def train(self, mode: bool = True) -> "Distillation":
         """Go into training mode; what is held does not, nor do batch norms with fixed averages."""
         super().train(mode)
-        for name in (*self.held, *self.fixed_averages):
+        for name in (*self.held, *self.fixed_statistics):
             self.student.get_submodule(name).eval()
         return self
 

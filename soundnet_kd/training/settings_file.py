@@ -3,7 +3,7 @@
 `run.json` of distillation, `finetune.json` and `train.json` hold the settings, in groups as the command has them;
 `versions`; and that of distillation `targets`, the identity of what was learned: `clips`, how many, and `teachers`, by
 name with `network` and `weights`. A distillation that started from another student has `init`, as it was named,
-`init_sha256`, its fingerprint, and `kept_heads`; `freeze`, `kept_learning_rate` and `kept_averages` where these were
+`init_sha256`, its fingerprint, and `kept_heads`; `freeze`, `kept_learning_rate` and `keep_statistics` where these were
 given.
 """
 

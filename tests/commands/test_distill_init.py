@@ -92,7 +92,7 @@ def test_the_averages_that_are_kept_stay_while_their_layers_learn(
     more: dict[str, object], targets: Path, source: Path, tmp_path: Path
 ) -> None:
     options = {"steps": 3, "batch_size": 4, "held_out": 0.3, "device": "cpu", "freeze": "conv3", "init": source}
-    distill(targets, tmp_path, **options, kept_averages=True, **more)  # type: ignore[arg-type]
+    distill(targets, tmp_path, **options, keep_statistics=True, **more)  # type: ignore[arg-type]
     start = load_student(tmp_path / "untrained.safetensors")
     found = changed(start, load_student(tmp_path))
     assert found == {
@@ -208,7 +208,7 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_written(
         ({"init": source, "freeze": "conv1"}, SettingsError, "nothing lies before it"),
         ({"init": source, "kept_learning_rate": 0.0}, SettingsError, "kept_learning_rate is 0.0; it has to be above"),
         ({"freeze": "conv6"}, SettingsError, "freeze is conv6, which is for what --init brings; add --init"),
-        ({"kept_averages": True}, SettingsError, "kept_averages is True, which is for what --init brings"),
+        ({"keep_statistics": True}, SettingsError, "keep_statistics is True, which is for what --init brings"),
         ({"kept_learning_rate": 1e-4}, SettingsError, "kept_learning_rate is 0.0001, which is for what --init brings"),
     ]
     for options, error, message in refused:
