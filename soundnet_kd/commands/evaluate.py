@@ -57,7 +57,7 @@ class EvaluateResult:
         return "\n".join(
             [
                 *lines,
-                f"{evaluation.best_layer}'s classes, by the share of their clips that it recognises:",
+                f"classes from {evaluation.best_layer}, by the share of their clips that are recognised:",
                 str(self.classes),
                 f"wrote {self.out}: {evaluation.best_layer} is best{among} with {best.accuracy:.2%} "
                 f"(chance {evaluation.chance:.1%}; {evaluation.fold_origin}){skipped}",

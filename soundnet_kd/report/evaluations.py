@@ -1,7 +1,9 @@
 """The evaluations of a run, in the form in which the page's tables show them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,14 +92,19 @@ class ShownEvaluation:
 
 
 def read_evaluations(files: RunFiles, cache: FeatureCache | None, skipped: Skipped) -> list[ShownEvaluation]:
-    """Read the evaluations of a run: those of the page's features first, the best of these at the top."""
+    """Read the evaluations of a run: those of the page's network and sounds first, the best of these at the top."""
     found = []
     for label, folder in files.evaluations.items():
         shown = skipped.read(label, _read_shown, label, files.name_of(label), folder)
         if shown is not None:
             found.append(shown)
-    own = None if cache is None else cache.identity
-    return sorted(found, key=lambda each: (own is not None and made_from(each.folder) != own, -each.best.accuracy))
+    own = None if cache is None else _heard(cache.identity)
+    return sorted(found, key=lambda each: (own not in (None, _heard(made_from(each.folder))), -each.best.accuracy))
+
+
+def _heard(identity: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
+    """Return which network heard which sounds, however: the layers, the pooling and the speeds may differ."""
+    return None if identity is None else (identity.get("student"), identity.get("sounds"))
 
 
 def _read_shown(label: str, name: str, folder: Path) -> ShownEvaluation:

@@ -178,6 +178,22 @@ def test_the_page_is_about_the_features_that_most_was_made_from(tmp_path: Path, 
         report(run, features=run / "c.h5")
 
 
+def test_the_best_of_the_pages_network_and_sounds_is_at_the_top(tmp_path: Path, sounds: list[Path]) -> None:
+    """Whichever file of its features it was made from; what another network gave comes below, however good it is."""
+    run = tmp_path / "run"
+    run.mkdir()
+    noise = {"conv1": np.random.default_rng(0).normal(size=features()["pool5"].shape).astype(np.float32)}
+    wanted = write_cache(run / "a.h5", noise, LABELS, FOLDS, CLASS_NAMES, sounds)
+    other = write_cache(run / "b.h5", {"pool5": features()["pool5"]}, LABELS, FOLDS, CLASS_NAMES, sounds)
+    stranger = write_cache(run / "c.h5", features(), LABELS, FOLDS, CLASS_NAMES, sounds, architecture="SoundNet8")
+    evaluate(wanted, run / "worse")
+    evaluate(other, run / "better")
+    evaluate(stranger, run / "another", layers=["pool5"])
+    page = report(run, features=wanted).page.read_text(encoding="utf-8")
+    places = [page.index(f"<b>{name}</b>") for name in ("better", "worse", "another")]
+    assert places == sorted(places)
+
+
 def test_long_sounds_are_cut(tmp_path: Path, sounds: list[Path]) -> None:
     cache_in(tmp_path / "run", sounds)
     page = report(tmp_path / "run", clip_seconds=0.25).page
