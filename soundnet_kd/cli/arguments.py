@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -29,7 +30,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
     given = _read_words(name, values)
     configs = [_read_config(file) for file in given.pop("config", ())]
     prints = given.pop("print_config", False)
-    arguments = _arguments(name, [*configs, given], is_partial=prints)
+    arguments = _arguments(name, [*configs, given], is_partial=prints, typed=given)
     if prints:
         print(_as_yaml(arguments), end="")
         raise SystemExit(0)
@@ -68,13 +69,22 @@ def _read_words(command: str, words: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _arguments(command: str, layers: Iterable[Mapping[str, Any]], is_partial: bool = False) -> dict[str, Any]:
-    """Turn what was written, of which later layers win, into a function's arguments."""
+def _arguments(
+    command: str,
+    layers: Iterable[Mapping[str, Any]],
+    is_partial: bool = False,
+    typed: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Turn what was written, of which later layers win, into a function's arguments; `typed` is a command line's."""
     parameters = _parameters(command)
     values: dict[str, Any] = {}
     for layer in layers:
         for name, value in sorted(layer.items(), key=lambda item: str(item[0]).count(".")):
             _set_option(values, flag_of(str(name)), value, command, parameters)
+    missing = [name for name, each in parameters.items() if name not in values and each.default is each.empty]
+    # First of all: what is missing may stand among the values of an option, and be refused as one of these.
+    if missing and not is_partial:
+        raise SettingsError(f"{_missing(command, missing, typed)}; `soundnet-kd {command} --help` explains")
     arguments = {}
     for name, parameter in parameters.items():
         where = f"{command}: {_flag(command, name)}"
@@ -82,10 +92,18 @@ def _arguments(command: str, layers: Iterable[Mapping[str, Any]], is_partial: bo
             arguments[parameter.name] = convert(values[name], parameter.annotation, where, parameter.default)
         elif parameter.default is not parameter.empty:
             arguments[parameter.name] = parameter.default
-    missing = [_flag(command, name) for name, each in parameters.items() if each.name not in arguments]
-    if missing and not is_partial:
-        raise SettingsError(f"{command} needs {', '.join(missing)}; `soundnet-kd {command} --help` explains")
     return arguments
+
+
+def _missing(command: str, names: Sequence[str], typed: Mapping[str, Any]) -> str:
+    """Name what a command lacks, and the option that has taken it where a command line has it in the wrong place."""
+    needs = f"{command} needs {', '.join(_flag(command, name) for name in names)}"
+    positional = [name for name in names if name in find(command).positional]
+    taken = [(name, value[-1]) for name, value in typed.items() if isinstance(value, list)]
+    if not positional or not taken:
+        return needs
+    (option, word), *_ = taken
+    return f"{needs}; {', '.join(positional)} come before the options, of which --{option} has taken {word}"
 
 
 def _set_option(

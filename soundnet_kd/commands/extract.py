@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from soundnet_kd.config.values import require_speeds
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
@@ -25,8 +26,6 @@ from soundnet_kd.storage import (
     versions,
     write_failures,
 )
-
-SLOWEST, FASTEST = 0.25, 4.0
 
 
 @dataclass(frozen=True)
@@ -225,9 +224,7 @@ def _check(
     ):
         if value not in known:
             raise SettingsError(f"{name} is {value!r}; it is one of {', '.join(filter(None, known))}")
-    if not speeds or len(set(speeds)) < len(speeds) or not all(SLOWEST <= speed <= FASTEST for speed in speeds):
-        raise SettingsError(f"speeds are {list(speeds)}; they are from {SLOWEST} to {FASTEST}, each once")
-    if tuple(speeds) != (1.0,) and (sequences or rate == "native"):
+    if require_speeds(speeds) != (1.0,) and (sequences or rate == "native"):
         raise SettingsError(
             "at other speeds a sound has other steps, and another rate; leave --speeds out, or --sequences, --pooling "
             "none and --rate native"

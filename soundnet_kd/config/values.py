@@ -18,6 +18,8 @@ from soundnet_kd.errors import SettingsError, nearest
 
 BOOLEANS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 """Words, in any case, where true or false is wanted."""
+SLOWEST, FASTEST = 0.25, 4.0
+"""Times the speed of a sound at which it may be heard."""
 _INTEGER = re.compile(r"[-+]?(?:\d+(?:_\d+)*|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _INFINITE = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", "Infinity": "inf", "-Infinity": "-inf"}
@@ -156,6 +158,19 @@ def require_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise SettingsError(f"seeds is {format_value(seeds)}; give whole numbers from 0 on, each once, such as 0, 1, 2")
     return tuple(seeds)
+
+
+def require_speeds(speeds: Sequence[float]) -> tuple[float, ...]:
+    """Check the speeds at which sounds are heard.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, or one is too slow, too fast or named twice.
+    """
+    if not speeds or len(set(speeds)) < len(speeds) or not all(SLOWEST <= speed <= FASTEST for speed in speeds):
+        raise SettingsError(f"speeds are {format_value(speeds)}; they are from {SLOWEST} to {FASTEST}, each once")
+    return tuple(speeds)
 
 
 def set_nested(values: dict[str, Any], name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from soundnet_kd.config.values import require_speeds
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
 from soundnet_kd.data.splits import SplitSounds, require_shares
@@ -51,9 +52,6 @@ def read_labelled(sounds: str | Path | Manifest, dry_run: bool = False) -> tuple
     require_classes(manifest)
     require_whole_folds(manifest)
     return reading, manifest
-
-
-SLOWEST, FASTEST = 0.25, 4.0
 
 
 @dataclass(frozen=True)
@@ -136,9 +134,8 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         require_shares({"validation": self.validation_share})
-        speeds, augmentation = self.sampling.speeds, self.training.augmentation
-        if not speeds or len(set(speeds)) < len(speeds) or not all(SLOWEST <= speed <= FASTEST for speed in speeds):
-            raise SettingsError(f"speeds are {list(speeds)}; they are from {SLOWEST} to {FASTEST}, each once")
+        require_speeds(self.sampling.speeds)
+        augmentation = self.training.augmentation
         if self.draws < 0:
             raise SettingsError(f"variants is {self.draws}; it is at least 0, which hears each sound anew")
         if self.draws and (self.from_layer is None or self.scratch or self.student.depth(self.from_layer) == 0):

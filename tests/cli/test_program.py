@@ -126,6 +126,8 @@ def test_one_sound_is_one_path_and_several_are_a_list(command: str) -> None:
         (["teach", "a.mp4", "b.mp4", "--out", "o"], "cannot place 'b.mp4'; it takes one value for videos"),
         (["weights", "list", "all"], "weights list cannot place 'all'; it takes no such value"),
         (["predict", "--top", "2"], "predict needs sounds; `soundnet-kd predict --help` explains"),
+        (["extract", "--pooling", "std", "a/"], "sounds come before the options, of which --pooling has taken a/;"),
+        (["extract", "--layers", "pool5", "a/"], "sounds come before the options, of which --layers has taken a/;"),
     ],
 )
 def test_values_in_the_wrong_place_are_one_line(
