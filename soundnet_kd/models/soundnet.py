@@ -169,7 +169,7 @@ class SoundNet(Network):
         return self._compute(waveform, layers, deepest, first_block=1)
 
     def continue_from(self, layer: str, steps: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Compute layers behind one whose steps are known.
+        """Compute layers from one on whose steps are known.
 
         Parameters
         ----------
@@ -178,12 +178,17 @@ class SoundNet(Network):
         steps : (batch, channels, steps) float32
             Of this layer.
         layers : sequence of str
+            This one or later ones.
 
         Returns
         -------
         dict from layer to (batch, channels, steps)
         """
-        return self._compute(steps, layers, max(layers, key=self.depth), block_number(layer) + 1)
+        deepest = max(layers, key=self.depth)
+        found = {layer: steps} if layer in layers else {}
+        if deepest == layer:
+            return found
+        return found | self._compute(steps, layers, deepest, block_number(layer) + 1)
 
     def _compute(
         self, hidden: Tensor, layers: Sequence[str] | None, deepest: str, first_block: int

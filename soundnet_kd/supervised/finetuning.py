@@ -16,6 +16,7 @@ from soundnet_kd.data.splits import SplitSounds, require_shares
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import SoundNet
 from soundnet_kd.models.finetuned import FinetunedNetwork, HeadKind, layers_of
+from soundnet_kd.models.soundnet import block_number
 from soundnet_kd.storage import versions
 from soundnet_kd.supervised.clip_folds import ClipFolds
 from soundnet_kd.supervised.kept_layers import Versions
@@ -143,10 +144,23 @@ class FinetuneConfig:
                 "variants keeps what the layers before from_layer give, and there are none that stay as they are; give "
                 "a --from_layer such as conv4 and no --scratch, or leave --variants out"
             )
+        if self.draws:
+            self._require_kept_layers()
         if self.draws == 1 and (augmentation.gain_db or augmentation.noise):
             raise SettingsError(
                 "of one variant level and noise stay as they are; set --augmentation.gain_db 0 and "
                 "--augmentation.noise 0, or more --variants"
+            )
+
+    def _require_kept_layers(self) -> None:
+        """Check that the head sits on no layer before the one that is kept, which is all that there is of a sound."""
+        assert self.from_layer is not None
+        kept = self.student.last_layer(block_number(self.from_layer) - 1)
+        first = layers_of(self.student, self.layer)[0]
+        if self.student.depth(first) < self.student.depth(kept):
+            raise SettingsError(
+                f"variants keeps {kept}, and the head sits on {first}, too, which comes before it; give an earlier "
+                "--from_layer, or leave --variants out"
             )
 
     @property

@@ -210,6 +210,10 @@ def test_two_runs_can_be_compared(run: Path, sounds: Path, student: Path, tmp_pa
         ({"variants": 1}, "there are none that stay as they are; give a --from_layer"),
         ({"variants": 1, "from_layer": "conv1"}, "there are none that stay as they are"),
         ({"variants": 1, "from_layer": "conv3", "scratch": True}, "there are none that stay as they are"),
+        (
+            {"variants": 2, "layer": "conv2+conv4", "from_layer": "conv4"},
+            "variants keeps conv3, and the head sits on conv2, too, which comes before it; give an earlier",
+        ),
         ({"variants": 1, "from_layer": "conv3"}, "of one variant level and noise stay as they are"),
         ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; give whole numbers from 0 on, each once"),
         ({"seeds": []}, r"seeds is \[\]; give whole numbers"),

@@ -85,6 +85,9 @@ def test_it_takes_up_behind_the_last_layer_that_stays_as_it_is(network: Finetune
     assert behind.frozen_layer == "pool5"
     with torch.no_grad():
         assert torch.equal(behind.logits_from(behind(sound, ["pool5"])["pool5"]), behind.logits(sound))
+    both = FinetunedNetwork(SoundNet8({"x": 2}), "pool5+conv6", CLASSES, "conv6").eval()
+    with torch.no_grad():
+        assert torch.equal(both.logits_from(both(sound, ["pool5"])["pool5"]), both.logits(sound))
     assert FinetunedNetwork(SoundNet8({"x": 2}), "conv6", CLASSES).frozen_layer is None
 
 
