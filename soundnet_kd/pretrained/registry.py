@@ -1,6 +1,7 @@
 """The registry of published weights: what each set is, where it comes from, how its input is prepared."""
 
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path, PurePosixPath
@@ -33,7 +34,7 @@ class ImagePreprocessing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownFile:
+class KnownFile(ABC):
     """What is known of a file, by which it is recognised.
 
     Attributes
@@ -51,9 +52,9 @@ class KnownFile:
     size_bytes: int | None = None
 
     @property
+    @abstractmethod
     def file_name(self) -> str:
         """The file's name where it was published, which mirrors and the cache keep."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

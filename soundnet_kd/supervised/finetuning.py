@@ -98,7 +98,7 @@ class FinetuneConfig:
         The first layer that learns.
     scratch : bool
         Begin with random weights.
-    training : TrainingConfig
+    training : FinetuneTraining
     sampling : Crops
     seeds : tuple of int
         For each a network is trained and tested without each fold; the first draws folds where there are none.
@@ -118,7 +118,7 @@ class FinetuneConfig:
     layer: str
     from_layer: str | None
     scratch: bool
-    training: TrainingConfig
+    training: FinetuneTraining
     sampling: Crops
     seeds: tuple[int, ...]
     validation_share: float = 0.0
@@ -137,6 +137,12 @@ class FinetuneConfig:
         require_shares({"validation": self.validation_share})
         require_speeds(self.sampling.speeds)
         augmentation = self.training.augmentation
+        kept = {"keep_statistics": self.keep_statistics, "kept_learning_rate": self.training.kept_learning_rate}
+        if self.scratch and any(kept.values()):
+            given = next(name for name, value in kept.items() if value)
+            raise SettingsError(
+                f"{given} is of what a student has learned, which scratch forgets; leave one of the two out"
+            )
         if self.draws < 0:
             raise SettingsError(f"variants is {self.draws}; it is at least 0, which hears each sound anew")
         if self.draws and (self.from_layer is None or self.scratch or self.student.depth(self.from_layer) == 0):
@@ -197,9 +203,7 @@ class FinetuneConfig:
         student = deepcopy(self.student)
         if self.scratch:
             student.reset_parameters()
-        network = FinetunedNetwork(
-            student, self.layer, class_names, self.from_layer, self.head, self.keep_statistics and not self.scratch
-        )
+        network = FinetunedNetwork(student, self.layer, class_names, self.from_layer, self.head, self.keep_statistics)
         self._require_long_segments()
         return network
 

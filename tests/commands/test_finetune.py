@@ -203,6 +203,8 @@ def test_two_runs_can_be_compared(run: Path, sounds: Path, student: Path, tmp_pa
         ({"layer": "conv4+pool9"}, "no layer 'pool9'"),
         ({"layer": "conv3+conv3"}, "conv3.conv3; name each once"),
         ({"head": "root"}, "head is 'root'; it is one of linear, roots"),
+        ({"scratch": True, "keep_statistics": True}, "keep_statistics is of what a student has learned, which scratch"),
+        ({"scratch": True, "kept_learning_rate": 1e-4}, "kept_learning_rate is of what a student has learned"),
         ({"kept_learning_rate": -1.0}, "kept_learning_rate is -1.0; it has to be above 0"),
         ({"speeds": [1.0, 1.0]}, r"speeds are \[1.0, 1.0\]; they are from 0.25 to 4.0, each once"),
         ({"speeds": [0.0]}, "they are from 0.25 to 4.0"),

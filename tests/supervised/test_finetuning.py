@@ -15,11 +15,10 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.supervised.clip_folds import ClipFolds
 from soundnet_kd.supervised.evaluation import describe_run, evaluate_classes
 from soundnet_kd.supervised.experiment import ExperimentRun
-from soundnet_kd.supervised.finetuning import FinetuneConfig
+from soundnet_kd.supervised.finetuning import FinetuneConfig, FinetuneTraining
 from soundnet_kd.supervised.plan import Trial
 from soundnet_kd.supervised.sounds import clips_for
 from soundnet_kd.supervised.trial import TrialResult
-from soundnet_kd.training.optimization import TrainingConfig
 from soundnet_kd.training.segments import Crops
 
 CONFIG = FinetuneConfig(
@@ -27,11 +26,11 @@ CONFIG = FinetuneConfig(
     layer="conv4",
     from_layer=None,
     scratch=False,
-    training=TrainingConfig(epochs=3, batch_size=2, learning_rate=0.1),
+    training=FinetuneTraining(epochs=3, batch_size=2, learning_rate=0.1),
     sampling=Crops(1.0),
     seeds=(0,),
 )
-PATIENT = replace(CONFIG, training=TrainingConfig(epochs=3, batch_size=2, learning_rate=0.1, patience=1))
+PATIENT = replace(CONFIG, training=FinetuneTraining(epochs=3, batch_size=2, learning_rate=0.1, patience=1))
 
 
 def manifest_of(labels: list[int], folds: list[int], sources: list[str]) -> Manifest:
