@@ -1,0 +1,1 @@
+"""Networks prepared to be run, by PyTorch or by another engine."""
