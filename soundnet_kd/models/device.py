@@ -1,11 +1,14 @@
-"""Where a network runs."""
+"""Where a network runs, and how it is built for weights that are there already."""
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from soundnet_kd.errors import SettingsError
 
@@ -46,6 +49,26 @@ def full_precision() -> Iterator[None]:
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
+
+class Undrawn(TorchFunctionMode):
+    """A block in which networks are built without drawing their weights, which a file brings.
+
+    To draw them costs more than to read them; on the device "meta" it also imports PyTorch's compiler, which takes
+    longer than all else.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a function of PyTorch, unless it draws."""
+        kwargs = kwargs or {}
+        if function in _DRAWING or getattr(function, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
+_DRAWING: Sequence[Callable[..., Tensor]] = (Tensor.normal_, Tensor.uniform_)
+"""What those functions of `torch.nn.init` call that cannot be told from others."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names in glibc's malloc.h."""

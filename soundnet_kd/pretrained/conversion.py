@@ -13,6 +13,7 @@ from safetensors import safe_open
 from soundnet_kd.errors import FormatError, SettingsError, SoundNetKDError, one_line
 from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Network, Preprocessing, SoundNet, read_student
 from soundnet_kd.models.checkpoint import kind_of
+from soundnet_kd.models.device import Undrawn
 from soundnet_kd.pretrained.description import from_json, read_description
 from soundnet_kd.pretrained.formats import read_layout
 from soundnet_kd.pretrained.formats.keras_hdf5 import is_keras
@@ -114,7 +115,7 @@ def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> Sound
             raise FormatError(f"{path} has an output of {classes} {head[:40]}; 1 to {MAX_CLASSES} classes are read")
     names, preprocessing = _names(path, architecture, heads, layout, entry)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Undrawn():
             student = ARCHITECTURES[architecture](names, preprocessing)
     except Exception as error:  # torch's modules refuse some names
         raise FormatError(f"{path} has outputs that cannot be: {one_line(error)}") from error

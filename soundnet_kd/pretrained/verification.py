@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from soundnet_kd.errors import FormatError
+from soundnet_kd.models.device import Undrawn
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.image_networks import find_library
@@ -95,6 +96,6 @@ def git_blob_of(path: str | Path) -> str:
 
 def _check_shapes(weights: PretrainedWeights, path: Path) -> None:
     classes = len(weights.class_names())
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         network = find_library(weights.architecture).build(weights.architecture, classes)
     load_weights(network, path, f"{weights.architecture} with {classes} classes", assign=True)

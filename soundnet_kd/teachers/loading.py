@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
+from soundnet_kd.models.device import Undrawn
 from soundnet_kd.pretrained import PretrainedWeights, fetch, teacher_registry
 from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.image_networks import find_library
@@ -120,6 +121,7 @@ def network_from_file(name: str, classes: int, path: str | Path) -> nn.Module:
         If the file cannot be trusted or read, or does not fit.
     """
     path = Path(path)
-    network = find_library(name).build(name, classes)
+    with Undrawn():
+        network = find_library(name).build(name, classes)
     load_weights(network, path, f"{name} with {classes} classes")
     return network.eval()

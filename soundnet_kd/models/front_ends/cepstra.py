@@ -5,8 +5,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.fft import dct
-from scipy.signal import savgol_filter
 from torch import Tensor
 
 from soundnet_kd.errors import SettingsError, TooShortError
@@ -47,6 +45,8 @@ class MFCC(MelSpectrogram):
             raise SettingsError(f"deltas is {deltas}; it is 0, 1 (slopes) or 2 (slopes and curvatures)")
         if coefficients > bands:
             raise SettingsError(f"{bands} bands have no more than {bands} coefficients, not {coefficients}")
+        from scipy.fft import dct
+
         super().__init__(sample_rate, bands, window_samples, step_samples)
         self.settings = {"coefficients": coefficients, "deltas": deltas, **self.settings}
         self.rows = coefficients * (1 + deltas)
@@ -94,5 +94,7 @@ def _derivative(columns: int, order: int) -> NDArray[np.float32]:
 
     The filter is linear also at the ends, where the polynomial of the nearest whole window is derived.
     """
+    from scipy.signal import savgol_filter
+
     filtered = savgol_filter(np.eye(columns), DELTA_STEPS, polyorder=order, deriv=order, axis=-1, mode="interp")
     return np.asarray(filtered, dtype=np.float32)

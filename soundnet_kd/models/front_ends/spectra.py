@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import get_window
 from torch import Tensor
 
 from soundnet_kd.models.front_ends.front_end import FrontEnd, require_length, require_positive
@@ -208,6 +207,8 @@ class MagnitudeSpectrum(FrontEnd):
 
 
 def _hann(samples: int) -> NDArray[np.float32]:
+    from scipy.signal import get_window
+
     # Such constants come from NumPy, so that they are there also where a network is built without memory, on "meta",
     # before its weights are read.
     return np.asarray(get_window("hann", samples), dtype=np.float32)
