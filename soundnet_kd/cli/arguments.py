@@ -39,7 +39,7 @@ def parse(name: str, values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any
 
 def _read_words(command: str, words: Sequence[str]) -> dict[str, Any]:
     """Return what each flag of a command line is given, as it was typed."""
-    parameters = _parameters(command)
+    parameters = _described_parameters(command)
     parser = parser_for(command)
     given: dict[str, Any] = {}
     rest = []
@@ -76,7 +76,7 @@ def _arguments(
     typed: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Turn what was written, of which later layers win, into a function's arguments; `typed` is a command line's."""
-    parameters = _parameters(command)
+    parameters = _described_parameters(command)
     values: dict[str, Any] = {}
     for layer in layers:
         for name, value in sorted(layer.items(), key=lambda item: str(item[0]).count(".")):
@@ -86,7 +86,8 @@ def _arguments(
     if missing and not is_partial:
         raise SettingsError(f"{_missing(command, missing, typed)}; `soundnet-kd {command} --help` explains")
     arguments = {}
-    for name, parameter in parameters.items():
+    signature = inspect.signature(find(command).function(), eval_str=True)
+    for name, parameter in _by_flag(signature).items():
         where = f"{command}: {_flag(command, name)}"
         if name in values:
             arguments[parameter.name] = convert(values[name], parameter.annotation, where, parameter.default)
@@ -123,9 +124,13 @@ def _set_option(
     values[option] = value
 
 
-def _parameters(command: str) -> dict[str, inspect.Parameter]:
-    """Parameters of a command's function by the names of their flags."""
-    signature = inspect.signature(find(command).function(), eval_str=True)
+def _described_parameters(command: str) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a command's function by the names of their flags, without importing it."""
+    signature, _ = find(command).describe()
+    return _by_flag(signature)
+
+
+def _by_flag(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
     return {flag_of(name): parameter for name, parameter in signature.parameters.items()}
 
 

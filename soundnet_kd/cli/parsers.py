@@ -70,8 +70,8 @@ def parser_for(name: str) -> CommandParser:
     It gives each word as the text that it is, under the name of its flag, and leaves out what is not given.
     """
     command = find(name)
-    function = command.function()
-    text = docstring_parser.parse(inspect.getdoc(function) or "")
+    signature, docstring = command.describe()
+    text = docstring_parser.parse(docstring)
     helps = {parameter.arg_name: parameter.description or "" for parameter in text.params}
     about = "\n\n".join(filter(None, (text.short_description, text.long_description)))
     parser = CommandParser(
@@ -81,7 +81,7 @@ def parser_for(name: str) -> CommandParser:
         formatter_class=_Help,
         argument_default=argparse.SUPPRESS,
     )
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+    for parameter in signature.parameters.values():
         _add(parser, parameter, helps[parameter.name], parameter.name in command.positional)
     parser.add_argument("--config", action="append", help="YAML file with values for these options.")
     parser.add_argument("--print_config", action="store_true", help="Print all values as YAML, for --config, and stop.")

@@ -1,12 +1,15 @@
 """The table of commands: each is a typed function in a file of `commands/`; its flags are that function's parameters.
 
-A file is imported only when one of its commands is wanted, so that `soundnet-kd --help` answers at once.
+A file is imported only when one of its commands is run. Help, and most of what can be wrong with a command line, are
+told from its source, so that they come at once.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
+from soundnet_kd.cli.sources import describe
 from soundnet_kd.errors import SettingsError, nearest
 
 
@@ -38,6 +41,11 @@ class Command:
     def function(self) -> Callable[..., object]:
         """Import the function."""
         return _import(f"commands.{self.target}")
+
+    def describe(self) -> tuple[inspect.Signature, str]:
+        """Return the function's signature and docstring, without importing it."""
+        module, function = self.target.split(":")
+        return describe(f"soundnet_kd.commands.{module}", function)
 
     def epilog(self) -> str:
         """Return the end of its help."""

@@ -1,5 +1,6 @@
 """A command towards its console: every letter, lines of their own, signals."""
 
+import inspect
 import io
 import json
 import os
@@ -100,6 +101,7 @@ def answers() -> str:
 def be(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(table, "COMMANDS", {**table.COMMANDS, name: Command("x:y", (), "for a test")})
     monkeypatch.setattr(Command, "function", lambda _: globals()[name])
+    monkeypatch.setattr(Command, "describe", lambda _: (inspect.Signature(), ""))
 
 
 def test_a_failure_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
