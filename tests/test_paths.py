@@ -35,7 +35,7 @@ from soundnet_kd.data import Targets, read_manifest
 from soundnet_kd.data.datasets.folds import Folds
 from soundnet_kd.features.activation_file import read_peel, write_peel
 from soundnet_kd.features.activations import peel_sound
-from soundnet_kd.features.predictor import stream_probabilities
+from soundnet_kd.features.predictor import prepare_to_predict, stream_probabilities
 from soundnet_kd.media import (
     duration_seconds,
     find_media,
@@ -160,7 +160,7 @@ def test_networks_by_text(place: Path) -> None:
     peeled = peel_sound("sounds/dog/0.wav", student)
     write_peel("peel.h5", peeled, {})
     assert read_peel("peel.h5").layers.keys() == peeled.layers.keys()
-    assert next(stream_probabilities(student, "sounds/dog/0.wav"))[0] == 0.0
+    assert next(stream_probabilities(prepare_to_predict(student), "sounds/dog/0.wav"))[0] == 0.0
     with pytest.raises(soundnet_kd.SoundNetKDError):
         verify_weights("student/student.safetensors")
 

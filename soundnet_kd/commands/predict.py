@@ -10,7 +10,9 @@ from tqdm import tqdm
 
 from soundnet_kd.data.checks import describe_files
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
-from soundnet_kd.features.predictor import Span, predict_sound
+from soundnet_kd.features.predictor import Span, predict_sound, prepare_to_predict
+from soundnet_kd.inference.backends import BackendOrAuto, Precision
+from soundnet_kd.inference.prepared import Engine
 from soundnet_kd.media import find_media
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
@@ -98,6 +100,8 @@ def predict(
     per_step: bool = False,
     json: bool = False,
     device: str = "auto",
+    backend: BackendOrAuto = "auto",
+    precision: Precision = "32",
     dry_run: bool = False,
 ) -> Predictions:
     """Say which classes a network hears in sounds: objects and scenes, or those that it learned from labels.
@@ -127,6 +131,10 @@ def predict(
         Print JSON in place of text.
     device : str
         Where the network runs: auto, cpu, cuda, cuda:1, mps.
+    backend : str
+        What runs it: torch, openvino or onnxruntime (extras of those names), or auto.
+    precision : str
+        32, or bf16: probabilities within a hundredth, faster where the device has such instructions.
     dry_run : bool
         Say how many sounds there are and which, and stop: nothing is decoded or written.
 
@@ -149,11 +157,12 @@ def predict(
         # Better now than when all sounds are through the network.
         make_folder(out.parent)
     network = load_network(student).to(choose_device(device))
+    prepared = prepare_to_predict(network, Engine(backend, precision), len(files))
     read: dict[str, list[Span]] = {}
     failures: dict[str, str] = {}
     for file in tqdm(files, desc="predict", unit="sound", leave=False):
         try:
-            read[escape_name(file)] = predict_sound(network, file, top, per_step)
+            read[escape_name(file)] = predict_sound(prepared, file, top, per_step)
         except MediaError as error:
             failures[escape_name(file)] = str(error)
     if out is not None:

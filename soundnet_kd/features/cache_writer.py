@@ -146,29 +146,32 @@ def _write_part(
                 samples += len(sound)
                 yield len(taken) - 1, sound
 
+    def pooled_with_sequences(batch: Mapping[int, Sound]) -> dict[str, list[NDArray[np.float32]]]:
+        pools = extractor.new_pools()
+        for layer, steps in extractor.stream(list(batch.values())):
+            for pool in pools[layer]:
+                pool.add(steps)
+            for number, sequence in zip(batch, steps.transpose(1, 2).cpu().numpy(), strict=True):
+                part.extend(number, layer, sequence)
+        return {layer: [pool.result() for pool in several] for layer, several in pools.items()}
+
     def extract_block() -> bool:
         """Extract the features of the sounds of a block, and say whether there were any."""
         before = len(taken)
         for batch in batches_of_equal_length(read_block(), batch_size, extractor.longest):
-            pools = extractor.new_pools()
             try:
-                for layer, steps in extractor.stream(list(batch.values())):
-                    for pool in pools[layer]:
-                        pool.add(steps)
-                    if sequences:
-                        for number, sequence in zip(batch, steps.transpose(1, 2).cpu().numpy(), strict=True):
-                            part.extend(number, layer, sequence)
+                pooled = pooled_with_sequences(batch) if sequences else extractor.pooled(list(batch.values()))
             except TooShortError as error:
                 for number in batch:
                     fail(number, f"{taken[number].path.name}: {error}")
                 continue
-            pooled = {
-                pooled_name(layer, pool.pooling, extractor.poolings): pool.result()
-                for layer, several in pools.items()
-                for pool in several
+            named = {
+                pooled_name(layer, pooling, extractor.poolings): values
+                for layer, several in pooled.items()
+                for pooling, values in zip(extractor.poolings, several, strict=True)
             }
             for place, number in enumerate(batch):
-                rows[number] = {name: values[place] for name, values in pooled.items()}
+                rows[number] = {name: values[place] for name, values in named.items()}
             progress.update(len(batch))
         return len(taken) > before
 

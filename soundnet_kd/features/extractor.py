@@ -1,15 +1,17 @@
 """Layers of a network for batches of sounds, or for one long sound, step by step or pooled over time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from soundnet_kd.features.pooling import Pool, PoolingOrNone, poolings_of
+from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
 from soundnet_kd.features.reading import Sound
 from soundnet_kd.features.streaming import stream_layers
+from soundnet_kd.inference.pool import Pool
+from soundnet_kd.inference.prepared import Engine, PreparedNetwork
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import Network
 from soundnet_kd.models.device import full_precision, keep_freed_memory
@@ -31,51 +33,67 @@ class FeatureExtractor:
     Parameters
     ----------
     network : Network
-        In evaluation mode, on the device where it shall run.
+        In evaluation mode, on the device where it shall run; what it learns later is not heard.
     layers : sequence of str
     pooling : {"mean", "max", "std", "none"}, or several but none
+    sequences : bool
+        Whole sequences are asked for by `stream` too.
+    engine : Engine, optional
+        What runs the network. [default: PyTorch in 32 bit]
+    sounds : int
+        About so many it is to hear.
 
     Attributes
     ----------
     poolings : tuple of str
         Empty where `pooling` is none.
+    prepared : PreparedNetwork
     """
 
     def __init__(
-        self, network: Network, layers: Sequence[str], pooling: PoolingOrNone | Sequence[PoolingOrNone]
+        self,
+        network: Network,
+        layers: Sequence[str],
+        pooling: PoolingOrNone | Sequence[PoolingOrNone],
+        sequences: bool = False,
+        engine: Engine | None = None,
+        sounds: int = 1,
     ) -> None:
         self.network = network
         self.layers = tuple(layers)
         self.poolings = poolings_of(pooling)
+        self.prepared = PreparedNetwork(network, layers, () if sequences else self.poolings, engine, sounds)
         self.longest = max(SAMPLES_AT_ONCE, network.preprocessing.least_samples)
         keep_freed_memory()
 
     def extract(self, sounds: Sequence[Sound]) -> dict[str, NDArray[np.float32]]:
-        """Return the layers of sounds of one length, pooled over time in the first way.
+        """Return the layers of sounds of one length, (sounds, channels) each, pooled over time in the first way.
 
         Parameters
         ----------
         sounds : sequence of Sound
             Known to be in full scale. Only one, if it is longer than `longest`.
 
-        Returns
-        -------
-        dict from layer to (sounds, channels) float32; empty where `pooling` is none.
-
         Raises
         ------
         TooShortError
             If the sounds have too few samples for a layer.
         """
-        return {layer: several[0].result() for layer, several in self.pools(sounds).items() if several}
+        return {layer: several[0] for layer, several in self.pooled(sounds).items()}
 
-    def pools(self, sounds: Sequence[Sound]) -> dict[str, tuple[Pool, ...]]:
+    def pooled(self, sounds: Sequence[Sound]) -> dict[str, list[NDArray[np.float32]]]:
         """Return the layers of sounds of one length, as `extract` takes them, pooled in every way that is asked for."""
+        asked = self.network.preprocessing
+        if self.prepared.folded is not None and asked.repeats and len(sounds[0]) <= self.longest:
+            repeats = asked.repeats_of(len(sounds[0]))
+            batch = torch.stack([asked.amplify(torch.from_numpy(_read(sound))) for sound in sounds])
+            with full_precision():
+                return self.prepared.pooled(batch[:, None], repeats)
         pools = self.new_pools()
         for layer, steps in self.stream(sounds):
             for pool in pools[layer]:
                 pool.add(steps)
-        return pools
+        return {layer: [pool.result() for pool in several] for layer, several in pools.items()}
 
     def new_pools(self) -> dict[str, tuple[Pool, ...]]:
         """Return what pools the steps of each layer, in every way that is asked for."""
@@ -106,62 +124,55 @@ class FeatureExtractor:
                 yield from outputs.items()
 
     def _outputs(self, sounds: Sequence[Sound]) -> Iterator[dict[str, Tensor]]:
-        device = next(self.network.parameters()).device
         asked = self.network.preprocessing
-        if self.network.trunk is None:
+        if self.prepared.folded is None:
             length = asked.segment_samples(self.longest)
             segments_of = [_whole_segments(sound, length, asked.least_samples) for sound in sounds]
             for group in zip(*segments_of, strict=True):
-                batch = torch.stack([asked.prepare(segment) for segment in group])
-                answers: dict[str, Tensor] = self.network(batch.to(device), self.layers)
-                yield {layer: steps.mean(dim=2) if steps.ndim == 4 else steps for layer, steps in answers.items()}
+                yield self.prepared(torch.stack([asked.prepare(segment) for segment in group]))
         elif len(sounds[0]) > self.longest:
             (sound,) = sounds
             segments = _segments(sound, SEGMENT_SAMPLES)
+            device = self.prepared.device
             scaled = (asked.amplify(torch.from_numpy(segment).to(device))[None, None] for segment in segments)
-            yield from stream_network(self.network, scaled, self.layers)
+            yield from stream_network(self.prepared, scaled)
         else:
-            waveforms = [sound.read() if isinstance(sound, RawAudioFile) else sound for sound in sounds]
-            batch = torch.stack([asked.prepare(waveform) for waveform in waveforms])
-            yield self.network(batch.to(device), self.layers)
+            yield self.prepared(torch.stack([asked.prepare(_read(sound)) for sound in sounds]))
 
 
-def stream_network(network: Network, segments: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def stream_network(prepared: PreparedNetwork, segments: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
     """Return layers for a sound of any length in bounded memory, as `stream_layers` those of a student.
 
     Parameters
     ----------
-    network : Network
-        With a trunk, in evaluation mode.
+    prepared : PreparedNetwork
+        With a trunk.
     segments : iterable of (batch, 1, samples) float32
         The sound, scaled by the network's preprocessing, in segments of any length.
-    layers : sequence of str
 
     Yields
     ------
     dict from layer to (batch, channels, steps)
         The steps that a segment completes; at last the answer to the whole sound, of a head on pooled layers.
     """
-    trunk = network.trunk
-    assert trunk is not None
-    if network is trunk or network.output_layer not in layers:
-        yield from stream_layers(trunk, segments, layers)
+    network, folded = prepared.network, prepared.folded
+    assert folded is not None
+    if network is network.trunk or network.output_layer not in prepared.layers:
+        yield from stream_layers(folded, segments)
         return
     assert isinstance(network, FinetunedNetwork)
     pools = {layer: [Pool(pooling) for pooling in network.head_poolings] for layer in network.head_layers}
-    of_trunk = [layer for layer in layers if layer != network.output_layer]
-    for answers in stream_layers(trunk, segments, sorted({*pools, *of_trunk}, key=network.depth)):
+    for answers in stream_layers(folded, segments):
         for layer, several in pools.items():
             for pool in several:
                 pool.add(answers[layer])
-        yield {layer: answers[layer] for layer in of_trunk}
-    yield {network.output_layer: network.answer(pooled_tensors(pools, network))[:, :, None]}
+        yield {layer: answers[layer] for layer in prepared.layers if layer in answers}
+    of_head = [torch.from_numpy(pool.result()) for layer in network.head_layers for pool in pools[layer]]
+    yield {network.output_layer: network.answer([each.to(prepared.device) for each in of_head])[:, :, None]}
 
 
-def pooled_tensors(pools: Mapping[str, Sequence[Pool]], network: FinetunedNetwork) -> list[Tensor]:
-    """Return what the head of a network is to hear, in its order and on its device."""
-    device = next(network.parameters()).device
-    return [torch.from_numpy(pool.result()).to(device) for layer in network.head_layers for pool in pools[layer]]
+def _read(sound: Sound) -> NDArray[np.float32]:
+    return sound.read() if isinstance(sound, RawAudioFile) else sound
 
 
 def _segments(sound: Sound, samples: int) -> Iterator[NDArray[np.float32]]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tile_to_clip
+from soundnet_kd.inference.prepared import Engine, PreparedNetwork
 from soundnet_kd.media import stream_audio
 from soundnet_kd.models import Network
 from soundnet_kd.models.device import full_precision
@@ -46,13 +48,18 @@ class Span:
     guesses: dict[str, list[Guess]]
 
 
-def predict_sound(network: Network, sound: str | Path, top: int, per_step: bool) -> list[Span]:
+def prepare_to_predict(network: Network, engine: Engine | None = None, sounds: int = 1) -> PreparedNetwork:
+    """Make a network on its device, in evaluation mode, ready to predict about so many sounds."""
+    return PreparedNetwork(network, [network.output_layer], engine=engine, sounds=sounds)
+
+
+def predict_sound(prepared: PreparedNetwork, sound: str | Path, top: int, per_step: bool) -> list[Span]:
     """Return the likeliest classes of a sound of any length.
 
     Parameters
     ----------
-    network : Network
-        In evaluation mode.
+    prepared : PreparedNetwork
+        Its output layer.
     sound : str or Path
     top : int
         Classes of each head.
@@ -64,7 +71,8 @@ def predict_sound(network: Network, sound: str | Path, top: int, per_step: bool)
     MediaError
         If the file holds no readable sound.
     """
-    answers = list(stream_probabilities(network, sound))
+    network = prepared.network
+    answers = list(stream_probabilities(prepared, sound))
     if not per_step:
         averages = {head: np.mean([rows[head] for _, _, rows in answers], axis=0) for head in network.class_names}
         answers = [(answers[0][0], answers[-1][1], averages)]
@@ -74,14 +82,14 @@ def predict_sound(network: Network, sound: str | Path, top: int, per_step: bool)
     ]
 
 
-def stream_probabilities(network: Network, sound: str | Path) -> Iterator[Answer]:
+def stream_probabilities(prepared: PreparedNetwork, sound: str | Path) -> Iterator[Answer]:
     """Return the probabilities of a network's classes in a sound of any length, stretch by stretch.
 
     Parameters
     ----------
-    network : Network
-        In evaluation mode. One that answers step by step, a student, has a stretch for each 5 s; any other one has one
-        for each segment of the length that it asks for.
+    prepared : PreparedNetwork
+        Its output layer. A network that answers step by step, a student, has a stretch for each 5 s; any other one has
+        one for each segment of the length that it asks for.
     sound : str or Path
 
     Yields
@@ -94,34 +102,30 @@ def stream_probabilities(network: Network, sound: str | Path) -> Iterator[Answer
     MediaError
         If the file holds no readable sound.
     """
-    has_steps = network.receptive_field(network.output_layer) is not None
-    return _step_answers(network, Path(sound)) if has_steps else _segment_answers(network, Path(sound))
+    has_steps = prepared.network.receptive_field(prepared.network.output_layer) is not None
+    return _step_answers(prepared, Path(sound)) if has_steps else _segment_answers(prepared, Path(sound))
 
 
-def _step_answers(network: Network, sound: Path) -> Iterator[Answer]:
+def _step_answers(prepared: PreparedNetwork, sound: Path) -> Iterator[Answer]:
     """Return the answers to each 5 s, in clips as the network learned from."""
-    asked = network.preprocessing
-    device = next(network.parameters()).device
+    asked = prepared.network.preprocessing
     with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:
         for number, block in enumerate(blocks):
             clip_seconds = len(block) / asked.sample_rate
             if number and clip_seconds < MIN_SECONDS:
                 return
             steps = math.ceil(clip_seconds / STEP_SECONDS)
-            clip = torch.from_numpy(tile_to_clip(block, steps, asked.sample_rate)).to(device)
-            with torch.inference_mode():
-                answers = network(asked.scale(clip)[None, None])
-            rows = {head: network.probabilities(logits)[0].T.cpu().numpy() for head, logits in answers.items()}
+            clip = torch.from_numpy(tile_to_clip(block, steps, asked.sample_rate))
+            rows = _probabilities(prepared, asked.scale(clip)[None])
             for step in range(steps):
                 start = number * CLIP_SECONDS + step * STEP_SECONDS
                 end = min(start + STEP_SECONDS, number * CLIP_SECONDS + clip_seconds)
-                yield start, end, {head: row[step] for head, row in rows.items()}
+                yield start, end, {head: row[:, step] for head, row in rows.items()}
 
 
-def _segment_answers(network: Network, sound: Path) -> Iterator[Answer]:
+def _segment_answers(prepared: PreparedNetwork, sound: Path) -> Iterator[Answer]:
     """Return the answers to each segment of the length that the network asks for."""
-    asked = network.preprocessing
-    device = next(network.parameters()).device
+    asked = prepared.network.preprocessing
     segment_seconds = asked.least_samples / asked.sample_rate
     # A network that does not repeat short sounds learned nothing about a rest that is followed by silence.
     min_samples = min(MIN_SECONDS * asked.sample_rate, asked.least_samples) if asked.repeats else asked.least_samples
@@ -129,11 +133,21 @@ def _segment_answers(network: Network, sound: Path) -> Iterator[Answer]:
         for number, block in enumerate(blocks):
             if number and len(block) < min_samples:
                 return
-            with torch.inference_mode(), full_precision():
-                answers = network(asked.prepare(block)[None].to(device))
+            rows = _probabilities(prepared, asked.prepare(block))
             start = number * segment_seconds
-            rows = {head: network.probabilities(logits)[0].cpu().numpy() for head, logits in answers.items()}
-            yield start, start + len(block) / asked.sample_rate, rows
+            yield start, start + len(block) / asked.sample_rate, {head: row[:, 0] for head, row in rows.items()}
+
+
+def _probabilities(prepared: PreparedNetwork, waveform: Tensor) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities (classes, steps) of each head for a preprocessed waveform (1, samples)."""
+    network = prepared.network
+    with full_precision():
+        logits = prepared(waveform[None])[network.output_layer]
+    heads = torch.split(logits, [len(names) for names in network.class_names.values()], dim=1)
+    return {
+        head: network.probabilities(each)[0].cpu().numpy()
+        for head, each in zip(network.class_names, heads, strict=True)
+    }
 
 
 def _likeliest(names: Sequence[str], probabilities: NDArray[np.float32], top: int) -> list[Guess]:

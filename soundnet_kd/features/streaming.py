@@ -5,40 +5,33 @@ be cut anywhere, nothing is computed twice, zeros are padded at the true start a
 pooling windows stay where they are in one pass over the whole sound.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from soundnet_kd.models import SoundNet
+from soundnet_kd.inference.folded import FoldedSoundNet
 
 
-def stream_layers(student: SoundNet, segments: Iterable[Tensor], layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def stream_layers(student: FoldedSoundNet, segments: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
     """Return a student's layers for a sound of any length in bounded memory.
 
     Parameters
     ----------
-    student : SoundNet
-        In evaluation mode.
+    student : FoldedSoundNet
+        It says which layers are wanted.
     segments : iterable of (batch, 1, samples) float32
         The sound, scaled by the student's preprocessing, in segments of any length.
-    layers : sequence of str
-        The layers wanted; nothing deeper than the deepest of them is computed.
 
     Yields
     ------
     dict from layer to (batch, channels, steps)
         The steps that a segment completes, none of a deep layer for most segments. Put together they are what
-        `student(sound, layers)` gives, as far as the rounding of float32 goes; a sound too short for a layer gives no
-        step of it.
-
-    Raises
-    ------
-    SettingsError
-        If a layer does not exist.
+        `student(sound)` gives, as far as the rounding of float32 goes; a sound too short for a layer gives no step of
+        it.
     """
-    stages = _Stages(student, layers)
+    stages = _Stages(student)
     silence: Tensor | None = None
     for segment in segments:
         silence = segment[..., :0]
@@ -72,12 +65,11 @@ class _Window:
 
 
 class _Stages:
-    """The blocks of a student, each with what it holds of its input."""
+    """The layers of a student, each with what it holds of its input."""
 
-    def __init__(self, student: SoundNet, layers: Sequence[str]) -> None:
-        self.student = student
-        self.layers = layers
-        self.deepest = max(layers, key=student.depth)
+    def __init__(self, folded: FoldedSoundNet) -> None:
+        self.folded = folded
+        student = folded.student
         self._windows = {
             f"conv{number}": _Window(block.kernel, block.stride, block.padding)
             for number, block in enumerate((*student.blocks, student.output), start=1)
@@ -90,29 +82,12 @@ class _Stages:
     def extract(self, segment: Tensor, last: bool) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         hidden = segment
-        for layer in self.student.layers:
+        for layer in self.folded.computed:
             ready = self._windows[layer].take(hidden, last)
-            hidden = self._answer(layer, ready) if ready.shape[-1] else self._no_steps(layer, segment)
-            if layer in self.layers:
-                found[layer] = hidden
-            if layer == self.deepest:
-                break
+            if ready.shape[-1]:
+                hidden = self.folded.step(layer, ready, padded=True)
+            else:
+                hidden = segment.new_zeros(len(segment), self.folded.student.channels(layer), 0)
+            if layer in self.folded.layers:
+                found[layer] = hidden.to(segment.dtype)
         return found
-
-    def _answer(self, layer: str, ready: Tensor) -> Tensor:
-        if layer.startswith("pool"):
-            return functional.max_pool1d(ready, self._windows[layer].kernel)
-        module = self.student.get_submodule(layer)
-        if isinstance(module, nn.ModuleDict):
-            return torch.cat([_convolve(head, ready) for head in module.values()], dim=1)
-        batchnorm = self.student.get_submodule(layer.replace("conv", "batchnorm"))
-        return functional.relu(batchnorm(_convolve(module, ready)))
-
-    def _no_steps(self, layer: str, segment: Tensor) -> Tensor:
-        return segment.new_zeros(len(segment), self.student.channels(layer), 0)
-
-
-def _convolve(convolution: nn.Module, ready: Tensor) -> Tensor:
-    """Convolve without padding, which the window has done."""
-    assert isinstance(convolution, nn.Conv1d)
-    return functional.conv1d(ready, convolution.weight, convolution.bias, convolution.stride)

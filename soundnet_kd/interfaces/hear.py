@@ -6,7 +6,6 @@ HEAR advises for the onsets of events and notes (conv4 of SoundNet8, every 46 ms
 means over frequency are taken.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from soundnet_kd.errors import EmptyAudioError, SettingsError, TooShortError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.streaming import stream_layers
+from soundnet_kd.inference.prepared import PreparedNetwork
 from soundnet_kd.media.full_scale import as_float, to_array
 from soundnet_kd.models import Network
 from soundnet_kd.models.device import full_precision
@@ -165,13 +165,11 @@ def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
 @torch.no_grad()
 def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
     """Return a layer of sounds of any length, of a student in segments that fit into memory together."""
-    device = next(model.parameters()).device
-    trunk = model.network.trunk
-    if trunk is None:
-        with full_precision():
-            steps: Tensor = model.network(scaled.to(device), [layer])[layer]
-        return steps.mean(dim=2) if steps.ndim == 4 else steps
-    segment_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
-    segments: Iterator[Tensor] = (segment.to(device) for segment in torch.split(scaled, segment_samples, dim=-1))
+    # Whoever holds the model may have gone on with its training, or moved it.
+    prepared = PreparedNetwork(model.network, [layer])
     with full_precision():
-        return torch.cat([answers[layer] for answers in stream_layers(trunk, segments, [layer])], dim=-1)
+        if prepared.folded is None:
+            return prepared(scaled)[layer]
+        segment_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
+        segments = (segment.to(prepared.device) for segment in torch.split(scaled, segment_samples, dim=-1))
+        return torch.cat([answers[layer] for answers in stream_layers(prepared.folded, segments)], dim=-1)

@@ -141,7 +141,7 @@ class FinetunedNetwork(Network):
         if OUTPUT not in wanted:
             return dict(self.network(waveform, hidden))
         below: dict[str, Tensor] = self.network(waveform, hidden | set(self.head_layers))
-        logits = self._logits(below)
+        logits = self.answer_to(below)
         if layers is None:
             return {HEAD: logits}
         return {layer: logits[:, :, None] if layer == OUTPUT else below[layer] for layer in wanted}
@@ -159,7 +159,7 @@ class FinetunedNetwork(Network):
                 ratio = self.network.receptive_field(layer).stride // stride
                 count = max(1, (steps.shape[2] - 2 * margin) // ratio)
                 below[layer] = found[:, :, margin // ratio : margin // ratio + count]
-        return self._logits(below)
+        return self.answer_to(below)
 
     @property
     def margin_steps(self) -> int:
@@ -191,7 +191,8 @@ class FinetunedNetwork(Network):
         logits: Tensor = self.head(joined)
         return logits
 
-    def _logits(self, below: Mapping[str, Tensor]) -> Tensor:
+    def answer_to(self, below: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits (batch, classes) for the steps (batch, channels, steps) of each layer under the head."""
         pooled = []
         for layer in self.head_layers:
             pooled.append(below[layer].mean(dim=2))

@@ -37,11 +37,21 @@ def tile_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     EmptyAudioError
         If `waveform` has no samples.
     """
-    if len(waveform) == 0:
+    repeats = repeats_to(len(waveform), samples)
+    return waveform if repeats == 1 else np.tile(waveform, repeats)
+
+
+def repeats_to(samples: int, least: int) -> int:
+    """Return how often `tile_to` repeats a sound of so many samples.
+
+    Raises
+    ------
+    EmptyAudioError
+        If there are none.
+    """
+    if samples == 0:
         raise EmptyAudioError("the sound has no samples")
-    if len(waveform) >= samples:
-        return waveform
-    return np.tile(waveform, samples // len(waveform) + 1)
+    return 1 if samples >= least else least // samples + 1
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,10 @@ class Preprocessing:
         (1, samples) float32, as a call gives it.
         """
         return self.amplify(torch.from_numpy(tile_to(waveform, self.least_samples)))[None]
+
+    def repeats_of(self, samples: int) -> int:
+        """Return how often a sound of so many samples is heard."""
+        return repeats_to(samples, self.least_samples) if self.repeats else 1
 
     def scale(self, sound: torch.Tensor | ArrayLike) -> torch.Tensor:
         """Bring sound that is long enough to the network's range, on the device where it is.

@@ -127,6 +127,20 @@ class SoundNet(Network):
             samples = pooled
         return self.output.steps(samples)[0]
 
+    def require_steps(self, samples: int, layer: str) -> None:
+        """Check that a layer has a step for an input of `samples`.
+
+        Raises
+        ------
+        TooShortError
+            If it has none.
+        """
+        if self.steps(samples, layer) < 1:
+            raise TooShortError(
+                f"{samples} samples are too few for {layer}; let the student's preprocessing tile the "
+                "sound (to its least_samples), or take shallower layers"
+            )
+
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Return the receptive field of a layer's steps; a step's middle is at `start + i * stride + samples / 2`."""
         self.depth(layer)
@@ -161,11 +175,7 @@ class SoundNet(Network):
         """Compute layers, as every `Network` does; without `layers`, logits (batch, classes, steps) of each head."""
         waveform = as_input(waveform, self)
         deepest = self.output_layer if layers is None else max(layers, key=self.depth)
-        if self.steps(waveform.shape[-1], deepest) < 1:
-            raise TooShortError(
-                f"{waveform.shape[-1]} samples are too few for {deepest}; let the student's preprocessing tile the "
-                "sound (to its least_samples), or take shallower layers"
-            )
+        self.require_steps(waveform.shape[-1], deepest)
         return self._compute(waveform, layers, deepest, first_block=1)
 
     def continue_from(self, layer: str, steps: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

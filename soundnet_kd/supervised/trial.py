@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from soundnet_kd.data.manifest import Split
 from soundnet_kd.data.splits import SplitSounds
-from soundnet_kd.features.extractor import FeatureExtractor, pooled_tensors
+from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import Sound, batches_of_equal_length
 from soundnet_kd.media import RawAudioFile
 from soundnet_kd.models import Network, choose_device
@@ -280,7 +280,7 @@ def clip_logits(network: Network, sounds: Sequence[RawAudioFile], speeds: Sequen
         A sound is heard at each of them, and the logits are averaged.
     """
     assert isinstance(network, FinetunedNetwork)
-    extractor = FeatureExtractor(network.trunk.eval(), network.head_layers, network.head_poolings)
+    extractor = FeatureExtractor(network.eval(), [network.output_layer], "mean")
     rate = network.preprocessing.sample_rate
     # Also when it is slowed down.
     longest = int(extractor.longest * min(1.0, *speeds))
@@ -291,8 +291,7 @@ def clip_logits(network: Network, sounds: Sequence[RawAudioFile], speeds: Sequen
                 heard: list[Sound] = [
                     sounds[place] if speed == 1 else at_speed(sounds[place].read(), rate, speed) for place in batch
                 ]
-                answers = network.answer(pooled_tensors(extractor.pools(heard), network)).cpu()
-                logits[list(batch)] += answers / len(speeds)
+                logits[list(batch)] += torch.from_numpy(extractor.extract(heard)[network.output_layer]) / len(speeds)
                 progress.update(len(batch))
     return logits
 

@@ -11,7 +11,7 @@ import torch
 from soundnet_kd import SoundNet8
 from soundnet_kd.commands.predict import Predictions, predict
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.features.predictor import Guess, Span, stream_probabilities
+from soundnet_kd.features.predictor import Guess, Span, prepare_to_predict, stream_probabilities
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import write_network
 
@@ -51,7 +51,7 @@ def noise(path: Path, seconds: float, seed: int = 0) -> Path:
 def test_every_five_seconds_have_a_guess(
     student: SoundNet8, seconds: float, spans: list[tuple[float, float]], tmp_path: Path
 ) -> None:
-    answers = list(stream_probabilities(student, noise(tmp_path / "a.wav", seconds)))
+    answers = list(stream_probabilities(prepare_to_predict(student), noise(tmp_path / "a.wav", seconds)))
     assert [(start, end) for start, end, _ in answers] == spans
     for _, _, rows in answers:
         assert {head: len(row) for head, row in rows.items()} == {"objects": 6, "scenes": 3}
@@ -64,7 +64,7 @@ def test_twenty_seconds_are_what_the_network_says(student: SoundNet8, tmp_path: 
         wave = student.preprocessing(student.preprocessing.read(path))
         expected = student(wave[None])["objects"][0].softmax(dim=0).numpy()
     assert expected.shape == (6, 4)
-    for step, (_, _, rows) in enumerate(stream_probabilities(student, path)):
+    for step, (_, _, rows) in enumerate(stream_probabilities(prepare_to_predict(student), path)):
         np.testing.assert_allclose(rows["objects"], expected[:, step], rtol=1e-4, atol=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_text_json_and_tables_say_the_same(student: SoundNet8, tmp_path: Path) -
     assert list(probabilities.values()) == sorted(probabilities.values(), reverse=True)
     assert len(steps.sounds[str(sound)]) == 3
     # The average over the steps, by hand.
-    rows = [row["objects"] for _, _, row in stream_probabilities(student, sound)]
+    rows = [row["objects"] for _, _, row in stream_probabilities(prepare_to_predict(student), sound)]
     for index, class_name in enumerate(HEADS["objects"]):
         assert probabilities[class_name] == pytest.approx(float(np.mean([row[index] for row in rows])), rel=1e-4)
     with (tmp_path / "out.csv").open(newline="") as handle:

@@ -50,7 +50,8 @@ def die_after_batches(
 ) -> None:
     """Do the same until so many batches have begun."""
     begun = count(1)
-    signal_itself_after(FeatureExtractor, "new_pools", signal.SIGKILL, lambda *_: next(begun) == batches)
+    each_batch = "new_pools" if kept == SEQUENCES else "pooled"
+    signal_itself_after(FeatureExtractor, each_batch, signal.SIGKILL, lambda *_: next(begun) == batches)
     extract_in_parts(sounds, student, workers, kept, out)
 
 

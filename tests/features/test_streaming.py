@@ -8,6 +8,7 @@ from torch import Tensor
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features.streaming import stream_layers
+from soundnet_kd.inference.folded import FoldedSoundNet
 from soundnet_kd.models import SoundNet, SoundNet5, SoundNet8
 
 SAMPLES = 480_007
@@ -47,7 +48,7 @@ def test_every_layer_is_the_same_in_pieces(
     student: SoundNet, sound: Tensor, at_once: dict[str, Tensor], lengths: tuple[int, ...]
 ) -> None:
     with torch.inference_mode():
-        answers = list(stream_layers(student, _cut(sound, lengths), student.layers))
+        answers = list(stream_layers(FoldedSoundNet(student, student.layers), _cut(sound, lengths)))
     for layer in student.layers:
         steps = torch.cat([answer[layer] for answer in answers], dim=-1)
         assert steps.shape == at_once[layer].shape == (1, student.channels(layer), student.steps(SAMPLES, layer))
@@ -65,7 +66,7 @@ def test_padding_acts_at_the_ends_only(student: SoundNet, sound: Tensor, at_once
 def test_several_sounds_at_a_time_and_some_layers(student: SoundNet) -> None:
     sounds = torch.randn(2, 1, 100_000, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        answers = list(stream_layers(student, _cut(sounds, (30_001,)), ["pool2", "conv1"]))
+        answers = list(stream_layers(FoldedSoundNet(student, ["pool2", "conv1"]), _cut(sounds, (30_001,))))
         wanted = student(sounds, ["conv1", "pool2"])
     assert all(answer.keys() == {"conv1", "pool2"} for answer in answers)
     for layer, expected in wanted.items():
@@ -76,7 +77,7 @@ def test_several_sounds_at_a_time_and_some_layers(student: SoundNet) -> None:
 def test_no_more_is_kept_than_the_next_steps_need(student: SoundNet, sound: Tensor) -> None:
     from soundnet_kd.features.streaming import _Stages
 
-    stages = _Stages(student, student.layers)
+    stages = _Stages(FoldedSoundNet(student, student.layers))
     with torch.inference_mode():
         stages.extract(sound, last=False)
     for window in stages._windows.values():
@@ -87,7 +88,7 @@ def test_no_more_is_kept_than_the_next_steps_need(student: SoundNet, sound: Tens
 
 def test_too_short_a_sound_has_no_deep_steps(student: SoundNet) -> None:
     with torch.inference_mode():
-        answers = list(stream_layers(student, iter([torch.zeros(1, 1, 500)]), student.layers))
+        answers = list(stream_layers(FoldedSoundNet(student, student.layers), iter([torch.zeros(1, 1, 500)])))
     deep = torch.cat([answer[student.output_layer] for answer in answers], dim=-1)
     assert deep.shape == (1, 5, 0)
     assert sum(answer["conv1"].shape[-1] for answer in answers) == 251  # (500 + 2 * 32 - 64) / 2 + 1
@@ -95,7 +96,7 @@ def test_too_short_a_sound_has_no_deep_steps(student: SoundNet) -> None:
 
 def test_an_unknown_layer_is_named(student: SoundNet) -> None:
     with pytest.raises(SettingsError, match="did you mean 'conv1'"):
-        list(stream_layers(student, [torch.zeros(1, 1, 500)], ["con1"]))
+        FoldedSoundNet(student, ["con1"])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 from soundnet_kd import SoundNet8
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features.extractor import stream_network
+from soundnet_kd.inference.prepared import PreparedNetwork
 from soundnet_kd.models import Preprocessing, read_network, write_network
 from soundnet_kd.models.finetuned import FinetunedNetwork
 
@@ -71,7 +72,7 @@ def test_a_file_keeps_the_head(network: FinetunedNetwork, tmp_path: Path) -> Non
 def test_a_sound_that_comes_in_segments_has_the_same_answer(network: FinetunedNetwork) -> None:
     sound = torch.randn(1, 1, SAMPLES)
     with torch.no_grad():
-        *_, last = stream_network(network, torch.split(sound, 7_000, dim=2), ["pool5", "answer"])
+        *_, last = stream_network(PreparedNetwork(network, ["pool5", "answer"]), torch.split(sound, 7_000, dim=2))
         torch.testing.assert_close(last["answer"][:, :, 0], network.logits(sound), rtol=1e-4, atol=1e-4)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundnet_kd.features.pooling import Pool, Pooling
+from soundnet_kd.inference.pool import Pool, Pooling, pool_pieces
 
 STEPS = torch.tensor([[[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 0.0, 0.0]]])
 
@@ -34,3 +34,14 @@ def test_pieces_give_what_the_whole_gives(pooling: Pooling) -> None:
 def test_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no steps"):
         Pool("mean").result()
+
+
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_steps_that_occur_several_times_in_any_shape(pooling: Pooling) -> None:
+    torch.manual_seed(0)
+    often, once = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 3, 7, dtype=torch.float64)
+    pieces = [(once, 1), (often, 3)]
+    (pooled,) = pool_pieces(pieces, [pooling])
+    whole = torch.cat([once, *[often.flatten(2)] * 3], dim=2).numpy()
+    wanted = {"mean": whole.mean(2), "max": whole.max(2), "std": whole.std(2)}[pooling]
+    np.testing.assert_allclose(pooled, wanted, rtol=1e-6)

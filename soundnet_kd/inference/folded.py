@@ -1,0 +1,208 @@
+"""A student as it is run when nothing learns: batch norm in the convolutions, and these in phases on a CPU."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from soundnet_kd.inference.backends import Precision
+from soundnet_kd.inference.first_block import FirstBlock
+from soundnet_kd.inference.pool import Pooling, pool_pieces
+from soundnet_kd.models import SoundNet
+from soundnet_kd.models.preprocessing import as_input
+from soundnet_kd.models.receptive_field import Block
+from soundnet_kd.models.soundnet import block_number
+
+
+class FoldedSoundNet:
+    """Layers of a student in evaluation mode, equal to its own as far as the rounding of float32 goes.
+
+    On a CPU a convolution of stride 2 is computed as one of stride 1 over twice as many channels, even and odd steps:
+    where the channels of a step lie side by side in memory, this only gives another shape to what is there. Other
+    devices have kernels of their own for strides.
+
+    Parameters
+    ----------
+    student : SoundNet
+        On its device; what it learns later does not come here.
+    layers : sequence of str
+        The layers wanted; nothing deeper than the deepest of them is prepared or computed.
+    precision : {"32", "bf16"}
+        bf16 keeps 8 bits of weights and steps; what is given out is float32.
+
+    Raises
+    ------
+    SettingsError
+        If a layer does not exist.
+    """
+
+    def __init__(self, student: SoundNet, layers: Sequence[str], precision: Precision = "32") -> None:
+        self.student = student
+        self.layers = tuple(layers)
+        depth = max(map(student.depth, layers))
+        self.computed = student.layers[: depth + 1]
+        """All layers that these take."""
+        own = next(student.parameters())
+        self._dtype = torch.bfloat16 if precision == "bf16" else own.dtype
+        self._in_phases = own.device.type == "cpu"
+        self._convolutions: dict[str, _Convolution | FirstBlock] = {}
+        for layer in self.computed:
+            if layer.startswith("conv"):
+                weight, bias = (each.to(own.device, self._dtype) for each in _folded(student, layer))
+                if layer == student.output_layer:
+                    self._output = weight, bias
+                    continue
+                block = student.blocks[block_number(layer) - 1]
+                first = layer == student.layers[0] and self._in_phases
+                make = FirstBlock if first else _PhaseConvolution if self._in_phases else _Convolution
+                self._convolutions[layer] = make(block, weight, bias)
+
+    def __call__(self, waveform: Tensor) -> dict[str, Tensor]:
+        """Return the layers, (batch, channels, steps) each, of preprocessed waveforms (batch, 1, samples).
+
+        Raises
+        ------
+        TooShortError
+            If there are too few samples for a layer.
+        """
+        waveform = as_input(waveform, self.student)
+        self.student.require_steps(waveform.shape[-1], self.computed[-1])
+        return self._following(waveform, self.computed)
+
+    def pooled(
+        self, waveform: Tensor, repeats: int, poolings: Sequence[Pooling]
+    ) -> dict[str, list[NDArray[np.float32]]]:
+        """Return the layers pooled over time in several ways, (batch, channels) each, of sounds that are repeated.
+
+        Parameters
+        ----------
+        waveform : (batch, 1, samples) float32
+            Preprocessed, but for being repeated.
+        repeats : int
+            How often each is heard.
+        poolings : sequence of {"mean", "max", "std"}
+
+        Raises
+        ------
+        TooShortError
+            If there are too few samples for a layer.
+        """
+        waveform = as_input(waveform, self.student)
+        self.student.require_steps(repeats * waveform.shape[-1], self.computed[-1])
+        conv1, *later = self.computed
+        first = self._convolutions[conv1]
+        found: dict[str, list[NDArray[np.float32]]] = {}
+        if isinstance(first, FirstBlock):
+            if not first.takes_repeats(waveform.shape[-1]):
+                waveform, repeats = waveform.repeat(1, 1, repeats), 1
+            pooled, steps = [], []
+            # One sound after the other, whose steps are still near the processor when they are pooled.
+            for sound in torch.split(waveform[:, 0].to(self._dtype), 1):
+                pieces, maxima = first.pooled_repeats(sound, repeats) if repeats > 1 else first.pooled(sound)
+                if conv1 in self.layers:
+                    pooled.append(pool_pieces([(_readable(each), times) for each, times in pieces], poolings))
+                steps.append(maxima)
+            if pooled:
+                found[conv1] = [np.concatenate(same) for same in zip(*pooled, strict=True)]
+            if not later:
+                return found
+            pool1, *later = later
+            hidden = torch.cat(steps)
+            kept = {pool1: _readable(hidden)} if pool1 in self.layers else {}
+            kept |= self._following(hidden, later)
+        else:
+            kept = self._following(waveform.repeat(1, 1, repeats), self.computed)
+        return found | {layer: pool_pieces([(each, 1)], poolings) for layer, each in kept.items()}
+
+    def step(self, layer: str, steps: Tensor, padded: bool = False) -> Tensor:
+        """Return a layer's steps, (batch, channels, steps), from those of the layer before.
+
+        Parameters
+        ----------
+        layer : str
+        steps : (batch, channels, steps)
+        padded : bool
+            What a convolution pads stands before and behind them already.
+        """
+        if layer == self.student.output_layer:
+            output = self.student.output
+            weight, bias = self._output
+            return functional.conv1d(steps, weight, bias, output.stride, 0 if padded else output.padding)
+        block = self.student.blocks[block_number(layer) - 1]
+        if layer.startswith("conv"):
+            return self._convolutions[layer].steps(steps.to(self._dtype), 0 if padded else block.padding)
+        if steps.stride(1) == 1:
+            # The channels of a step lie side by side.
+            return functional.max_pool2d(steps[:, :, None], (1, block.pool))[:, :, 0]
+        return functional.max_pool1d(steps, block.pool)
+
+    def _following(self, hidden: Tensor, following: Sequence[str]) -> dict[str, Tensor]:
+        """Return those of layers that are wanted, given what comes before the first."""
+        found: dict[str, Tensor] = {}
+        for layer in following:
+            hidden = self.step(layer, hidden)
+            if layer in self.layers:
+                found[layer] = _readable(hidden)
+        return found
+
+
+class _Convolution:
+    """A convolution with ReLU."""
+
+    def __init__(self, block: Block, weight: Tensor, bias: Tensor) -> None:
+        self.block = block
+        self.weight, self.bias = weight, bias
+
+    def steps(self, steps: Tensor, padding: int) -> Tensor:
+        """Convolve (batch, channels, steps), with so many zeros before and behind them."""
+        return functional.relu_(functional.conv1d(steps, self.weight, self.bias, self.block.stride, padding))
+
+
+class _PhaseConvolution(_Convolution):
+    """The same in phases; the stride divides kernel and padding."""
+
+    def __init__(self, block: Block, weight: Tensor, bias: Tensor) -> None:
+        filters, channels, kernel = weight.shape
+        phases = weight.reshape(filters, channels, kernel // block.stride, block.stride).permute(0, 3, 1, 2)
+        flat = phases.flatten(1, 2)[:, :, None]
+        super().__init__(block, flat.contiguous(memory_format=torch.channels_last), bias)
+
+    def steps(self, steps: Tensor, padding: int) -> Tensor:
+        """Convolve, fastest where the channels of a step lie side by side, as they do in the answer."""
+        stride = self.block.stride
+        count = (steps.shape[2] + 2 * padding - self.block.kernel) // stride + 1
+        rows = steps.transpose(1, 2)
+        if surplus := -steps.shape[2] % stride:
+            rows = functional.pad(rows, (0, 0, 0, surplus))
+        phases = rows.reshape(len(rows), 1, rows.shape[1] // stride, stride * rows.shape[2]).permute(0, 3, 1, 2)
+        found = functional.conv2d(phases, self.weight, self.bias, padding=(0, padding // stride))
+        return functional.relu_(found)[:, :, 0, :count]
+
+
+def _readable(steps: Tensor) -> Tensor:
+    return steps.float() if steps.dtype == torch.bfloat16 else steps
+
+
+def _folded(student: SoundNet, layer: str) -> tuple[Tensor, Tensor]:
+    """Return the weight and bias, in double precision, of a convolution that its batch norm has gone into.
+
+    Of the output layer it is those of all heads, one after the other.
+    """
+    if layer == student.output_layer:
+        weights, biases = zip(*(_wide(head, "weight", "bias") for head in student.heads.values()), strict=True)
+        return torch.cat(weights), torch.cat(biases)
+    norm = student.get_submodule(layer.replace("conv", "batchnorm"))
+    assert isinstance(norm, nn.BatchNorm1d)
+    weight, bias = _wide(student.get_submodule(layer), "weight", "bias")
+    scale, shift, mean, variance = _wide(norm, "weight", "bias", "running_mean", "running_var")
+    factor = scale / torch.sqrt(variance + norm.eps)
+    return weight * factor[:, None, None], (bias - mean) * factor + shift
+
+
+def _wide(module: nn.Module, *names: str) -> list[Tensor]:
+    """Return tensors of a module in double precision, which Apple's GPUs lack."""
+    state = module.state_dict()
+    return [state[name].cpu().double() for name in names]
