@@ -6,6 +6,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from soundnet_kd.analysis import neuron_statistics as neuron_statistics
+    from soundnet_kd.commands.export import export as export
     from soundnet_kd.commands.extract import extract as extract
     from soundnet_kd.errors import SoundNetKDError as SoundNetKDError
     from soundnet_kd.features import FeatureCache as FeatureCache
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "analysis": ["neuron_statistics"],
+        "commands.export": ["export"],
         "commands.extract": ["extract"],
         "errors": ["SoundNetKDError"],
         "features": ["FeatureCache"],

@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "extract": Command("extract:extract", ("sounds",), "keep a network's layers for every sound of a data set"),
     "predict": Command("predict:predict", ("sounds",), "say what a network takes sounds for"),
+    "export": Command("export:export", ("student",), "write a network as a file that other programs run"),
     "evaluate": Command("evaluate:evaluate", ("features",), "cross-validate a classifier on every layer"),
     "finetune": Command("finetune:finetune", ("sounds",), "train a student on labelled sounds, and test it"),
     "train": Command(

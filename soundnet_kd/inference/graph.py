@@ -5,7 +5,11 @@ conditions on the length that hold for the example only. Here these are said in 
 numbers and ask for no such condition. They are replaced while a module is traced; the module itself stays as it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -16,13 +20,16 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from soundnet_kd.errors import SettingsError, one_line
+from soundnet_kd.inference import fourier
 
-BATCH: Mapping[int, tuple[str, int]] = {0: ("batch", 1)}
+Sizes = Mapping[int, tuple[str, int]]
+"""Names and least sizes of axes."""
+BATCH: Sizes = {0: ("batch", 1)}
 MOST_PHASES = 64
 """Beyond these, segments of a sound are not phases, each of which is a node of the graph."""
 
 
-def export_graph(module: nn.Module, example: Tensor, free: Mapping[int, tuple[str, int]] = BATCH) -> ExportedProgram:
+def export_graph(module: nn.Module, example: Tensor, free: Sizes = BATCH) -> ExportedProgram:
     """Trace a module that maps a tensor to one tensor, to several in order, or to several by name.
 
     Parameters
@@ -40,19 +47,46 @@ def export_graph(module: nn.Module, example: Tensor, free: Mapping[int, tuple[st
         If PyTorch cannot trace it, or fixes an axis that is to be free; the message says at which part.
     """
     sizes = {axis: Dim(name, min=least) for axis, (name, least) in free.items()}
+    refusals: list[Exception] = []
+    for words in (_OTHER_WORDS, {**_OTHER_WORDS, functional.max_pool1d: _max_of_phases}):
+        # The latter, in which a layer may have a single step, asks for more conditions on the batch.
+        for is_oblivious in (False, True):
+            try:
+                with (
+                    _silence(),
+                    torch.no_grad(),
+                    _InOtherWords(words),
+                    _config.patch(backed_size_oblivious=is_oblivious),  # type: ignore[attr-defined]
+                ):
+                    return torch.export.export(module, (example,), dynamic_shapes=(sizes,), strict=False)
+            except Exception as error:
+                # Whatever an operator raises where it is given sizes that are no numbers.
+                refusals.append(error)
+    raise SettingsError(
+        f"{type(module).__name__} cannot be exported by PyTorch {torch.__version__}: {one_line(refusals[0], 400)}"
+    ) from refusals[0]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep PyTorch from printing the whole graph where it cannot go on: the error says all."""
+    log = logging.getLogger("torch")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     try:
-        # Else a layer that has a single step of the least length would fix it.
-        with torch.no_grad(), _FreeLength(), _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-            return torch.export.export(module, (example,), dynamic_shapes=(sizes,), strict=False)
-    except Exception as error:
-        # Whatever an operator raises where it is given sizes that are no numbers.
-        raise SettingsError(
-            f"{type(module).__name__} cannot be exported by PyTorch {torch.__version__}: {one_line(error, 400)}"
-        ) from error
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
 
 
-class _FreeLength(TorchFunctionMode):
-    """Computes some functions in other words for the block."""
+class _InOtherWords(TorchFunctionMode):
+    """Computes some functions by others for the block."""
+
+    def __init__(self, words: Mapping[Any, Callable[..., Any]]) -> None:
+        super().__init__()
+        self.words = words
 
     def __torch_function__(
         self,
@@ -62,7 +96,7 @@ class _FreeLength(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Call a function, or what stands for it."""
-        return _OTHER_WORDS.get(func, func)(*args, **(kwargs or {}))
+        return self.words.get(func, func)(*args, **(kwargs or {}))
 
 
 def _max_pool1d(
@@ -80,6 +114,13 @@ def _max_pool1d(
     return functional.max_pool2d(input.unsqueeze(2), *sizes, ceil_mode=ceil_mode).squeeze(2)
 
 
+def _max_of_phases(input: Tensor, kernel_size: int, stride: int | None = None, *others: Any, **settings: Any) -> Tensor:
+    """Pool in slices, for PyTorch before 2.13, which knows a pooling of fixed lengths only."""
+    if stride not in (None, kernel_size) or any(others) or settings.get("padding"):
+        return _max_pool1d(input, kernel_size, stride, *others, **settings)
+    return _unfold(input, -1, kernel_size, kernel_size).amax(dim=-1)
+
+
 def _unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Take phases as slices, the samples of a last, incomplete stride left out."""
     if size != step or size > MOST_PHASES or dimension not in (-1, input.ndim - 1):
@@ -90,6 +131,8 @@ def _unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 _OTHER_WORDS: Mapping[Any, Callable[..., Any]] = {
     functional.max_pool1d: _max_pool1d,
-    torch.max_pool1d: _max_pool1d,
     torch.Tensor.unfold: _unfold,
+    torch.fft.rfft: fourier.rfft,
+    torch.fft.irfft: fourier.irfft,
+    torch.stft: fourier.stft,
 }

@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.inference.extras import import_extra
-from soundnet_kd.inference.graph import BATCH, export_graph
+from soundnet_kd.inference.graph import BATCH, Sizes, export_graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,7 +23,7 @@ def to_onnx(
     module: nn.Module,
     example: Tensor,
     outputs: Sequence[str],
-    free: Mapping[int, tuple[str, int]] = BATCH,
+    free: Sizes = BATCH,
     metadata: Mapping[str, str] | None = None,
     input_name: str = "waveform",
 ) -> "ModelProto":
@@ -56,13 +56,13 @@ def to_onnx(
 def graph_to_onnx(
     graph: ExportedProgram,
     outputs: Sequence[str],
-    free: Mapping[int, tuple[str, int]] = BATCH,
+    free: Sizes = BATCH,
     metadata: Mapping[str, str] | None = None,
     input_name: str = "waveform",
 ) -> "ModelProto":
     """Convert a graph of `export_graph`, as `to_onnx` does a module."""
     onnx = import_extra("onnx", EXTRA)
-    import_extra("onnxscript", EXTRA)
+    optimizer = import_extra("onnxscript.optimizer", EXTRA)
     try:
         program = torch.onnx.export(
             graph,
@@ -70,6 +70,8 @@ def graph_to_onnx(
             input_names=[input_name],
             output_names=list(outputs),
             opset_version=OPSET,
+            # Its rules take small constants, such as the 1e-10 under a logarithm, for 0 (see findings/).
+            optimize=False,
             verbose=False,
         )
     except Exception as error:
@@ -79,6 +81,8 @@ def graph_to_onnx(
             f"the graph cannot be converted to ONNX by PyTorch {torch.__version__}: {reason}"
         ) from error
     assert program is not None
+    optimizer.fold_constants_ir(program.model, onnx_shape_inference=True)
+    optimizer.remove_unused_nodes(program.model)
     model: ModelProto = program.model_proto
     (given,) = model.graph.input
     names = {given.type.tensor_type.shape.dim[axis].dim_param: name for axis, (name, _) in free.items()}

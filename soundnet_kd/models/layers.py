@@ -53,8 +53,13 @@ class SameConv1d(nn.Conv1d):
     def forward(self, input: Tensor) -> Tensor:
         """Convolve (batch, channels, samples) to (batch, filters, ceil(samples / stride))."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        padding = kernel - (input.shape[-1] % stride or stride)
-        return super().forward(functional.pad(input, (padding // 2, padding - padding // 2)))
+        before, least_before = (kernel - 1) // 2, (kernel - stride) // 2
+        padding = kernel - 1
+        if before > least_before:
+            padding -= (input.shape[-1] - 1) % stride
+            before = padding // 2
+        # Else the same zeros come before a sound of any length, and one too many behind it makes no step more.
+        return super().forward(functional.pad(input, (before, padding - before)))
 
     def field_after(self, field: ReceptiveField) -> ReceptiveField:
         """Return the receptive field of its steps, for an input that is a whole number of strides."""

@@ -77,8 +77,7 @@ class MFCC(MelSpectrogram):
                 f"{columns} columns are too few for deltas, which need {DELTA_STEPS}; lengthen the sound"
             )
         slopes = [
-            cepstra @ torch.from_numpy(_derivative(columns, order)).to(cepstra.device)
-            for order in range(1, self.deltas + 1)
+            cepstra @ torch.from_numpy(_derivative(columns, order)).to(cepstra) for order in range(1, self.deltas + 1)
         ]
         return torch.cat([cepstra, *slopes], dim=2)
 

@@ -34,7 +34,9 @@ class FourierResampling(FrontEnd):
         samples = waveform.shape[-1]
         wanted = self.steps(samples)
         shorter = min(samples, wanted)
-        spectrum = torch.fft.rfft(waveform)[..., : shorter // 2 + 1]
+        spectrum = torch.fft.rfft(waveform)
+        if wanted < samples:
+            spectrum = spectrum[..., : wanted // 2 + 1]
         if shorter % 2 == 0 and samples != wanted:
             # The frequency at half the lower rate stands for itself and for its negative twin.
             weights = torch.ones(shorter // 2 + 1, device=waveform.device)
