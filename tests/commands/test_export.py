@@ -313,7 +313,7 @@ def test_a_missing_library(
 
 def test_a_network_that_cannot_be_exported_names_the_part(tmp_path: Path) -> None:
     network = build_classifier("FilmGenresRecurrent", {"class_names": ["a"]})
-    with pytest.raises(SettingsError, match="FilmGenresRecurrent cannot be exported from its layer tiles on: "):
+    with pytest.raises(SettingsError, match="FilmGenresRecurrent cannot be exported from tiles on: "):
         export(network.eval(), out=tmp_path / "network.onnx")
     assert not list(tmp_path.iterdir())
 
