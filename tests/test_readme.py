@@ -73,6 +73,9 @@ READ_ONLY = {
 """What takes hours, or released weights; tests/commands/test_run.py and tests/demo run what the recipes are made of,
 tests/pretrained/test_released.py asks for the answer that is printed."""
 
+ELSEWHERE = {'import { InferenceSession, Tensor } from "onnxruntime-node";'}
+"""Blocks for other languages."""
+
 RUN = [
     "soundnet-kd teach videos/ --out run/targets --objects resnet50:IMAGENET1K_V2 --scenes resnet18:PLACES365",
     "from pathlib import Path",
@@ -81,6 +84,8 @@ RUN = [
     "from soundnet_kd import FeatureCache",
     "soundnet-kd predict dog.wav --student run/student --top 3",
     "from sklearn.pipeline import make_pipeline",
+    "soundnet-kd export run/student --out student.onnx --outputs pool5 objects",
+    "import json",
     "soundnet-kd extract ESC-50/ --student run/student --out esc50.h5",
     "from soundnet_kd import cross_validate",
     "soundnet-kd finetune ESC-50/ --student run/student --out finetuned",
@@ -119,11 +124,12 @@ def block_of(first: str) -> CodeBlock:
 def test_every_block_is_dealt_with_in_one_way() -> None:
     firsts = [block.first for block in BLOCKS_OF_CODE]
     assert len(set(firsts)) == len(firsts)
-    assert sorted([*INSTALLS, *PICTURES, *READ_ONLY, *RUN]) == sorted(firsts)
+    assert sorted([*INSTALLS, *PICTURES, *READ_ONLY, *ELSEWHERE, *RUN]) == sorted(firsts)
     assert [first for first in firsts if first in RUN] == RUN
     for block in BLOCKS_OF_CODE:
         assert (block.language == "") == (block.first in PICTURES), block.first
-        assert block.language in ("sh", "python", ""), block.first
+        assert block.language in ("sh", "python", "javascript", ""), block.first
+        assert (block.language == "javascript") == (block.first in ELSEWHERE), block.first
     commands = "\n".join(block.text for block in BLOCKS_OF_CODE if block.first in RUN)
     assert [part for part in SHORTER if part not in commands] == []
 
