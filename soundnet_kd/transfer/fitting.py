@@ -2,15 +2,16 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import Pipeline
 
 from soundnet_kd.transfer.classifiers import CLASSIFIERS, Setting
 from soundnet_kd.transfer.protocols import Protocol
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 UNTESTED = -1
 """Stands for the predicted class of a clip that was not tested."""
@@ -59,6 +60,7 @@ class FoldFits:
     def predict(self, jobs: Sequence[tuple[Sequence[int], Sequence[Setting]]]) -> list[list[NDArray[np.int64]]]:
         """Train, for each job, without its folds and for each of its settings, and return the predictions, (clips,)."""
         from joblib import Parallel, delayed
+        from sklearn.exceptions import ConvergenceWarning
         from threadpoolctl import threadpool_limits
 
         from soundnet_kd.transfer.svm import linear_svm  # noqa: F401  (the limit holds for the libraries already loaded)
@@ -93,8 +95,10 @@ class FoldFits:
 
     def _group_by_transforms(
         self, settings: Sequence[Setting]
-    ) -> Iterator[tuple[NDArray[np.float64], Pipeline, list[int]]]:
+    ) -> Iterator[tuple[NDArray[np.float64], "Pipeline", list[int]]]:
         """Group the settings that share features and transforms: these rows, a pipeline, and the settings' places."""
+        from sklearn.pipeline import Pipeline
+
         (first, *_) = self.rows
         groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = {}
         for place, setting in enumerate(settings):

@@ -53,18 +53,22 @@ def main() -> None:
     checkouts = {"ours": Path(__file__).resolve().parents[2]}
     if options.before is not None:
         checkouts["before"] = options.before.resolve()
-    with tempfile.TemporaryDirectory() as folder, inputs(Path(folder)):
-        student = make_sounds(Path(folder), options.student)
-        for name in options.commands or COMMANDS:
-            words = [student if word == "STUDENT" else word for word in COMMANDS[name].split()]
-            print_row(name, measure(Path(folder), words, name, checkouts, options.repeats))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_sounds(folder)
+        student = options.student or "../student.safetensors"
+        with inputs(folder) as made:
+            shutil.copy(folder / "student.safetensors", made)
+            for name in options.commands or COMMANDS:
+                words = [student if word == "STUDENT" else word for word in COMMANDS[name].split()]
+                print_row(name, measure(folder, words, name, checkouts, options.repeats))
 
 
-def make_sounds(folder: Path, student: str | None) -> str:
-    """Write one sound of 5 s, a folder of eight, and a student of full size; return which one is heard."""
+def make_sounds(folder: Path) -> None:
+    """Write one sound of 5 s, a folder of eight, and a student of full size."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
-    write_network(SoundNet8().eval(), folder / "inputs" / "student.safetensors", {})
+    write_network(SoundNet8().eval(), folder / "student.safetensors", {})
     data = os.environ.get("SOUNDNET_KD_DATA")
     found = sorted((Path(data) / "esc50" / "audio").iterdir())[::250] if data else []
     for number in range(8):
@@ -75,7 +79,6 @@ def make_sounds(folder: Path, student: str | None) -> str:
         else:
             write_audio(place, 0.1 * rng.standard_normal(5 * 44_100).astype(np.float32), 44_100)
     (folder / "one.wav").symlink_to(folder / "eight" / "0.wav")
-    return student or "../inputs/student.safetensors"
 
 
 def measure(
