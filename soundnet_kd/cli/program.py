@@ -4,7 +4,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from signal import Signals as Signal
 
 from soundnet_kd.cli.arguments import parse
@@ -34,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         return _print_answer(overview(), NO_HELP)
     if given[0] == "--version":
+        from importlib.metadata import version
+
         return _print_answer(f"soundnet-kd {version('soundnet-kd')}", "the version could not be printed")
     _show_log()
     name, *rest = given
