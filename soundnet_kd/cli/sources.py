@@ -8,7 +8,7 @@ define, is something that no command line can give, and stands only for itself.
 import ast
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import make_dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +30,7 @@ def describe(module: str, function: str) -> tuple[inspect.Signature, str]:
     names = _names(module)
     node = names.definitions[function]
     assert isinstance(node, ast.FunctionDef)
-    places = [*node.args.posonlyargs, *node.args.args]
+    places = node.args.args
     defaults = [inspect.Parameter.empty] * (len(places) - len(node.args.defaults))
     defaults += [names.evaluate(default) for default in node.args.defaults]
     parameters = [
@@ -102,14 +102,12 @@ class _Names(dict[str, Any]):
         return type(name, (), {})
 
     def _dataclass(self, definition: ast.ClassDef) -> type:
-        content: dict[str, Any] = {"__doc__": ast.get_docstring(definition)}
-        kinds = content["__annotations__"] = {}
+        fields: list[Any] = []
         for each in definition.body:
             if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-                kinds[each.target.id] = self.evaluate(each.annotation)
-                if each.value is not None:
-                    content[each.target.id] = self.evaluate(each.value)
-        return dataclass(frozen=True)(type(definition.name, (), content))
+                default = [] if each.value is None else [self.evaluate(each.value)]
+                fields.append((each.target.id, self.evaluate(each.annotation), *default))
+        return make_dataclass(definition.name, fields, namespace={"__doc__": ast.get_docstring(definition)})
 
 
 @cache

@@ -1,20 +1,22 @@
 """Time whole processes from the command line against `python -c "import torch"`, in turn, with a warm file cache.
 
 Run by hand, `python -m tests.benchmarks.startup [COMMAND…]`: commands are rows of `COMMANDS`, and without any all of
-them. `--before CHECKOUT` times the same with another checkout. `--student` names the network of `predict` and
-`extract`; otherwise it is a file with weights that are drawn here. Their sounds are ESC-50's where SOUNDNET_KD_DATA
-points at the data folder, elsewhere noise.
+them. `--before CHECKOUT` times the same with another checkout. `--cpu` counts the seconds of processors, which say more
+where others compute on the machine. `--student` names the network of `predict` and `extract`; otherwise it is
+a file with weights that are drawn here. Their sounds are ESC-50's where SOUNDNET_KD_DATA points at the data folder,
+elsewhere noise.
 """
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,9 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="Another checkout of this repository.")
     parser.add_argument("--student", help="Of predict and extract: a file or a name.")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cpu", action="store_true", help="Seconds of processors, in place of those of a clock.")
     options = parser.parse_args()
+    clock = processor_seconds if options.cpu else time.perf_counter
     checkouts = {"ours": Path(__file__).resolve().parents[2]}
     if options.before is not None:
         checkouts["before"] = options.before.resolve()
@@ -61,7 +65,7 @@ def main() -> None:
             shutil.copy(folder / "student.safetensors", made)
             for name in options.commands or COMMANDS:
                 words = [student if word == "STUDENT" else word for word in COMMANDS[name].split()]
-                print_row(name, measure(folder, words, name, checkouts, options.repeats))
+                print_row(name, measure(folder, words, name, checkouts, options.repeats, clock))
 
 
 def make_sounds(folder: Path) -> None:
@@ -82,42 +86,54 @@ def make_sounds(folder: Path) -> None:
 
 
 def measure(
-    folder: Path, words: Sequence[str], name: str, checkouts: Mapping[str, Path], repeats: int
+    folder: Path,
+    words: Sequence[str],
+    name: str,
+    checkouts: Mapping[str, Path],
+    repeats: int,
+    clock: Callable[[], float],
 ) -> dict[str, list[float]]:
     """Return the seconds of every repeat, after one that warms the file cache and is not counted."""
     seconds: dict[str, list[float]] = {}
     for repeat in range(repeats + 1):
-        for label, taken in one_round(folder, words, name, checkouts):
+        for label, taken in one_round(folder, words, name, checkouts, clock):
             if repeat:
                 seconds.setdefault(label, []).append(taken)
     return seconds
 
 
 def one_round(
-    folder: Path, words: Sequence[str], name: str, checkouts: Mapping[str, Path]
+    folder: Path, words: Sequence[str], name: str, checkouts: Mapping[str, Path], clock: Callable[[], float]
 ) -> Iterator[tuple[str, float]]:
-    yield FLOOR, run([sys.executable, "-c", FLOOR], folder, next(iter(checkouts.values())))
+    yield FLOOR, run([sys.executable, "-c", FLOOR], folder, next(iter(checkouts.values())), clock)
     for label, checkout in checkouts.items():
         trial = folder / "trial"
         (trial / "out").mkdir(parents=True)
         before = SCENARIOS[name].before if name in SCENARIOS else ()
         cli = [sys.executable, "-m", "soundnet_kd.cli"]
-        for command in before:
-            run([*cli, *command.split()], trial, checkout)
-        yield label, run([*cli, *words] if words else [sys.executable, "-c", "import soundnet_kd"], trial, checkout)
+        for made in before:
+            run([*cli, *made.split()], trial, checkout, clock)
+        command = [*cli, *words] if words else [sys.executable, "-c", "import soundnet_kd"]
+        yield label, run(command, trial, checkout, clock)
         shutil.rmtree(trial)
 
 
-def run(command: Sequence[str], folder: Path, checkout: Path) -> float:
+def run(command: Sequence[str], folder: Path, checkout: Path, clock: Callable[[], float]) -> float:
     """Return the seconds of a process, which has to end well."""
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     if "import" in command:
         environment["SOUNDNET_KD_CACHE"] = str(folder / "out")
-    start = time.perf_counter()
+    start = clock()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - start
+    taken = clock() - start
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
     return taken
+
+
+def processor_seconds() -> float:
+    """Return how long processors were at the processes that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def print_row(name: str, seconds: Mapping[str, Sequence[float]]) -> None:
