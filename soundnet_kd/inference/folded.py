@@ -187,19 +187,21 @@ def _readable(steps: Tensor) -> Tensor:
 
 
 def _folded(student: SoundNet, layer: str) -> tuple[Tensor, Tensor]:
-    """Return the weight and bias, in double precision, of a convolution that its batch norm has gone into.
+    """Return the weight and bias of a convolution that its batch norm has gone into; factors are of double precision.
 
-    Of the output layer it is those of all heads, one after the other.
+    Of the output layer it is those of all heads, one after the other, which have no batch norm.
     """
     if layer == student.output_layer:
-        weights, biases = zip(*(_wide(head, "weight", "bias") for head in student.heads.values()), strict=True)
-        return torch.cat(weights), torch.cat(biases)
+        heads = [head.state_dict() for head in student.heads.values()]
+        return torch.cat([head["weight"] for head in heads]), torch.cat([head["bias"] for head in heads])
     norm = student.get_submodule(layer.replace("conv", "batchnorm"))
     assert isinstance(norm, nn.BatchNorm1d)
-    weight, bias = _wide(student.get_submodule(layer), "weight", "bias")
+    convolution = student.get_submodule(layer)
     scale, shift, mean, variance = _wide(norm, "weight", "bias", "running_mean", "running_var")
+    (bias,) = _wide(convolution, "bias")
     factor = scale / torch.sqrt(variance + norm.eps)
-    return weight * factor[:, None, None], (bias - mean) * factor + shift
+    weight = convolution.state_dict()["weight"]
+    return weight * factor[:, None, None].to(weight.device, weight.dtype), (bias - mean) * factor + shift
 
 
 def _wide(module: nn.Module, *names: str) -> list[Tensor]:
