@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,16 @@ from soundnet_kd.system.cache_folders import provide_caches
 from soundnet_kd.transfer.input_checks import Column, features_of, labels_of, require_finite
 
 MIN_CLIPS = 5
+
+_MAX_CLIPS_COMPARED = 4096
+"""Clips from which on UMAP looks for approximate neighbors; among fewer it compares every pair."""
+_SPARE = 5
+"""Neighbors that are looked for beyond those needed: rounding may put the last ones in another order."""
+_COMPILED_FUNCTIONS = {
+    "umap.umap_": ("smooth_knn_dist", "compute_membership_strengths"),
+    "umap.layouts": ("clip", "_nb_optimize_layout_euclidean_single_epoch"),
+}
+"""Functions by module that UMAP has Numba compile in every process anew."""
 
 
 def has_direction(features: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -92,6 +103,9 @@ def umap_map(
         raise SettingsError("a supervised map needs labels and no clip has one; leave supervised off")
     with _contain_side_effects():
         mapper = _mapper(int(mapped.sum()), neighbors, seed)
+        if mapped.sum() < _MAX_CLIPS_COMPARED:
+            nearest = _nearest(given[mapped], mapper.n_neighbors)
+            mapper.set_params(precomputed_knn=nearest, force_approximation_algorithm=True)
         truth = numbers[mapped] if supervised and numbers is not None else None
         found = np.asarray(mapper.fit_transform(given[mapped], y=truth), dtype=np.float32)
     points = np.empty((len(given), 2), dtype=np.float32)
@@ -130,10 +144,33 @@ def place_unseen(
         return np.asarray(points, dtype=np.float32), np.asarray(mapper.transform(unseen), dtype=np.float32)
 
 
+def _nearest(features: NDArray[np.floating], neighbors: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Find the nearest clips of each clip, itself among them, and their distances, as UMAP would, but fast.
+
+    UMAP calls its distance for every pair, one by one. Here a matrix product finds the neighbors, and UMAP's distance
+    is called for these alone, so that the map is the same to the last bit.
+
+    Returns
+    -------
+    (clips, neighbors) int64 and (clips, neighbors) float32
+    """
+    from sklearn.neighbors import NearestNeighbors
+    from umap.distances import cosine
+
+    data = np.asarray(features, dtype=np.float32)
+    search = NearestNeighbors(n_neighbors=min(neighbors + _SPARE, len(data)), metric="cosine").fit(data)
+    found = search.kneighbors(data, return_distance=False)
+    exact = [[cosine(clip, data[other]) for other in near] for clip, near in zip(data, found, strict=True)]
+    distances = np.array(exact, dtype=np.float32)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :neighbors]
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(distances, order, axis=1)
+
+
 def _mapper(clips: int, neighbors: int, seed: int) -> Any:
     with provide_caches("umap"):
         from umap import UMAP
 
+    _keep_compiled()
     return UMAP(
         n_neighbors=min(neighbors, clips - 1),
         metric="cosine",
@@ -142,6 +179,15 @@ def _mapper(clips: int, neighbors: int, seed: int) -> Any:
         random_state=seed,
         n_jobs=1,
     )
+
+
+def _keep_compiled() -> None:
+    """Have Numba keep what it compiles for UMAP in its cache, beside other functions of UMAP, for later processes."""
+    for module, names in _COMPILED_FUNCTIONS.items():
+        for name in names:
+            # Another version of UMAP may lack a function, and a cache may have no place; then it is compiled each time.
+            with suppress(AttributeError, RuntimeError):
+                getattr(import_module(module), name).enable_caching()
 
 
 @contextmanager

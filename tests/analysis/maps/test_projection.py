@@ -27,6 +27,34 @@ def test_two_bundles_stay_apart_in_the_map(supervised: bool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("supervised", [False, True])
+def test_a_map_is_that_of_umap_alone(supervised: bool) -> None:
+    """To the last bit, though the neighbors are found another way."""
+    from umap import UMAP
+
+    rng = np.random.default_rng(0)
+    features = np.maximum(rng.normal(size=(300, 12)) + 2 * np.eye(12)[np.arange(300) % 12], 0).astype(np.float32)
+    labels = np.arange(300) % 4
+    mapper = UMAP(n_neighbors=15, metric="cosine", random_state=3, n_jobs=1)
+    wanted = mapper.fit_transform(features, y=labels if supervised else None)
+    np.testing.assert_array_equal(umap_map(features, labels, seed=3, supervised=supervised), wanted)
+
+
+@pytest.mark.slow
+def test_what_numba_compiles_is_kept_for_the_next_process() -> None:
+    program = (
+        "import numpy as np; from soundnet_kd.analysis import umap_map; umap_map(np.random.rand(12, 3), seed=0); "
+        "from umap.layouts import _nb_optimize_layout_euclidean_single_epoch as epoch; "
+        "from umap.umap_ import compute_membership_strengths, smooth_knn_dist; "
+        "print(sum(len(each.stats.cache_misses) for each in (epoch, compute_membership_strengths, smooth_knn_dist)), "
+        "sum(len(each.stats.cache_hits) for each in (epoch, compute_membership_strengths, smooth_knn_dist)))"
+    )
+    for _ in range(2):
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["0", "3"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("clips", [5, 6, 10, 11, 16])
 def test_a_handful_of_clips_has_a_map(clips: int) -> None:
     points = umap_map(BUNDLES[:clips], seed=0)
