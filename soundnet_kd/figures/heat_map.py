@@ -85,7 +85,7 @@ def count_map(
     fractions = counts / np.maximum(totals, 1)[:, None]
     heat_map(axes, fractions, names, names, legend, max_fraction=1.0)
     for row, column in np.argwhere(counts > 0):
-        axes.text(
+        number = axes.text(
             column,
             row,
             counts[row, column],
@@ -94,3 +94,5 @@ def count_map(
             fontsize=font_size,
             color="white" if fractions[row, column] > _DARK else "black",
         )
+        # It lies within the axes, so there is nothing to measure.
+        number.set_in_layout(False)

@@ -3,6 +3,7 @@
 Figures are made with matplotlib's objects, never through pyplot, whose state is global.
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,16 +90,30 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator["Figur
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+    with matplotlib.rc_context(_STYLE), _later_garbage():
+        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
         yield figure
         make_readable(figure)
+        # Computed once, for both files; each `savefig` would compute it by drawing all of the figure.
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine(None)
         # Without a date, the same figure always gives the same file.
         for file, metadata in ((path, {}), (path.with_suffix(".svg"), {"Date": None})):
             with atomic_write(file) as partial:
                 figure.savefig(partial, dpi=DOTS_PER_INCH, format=file.suffix[1:], metadata=metadata)
-            # The SVG keeps the layout of the PNG: computing it again takes as long as drawing.
-            figure.set_layout_engine(None)
+
+
+@contextmanager
+def _later_garbage() -> Iterator[None]:
+    """Have Python look for no garbage in the block: it would search a figure's many objects over and over, in vain."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def headline(figure: "FigureBase", text: str, x: float = 0.01) -> None:
