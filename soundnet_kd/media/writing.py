@@ -28,8 +28,8 @@ _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _MP3_BITS_PER_SECOND = 64_000
 _AUDIO_BLOCK_SAMPLES = 1024
 _VIDEO_OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"q": "3"}}
-# FFmpeg's own AAC takes a third of the time so.
-_AUDIO_OPTIONS = {"aac": {"aac_coder": "fast"}}
+# FFmpeg's own AAC takes a third of the time so, and LAME half of it, with no more noise.
+_AUDIO_OPTIONS = {"aac": {"aac_coder": "fast"}, "libmp3lame": {"compression_level": "7"}}
 
 
 def write_video(

@@ -2,9 +2,9 @@
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,20 @@ from tqdm import tqdm
 
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media import read_audio, write_audio
+from soundnet_kd.media.container import audio_track, open_media
 from soundnet_kd.report.clips import Clips
+from soundnet_kd.storage import atomic_write
 
 FOLDER = "sounds"
 PEAKS = 96
 """Number of bars of a drawn waveform."""
 
 _LONGEST_NAME = 40
+
+_COPIED_FORMATS = ("flac", "mp3")
+"""Formats, by FFmpeg's names and endings alike, that all browsers play."""
+_COPIED_BYTES_PER_SECOND = 16_000
+"""Size up to which a sound in one of these is copied: twice that of the MP3 that would be made of it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class PlayableSound:
 
 def write_sounds(clips: Clips, longest_seconds: float, out: str | Path) -> list[PlayableSound | MediaError]:
     """Write a small file for each clip into the page's folder, unless it is there; remove all other sounds there.
+
+    It is a copy of the clip's own file if that is a small mono FLAC or MP3, and no longer; else an MP3.
 
     Parameters
     ----------
@@ -90,26 +99,41 @@ def _written(clip: str, path: Path | None, longest_seconds: float, folder: Path)
         return MediaError(f"nobody knows where {clip} lies; give the sounds with --sounds")
     try:
         waveform, sample_rate = read_audio(path, longest_seconds=longest_seconds)
-        file = folder / _name(clip, waveform, sample_rate)
-        if not file.is_file():
+        seconds = len(waveform) / sample_rate
+        copied = _copied_format(path, seconds) if seconds < longest_seconds else None
+        file = folder / f"{_stem(clip, waveform, sample_rate)}.{copied or 'mp3'}"
+        if copied and not file.is_file():
+            with atomic_write(file) as partial:
+                shutil.copyfile(path, partial)
+        elif not file.is_file():
             write_audio(file, waveform, sample_rate)
     except MediaError as error:
         return error
-    return PlayableSound(file.name, len(waveform) / sample_rate, _peaks(waveform))
+    return PlayableSound(file.name, seconds, _peaks(waveform))
 
 
-def _name(clip: str, waveform: NDArray[np.float32], sample_rate: int) -> str:
+def _copied_format(path: Path, seconds: float) -> str | None:
+    """Return the format of a file that the page can play as it is; None for all others.
+
+    Of several channels the page plays what the network hears, so that only mono files are copied.
+    """
+    if path.stat().st_size > _COPIED_BYTES_PER_SECOND * seconds:
+        return None
+    with open_media(path) as container:
+        name = container.format.name
+        return name if name in _COPIED_FORMATS and audio_track(container, path).channels == 1 else None
+
+
+def _stem(clip: str, waveform: NDArray[np.float32], sample_rate: int) -> str:
     """Name a file after the clip, and after a hash of its samples, so that different sounds have different names."""
     known = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(clip).stem)[:_LONGEST_NAME].strip("_")
     digest = hashlib.sha256(f"{clip}\0{sample_rate}\0".encode("utf-8", "surrogateescape") + waveform.tobytes())
-    return f"{known or 'sound'}.{digest.hexdigest()[:10]}.mp3"
+    return f"{known or 'sound'}.{digest.hexdigest()[:10]}"
 
 
 def _peaks(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    edges = np.linspace(0, len(waveform), PEAKS + 1).astype(int)
-    peaks = np.array(
-        [np.abs(waveform[start : max(end, start + 1)]).max(initial=0) for start, end in pairwise(edges)],
-        dtype=np.float32,
-    )
+    starts = np.linspace(0, len(waveform), PEAKS, endpoint=False).astype(int)
+    # A bar of a sound with fewer samples than bars has the sample at its start.
+    peaks = np.maximum.reduceat(np.abs(waveform), starts)
     largest = peaks.max()
     return peaks / largest if largest > 0 else peaks

@@ -2,9 +2,12 @@
 
 import base64
 import csv
+import filecmp
+import itertools
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 from soundnet_kd.analysis.neurons.file import NeuronsFile
 from soundnet_kd.commands.neurons import neurons
 from soundnet_kd.data.datasets.esc50 import OTHER_ACCURACIES, PAPER_ACCURACY_BY_LAYER
+from soundnet_kd.media import write_audio
 from soundnet_kd.pretrained.registry import student_registry
 from soundnet_kd.report import sections
 from soundnet_kd.report.clips import Clips
@@ -21,11 +25,11 @@ from soundnet_kd.report.page_data import PageData, encode_integers, quantize, ro
 from soundnet_kd.report.sections.clips import neighbors_data, neuron_ranks
 from soundnet_kd.report.sections.neurons import curve_ranks, neurons_data
 from soundnet_kd.report.sections.overview import gains
-from soundnet_kd.report.sounds import PEAKS, PlayableSound, write_sounds
+from soundnet_kd.report.sounds import PEAKS, PlayableSound, _peaks, write_sounds
 from soundnet_kd.transfer.comparison import Comparison, LayerComparison
 from soundnet_kd.transfer.significance import McNemarTest
 from tests.analysis.caches import write_cache
-from tests.report.runs import make_sounds, pitch_heard, pitch_of
+from tests.report.runs import SAMPLE_RATE, make_sounds, pitch_heard, pitch_of
 from tests.transfer.evaluations import evaluation
 
 
@@ -196,3 +200,56 @@ def test_every_script_and_template_of_a_section_is_one_of_the_page() -> None:
     folder = Path(sections.__file__).parent
     assert {file.name.removesuffix(".html.j2") for file in folder.glob("*.html.j2")} == names
     assert {file.stem for file in folder.glob("*.js")} <= names
+
+
+def write_flac(path: Path, levels: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
+    """Write (channels, samples) int16 levels."""
+    with av.open(str(path), "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=rate, layout="mono" if len(levels) == 1 else "stereo")
+        frame = av.AudioFrame.from_ndarray(
+            levels.T.reshape(1, -1).copy(), "s16", "mono" if len(levels) == 1 else "stereo"
+        )
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_small_mono_flac_or_mp3_is_copied_and_any_other_sound_becomes_an_mp3(tmp_path: Path) -> None:
+    second = (100 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).astype(np.int16)
+    noise = np.random.default_rng(0).integers(-30_000, 30_000, (1, SAMPLE_RATE)).astype(np.int16)
+    write_audio(tmp_path / "small.mp3", second, SAMPLE_RATE)
+    write_audio(tmp_path / "plain.wav", second, SAMPLE_RATE)
+    paths = {
+        "small.flac": write_flac(tmp_path / "small.flac", second[None]),
+        "misnamed.wav": write_flac(tmp_path / "misnamed.wav", second[None]),
+        "small.mp3": tmp_path / "small.mp3",
+        "stereo.flac": write_flac(tmp_path / "stereo.flac", np.stack([second, noise[0] // 100])),
+        "long.flac": write_flac(tmp_path / "long.flac", np.concatenate([second, second])[None]),
+        "large.flac": write_flac(tmp_path / "large.flac", noise),
+        "plain.wav": tmp_path / "plain.wav",
+    }
+    count = len(paths)
+    clips = Clips(tuple(paths), np.zeros(count, int), np.ones(count, int), ("tone",), tuple(paths.values()))
+    written = dict(zip(paths, write_sounds(clips, 1.5, tmp_path / "page"), strict=True))
+    names = {clip: sound.file for clip, sound in written.items() if isinstance(sound, PlayableSound)}
+    assert {clip: Path(name).suffix for clip, name in names.items()} == {
+        **{"small.flac": ".flac", "misnamed.wav": ".flac", "small.mp3": ".mp3"},
+        **dict.fromkeys(("stereo.flac", "long.flac", "large.flac", "plain.wav"), ".mp3"),
+    }
+    same = {
+        clip for clip, name in names.items() if filecmp.cmp(paths[clip], tmp_path / "page/sounds" / name, shallow=False)
+    }
+    assert same == {"small.flac", "misnamed.wav", "small.mp3"}
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "page/sounds").iterdir()}
+    write_sounds(clips, 1.5, tmp_path / "page")
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "page/sounds").iterdir()} == before
+
+
+@pytest.mark.parametrize("samples", [1, 50, PEAKS, 1000])
+def test_each_bar_is_the_largest_magnitude_of_its_stretch(samples: int) -> None:
+    waveform = np.random.default_rng(samples).uniform(-0.5, 0.5, samples).astype(np.float32)
+    edges = [int(bar * samples / PEAKS) for bar in range(PEAKS + 1)]
+    stretches = [waveform[start : max(end, start + 1)] for start, end in itertools.pairwise(edges)]
+    largest = [max(abs(float(value)) for value in stretch) for stretch in stretches]
+    np.testing.assert_allclose(_peaks(waveform), np.array(largest) / max(largest), rtol=1e-6)
