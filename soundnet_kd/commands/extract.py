@@ -62,7 +62,7 @@ def extract(
     sequences: bool = False,
     rate: Literal["model", "native"] = "model",
     channel: Channel | None = None,
-    batch_size: int = 8,
+    batch_size: int = 16,
     workers: int | None = None,
     deadline_minutes: float = DEADLINE_MINUTES,
     device: str = "auto",

@@ -44,8 +44,9 @@ class FirstBlock:
     def windows(self, samples: Tensor, count: int) -> Tensor:
         """Return the first windows of steps, (sounds, filters, pool, count), of (sounds, samples) without padding."""
         needed = (count - 1) * self.window_samples + self.reach
-        samples = functional.pad(samples, (0, max(0, needed - samples.shape[1])))[:, :needed]
-        phases = samples.reshape(len(samples), -1, self.window_samples).transpose(1, 2)
+        if needed > samples.shape[1]:
+            samples = functional.pad(samples, (0, needed - samples.shape[1]))
+        phases = samples[:, :needed].reshape(len(samples), -1, self.window_samples).transpose(1, 2)
         steps = functional.relu_(functional.conv1d(phases, self.weight, self.bias))
         return steps.view(len(samples), self.block.filters, self.block.pool, count)
 
@@ -63,7 +64,7 @@ class FirstBlock:
         windows = self.windows(padded, -(-count // self.block.pool))
         return windows.transpose(2, 3).flatten(2)[..., :count]
 
-    def pooled(self, samples: Tensor) -> tuple[list[tuple[Tensor, int]], Tensor]:
+    def pooled(self, samples: Tensor) -> tuple[list[tuple[Tensor, int]], list[Tensor]]:
         """Return what a sound gives.
 
         Parameters
@@ -74,12 +75,13 @@ class FirstBlock:
         -------
         pieces : list of ((sounds, filters, ...), times)
             All steps of the convolution.
-        pooled : (sounds, filters, steps)
+        pooled : list of (sounds, filters, steps)
+            One after the other.
         """
         padding = self.block.padding
         return self._ended(functional.pad(samples, (padding, padding)), self.block.steps(samples.shape[1])[0])
 
-    def pooled_repeats(self, period: Tensor, repeats: int) -> tuple[list[tuple[Tensor, int]], Tensor]:
+    def pooled_repeats(self, period: Tensor, repeats: int) -> tuple[list[tuple[Tensor, int]], list[Tensor]]:
         """Return what `pooled` gives for a sound that is repeated, from the steps of one period.
 
         Parameters
@@ -105,14 +107,13 @@ class FirstBlock:
 
         times, more = divmod(inner * block.pool, steps_of_period)
         pieces = [(start, 1), *_cut(windows, 0, more, times + 1), *_cut(windows, more, steps_of_period, times)]
-        pooled = torch.cat([start.amax(2), *self._inner_pooled(windows, inner, steps_of_period), end], dim=2)
-        return pieces + end_pieces, pooled
+        return pieces + end_pieces, [start.amax(2), *self._inner_pooled(windows, inner, steps_of_period), *end]
 
     def takes_repeats(self, samples: int) -> bool:
         """Whether a sound of so many samples that is repeated can be computed from one period."""
         return samples % self.block.stride == 0 and samples >= 4 * self.reach
 
-    def _ended(self, samples: Tensor, count: int) -> tuple[list[tuple[Tensor, int]], Tensor]:
+    def _ended(self, samples: Tensor, count: int) -> tuple[list[tuple[Tensor, int]], list[Tensor]]:
         """Return the first `count` steps of samples that are padded already, and these pooled."""
         whole, more = divmod(count, self.block.pool)
         windows = self.windows(samples, whole)
@@ -120,7 +121,7 @@ class FirstBlock:
         if more:
             rest = self.windows(samples[:, whole * self.window_samples :], 1)
             pieces.append((rest[:, :, :more], 1))
-        return pieces, windows.amax(2)
+        return pieces, [windows.amax(2)]
 
     def _inner_pooled(self, windows: Tensor, inner: int, steps_of_period: int) -> Iterator[Tensor]:
         """Pool windows that begin at each `pool`-th step of a period, again and again.

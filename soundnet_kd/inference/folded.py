@@ -98,23 +98,26 @@ class FoldedSoundNet:
         if isinstance(first, FirstBlock):
             if not first.takes_repeats(waveform.shape[-1]):
                 waveform, repeats = waveform.repeat(1, 1, repeats), 1
-            pooled, steps = [], []
+            block = self.student.blocks[0]
+            _, steps = block.steps(repeats * waveform.shape[-1])
+            rows = waveform.new_empty(len(waveform), steps, block.filters, dtype=self._dtype)
+            pooled = []
             # One sound after the other, whose steps are still near the processor when they are pooled.
-            for sound in torch.split(waveform[:, 0].to(self._dtype), 1):
+            for sound, row in zip(torch.split(waveform[:, 0].to(self._dtype), 1), torch.split(rows, 1), strict=True):
                 pieces, maxima = first.pooled_repeats(sound, repeats) if repeats > 1 else first.pooled(sound)
                 if conv1 in self.layers:
                     pooled.append(pool_pieces([(_readable(each), times) for each, times in pieces], poolings))
-                steps.append(maxima)
+                torch.cat([each.transpose(1, 2) for each in maxima], dim=1, out=row)
             if pooled:
                 found[conv1] = [np.concatenate(same) for same in zip(*pooled, strict=True)]
             if not later:
                 return found
             pool1, *later = later
-            hidden = torch.cat(steps)
+            hidden = rows.transpose(1, 2)
             kept = {pool1: _readable(hidden)} if pool1 in self.layers else {}
-            kept |= self._following(hidden, later)
+            kept |= self._following(hidden, later, means=tuple(poolings) == ("mean",))
         else:
-            kept = self._following(waveform.repeat(1, 1, repeats), self.computed)
+            kept = self._following(waveform.repeat(1, 1, repeats), self.computed, means=tuple(poolings) == ("mean",))
         return found | {layer: pool_pieces([(each, 1)], poolings) for layer, each in kept.items()}
 
     def step(self, layer: str, steps: Tensor, padded: bool = False) -> Tensor:
@@ -134,16 +137,32 @@ class FoldedSoundNet:
         block = self.student.blocks[block_number(layer) - 1]
         if layer.startswith("conv"):
             return self._convolutions[layer].steps(steps.to(self._dtype), 0 if padded else block.padding)
-        if steps.stride(1) == 1:
-            # The channels of a step lie side by side.
-            return functional.max_pool2d(steps[:, :, None], (1, block.pool))[:, :, 0]
-        return functional.max_pool1d(steps, block.pool)
+        if steps.stride(1) != 1:
+            return functional.max_pool1d(steps, block.pool)
+        # The channels of a step lie side by side.
+        count = steps.shape[2] // block.pool
+        rows = steps.transpose(1, 2)[:, : count * block.pool]
+        return rows.reshape(len(rows), count, block.pool, -1).amax(2).transpose(1, 2)
 
-    def _following(self, hidden: Tensor, following: Sequence[str]) -> dict[str, Tensor]:
-        """Return those of layers that are wanted, given what comes before the first."""
+    def _mean_output(self, hidden: Tensor) -> Tensor:
+        """Return the average step of the output layer, (batch, channels, 1).
+
+        It has no ReLU, so that this is its answer to the average of what its steps hear.
+        """
+        output = self.student.output
+        weight, bias = self._output
+        heard = functional.pad(hidden, (output.padding, output.padding)).unfold(2, output.kernel, output.stride)
+        return functional.linear(heard.mean(2).flatten(1), weight.flatten(1), bias)[:, :, None]
+
+    def _following(self, hidden: Tensor, following: Sequence[str], means: bool = False) -> dict[str, Tensor]:
+        """Return those of layers that are wanted, given what comes before the first.
+
+        Where only `means` over time are asked for, the output layer has a single step.
+        """
         found: dict[str, Tensor] = {}
         for layer in following:
-            hidden = self.step(layer, hidden)
+            alone = means and layer == self.student.output_layer
+            hidden = self._mean_output(hidden) if alone else self.step(layer, hidden)
             if layer in self.layers:
                 found[layer] = _readable(hidden)
         return found
