@@ -12,7 +12,7 @@ from soundnet_kd.distill.objective import DistillationLoss
 from soundnet_kd.models import SoundNet
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
-from soundnet_kd.training.optimization import cosine_factor
+from soundnet_kd.training.optimization import cosine_factor, is_fused
 from soundnet_kd.training.trainer import be_deterministic
 
 Schedule = Literal["constant", "cosine"]
@@ -134,7 +134,10 @@ class Distillation(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the paper's optimizer, and the schedule of its learning rate."""
-        optimizer = torch.optim.Adam(list(self._groups().values()), betas=(0.9, 0.999))
+        groups = list(self._groups().values())
+        # Lightning limits no gradients of a fused optimizer in bf16.
+        fused = is_fused(groups) if self.trainer.gradient_clip_val is None else None
+        optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=fused)
         factor = {"constant": lambda step: 1.0, "cosine": lambda step: cosine_factor(step, self.steps)}[self.schedule]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

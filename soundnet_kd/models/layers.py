@@ -2,6 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -65,6 +66,37 @@ class SameConv1d(nn.Conv1d):
         """Return the receptive field of its steps, for an input that is a whole number of strides."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         return field.after(kernel, stride, (kernel - stride) // 2)
+
+
+def convolve(convolution: nn.Module, hidden: Tensor) -> Tensor:
+    """Call a convolution over time, in the way that is fastest where it learns on a CPU.
+
+    Where there are more steps than channels, oneDNN computes a strided convolution and its gradients about twice as
+    fast with the channels of a step beside each other, for which PyTorch has a layout in two dimensions only.
+
+    Parameters
+    ----------
+    convolution : Module
+    hidden : (batch, channels, steps)
+
+    Returns
+    -------
+    (batch, filters, steps)
+    """
+    if (
+        type(convolution) is not nn.Conv1d
+        or not (convolution.training and torch.is_grad_enabled())
+        or hidden.device.type != "cpu"
+        or hidden.shape[1] >= hidden.shape[2]
+        or torch.compiler.is_compiling()
+    ):
+        return convolution(hidden)  # type: ignore[no-any-return]
+    assert not isinstance(convolution.padding, str)
+    rows, weight = (
+        tensor.unsqueeze(2).contiguous(memory_format=torch.channels_last) for tensor in (hidden, convolution.weight)
+    )
+    stride, padding = (1, *convolution.stride), (0, *convolution.padding)
+    return functional.conv2d(rows, weight, convolution.bias, stride, padding).squeeze(2).contiguous()
 
 
 def batch_norm_1d(channels: int) -> nn.BatchNorm1d:

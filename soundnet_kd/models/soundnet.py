@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, TooShortError
-from soundnet_kd.models.layers import FirstConv1d
+from soundnet_kd.models.layers import FirstConv1d, convolve
 from soundnet_kd.models.network import Network, state_sha256
+from soundnet_kd.models.pooled_convolution import can_be_pooled_at_once, normalised_maxima
 from soundnet_kd.models.preprocessing import Preprocessing, as_input
 from soundnet_kd.models.receptive_field import Block, ReceptiveField
 
@@ -208,14 +209,18 @@ class SoundNet(Network):
         for number, block in enumerate(self.blocks, start=1):
             if number < first_block:
                 continue
-            hidden = self.get_submodule(f"batchnorm{number}")(self.get_submodule(f"conv{number}")(hidden))
-            hidden = nn.functional.relu(hidden)
-            if f"conv{number}" in wanted:
-                found[f"conv{number}"] = hidden
-            if block.pool > 1 and deepest != f"conv{number}":
-                hidden = nn.functional.max_pool1d(hidden, block.pool)
-                if f"pool{number}" in wanted:
-                    found[f"pool{number}"] = hidden
+            convolution, batchnorm = (self.get_submodule(f"{kind}{number}") for kind in ("conv", "batchnorm"))
+            pools = block.pool > 1 and deepest != f"conv{number}"
+            if pools and f"conv{number}" not in wanted and can_be_pooled_at_once(convolution, batchnorm, hidden):
+                hidden = normalised_maxima(convolution, batchnorm, hidden, block.pool)
+            else:
+                hidden = nn.functional.relu(batchnorm(convolve(convolution, hidden)))
+                if f"conv{number}" in wanted:
+                    found[f"conv{number}"] = hidden
+                if pools:
+                    hidden = nn.functional.max_pool1d(hidden, block.pool)
+            if f"pool{number}" in wanted:
+                found[f"pool{number}"] = hidden
             if deepest in (f"conv{number}", f"pool{number}"):
                 return found
         logits: dict[str, Tensor] = {name: head(hidden) for name, head in self.heads.items()}

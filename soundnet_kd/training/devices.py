@@ -21,6 +21,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn.parallel import DistributedDataParallel
 
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.models.pooled_convolution import follow
 from soundnet_kd.system.child_processes import end_with_parent
 from soundnet_kd.system.launch import Launch, find_launch
 from soundnet_kd.training.trainer import silence_lightning
@@ -190,19 +191,9 @@ class GatheredBatchNorm1d(nn.BatchNorm1d):
         mean = _SumOverProcesses.apply(wide.mean(dim=(0, 2))) / processes
         centred = wide - mean[:, None]
         variance = _SumOverProcesses.apply(centred.square().mean(dim=(0, 2))) / processes
-        self._follow(mean.detach(), variance.detach(), processes * input.shape[0] * input.shape[2])
+        follow(self, mean.detach(), variance.detach(), processes * input.shape[0] * input.shape[2])
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.bias[:, None], centred, scale[:, None]).to(input.dtype)
-
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics; that of the variance is of the unbiased one, as in torch."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        self.num_batches_tracked += 1
 
 
 class GatheredBatchNorms(LayerSync):

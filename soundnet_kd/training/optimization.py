@@ -108,9 +108,9 @@ class TrainingConfig:
             case "sgd":
                 return torch.optim.SGD(learning, **options, momentum=self.momentum, nesterov=self.nesterov)
             case "adam":
-                return torch.optim.Adam(learning, **options)
+                return torch.optim.Adam(learning, **options, fused=is_fused(learning))
             case "adamw":
-                return torch.optim.AdamW(learning, **options)
+                return torch.optim.AdamW(learning, **options, fused=is_fused(learning))
 
     def at(self, step: int, steps: int, steps_per_epoch: int) -> Mapping[str, float]:
         """Return the learning rate and the momentum of a step, by the optimizer's names.
@@ -135,6 +135,18 @@ class TrainingConfig:
                 if self.optimizer == "sgd":
                     now["momentum"] = _between(self.momentum, self.final_momentum, done)
                 return now
+
+
+def is_fused(learning: Sequence[Any]) -> bool | None:
+    """Tell how Adam is to go over parameters, or groups of them: on a CPU once, instead of once for each operation.
+
+    Returns
+    -------
+    bool or None
+        None leaves it to PyTorch.
+    """
+    parameters = [each for part in learning for each in (part["params"] if isinstance(part, dict) else [part])]
+    return True if all(parameter.device.type == "cpu" for parameter in parameters) else None
 
 
 def loss_of(loss: Loss, logits: Tensor, targets: Tensor) -> Tensor:
