@@ -1,33 +1,32 @@
 """How fast a student trains, and how much of that is lost to reading the targets.
 
     python -m tests.benchmarks.training [TARGETS] [--device cuda --batch_sizes 64 256 --precision bf16]
+    python -m tests.benchmarks.training --before CHECKOUT [--threads 1 2 --steps 15]
 
 The limit is the same optimizer step on a batch that is held in the device's memory, in a plain loop; both are measured
-in turn. Without a folder of targets one is made, of 256 clips of noise in 64 parts.
+in turn. Without a folder of targets one is made, of 256 clips of noise in 64 parts. With `--before` it is that step on
+the CPU, of this checkout and of another one in turn, in seconds and in seconds of processors: the second say more where
+other programs run.
 """
 
 import argparse
 import logging
 import tempfile
+from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from soundnet_kd.commands.distill import distill
-from soundnet_kd.data import Targets
-from soundnet_kd.distill import DistillationLoss
-from soundnet_kd.distill.data import HeldOutClips
-from soundnet_kd.models import SoundNet8, choose_device
-from soundnet_kd.models.device import keep_freed_memory
+from soundnet_kd.models import choose_device
 from soundnet_kd.training.callbacks import read_history
+from tests.benchmarks.training_step import CLASSES, Step, StepProcess
 from tests.targets import SAMPLE_RATE, make_clip, make_targets
 
 MADE_CLIPS = 256
-CLASSES = {"objects": tuple(map(str, range(1000))), "scenes": tuple(map(str, range(401)))}
 
 
 def main() -> None:
@@ -39,19 +38,26 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--before", type=Path, help="Another checkout of this repository.")
+    parser.add_argument("--threads", type=int, nargs="+", default=[2], help="With --before.")
     options = parser.parse_args()
+    if options.before is not None:
+        _compare(options)
+        return
     device = choose_device(options.device)
     logging.getLogger("soundnet_kd").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        targets = options.targets or _make(Path(folder) / "targets")
+        targets = options.targets or made_targets(Path(folder) / "targets")
         print(f"{device}, {options.precision}, {options.steps} steps, medians of {options.repeats}")
         print("batch  in memory   distill     ratio   waiting for data")
         for batch_size in options.batch_sizes:
             limits, found, waits = [], [], []
             for repeat in range(options.repeats):
-                limits.append(_in_memory(targets, batch_size, options.steps, device, options.precision))
+                limits.append(_in_memory(batch_size, options.steps, device, options.precision))
                 out = Path(folder) / f"{batch_size}-{repeat}"
-                speed, wait = _distill(targets, out, batch_size, options)
+                speed, wait = measured_run(
+                    targets, out, batch_size, options.steps, options.precision, options.device, options.workers
+                )
                 found.append(speed)
                 waits.append(wait)
             print(
@@ -60,63 +66,70 @@ def main() -> None:
             )
 
 
-def _make(folder: Path) -> Path:
+def made_targets(folder: Path, clips: int = MADE_CLIPS) -> Path:
+    """Make a folder of targets, of clips of noise."""
     rng = np.random.default_rng(0)
     sound = (rng.normal(size=20 * SAMPLE_RATE) * 3000).astype(np.int16)
-    clips = [
-        make_clip(f"{number}.mp4", 4, rng, classes=CLASSES, sound=np.roll(sound, number))
-        for number in range(MADE_CLIPS)
+    classes = {name: tuple(map(str, range(count))) for name, count in CLASSES.items()}
+    made = [
+        make_clip(f"{number}.mp4", 4, rng, classes=classes, sound=np.roll(sound, number)) for number in range(clips)
     ]
-    return make_targets(folder, clips, clips_per_part=4, classes=CLASSES)
+    return make_targets(folder, made, clips_per_part=4, classes=classes)
 
 
-def _in_memory(folder: Path, batch_size: int, steps: int, device: torch.device, precision: str) -> float:
+def _compare(options: argparse.Namespace) -> None:
+    """Time steps of this checkout and of another one in turn, each in a process of its own."""
+    checkouts = {"ours": Path(__file__).parents[2], "before": options.before.resolve()}
+    print(f"cpu, {options.precision}, {options.steps} steps in turn: medians, and of the ratios their quartiles")
+    print("threads  batch  seconds: ours  before  ratio                of processors: ours  before  ratio")
+    for threads in options.threads:
+        for batch_size in options.batch_sizes:
+            with ExitStack() as stack:
+                steps = {
+                    name: stack.enter_context(closing(StepProcess(each, batch_size, options.precision, threads)))
+                    for name, each in checkouts.items()
+                }
+                taken = [[step() for step in steps.values()] for _ in range(options.steps)]
+            # (rounds, checkouts, seconds and seconds of processors)
+            seconds = np.array(taken)
+            ratios = np.quantile(seconds[:, 1] / seconds[:, 0], (0.25, 0.5, 0.75), axis=0)
+            cells = [
+                f"{np.median(seconds[:, 0, kind]):13.3f} {np.median(seconds[:, 1, kind]):7.3f}  "
+                f"{middle:5.2f} ({low:.2f} to {high:.2f})"
+                for kind, (low, middle, high) in enumerate(ratios.T)
+            ]
+            print(f"{threads:7d}  {batch_size:5d}  {'  '.join(cells)}", flush=True)
+
+
+def _in_memory(batch_size: int, steps: int, device: torch.device, precision: str) -> float:
     """Give the clips per second of a plain loop that sees one batch again and again."""
-    keep_freed_memory()
-    targets = Targets(folder)
-    clips = HeldOutClips(targets)
-    examples = [clips[index % len(clips)] for index in range(batch_size)]
-    sound = torch.stack([example[0] for example in examples]).to(device)
-    rows: dict[str, Tensor] = {
-        name: torch.stack([example[1][name] for example in examples]).to(device) for name in targets.class_names
-    }
-    student, loss = SoundNet8(targets.class_names).to(device).train(), DistillationLoss()
-    optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
-    started = 0.0
-    for step in range(steps + 3):
-        if step == 3:
-            _synchronise(device)
-            started = perf_counter()
-        optimizer.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            total, _ = loss(student(student.preprocessing.scale(sound)), rows)
-        total.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    _synchronise(device)
-    return steps * batch_size / (perf_counter() - started)
+    return batch_size / Step(batch_size, precision, device).seconds_of(steps)
 
 
-def _distill(targets: Path, out: Path, batch_size: int, options: argparse.Namespace) -> tuple[float, float]:
-    """Give clips per second and the share of waiting of a real run, without its first steps."""
+def measured_run(
+    targets: Path,
+    out: Path,
+    batch_size: int,
+    steps: int,
+    precision: Literal["32", "bf16"],
+    device: str,
+    workers: int | None = None,
+) -> tuple[float, float]:
+    """Give clips per second and the share of waiting for data of a real run, without its first steps."""
     distill(
         targets,
         out,
-        steps=options.steps + 2,
+        steps=steps + 2,
         batch_size=batch_size,
-        precision=options.precision,
+        precision=precision,
         held_out=0.0,
-        workers=options.workers,
-        device=options.device,
+        workers=workers,
+        device=device,
     )
     rows = [row for row in read_history(out) if row["step"] > 2]
     return median(row["train/clips_per_second"] for row in rows), float(
         np.mean([row["train/data_wait_share"] for row in rows])
     )
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 if __name__ == "__main__":
