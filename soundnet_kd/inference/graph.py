@@ -13,6 +13,7 @@ from io import StringIO
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config
@@ -25,6 +26,8 @@ from soundnet_kd.inference import fourier
 Sizes = Mapping[int, tuple[str, int]]
 """Names and least sizes of axes."""
 BATCH: Sizes = {0: ("batch", 1)}
+FREE_LENGTHS = Version("2.13")
+"""The first PyTorch that leaves the length of a pooling free."""
 MOST_PHASES = 64
 """Beyond these, segments of a sound are not phases, each of which is a node of the graph."""
 
@@ -62,8 +65,10 @@ def export_graph(module: nn.Module, example: Tensor, free: Sizes = BATCH) -> Exp
             except Exception as error:
                 # Whatever an operator raises where it is given sizes that are no numbers.
                 refusals.append(error)
+    # Those before fix the length of more.
+    cure = "" if Version(torch.__version__) >= FREE_LENGTHS else f"; install PyTorch {FREE_LENGTHS} or newer"
     raise SettingsError(
-        f"{type(module).__name__} cannot be exported by PyTorch {torch.__version__}: {one_line(refusals[0], 400)}"
+        f"{type(module).__name__} cannot be exported by PyTorch {torch.__version__}: {one_line(refusals[0], 300)}{cure}"
     ) from refusals[0]
 
 
