@@ -173,7 +173,7 @@ def cross_validate(
 
     run = FoldFits(
         plan,
-        {name: rows.astype(np.float64) for name, rows in rows_of.items()},
+        rows_of,
         np.arange(len(rows)) if owners is None else owners,
         np.where(labelled, truths, UNTESTED),
         fold_of,

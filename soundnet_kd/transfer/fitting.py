@@ -2,16 +2,13 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.transfer.classifiers import CLASSIFIERS, Setting
 from soundnet_kd.transfer.protocols import Protocol
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 UNTESTED = -1
 """Stands for the predicted class of a clip that was not tested."""
@@ -25,7 +22,7 @@ class FoldFits:
     Parameters
     ----------
     plan : Protocol
-    rows : mapping from name to (rows, channels) float64
+    rows : mapping from name to (rows, channels) float32 or float64
         Features of the same clips; a setting names in `FEATURES` which it is for, where there are several.
     owners : (rows,) int
         The clip of each row.
@@ -46,7 +43,7 @@ class FoldFits:
     def __init__(
         self,
         plan: Protocol,
-        rows: Mapping[str, NDArray[np.float64]],
+        rows: Mapping[str, NDArray[np.floating]],
         owners: NDArray[np.integer],
         labels: NDArray[np.integer],
         folds: NDArray[np.integer],
@@ -79,46 +76,67 @@ class FoldFits:
         train = (~np.isin(self.folds, test_folds) & (self.labels >= 0))[self.owners]
         test = tested[self.owners]
         known_labels = self.labels[self.owners[train]]
+        classes = np.unique(known_labels)
         found: dict[int, NDArray[np.int64]] = {}
-        for rows, transforms, places in self._group_by_transforms(settings):
-            known = transforms.fit_transform(rows[train], known_labels)
-            unseen = transforms.transform(rows[test])
+        for known, unseen, places in self._transform(train, test, known_labels, settings):
             same = [settings[place] for place in places]
-            for place, model in zip(
-                places, CLASSIFIERS[self.plan.head].fit(known, known_labels, same, self.seed), strict=True
-            ):
-                if not getattr(model, "converged_", True):
+            decisions = CLASSIFIERS[self.plan.head].decide(known, known_labels, unseen, same, self.seed)
+            for place, (values, converged) in zip(places, decisions, strict=True):
+                if not converged:
                     self.unconverged.add(str(settings[place]))
-                found[place] = np.full(len(self.labels), UNTESTED, dtype=np.int64)
-                found[place][tested] = self._predict_clips(model, unseen, self.owners[test])[tested]
+                # A clip's class is that with the largest sum of its rows' values.
+                sums = np.zeros((len(self.labels), len(classes)))
+                np.add.at(sums, self.owners[test], values)
+                found[place] = np.where(tested, classes[sums.argmax(axis=1)], UNTESTED)
         return [found[place] for place in range(len(settings))]
 
-    def _group_by_transforms(
-        self, settings: Sequence[Setting]
-    ) -> Iterator[tuple[NDArray[np.float64], "Pipeline", list[int]]]:
-        """Group the settings that share features and transforms: these rows, a pipeline, and the settings' places."""
-        from sklearn.pipeline import Pipeline
+    def _transform(
+        self,
+        train: NDArray[np.bool_],
+        test: NDArray[np.bool_],
+        known_labels: NDArray[np.int64],
+        settings: Sequence[Setting],
+    ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating], list[int]]]:
+        """Yield transformed rows of training and of test, and the places of the settings that they are for.
 
+        Steps before the first one that has a setting are the same for all settings, and fitted once.
+        """
         (first, *_) = self.rows
-        groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = {}
+        groups: dict[str, dict[tuple[tuple[str, float], ...], list[int]]] = {}
         for place, setting in enumerate(settings):
             of_steps = tuple((name, value) for name, value in setting.items() if "__" in name)
-            groups.setdefault((setting.get(FEATURES, first), of_steps), []).append(place)
-        for (name, of_steps), places in groups.items():
-            # A pipeline needs at least one step.
-            pipeline = Pipeline(self.plan.steps() or [("as they are", "passthrough")])
-            yield self.rows[name], pipeline.set_params(**dict(of_steps)), places
-
-    def _predict_clips(self, model: Any, rows: NDArray[np.float64], owners: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Predict the class of every clip from the sum of its rows' decision values; arbitrary if it has no row."""
-        values = model.decision_function(rows) if hasattr(model, "decision_function") else model.predict_proba(rows)
-        if values.ndim == 1:
-            values = np.stack([-values, values], axis=1)
-        sums = np.zeros((len(self.labels), values.shape[1]))
-        np.add.at(sums, owners, values)
-        return np.asarray(model.classes_[sums.argmax(axis=1)], dtype=np.int64)
+            groups.setdefault(setting.get(FEATURES, first), {}).setdefault(of_steps, []).append(place)
+        names = [name for name, _ in self.plan.steps()]
+        tuned = {name.partition("__")[0] for setting in settings for name in setting if "__" in name}
+        split = min((names.index(name) for name in tuned), default=len(names))
+        for name, of_features in groups.items():
+            # Many windows stay in the half of the memory; whatever transforms them, or is no linear SVM, needs float64.
+            kept = not names and self.plan.head == "linear_svm"
+            known, unseen = (
+                self.rows[name][wanted].astype(self.rows[name].dtype if kept else np.float64, copy=False)
+                for wanted in (train, test)
+            )
+            known, unseen = _apply(self.plan.steps()[:split], {}, known, unseen, known_labels)
+            for of_steps, places in of_features.items():
+                yield *_apply(self.plan.steps()[split:], dict(of_steps), known, unseen, known_labels), places
 
     def accuracy(self, predictions: NDArray[np.int64], fold: int) -> float:
         """Return the fraction of a fold's clips whose class is predicted correctly."""
         tested = (self.folds == fold) & (self.labels >= 0)
         return float((predictions == self.labels)[tested].mean())
+
+
+def _apply(
+    steps: list[tuple[str, Any]],
+    settings: Mapping[str, float],
+    known: NDArray[np.floating],
+    unseen: NDArray[np.floating],
+    known_labels: NDArray[np.int64],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Fit steps with their settings to the known rows, and transform both."""
+    if not steps:
+        return known, unseen
+    from sklearn.pipeline import Pipeline
+
+    pipeline = Pipeline(steps).set_params(**settings)
+    return pipeline.fit_transform(known, known_labels), pipeline.transform(unseen)

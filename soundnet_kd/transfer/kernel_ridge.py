@@ -1,62 +1,71 @@
 """Least-squares classification with an RBF kernel."""
 
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+Array = NDArray[np.float64]
 
 
-def mean_squared_distance(features: NDArray[np.float64]) -> float:
+def mean_squared_distance(features: NDArray[np.floating]) -> float:
     """Return the mean squared distance of two rows of (rows, channels), the unit of kernel widths."""
     return float(2 * features.var(axis=0).sum()) or 1.0
 
 
-class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Kernel ridge regression on one-hot classes; it predicts the class with the largest value.
+def decide(
+    known: NDArray[np.floating],
+    labels: NDArray[np.generic],
+    unseen: NDArray[np.floating],
+    settings: Sequence[Mapping[str, Any]],
+) -> list[Array]:
+    """Fit kernel ridge regression to one-hot classes, and return its values for other rows.
+
+    Distances are computed once, and kernels once for each width.
 
     Parameters
     ----------
-    alpha : float
-        Strength of the regularisation.
-    gamma : float
-        The kernel is exp(-gamma |a - b|² / d), where d is the mean squared distance of two training rows.
+    known : (rows, channels)
+    labels : (rows,)
+        The class of each row.
+    unseen : (other rows, channels)
+    settings : sequence of mappings
+        `alpha`, the strength of the regularisation, and `gamma` each. The kernel is exp(-gamma |a - b|² / d), where d
+        is the mean squared distance of two known rows.
 
-    Attributes
-    ----------
-    classes_ : (classes,)
+    Returns
+    -------
+    list of (other rows, classes)
+        For each setting; the largest value is that of the predicted class, of `np.unique(labels)`.
     """
+    classes, index = np.unique(labels, return_inverse=True)
+    targets = np.eye(len(classes))[index]
+    shares = targets.mean(axis=0)
+    unit = mean_squared_distance(known)
+    among, across = _squared_distances(known, known) / -unit, _squared_distances(unseen, known) / -unit
+    found: list[Array] = [across] * len(settings)
+    for gamma in {setting["gamma"]: None for setting in settings}:
+        kernel, of_unseen = np.exp(gamma * among), np.exp(gamma * across)
+        for place, setting in enumerate(settings):
+            if setting["gamma"] == gamma:
+                ridge = kernel.copy()
+                ridge.flat[:: len(ridge) + 1] += setting["alpha"]
+                # The transpose of a symmetric matrix in C order is in the order of LAPACK, which needs no copy.
+                factor = cho_factor(ridge.T, overwrite_a=True, check_finite=False)
+                weights = cho_solve(factor, targets - shares, check_finite=False)
+                found[place] = of_unseen @ weights + shares
+    return found
 
-    def __init__(self, alpha: float = 0.1, gamma: float = 1.0) -> None:
-        self.alpha = alpha
-        self.gamma = gamma
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit to features (rows, channels) and the class of each row."""
-        features, labels = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(labels)
-        self.classes_, index = np.unique(labels, return_inverse=True)
-        targets = np.eye(len(self.classes_))[index]
-        self.shares_ = targets.mean(axis=0)
-        gamma = self.gamma / mean_squared_distance(features)
-        self.regression_ = KernelRidge(alpha=self.alpha, kernel="rbf", gamma=gamma).fit(
-            features, targets - self.shares_
-        )
-        return self
-
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the value of every class, (rows, classes); if there are two, of the second only, (rows,)."""
-        check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
-        values = np.asarray(self.regression_.predict(features) + self.shares_)
-        return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
-
-    def predict(self, X: ArrayLike) -> NDArray[np.generic]:
-        """Return the class of each row."""
-        values = self.decision_function(X)
-        best = (values > 0).astype(int) if values.ndim == 1 else values.argmax(axis=1)
-        answers: NDArray[np.generic] = self.classes_[best]
-        return answers
+def _squared_distances(rows: NDArray[np.floating], others: NDArray[np.floating]) -> Array:
+    # In place: these arrays are large, and reading memory takes longer than the arithmetic.
+    found = rows @ others.T
+    found *= -2
+    found += np.einsum("ij,ij->i", rows, rows)[:, None]
+    found += np.einsum("ij,ij->i", others, others)
+    np.maximum(found, 0, out=found)
+    if rows is others:
+        np.fill_diagonal(found, 0)
+    return np.asarray(found)

@@ -73,9 +73,14 @@ def _take_cube_root() -> list[tuple[str, Any]]:
 def _whiten() -> list[tuple[str, Any]]:
     from sklearn.preprocessing import Normalizer
 
-    from soundnet_kd.transfer.transforms import WithinClassWhitening
+    from soundnet_kd.transfer.transforms import WithinClassRotation, WithinClassScaling
 
-    return [*_take_root(1 / 2), ("whiten", WithinClassWhitening()), ("norm", Normalizer())]
+    return [
+        *_take_root(1 / 2),
+        ("rotate", WithinClassRotation()),
+        ("whiten", WithinClassScaling()),
+        ("norm", Normalizer()),
+    ]
 
 
 PROTOCOLS: Mapping[ProtocolName, Protocol] = {

@@ -36,21 +36,45 @@ class SignedPower(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(np.sign(features) * np.abs(features) ** self.exponent)
 
 
-class WithinClassWhitening(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Whiten features by their covariance within the classes, so that directions in which a class varies count less.
-
-    This is within-class covariance normalisation from speaker recognition (Hatch, Kajarekar and Stolcke, 2006), with
-    the covariance W shrunk to (1 - s) W + s (tr W / channels) I.
-
-    Parameters
-    ----------
-    shrinkage : float
-        s, from 0 to 1.
+class WithinClassRotation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turn features to the principal axes of their covariance within the classes, W.
 
     Attributes
     ----------
     mean_ : (channels,)
-    projection_ : (channels, channels)
+    axes_ : (channels, channels)
+        Columns of unit length.
+    """
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit to features (rows, channels) and the class of each row."""
+        features, labels = validate_data(self, X, y, dtype=np.float64)
+        residuals = _within_classes(features, labels)
+        self.axes_ = np.linalg.eigh(residuals.T @ residuals / len(features))[1]
+        self.mean_ = features.mean(axis=0)
+        return self
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Turn features (rows, channels)."""
+        check_is_fitted(self)
+        features: Array = validate_data(self, X, dtype=np.float64, reset=False)
+        return np.asarray((features - self.mean_) @ self.axes_)
+
+
+class WithinClassScaling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Scale every feature by its deviation within the classes, so that those in which a class varies count less.
+
+    Of features along the axes of `WithinClassRotation` this is within-class covariance normalisation from speaker
+    recognition (Hatch, Kajarekar and Stolcke, 2006), with the covariance W shrunk to (1 - s) W + s (tr W / channels) I.
+
+    Parameters
+    ----------
+    shrinkage : float
+        s, from 0 to 1: the variances are shrunk this far to their mean.
+
+    Attributes
+    ----------
+    scale_ : (channels,)
     """
 
     def __init__(self, shrinkage: float = 0.5) -> None:
@@ -58,23 +82,23 @@ class WithinClassWhitening(TransformerMixin, BaseEstimator):  # type: ignore[mis
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit to features (rows, channels) and the class of each row."""
-        from sklearn.covariance import shrunk_covariance
-
         features, labels = validate_data(self, X, y, dtype=np.float64)
-        classes, index = np.unique(labels, return_inverse=True)
-        sums = np.zeros((len(classes), features.shape[1]))
-        np.add.at(sums, index, features)
-        residuals = features - (sums / np.bincount(index)[:, None])[index]
-        within = shrunk_covariance(residuals.T @ residuals / len(features), self.shrinkage)
-        energies, axes = np.linalg.eigh(within)
+        variances = (_within_classes(features, labels) ** 2).mean(axis=0)
+        shrunk = (1 - self.shrinkage) * variances + self.shrinkage * variances.mean()
         # A direction without variance would be scaled to infinity.
-        min_energy = np.finfo(float).eps * max(energies[-1], np.finfo(float).tiny)
-        self.mean_ = features.mean(axis=0)
-        self.projection_ = axes / np.sqrt(np.maximum(energies, min_energy))
+        self.scale_ = np.sqrt(np.maximum(shrunk, np.finfo(float).eps * max(shrunk.max(), np.finfo(float).tiny)))
         return self
 
     def transform(self, X: ArrayLike) -> Array:
-        """Whiten features (rows, channels)."""
+        """Scale features (rows, channels)."""
         check_is_fitted(self)
         features: Array = validate_data(self, X, dtype=np.float64, reset=False)
-        return np.asarray((features - self.mean_) @ self.projection_)
+        return np.asarray(features / self.scale_)
+
+
+def _within_classes(features: Array, labels: NDArray[np.generic]) -> Array:
+    """Return the differences of rows from the mean of their class."""
+    classes, index = np.unique(labels, return_inverse=True)
+    sums = np.zeros((len(classes), features.shape[1]))
+    np.add.at(sums, index, features)
+    return np.asarray(features - (sums / np.bincount(index)[:, None])[index])

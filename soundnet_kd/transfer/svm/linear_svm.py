@@ -74,13 +74,18 @@ class SquaredHingeSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def fit_path(
-    X: Array, y: NDArray[np.generic], Cs: Sequence[float], *, tol: float = TOLERANCE, max_iter: int = MAX_STEPS
+    X: NDArray[np.floating],
+    y: NDArray[np.generic],
+    Cs: Sequence[float],
+    *,
+    tol: float = TOLERANCE,
+    max_iter: int = MAX_STEPS,
 ) -> list[SquaredHingeSVC]:
     """Fit one classifier for each C, starting from the coefficients of the one before.
 
     Parameters
     ----------
-    X : (clips, channels) float64
+    X : (clips, channels) float32 or float64
     y : (clips,)
         Class of each clip.
     Cs : sequence of float
@@ -100,13 +105,13 @@ def fit_path(
         raise ValueError(f"C is {min(Cs)}; expected a number above 0")
     positive = classes[1:] if len(classes) == 2 else classes
     signs = np.where(y == positive[:, None], 1.0, -1.0)
-    rows = Rows.rotate(np.column_stack([X, np.ones(len(X))]))
+    rows = Rows.of(np.column_stack([X, np.ones(len(X), X.dtype)]))
     weights = np.zeros((len(positive), len(rows.energies)))
     path = []
     for C in Cs:
         weights, steps, converged = minimise(rows, signs, C, weights, tol, max_iter)
         fitted = SquaredHingeSVC(C, tol=tol, max_iter=max_iter)
-        coefficients = weights @ rows.basis.T
+        coefficients = weights if rows.basis is None else weights @ rows.basis.T
         fitted.classes_, fitted.n_features_in_ = classes, X.shape[1]
         fitted.coef_, fitted.intercept_ = coefficients[:, :-1], coefficients[:, -1]
         fitted.n_iter_, fitted.converged_ = steps, converged

@@ -3,6 +3,7 @@
 P(w) = |w|² / 2 + C Σᵢ max(0, 1 - yᵢ w·xᵢ)² for each class, with y = ±1; the intercept is a column of ones in x.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,57 +16,82 @@ Array = NDArray[np.float64]
 _LARGEST_GRAM = 4096
 """Clips up to which the products of all pairs of rows are kept (128 MiB)."""
 
+_BLOCK = 2048
+"""Clips that are converted to float64 together."""
+
+_HESSIAN_SPEED = 6
+"""About how many times as fast the multiplications for a Hessian of many clips are as those with a few weights."""
+
 _LINE_SEARCH_STEPS = 50
 _LINE_SEARCH_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Features of clips along their principal axes, of which there are at most as many as clips.
+    """Features of clips, in at most as many channels as clips, and their principal axes.
 
-    P does not change under a rotation, and the best w lies in the span of the rows. Along these axes the Hessian of a
-    class with every clip inside the margin is diagonal: I + 2C diag(energies).
+    P does not change under a rotation, and the best w lies in the span of the rows. Along the principal axes the
+    Hessian of a class with every clip inside the margin is diagonal: I + 2C diag(energies). A few clips are turned to
+    these axes. Many, such as windows, stay as they are, also in float32; sums over them are in float64.
 
     Attributes
     ----------
-    along : (clips, axes)
-    energies : (axes,)
-        Sum of the squares of each column.
-    basis : (channels, axes)
-        Orthonormal columns; the features times it are `along`.
+    features : (clips, channels) float32 or float64
+    energies : (channels,)
+        Sum of the squares along each principal axis.
+    axes : (channels, channels), optional
+        The principal axes, orthonormal columns, where the features are not along them.
+    basis : (channels as given, channels), optional
+        Orthonormal columns; `features` times its transpose are the features as they were given.
     gram : (clips, clips), optional
-        Products of every two rows, where it is small enough to keep.
+        Products of every two rows, where these are few.
     """
 
-    along: Array
+    features: NDArray[np.floating]
     energies: Array
-    basis: Array
-    gram: Array | None
+    axes: Array | None
+    basis: Array | None
+    gram: NDArray[np.floating] | None
 
     @classmethod
-    def rotate(cls, features: Array) -> "Rows":
-        """Rotate features, (clips, channels)."""
+    def of(cls, features: NDArray[np.floating]) -> "Rows":
+        """Find the span and the principal axes of features, (clips, channels)."""
         span, rows = None, features
         if len(rows) < rows.shape[1]:
-            span, lower = qr(rows.T, mode="economic")
+            span, lower = qr(rows.T.astype(np.float64, copy=False), mode="economic")
             rows = lower.T
-        energies, axes = eigh(rows.T @ rows)
-        return cls(
-            along=rows @ axes,
-            energies=np.maximum(energies, 0),
-            basis=axes if span is None else span @ axes,
-            gram=rows @ rows.T if len(rows) <= _LARGEST_GRAM else None,
-        )
+        energies, axes = eigh((rows.T @ rows).astype(np.float64, copy=False))
+        energies = np.maximum(energies, 0)
+        if len(rows) > _LARGEST_GRAM:
+            return cls(rows, energies, axes, span, None)
+        return cls(rows @ axes, energies, None, axes if span is None else span @ axes, rows @ rows.T)
+
+    def scores(self, weights: Array) -> Array:
+        """Return the product of every clip with each row of weights (classes, channels): (classes, clips)."""
+        found = np.empty((len(weights), len(self.features)))
+        for block in self._blocks():
+            np.matmul(weights, self.features[block].astype(np.float64, copy=False).T, out=found[:, block])
+        return found
+
+    def sums(self, shares: Array) -> Array:
+        """Return the sum of all clips with each row of shares (classes, clips): (classes, channels)."""
+        found = np.zeros((len(shares), self.features.shape[1]))
+        for block in self._blocks():
+            found += shares[:, block] @ self.features[block].astype(np.float64, copy=False)
+        return found
+
+    def _blocks(self) -> list[slice]:
+        return [slice(first, first + _BLOCK) for first in range(0, len(self.features), _BLOCK)]
 
 
 def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_iter: int) -> tuple[Array, int, bool]:
-    """Minimise P for all classes by conjugate gradients, then by Newton steps, with an exact line search.
+    """Minimise P for all classes by conjugate gradients with an exact line search.
 
-    A Newton step needs the Hessian I + 2C Σ xᵢxᵢᵀ over the clips inside the margin of a class. Where these are most
-    clips, the Hessian is nearly that of all clips, shared by all classes, diagonal here, and a good preconditioner.
-    Where they are few, it is a small matrix. A class changes from the one to the other when its own Hessian costs no
-    more multiplications than its products so far. (Newton's method with this line search ends after finitely many
-    steps: Keerthi and DeCoste, JMLR 6, 2005.)
+    The best preconditioner is the Hessian I + 2C Σ xᵢxᵢᵀ over the clips inside the margin of a class (a Newton step).
+    Where these are most clips, it is nearly that of all clips, which all classes share. A class gets a Hessian of its
+    own when that takes no longer than its two products a step so far. Of few clips it is made anew in each step. Of
+    many it serves until a new one takes no longer than the products since the last. (Newton's method with this line
+    search ends after finitely many steps: Keerthi and DeCoste, JMLR 6, 2005.)
 
     Parameters
     ----------
@@ -73,24 +99,26 @@ def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_i
     signs : (classes, clips)
         y of every class.
     C : float
-    start : (classes, axes)
+    start : (classes, channels)
     tol, max_iter
         As in `SquaredHingeSVC`.
 
     Returns
     -------
-    weights : (classes, axes)
+    weights : (classes, channels)
     steps : int
     converged : bool
     """
-    X = rows.along
     result, todo, w = start.copy(), np.arange(len(start)), start.copy()
-    slack = 1 - signs * (w @ X.T)
+    slack = 1 - signs * rows.scores(w)
     direction = before = np.zeros_like(w)
     slope = np.full(len(w), np.inf)
+    own: dict[int, _Hessian] = {}
+    speed = 1 if rows.gram is not None else _HESSIAN_SPEED
+    renewed = np.zeros(len(w), dtype=np.int64)
     for done in range(max_iter + 1):
         loss = np.maximum(slack, 0)
-        gradient = w - 2 * C * ((signs * loss) @ X)
+        gradient = w - 2 * C * rows.sums(signs * loss)
         objective = (w**2).sum(axis=1) / 2 + C * (loss**2).sum(axis=1)
         going = ~((gradient**2).sum(axis=1) <= 2 * tol**2 * objective)
         result[todo] = w
@@ -99,47 +127,85 @@ def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_i
         if len(todo) == 0 or done == max_iter:
             break
         inside = slack > 0
-        step = gradient / (1 + 2 * C * inside.mean(axis=1, keepdims=True) * rows.energies)
         near = inside.sum(axis=1)
-        few = np.minimum(near, X.shape[1]) ** 2 * near <= 2 * X.size * done
-        if few.any():
-            step[few] = _newton_steps(rows, inside[few], gradient[few], C)
+        cost = np.minimum(near, w.shape[1]) ** 2 * near
+        if rows.gram is not None:
+            own.clear()
+            renewed[:] = 0
+        for place in np.flatnonzero(cost <= 2 * rows.features.size * speed * (done - renewed[todo])):
+            own[todo[place]] = _Hessian.of(rows, np.flatnonzero(inside[place]), C)
+            renewed[todo[place]] = done
+        step = _precondition(rows, inside, gradient, C, [own.get(each) for each in todo])
         conjugate = np.maximum(0, (step * (gradient - before)).sum(axis=1) / slope)
         direction = conjugate[:, None] * direction - step
         uphill = (direction * gradient).sum(axis=1) >= 0
         direction[uphill] = -step[uphill]
         before, slope = gradient, (step * gradient).sum(axis=1)
-        change = -signs * (direction @ X.T)
+        change = -signs * rows.scores(direction)
         length = _line_search(w, direction, slack, change, C)
         w = w + length * direction
         slack = slack + length * change
     return result, done, len(todo) == 0
 
 
-def _newton_steps(rows: Rows, inside: NDArray[np.bool_], gradient: Array, C: float) -> Array:
-    """Solve (I + 2C XᵀX) s = g for the rows X inside the margin of each class.
+@dataclass(frozen=True, eq=False)
+class _Hessian:
+    """The Hessian of a class, by a Cholesky factor of I / 2C + XᵀX for the rows X inside the margin.
 
-    If X has fewer clips than axes, the smaller system XXᵀ is solved: s = g - Xᵀ (I / 2C + XXᵀ)⁻¹ X g (Woodbury).
+    If X has fewer clips than channels, it is that of I / 2C + XXᵀ, and `near` has the numbers of the clips.
     """
-    products = gradient @ rows.along.T
-    correction = np.zeros_like(products)
-    step = gradient.copy()
-    for k, near in enumerate(map(np.flatnonzero, inside)):
-        if len(near) > rows.along.shape[1]:
-            X = rows.along[near]
-            step[k] = _solve(X.T @ X, 1 / (2 * C), gradient[k] / (2 * C))
-        else:
-            inner = rows.along[near] @ rows.along[near].T if rows.gram is None else rows.gram[np.ix_(near, near)]
-            correction[k, near] = _solve(inner, 1 / (2 * C), products[k, near])
-    return step - correction @ rows.along
+
+    factor: NDArray[np.floating]
+    near: NDArray[np.integer] | None
+
+    @classmethod
+    def of(cls, rows: Rows, near: NDArray[np.integer], C: float) -> "_Hessian":
+        if len(near) <= rows.features.shape[1] and rows.gram is not None:
+            return cls(_factor(rows.gram[np.ix_(near, near)], 1 / (2 * C)), near)
+        X = rows.features[near]
+        if len(near) > X.shape[1]:
+            return cls(_factor(X.T @ X, 1 / (2 * C)), None)
+        return cls(_factor(X @ X.T, 1 / (2 * C)), near)
+
+    def solve(self, right: Array) -> Array:
+        solution: Array = cho_solve((self.factor, True), right, check_finite=False)
+        return solution
 
 
-def _solve(matrix: Array, ridge: float, right: Array) -> Array:
+def _factor(matrix: NDArray[np.floating], ridge: float) -> NDArray[np.floating]:
     # A ridge smaller than the rounding errors would leave the matrix indefinite; a larger one costs a few more steps.
-    matrix.flat[:: len(matrix) + 1] += max(ridge, np.finfo(float).eps * np.trace(matrix))
-    factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
-    solution: Array = cho_solve(factor, right, check_finite=False)
-    return solution
+    matrix.flat[:: len(matrix) + 1] += max(ridge, np.finfo(matrix.dtype).eps * np.trace(matrix))
+    # The transpose of a symmetric matrix in C order is in the order of LAPACK, which needs no copy.
+    factor, _ = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
+    return np.asarray(factor)
+
+
+def _precondition(
+    rows: Rows, inside: NDArray[np.bool_], gradient: Array, C: float, own: Sequence[_Hessian | None]
+) -> Array:
+    """Solve H s = g for the Hessian H of each class: its own, or nearly that of all clips.
+
+    With fewer clips inside the margin than channels, s = g - Xᵀ (I / 2C + XXᵀ)⁻¹ X g (Woodbury).
+    """
+    share = inside.mean(axis=1, keepdims=True)
+    step = (gradient if rows.axes is None else gradient @ rows.axes) / (1 + 2 * C * share * rows.energies)
+    if rows.axes is not None:
+        step = step @ rows.axes.T
+    by_clips = []
+    for place, hessian in enumerate(own):
+        if hessian is not None and hessian.near is None:
+            step[place] = hessian.solve(gradient[place] / (2 * C))
+        elif hessian is not None:
+            by_clips.append(place)
+    if by_clips:
+        products = rows.scores(gradient[by_clips])
+        correction = np.zeros_like(products)
+        for row, place in enumerate(by_clips):
+            hessian = own[place]
+            assert hessian is not None
+            correction[row, hessian.near] = hessian.solve(products[row, hessian.near])
+        step[by_clips] = gradient[by_clips] - rows.sums(correction)
+    return np.asarray(step)
 
 
 def _line_search(w: Array, direction: Array, slack: Array, change: Array, C: float) -> Array:

@@ -95,20 +95,42 @@ def test_a_newton_step_solves_the_system_of_the_clips_inside_the_margin(
 ) -> None:
     monkeypatch.setattr(squared_hinge, "_LARGEST_GRAM", largest_gram)
     rng = np.random.default_rng(near)
-    rows = squared_hinge.Rows.rotate(rng.normal(size=(40, 9)))
+    rows = squared_hinge.Rows.of(rng.normal(size=(40, 9)))
     inside, gradient = np.arange(40)[None] < near, rng.normal(size=(1, 9))
-    X = rows.along[:near]
+    X = rows.features[:near]
     expected = np.linalg.solve(np.eye(9) + 2 * 0.3 * X.T @ X, gradient[0])
-    np.testing.assert_allclose(squared_hinge._newton_steps(rows, inside, gradient, 0.3)[0], expected, atol=1e-12)
+    own = [squared_hinge._Hessian.of(rows, np.arange(near), 0.3)]
+    np.testing.assert_allclose(squared_hinge._precondition(rows, inside, gradient, 0.3, own)[0], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("largest_gram", [0, 4096])
 @pytest.mark.parametrize("shape", [(30, 8), (8, 30)])
-def test_the_principal_axes_keep_every_feature(shape: tuple[int, int]) -> None:
-    features = np.random.default_rng(0).normal(size=shape)
-    rows = squared_hinge.Rows.rotate(features)
-    assert rows.along.shape == (shape[0], 8)
-    np.testing.assert_allclose(rows.along @ rows.basis.T, features, atol=1e-12)
-    np.testing.assert_allclose(rows.along.T @ rows.along, np.diag(rows.energies), atol=1e-10)
+def test_all_clips_inside_the_margin_make_a_newton_step_of_the_shared_hessian(
+    shape: tuple[int, int], largest_gram: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(squared_hinge, "_LARGEST_GRAM", largest_gram)
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=shape)
+    rows = squared_hinge.Rows.of(features)
+    assert rows.features.shape == (shape[0], 8)
+    gradient, basis = rng.normal(size=(1, 8)), np.eye(8) if rows.basis is None else rows.basis
+    np.testing.assert_allclose(rows.features @ basis.T, features, atol=1e-12)
+    step = squared_hinge._precondition(rows, np.ones((1, shape[0]), dtype=bool), gradient, 0.3, [None])
+    expected = np.linalg.solve(np.eye(shape[1]) + 2 * 0.3 * features.T @ features, basis @ gradient[0])
+    np.testing.assert_allclose(basis @ step[0], expected, atol=1e-12)
+
+
+def test_many_rows_of_float32_have_the_optimum_of_liblinear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks, without the products of all rows, with few and with many of them inside the margin."""
+    monkeypatch.setattr(squared_hinge, "_LARGEST_GRAM", 0)
+    monkeypatch.setattr(squared_hinge, "_BLOCK", 70)
+    X, y = problem(600, 30, 8)
+    few = X.astype(np.float32)
+    for C in (1e-3, 0.1, 10.0):
+        (ours,) = fit_path(few, y, [C])
+        theirs = LinearSVC(C=C, dual=False, tol=1e-10, max_iter=100_000).fit(few.astype(np.float64), y)
+        assert ours.converged_
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
 
 
 def test_a_path_gives_what_each_strength_gives_alone() -> None:
