@@ -199,7 +199,8 @@ def _upright_rgb(shown: TimedFrame, path: Path) -> NDArray[np.uint8]:
     plausible = 1 / ODDEST_PIXEL_ASPECT <= aspect <= ODDEST_PIXEL_ASPECT
     width = max(1, round(picture.width * aspect)) if plausible else picture.width
     try:
-        image = picture.reformat(width=width, height=picture.height, format="rgb24").to_ndarray()
+        # To start threads for it takes several times longer than to do it.
+        image = picture.reformat(width=width, height=picture.height, format="rgb24", threads=1).to_ndarray()
     except FFmpegError as error:
         raise MediaError(
             f"{path.name} has pictures whose colours FFmpeg cannot bring to RGB ({picture.format.name}, colour matrix "

@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
+import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -22,6 +24,7 @@ from soundnet_kd.data.targets import (
     write_part,
 )
 from soundnet_kd.errors import FormatError, MediaError, SettingsError, none_readable
+from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, Sampling, find_media
 from soundnet_kd.models import state_sha256
 from soundnet_kd.storage import (
@@ -31,16 +34,22 @@ from soundnet_kd.storage import (
     lock_folder,
     read_settings,
     rename_damaged,
+    require_same_settings,
     versions,
 )
 from soundnet_kd.system.workers import video_decoders
 from soundnet_kd.teachers.clips import Tally, VideoClip
 from soundnet_kd.teachers.decoding import Decoder, decode_videos
 from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
+from soundnet_kd.teachers.network import device_of
 from soundnet_kd.teachers.teacher import Teacher, TeacherEnsemble, Transform
 
 SAMPLE_RATE = 22_050
 """Sample rate of the stored sound, that of SoundNet, in Hz."""
+VIDEOS_WORTH_AN_ENGINE = 64
+"""While an engine compiles a network, PyTorch looks at the frames of some dozens of short videos."""
+MAY_DIFFER = ("videos", "backends")
+"""What targets may go on with that was otherwise when they were begun."""
 TOLERANCE_SECONDS = 1e-3
 """Times of frames are rounded to those of their container."""
 
@@ -105,6 +114,7 @@ def label_videos(
     clips_per_part: int = 128,
     workers: int | None = 0,
     deadline_minutes: float = DEADLINE_MINUTES,
+    backend: BackendOrAuto = "auto",
 ) -> TeachResult:
     """Do what `teach` does, with teachers that are already there: any number, any network.
 
@@ -122,6 +132,9 @@ def label_videos(
         takes one for each core, and none where starting them would take longer than they save.
     deadline_minutes : float
         For one video, in these processes.
+    backend : {"auto", "torch", "openvino", "onnxruntime"}
+        What runs the networks. auto takes the fastest that is installed where there are enough videos, and goes on with
+        the one that targets were begun with.
 
     Returns
     -------
@@ -130,7 +143,7 @@ def label_videos(
     Raises
     ------
     SettingsError
-        If there is no teacher, or a number is below what it counts.
+        If there is no teacher, a number is below what it counts, or `backend` is not installed.
     RunConflictError
         If `out` was made by other teachers, from other videos or with other settings. A moved folder of the same videos
         is no other one, nor are weights of the same content in a file of another name.
@@ -180,7 +193,7 @@ def label_videos(
         "clips_per_part": clips_per_part,
         "versions": versions(),
     }
-    ensure_same_settings(out / SETTINGS_FILE, settings, besides=["videos"])
+    require_same_settings(out / SETTINGS_FILE, settings, besides=MAY_DIFFER)
     sources = {video: escape_name(video.relative_to(root).as_posix()) for video in files}
     video_of = {source: video for video, source in sources.items()}
     labelled, known = _read_labelled(out)
@@ -191,7 +204,17 @@ def label_videos(
     waiting = [video for video in files if sources[video] not in done]
     if workers is None:
         workers = video_decoders(len(waiting))
-    ensemble = TeacherEnsemble(teachers)
+    begun_with = before.get("backends", {})
+    backends = {
+        name: _choose_backend(backend, device_of(teacher.network), begun_with.get(name), len(waiting))
+        for name, teacher in teachers.items()
+    }
+    ensemble = TeacherEnsemble(teachers, backends)
+    if waiting:
+        ensemble.compile()
+    settings["backends"] = ensemble.backends
+    settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
+    ensure_same_settings(out / SETTINGS_FILE, settings, besides=MAY_DIFFER)
     names = {name: teacher.class_names for name, teacher in teachers.items()}
 
     with (
@@ -233,6 +256,16 @@ def label_videos(
             if not written:
                 break
     return _summarize(videos, out, len(files), refusals, frames)
+
+
+def _choose_backend(asked: BackendOrAuto, device: torch.device, begun_with: Backend | None, videos: int) -> Backend:
+    """Return what runs a network for some videos, where targets may have been begun with something."""
+    if asked == "auto" and device.type == "cpu":
+        if begun_with is not None and find_spec(begun_with):
+            return begun_with
+        if videos < VIDEOS_WORTH_AN_ENGINE:
+            return "torch"
+    return choose_backend(asked, device)
 
 
 def _keep_begun_transform(teacher: Teacher, before: Mapping[str, str]) -> Teacher:

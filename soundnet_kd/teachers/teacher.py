@@ -18,8 +18,10 @@ from torchvision.transforms._presets import ImageClassification
 
 from soundnet_kd.data.targets import LabelledClip
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.inference.backends import Backend
 from soundnet_kd.models.checkpoint import TEACHER, read_metadata, write_tensors
 from soundnet_kd.teachers.clips import VideoClip
+from soundnet_kd.teachers.network import Look, device_of, prepare_network
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,6 +30,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 FRAMES_PER_BATCH = 64
 """Frames that go through a network together."""
+
+BLANK = (3, 480, 640)
+"""Size of a picture that stands for those of a video, before one is decoded."""
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -91,12 +96,14 @@ class Teacher:
         )
 
     @torch.inference_mode()
-    def predict(self, frames: Tensor) -> NDArray[np.float32]:
+    def predict(self, frames: Tensor, look: Look | None = None) -> NDArray[np.float32]:
         """Classify frames that have gone through `transform`.
 
         Parameters
         ----------
         frames : (frames, 3, height, width) float32
+        look : callable, optional
+            What `network` became for many frames (see `prepare_network`). [default: the network itself]
 
         Returns
         -------
@@ -108,9 +115,9 @@ class Teacher:
         FormatError
             As `label`.
         """
-        self.network.eval()
-        device = next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
-        distributions = self.network(frames.to(device)).float().softmax(dim=1).cpu().numpy()
+        if look is None:
+            look, frames = self.network.eval(), frames.to(device_of(self.network))
+        distributions = look(frames).float().softmax(dim=1).cpu().numpy()
         if distributions.shape[1] != len(self.class_names):
             raise FormatError(
                 f"the teacher gives {distributions.shape[1]} classes but has {len(self.class_names)} class names"
@@ -126,15 +133,22 @@ class TeacherEnsemble:
     Parameters
     ----------
     teachers : mapping from name to Teacher
+    backends : mapping from name to str, optional
+        What runs each network. [default: PyTorch]
 
     Attributes
     ----------
     transforms : tuple of callable
         Those of the teachers; what several have in common is there, and done, once.
+    backends : dict from name to str
+        What runs each network; where one has turned out not to be able to, it is PyTorch.
     """
 
-    def __init__(self, teachers: Mapping[str, Teacher]) -> None:
+    def __init__(self, teachers: Mapping[str, Teacher], backends: Mapping[str, Backend] | None = None) -> None:
         self.teachers = teachers
+        usual: Backend = "torch"
+        self.backends = dict.fromkeys(teachers, usual) | dict(backends or {})
+        self._looks: dict[tuple[str, torch.Size], Look] = {}
         keys = {name: _transform_key(teacher.transform) for name, teacher in teachers.items()}
         by_key = {keys[name]: teacher.transform for name, teacher in teachers.items()}
         order = list(by_key)
@@ -168,7 +182,8 @@ class TeacherEnsemble:
             for index in range(len(self.transforms))
         ]
         distributions = {
-            name: teacher.predict(frames[self._transform_of[name]]) for name, teacher in self.teachers.items()
+            name: teacher.predict(frames[index := self._transform_of[name]], self._look(name, frames[index]))
+            for name, teacher in self.teachers.items()
         }
         first = 0
         for source, clip in batch:
@@ -176,6 +191,20 @@ class TeacherEnsemble:
             first = steps.stop
             own = {name: rows[steps] for name, rows in distributions.items()}
             yield LabelledClip(source, clip.start_seconds, clip.sound, clip.frame_seconds, own)
+
+    def compile(self) -> None:
+        """Try other engines than PyTorch, on frames of the size that a picture usually comes out in."""
+        for name, teacher in self.teachers.items():
+            if self.backends[name] != "torch":
+                self._look(name, prepare_frames([torch.zeros(BLANK, dtype=torch.uint8)], teacher.transform))
+
+    def _look(self, name: str, frames: Tensor) -> Look:
+        """Return a network that is ready for frames of a size; it becomes so once."""
+        key = name, frames.shape[1:]
+        if key not in self._looks:
+            network = self.teachers[name].network
+            self.backends[name], self._looks[key] = prepare_network(network, frames, self.backends[name])
+        return self._looks[key]
 
 
 def _transform_key(transform: Transform) -> bytes | int:
