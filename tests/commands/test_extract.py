@@ -462,3 +462,32 @@ def _student(least_samples: int) -> SoundNet8:
     torch.manual_seed(0)
     preprocessing = replace(Preprocessing(), least_samples=least_samples)
     return SoundNet8({"objects": 3, "scenes": 2}, preprocessing).eval()
+
+
+def test_another_engine_gives_the_same_and_is_told(cached: Path, sounds: Path, student: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    extract(sounds, student, out, layers=LAYERS, backend="openvino")
+    with FeatureCache(out) as cache, FeatureCache(cached) as kept:
+        assert cache.identity["versions"]["computed by"].startswith("openvino 20")
+        assert kept.identity["versions"]["computed by"].startswith("torch 2")
+        for layer in LAYERS:
+            np.testing.assert_allclose(cache[layer], kept[layer], rtol=1e-4, atol=1e-7)
+    # An engine that does the same is no other setting.
+    assert extract(sounds, student, out, layers=LAYERS, backend="torch").found
+
+
+def test_bf16_is_another_setting(sounds: Path, student: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    extract(sounds, student, out, layers=LAYERS, precision="bf16", device="cpu")
+    with FeatureCache(out) as cache:
+        assert cache.identity["versions"]["computed by"].endswith(" in bf16")
+    with pytest.raises(RunConflictError, match=r"settings\.precision was "bf16", now null"):
+        extract(sounds, student, out, layers=LAYERS, device="cpu")
+
+
+def test_an_engine_that_cannot_be_is_refused_before_anything_is_written(
+    sounds: Path, student: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="give --backend openvino or torch for bf16"):
+        extract(sounds, student, tmp_path / "out" / "f.h5", backend="onnxruntime", precision="bf16")
+    assert not (tmp_path / "out").exists()
