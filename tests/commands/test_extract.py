@@ -481,7 +481,7 @@ def test_bf16_is_another_setting(sounds: Path, student: Path, tmp_path: Path) ->
     extract(sounds, student, out, layers=LAYERS, precision="bf16", device="cpu")
     with FeatureCache(out) as cache:
         assert cache.identity["versions"]["computed by"].endswith(" in bf16")
-    with pytest.raises(RunConflictError, match=r"settings\.precision was "bf16", now null"):
+    with pytest.raises(RunConflictError, match=r'settings\.precision was "bf16", now null'):
         extract(sounds, student, out, layers=LAYERS, device="cpu")
 
 
