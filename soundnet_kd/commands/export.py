@@ -48,6 +48,8 @@ class ExportResult:
         What the file says of itself.
     errors : mapping from output to float
         Greatest difference to PyTorch, relative to the output's greatest value; none where the file was there already.
+    roundings : mapping from output to float
+        How much PyTorch itself rounds off, likewise, of outputs whose difference is above 1e-5.
     sounds : int
         How many sounds, of different kinds, lengths and batches, it was compared on.
     """
@@ -55,13 +57,17 @@ class ExportResult:
     out: Path
     description: Mapping[str, Any]
     errors: Mapping[str, float] = field(default_factory=dict)
+    roundings: Mapping[str, float] = field(default_factory=dict)
     sounds: int = 0
 
     def __str__(self) -> str:
         if not self.errors:
             return f"there was already {self.out}"
         width = max(len(output) for output in self.errors)
-        lines = [f"{output:<{width}}  {error:.1e} from PyTorch" for output, error in self.errors.items()]
+        own = {output: f", which rounds off {rounding:.1e} itself" for output, rounding in self.roundings.items()}
+        lines = [
+            f"{output:<{width}}  {error:.1e} from PyTorch{own.get(output, '')}" for output, error in self.errors.items()
+        ]
         told = f"{self.description['architecture']}, compared on {self.sounds} sounds"
         return "\n".join([*lines, f"wrote {self.out}: {told}"])
 
@@ -145,8 +151,8 @@ def export(
         form.write(partial, graph, wanted, free, texts)
         if form.weights_suffix and weights.exists() and not cmp(weights, written, shallow=False):
             raise RunConflictError(f"{weights} is there already, without {out}; choose another --out or remove it")
-        errors = _compare(portable, form.run(partial, wanted), compared)
-    return ExportResult(out, description, errors, sum(len(batch) for batch in compared))
+        errors, roundings = _compare(portable, form.run(partial, wanted), compared)
+    return ExportResult(out, description, errors, roundings, sum(len(batch) for batch in compared))
 
 
 def _origin(student: str | Path | Network) -> dict[str, Any]:
@@ -216,8 +222,10 @@ def _to_length(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     return tile_to(sound, samples)[:samples]
 
 
-def _compare(portable: PortableNetwork, run: Run, batches: Sequence[NDArray[np.float32]]) -> dict[str, float]:
-    """Return how far the outputs of a file are from PyTorch's.
+def _compare(
+    portable: PortableNetwork, run: Run, batches: Sequence[NDArray[np.float32]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return how far a file's outputs are from PyTorch's, and of those that are far how much PyTorch itself rounds off.
 
     Raises
     ------
@@ -225,6 +233,7 @@ def _compare(portable: PortableNetwork, run: Run, batches: Sequence[NDArray[np.f
         If they are too far.
     """
     errors = dict.fromkeys(portable.choice.outputs, 0.0)
+    roundings: dict[str, float] = {}
     for batch in batches:
         expected = _expected(portable, portable.network, batch)
         found = run(batch)
@@ -239,8 +248,10 @@ def _compare(portable: PortableNetwork, run: Run, batches: Sequence[NDArray[np.f
                         f"PyTorch ({error:.1e} of its greatest value; PyTorch itself rounds off {rounding:.1e}), and "
                         "was not kept; choose other --outputs or another --format"
                     )
+                if error > errors[output]:
+                    roundings[output] = rounding
             errors[output] = max(errors[output], error)
-    return errors
+    return errors, roundings
 
 
 @torch.no_grad()

@@ -58,7 +58,7 @@ class FileFormat:
     weights_suffix: str = ""
 
 
-def read_description(path: Path, format_: FileFormat) -> dict[str, Any]:
+def read_description(path: str | Path, format_: FileFormat) -> dict[str, Any]:
     """Return the description that a file was written with; that of any other network is empty, or another.
 
     Raises
@@ -67,7 +67,7 @@ def read_description(path: Path, format_: FileFormat) -> dict[str, Any]:
         If it is not of this format.
     """
     try:
-        return from_texts(format_.read_description(path))
+        return from_texts(format_.read_description(Path(path)))
     except Exception as error:
         # Each library has its own for a file that is none of its.
         raise RunConflictError(
