@@ -104,7 +104,7 @@ def fit_path(
     if min(Cs) <= 0:
         raise ValueError(f"C is {min(Cs)}; expected a number above 0")
     positive = classes[1:] if len(classes) == 2 else classes
-    signs = np.where(y == positive[:, None], 1.0, -1.0)
+    signs = np.where(y == positive[:, None], 1, -1).astype(np.int8)
     rows = Rows.of(np.column_stack([X, np.ones(len(X), X.dtype)]))
     weights = np.zeros((len(positive), len(rows.energies)))
     path = []

@@ -3,9 +3,7 @@
 P(w) = |w|² / 2 + C Σᵢ max(0, 1 - yᵢ w·xᵢ)² for each class, with y = ±1; the intercept is a column of ones in x.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +82,9 @@ class Rows:
         return [slice(first, first + _BLOCK) for first in range(0, len(self.features), _BLOCK)]
 
 
-def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_iter: int) -> tuple[Array, int, bool]:
+def minimise(
+    rows: Rows, signs: NDArray[np.int8], C: float, start: Array, tol: float, max_iter: int
+) -> tuple[Array, int, bool]:
     """Minimise P for all classes by conjugate gradients with an exact line search.
 
     The best preconditioner is the Hessian I + 2C Σ xᵢxᵢᵀ over the clips inside the margin of a class (a Newton step).
@@ -113,29 +113,20 @@ def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_i
     slack = 1 - signs * rows.scores(w)
     direction = before = np.zeros_like(w)
     slope = np.full(len(w), np.inf)
-    own: dict[int, _Hessian] = {}
-    speed = 1 if rows.gram is not None else _HESSIAN_SPEED
-    renewed = np.zeros(len(w), dtype=np.int64)
+    hessians = Hessians(rows, C, len(w))
     for done in range(max_iter + 1):
         loss = np.maximum(slack, 0)
-        gradient = w - 2 * C * rows.sums(signs * loss)
+        gradient = w - 2 * C * rows.sums(loss * signs)
         objective = (w**2).sum(axis=1) / 2 + C * (loss**2).sum(axis=1)
         going = ~((gradient**2).sum(axis=1) <= 2 * tol**2 * objective)
         result[todo] = w
-        states: tuple[Any, ...] = (todo, w, slack, signs, gradient, direction, before, slope)
-        todo, w, slack, signs, gradient, direction, before, slope = (state[going] for state in states)
+        # No name keeps the arrays before: those of many clips are large.
+        todo, w, slack, signs, gradient, direction, before, slope = (
+            state[going] for state in (todo, w, slack, signs, gradient, direction, before, slope)
+        )
         if len(todo) == 0 or done == max_iter:
             break
-        inside = slack > 0
-        near = inside.sum(axis=1)
-        cost = np.minimum(near, w.shape[1]) ** 2 * near
-        if rows.gram is not None:
-            own.clear()
-            renewed[:] = 0
-        for place in np.flatnonzero(cost <= 2 * rows.features.size * speed * (done - renewed[todo])):
-            own[todo[place]] = _Hessian.of(rows, np.flatnonzero(inside[place]), C)
-            renewed[todo[place]] = done
-        step = _precondition(rows, inside, gradient, C, [own.get(each) for each in todo])
+        step = hessians.solve(gradient, slack > 0, todo, done)
         conjugate = np.maximum(0, (step * (gradient - before)).sum(axis=1) / slope)
         direction = conjugate[:, None] * direction - step
         uphill = (direction * gradient).sum(axis=1) >= 0
@@ -146,6 +137,71 @@ def minimise(rows: Rows, signs: Array, C: float, start: Array, tol: float, max_i
         w = w + length * direction
         slack = slack + length * change
     return result, done, len(todo) == 0
+
+
+class Hessians:
+    """Hessians of the classes, or what stands in for them, the preconditioners of `minimise`.
+
+    Parameters
+    ----------
+    rows : Rows
+    C : float
+    classes : int
+    """
+
+    def __init__(self, rows: Rows, C: float, classes: int) -> None:
+        self.rows, self.C = rows, C
+        # Those of many clips take long; they are kept if they need hardly more memory than the features.
+        self.keeps = rows.gram is None and classes * rows.features.shape[1] ** 2 <= 2 * rows.features.size
+        self.kept: dict[int, _Hessian] = {}
+        self.renewed = np.zeros(classes, dtype=np.int64)
+
+    def solve(self, gradient: Array, inside: NDArray[np.bool_], todo: NDArray[np.integer], done: int) -> Array:
+        """Solve H s = g for each class.
+
+        Parameters
+        ----------
+        gradient : (classes todo, channels)
+        inside : (classes todo, clips)
+            Whether a clip is inside the margin.
+        todo : (classes todo,)
+            Numbers of the classes.
+        done : int
+            Steps so far.
+
+        Returns
+        -------
+        (classes todo, channels)
+        """
+        rows, near = self.rows, inside.sum(axis=1)
+        scale = 1 + 2 * self.C * (near / len(rows.features))[:, None] * rows.energies
+        step = gradient / scale if rows.axes is None else ((gradient @ rows.axes) / scale) @ rows.axes.T
+        cost = np.minimum(near, gradient.shape[1]) ** 2 * near
+        since = _HESSIAN_SPEED * (done - self.renewed[todo]) if self.keeps else np.full(len(todo), done)
+        renew = cost <= 2 * rows.features.size * since
+        products = correction = np.empty(0)
+        by_clips: list[int] = []
+        for place, number in enumerate(todo.tolist()):
+            if renew[place]:
+                hessian = _Hessian.of(rows, np.flatnonzero(inside[place]), self.C)
+                if self.keeps:
+                    self.kept[number], self.renewed[number] = hessian, done
+            elif number in self.kept:
+                hessian = self.kept[number]
+            else:
+                continue
+            if hessian.near is None:
+                step[place] = hessian.solve(gradient[place] / (2 * self.C))
+                continue
+            if not by_clips:
+                products = rows.scores(gradient)
+                correction = np.zeros_like(products)
+            by_clips.append(place)
+            correction[place, hessian.near] = hessian.solve(products[place, hessian.near])
+        if by_clips:
+            # With fewer clips inside the margin than channels, s = g - Xᵀ (I / 2C + XXᵀ)⁻¹ X g (Woodbury).
+            step[by_clips] = gradient[by_clips] - rows.sums(correction[by_clips])
+        return np.asarray(step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,34 +234,6 @@ def _factor(matrix: NDArray[np.floating], ridge: float) -> NDArray[np.floating]:
     # The transpose of a symmetric matrix in C order is in the order of LAPACK, which needs no copy.
     factor, _ = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(factor)
-
-
-def _precondition(
-    rows: Rows, inside: NDArray[np.bool_], gradient: Array, C: float, own: Sequence[_Hessian | None]
-) -> Array:
-    """Solve H s = g for the Hessian H of each class: its own, or nearly that of all clips.
-
-    With fewer clips inside the margin than channels, s = g - Xᵀ (I / 2C + XXᵀ)⁻¹ X g (Woodbury).
-    """
-    share = inside.mean(axis=1, keepdims=True)
-    step = (gradient if rows.axes is None else gradient @ rows.axes) / (1 + 2 * C * share * rows.energies)
-    if rows.axes is not None:
-        step = step @ rows.axes.T
-    by_clips = []
-    for place, hessian in enumerate(own):
-        if hessian is not None and hessian.near is None:
-            step[place] = hessian.solve(gradient[place] / (2 * C))
-        elif hessian is not None:
-            by_clips.append(place)
-    if by_clips:
-        products = rows.scores(gradient[by_clips])
-        correction = np.zeros_like(products)
-        for row, place in enumerate(by_clips):
-            hessian = own[place]
-            assert hessian is not None
-            correction[row, hessian.near] = hessian.solve(products[row, hessian.near])
-        step[by_clips] = gradient[by_clips] - rows.sums(correction)
-    return np.asarray(step)
 
 
 def _line_search(w: Array, direction: Array, slack: Array, change: Array, C: float) -> Array:

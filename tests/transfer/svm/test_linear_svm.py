@@ -99,8 +99,8 @@ def test_a_newton_step_solves_the_system_of_the_clips_inside_the_margin(
     inside, gradient = np.arange(40)[None] < near, rng.normal(size=(1, 9))
     X = rows.features[:near]
     expected = np.linalg.solve(np.eye(9) + 2 * 0.3 * X.T @ X, gradient[0])
-    own = [squared_hinge._Hessian.of(rows, np.arange(near), 0.3)]
-    np.testing.assert_allclose(squared_hinge._precondition(rows, inside, gradient, 0.3, own)[0], expected, atol=1e-12)
+    step = squared_hinge.Hessians(rows, 0.3, 1).solve(gradient, inside, np.array([0]), 1000)
+    np.testing.assert_allclose(step[0], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("largest_gram", [0, 4096])
@@ -115,7 +115,7 @@ def test_all_clips_inside_the_margin_make_a_newton_step_of_the_shared_hessian(
     assert rows.features.shape == (shape[0], 8)
     gradient, basis = rng.normal(size=(1, 8)), np.eye(8) if rows.basis is None else rows.basis
     np.testing.assert_allclose(rows.features @ basis.T, features, atol=1e-12)
-    step = squared_hinge._precondition(rows, np.ones((1, shape[0]), dtype=bool), gradient, 0.3, [None])
+    step = squared_hinge.Hessians(rows, 0.3, 1).solve(gradient, np.ones((1, shape[0]), dtype=bool), np.array([0]), 0)
     expected = np.linalg.solve(np.eye(shape[1]) + 2 * 0.3 * features.T @ features, basis @ gradient[0])
     np.testing.assert_allclose(basis @ step[0], expected, atol=1e-12)
 
