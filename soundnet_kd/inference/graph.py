@@ -126,6 +126,19 @@ def _max_of_phases(input: Tensor, kernel_size: int, stride: int | None = None, *
     return _unfold(input, -1, kernel_size, kernel_size).amax(dim=-1)
 
 
+def _mean(input: Tensor, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
+    """Average over time in two passes: other engines add one number after the other, which rounds off 1e-5."""
+    if dim not in (-1, input.ndim - 1):
+        return torch.mean(input, dim, keepdim)
+    rounded = input.mean(-1, keepdim=True)
+    exact = rounded + (input - rounded).mean(-1, keepdim=True)
+    return exact if keepdim else exact.squeeze(-1)
+
+
+def _adaptive_average(input: Tensor, output_size: int) -> Tensor:
+    return _mean(input, -1, True) if output_size == 1 else functional.adaptive_avg_pool1d(input, output_size)
+
+
 def _unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Take phases as slices, the samples of a last, incomplete stride left out."""
     if size != step or size > MOST_PHASES or dimension not in (-1, input.ndim - 1):
@@ -136,6 +149,8 @@ def _unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 _OTHER_WORDS: Mapping[Any, Callable[..., Any]] = {
     functional.max_pool1d: _max_pool1d,
+    torch.Tensor.mean: _mean,
+    functional.adaptive_avg_pool1d: _adaptive_average,
     torch.Tensor.unfold: _unfold,
     torch.fft.rfft: fourier.rfft,
     torch.fft.irfft: fourier.irfft,
