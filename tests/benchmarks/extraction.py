@@ -21,6 +21,7 @@ import importlib.util
 import os
 import pstats
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -195,10 +196,11 @@ def _process(command: list[str], checkout: Path) -> tuple[str, float, float, flo
     """Run a process and give its output, seconds by the clock, CPU seconds with its children's, and peak in MiB."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         begin = time.perf_counter()
-        places = [(os.POSIX_SPAWN_DUP2, output.fileno(), 1), (os.POSIX_SPAWN_DUP2, errors.fileno(), 2)]
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
-        process = os.posix_spawn(command[0], command, environment, file_actions=places)
-        _, status, usage = os.wait4(process, 0)
+        # There Python finds the checkout's package, wherever this was called.
+        process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
         seconds = time.perf_counter() - begin
         output.seek(0)
         errors.seek(0)
