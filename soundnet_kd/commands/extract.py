@@ -107,8 +107,8 @@ def extract(
     batch_size : int
         Sounds of equal length that the network hears together.
     workers : int, optional
-        Processes that decode beside the network; 0 decodes in turn. [default: one for each core beside a GPU, one
-        beside a CPU, none for a handful of sounds]
+        Processes that decode, beside a GPU, or in turn with a network on a CPU; 0 decodes in this one. [default: one
+        for each core, none for a handful of sounds]
     deadline_minutes : float
         Longest time for decoding one sound; it is left out then, as one that gives nothing for ten minutes is. Without
         processes a sound at a single packet of which the decoder hangs is not ended.

@@ -70,12 +70,15 @@ def write_parts(
     waiting = [*(manifest.clips[place] for gap in gaps.values() for place in gap), *manifest.clips[end:]]
     done = len(manifest) - len(waiting)
     if workers is None:
-        device = next(extractor.network.parameters()).device
-        workers = sound_decoders(len(waiting), beside_cpu=device.type == "cpu")
+        workers = sound_decoders(len(waiting))
+    # On a CPU all cores decode a batch, then all compute: what decodes beside it makes each of its threads wait.
+    burst = batch_size if next(extractor.network.parameters()).device.type == "cpu" else None
     paths = [clip.path for clip in waiting]
     with (
         tqdm(total=len(manifest), initial=done, desc=progress_name, unit="sound") as progress,
-        decode_in_order(paths, store, extractor.longest, folder / DECODED_FOLDER, workers, deadline_minutes) as sounds,
+        decode_in_order(
+            paths, store, extractor.longest, folder / DECODED_FOLDER, workers, deadline_minutes, burst
+        ) as sounds,
     ):
         clips = zip(waiting, sounds, strict=True)
         for gap_number, gap in gaps.items():

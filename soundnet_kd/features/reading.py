@@ -31,6 +31,7 @@ def decode_in_order(
     decoded_folder: Path,
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
+    burst: int | None = None,
 ) -> Iterator[Iterator[Sound | MediaError]]:
     """Decode sounds, several at a time, and yield them in their order.
 
@@ -47,13 +48,16 @@ def decode_in_order(
         Processes that decode; 0 decodes in this one.
     deadline_minutes : float
         How long one may be at a sound.
+    burst : int, optional
+        So many are decoded when the first of them is asked for, and none before the last one was. [default: always
+        some ahead]
 
     Yields
     ------
     iterator of sounds, or why there is none
         One that stays on disk has to be used before the next one is asked for.
     """
-    with decode_in_processes(store, paths, decoded_folder, workers, deadline_minutes) as files:
+    with decode_in_processes(store, paths, decoded_folder, workers, deadline_minutes, burst) as files:
 
         def sounds() -> Iterator[Sound | MediaError]:
             for _, file in files:

@@ -19,8 +19,9 @@ from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
 from soundnet_kd.media.container import give_up_error, time_limit
 from soundnet_kd.system.child_processes import work_for_parent
 
-FILES_AHEAD = 4
-"""Number of files per process that are decoded before they are needed, within `MAX_WAITING_BYTES`."""
+FILES_AHEAD, MOST_FILES_AHEAD = 4, 32
+"""Number of files per process that are decoded before they are needed, within `MAX_WAITING_BYTES`; at most, of small
+ones."""
 MAX_WAITING_BYTES = 4 * 2**30
 """Beyond this size of all decoded files that wait, no more than one for each process is decoded."""
 STALLED_SECONDS = 600.0
@@ -47,6 +48,7 @@ def decode_in_processes(
     folder: str | Path,
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
+    burst: int | None = None,
 ) -> Iterator[Iterator[tuple[Path, Path | MediaError]]]:
     """Decode files, several at a time, and return them in their order; what waits is on disk, not in memory.
 
@@ -63,6 +65,9 @@ def decode_in_processes(
     deadline_minutes : float
         How long a process may be at one file before it is ended. Where `workers` is 0 a file is given up after that
         time too, unless a decoder hangs at a single packet: this process cannot end itself.
+    burst : int, optional
+        So many files are decoded when the first of them is asked for, and none before the last one was: for who needs
+        all cores in between. [default: always some ahead]
 
     Yields
     ------
@@ -86,7 +91,7 @@ def decode_in_processes(
             yield _results((source, file, partial(decode_here, source, file)) for source, file in jobs)
         else:
             with _Workers(decode, workers, deadline_minutes).started() as decoders:
-                yield _results(_ahead(decoders, jobs, workers))
+                yield _results(_ahead(decoders, jobs, workers, burst))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -185,12 +190,18 @@ class _Workers:
 
 
 def _ahead(
-    decoders: _Workers, jobs: Iterator[tuple[Path, Path]], workers: int
+    decoders: _Workers, jobs: Iterator[tuple[Path, Path]], workers: int, burst: int | None
 ) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
     """Keep some files in work, and return them in the order in which they were begun."""
     begun: deque[_Job] = deque()
-    ahead = FILES_AHEAD * workers
+    taken = largest = 0
     while True:
+        ahead = FILES_AHEAD * workers
+        if largest:
+            # Of small files many may wait, so that a network that is busy with a batch finds the next one ready.
+            ahead = max(ahead, min(MOST_FILES_AHEAD * workers, MAX_WAITING_BYTES // largest))
+        if burst:
+            ahead = 0 if begun else min(ahead, burst - taken % burst)
         while len(begun) < ahead and (len(begun) < workers or _count_bytes(begun) < MAX_WAITING_BYTES):
             source, file = next(jobs, (None, None))
             if source is None or file is None:
@@ -200,11 +211,21 @@ def _ahead(
         if not begun:
             return
         job = begun.popleft()
+        taken += 1
+        largest = max(largest, _size(job))
         yield job.source, job.file, partial(decoders.finish, job, begun)
 
 
 def _count_bytes(begun: Iterable[_Job]) -> int:
-    return sum(job.file.stat().st_size for job in begun if job.file.exists())
+    return sum(map(_size, begun))
+
+
+def _size(job: _Job) -> int:
+    """Return how many bytes are decoded of a file so far."""
+    try:
+        return job.file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _wait(job: _Job, deadline_minutes: float) -> None:

@@ -14,16 +14,9 @@ MAX_READERS = 8
 """More processes that read for one device would only wait for it."""
 
 
-def sound_decoders(sounds: int, beside_cpu: bool = False) -> int:
-    """Return how many processes decode sounds: one for each core, if there are enough sounds for each.
-
-    Parameters
-    ----------
-    sounds : int
-    beside_cpu : bool
-        A network computes on the CPU meanwhile, which leaves decoding little to do beside it: at most one.
-    """
-    return int(min(1 if beside_cpu else joblib.cpu_count(), sounds // SOUNDS_WORTH_A_WORKER))
+def sound_decoders(sounds: int) -> int:
+    """Return how many processes decode sounds: one for each core, if there are enough sounds for each."""
+    return int(min(joblib.cpu_count(), sounds // SOUNDS_WORTH_A_WORKER))
 
 
 def video_decoders(videos: int) -> int:
