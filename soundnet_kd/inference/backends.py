@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, one_line
-from soundnet_kd.inference.extras import import_extra
+from soundnet_kd.inference.extras import import_extra, unreported
 from soundnet_kd.inference.graph import BATCH, export_graph
 from soundnet_kd.inference.onnx import graph_to_onnx
 
@@ -133,7 +133,7 @@ def _openvino(module: nn.Module, example: Tensor, free: Free, precision: Precisi
     openvino = import_extra("openvino", "openvino")
     shape = [-1 if axis in free else size for axis, size in enumerate(example.shape)]
     # Tracing takes a fraction of what torch.export does, and tells of each number that it takes for a constant.
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), unreported():
         warnings.simplefilter("ignore")
         model = openvino.convert_model(module, example_input=example, input=[openvino.PartialShape(shape)])
     settings = {

@@ -1,6 +1,10 @@
 """Engines give what PyTorch gives, say what they cannot, and leave it to PyTorch then."""
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -101,3 +105,23 @@ def test_refusals_name_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "import_module", missing)
     with pytest.raises(SettingsError, match=r'pip install "soundnet-kd\[openvino\]"'):
         choose_backend("openvino", CPU)
+
+
+REPORTING = """
+import torch
+from torch import nn
+from soundnet_kd.inference.backends import compile_module
+name, _ = compile_module(nn.Linear(3, 2).eval(), torch.ones(2, 3), "openvino")
+from openvino_telemetry import Telemetry
+print(name, Telemetry().consent)
+"""
+
+
+def test_openvino_does_not_report_that_it_is_used(tmp_path: Path) -> None:
+    """It would have made itself a name in the home directory."""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", REPORTING], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["openvino", "False"]
+    assert not (tmp_path / "intel").exists()
