@@ -34,6 +34,8 @@ def work_for_parent(*_: object) -> None:
         return
     # Only a thread that waits for a signal learns who sent it; threads that start from here on block it too.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    # A library's thread that runs already, as ONNX Runtime's does from its import on, would end the process.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     masters = {os.getppid(), getattr(multiprocessing.parent_process(), "pid", None)}
 
     def wait() -> None:
