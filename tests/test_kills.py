@@ -61,18 +61,18 @@ def test_an_extraction_of_few_sounds_is_gone_on_with(folder: Path, monkeypatch: 
         extract(sounds, student, folder / f"{seconds}.h5", ["pool5"], batch_size=2, device="cpu")
         caches.append((folder / f"{seconds}.h5").read_bytes())
     assert caches[0] == caches[1]
-    heard, stream_batch = [], FeatureExtractor.stream
+    heard, hear_batch = [], FeatureExtractor.pooled
 
     def stop(mine: FeatureExtractor, waveforms: list[object]) -> object:
         heard.append(len(waveforms))
         if sum(heard) > 8:
             raise KeyboardInterrupt
-        return stream_batch(mine, waveforms)  # type: ignore[arg-type]
+        return hear_batch(mine, waveforms)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(FeatureExtractor, "stream", stop)
+    monkeypatch.setattr(FeatureExtractor, "pooled", stop)
     with pytest.raises(KeyboardInterrupt):
         extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
-    monkeypatch.setattr(FeatureExtractor, "stream", stream_batch)
+    monkeypatch.setattr(FeatureExtractor, "pooled", hear_batch)
     assert len(list((folder / "stopped.h5.parts").glob("part-*.h5"))) == 2
     extract(sounds, student, folder / "stopped.h5", ["pool5"], batch_size=2, device="cpu")
     assert (folder / "stopped.h5").read_bytes() == caches[0]
