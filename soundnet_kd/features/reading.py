@@ -1,4 +1,4 @@
-"""Sounds from their files, decoded beside the network where there are processes for it."""
+"""Sounds from their files, decoded in other processes where there are some."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
