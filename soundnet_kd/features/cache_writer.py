@@ -72,7 +72,8 @@ def write_parts(
     if workers is None:
         workers = sound_decoders(len(waiting))
     # On a CPU all cores decode a batch, then all compute: what decodes beside it makes each of its threads wait.
-    burst = batch_size if next(extractor.network.parameters()).device.type == "cpu" else None
+    batches = -(-workers // batch_size) or 1
+    burst = batches * batch_size if extractor.prepared.device.type == "cpu" else None
     paths = [clip.path for clip in waiting]
     with (
         tqdm(total=len(manifest), initial=done, desc=progress_name, unit="sound") as progress,

@@ -168,7 +168,9 @@ def stream_network(prepared: PreparedNetwork, segments: Iterable[Tensor]) -> Ite
                 pool.add(answers[layer])
         yield {layer: answers[layer] for layer in prepared.layers if layer in answers}
     of_head = [torch.from_numpy(pool.result()) for layer in network.head_layers for pool in pools[layer]]
-    yield {network.output_layer: network.answer([each.to(prepared.device) for each in of_head])[:, :, None]}
+    yield {
+        network.output_layer: network.answer([each.to(prepared.device, prepared.dtype) for each in of_head])[:, :, None]
+    }
 
 
 def _read(sound: Sound) -> NDArray[np.float32]:

@@ -116,8 +116,11 @@ class FirstBlock:
     def _ended(self, samples: Tensor, count: int) -> tuple[list[tuple[Tensor, int]], list[Tensor]]:
         """Return the first `count` steps of samples that are padded already, and these pooled."""
         whole, more = divmod(count, self.block.pool)
-        windows = self.windows(samples, whole)
-        pieces = [(windows, 1)]
+        if whole:
+            windows = self.windows(samples, whole)
+        else:
+            windows = samples.new_zeros(len(samples), self.block.filters, self.block.pool, 0)
+        pieces = [(windows, 1)] if whole else []
         if more:
             rest = self.windows(samples[:, whole * self.window_samples :], 1)
             pieces.append((rest[:, :, :more], 1))

@@ -133,7 +133,9 @@ class FoldedSoundNet:
         if layer == self.student.output_layer:
             output = self.student.output
             weight, bias = self._output
-            return functional.conv1d(steps, weight, bias, output.stride, 0 if padded else output.padding)
+            return functional.conv1d(
+                steps.to(self._dtype), weight, bias, output.stride, 0 if padded else output.padding
+            )
         block = self.student.blocks[block_number(layer) - 1]
         if layer.startswith("conv"):
             return self._convolutions[layer].steps(steps.to(self._dtype), 0 if padded else block.padding)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, nearest
-from soundnet_kd.models import ClipPreprocessing, Network
+from soundnet_kd.models import ClipPreprocessing, FinetunedNetwork, Network
 from soundnet_kd.models.preprocessing import MAX_VALUE
 
 StepPooling = Literal["mean", "max", "std", "none"]
@@ -84,8 +84,10 @@ class PortableNetwork(nn.Module):
         trunk, asked = self.network.trunk, self.network.preprocessing
         if trunk is None:
             return asked.least_samples if asked.exact else 1  # type: ignore[attr-defined]
-        deepest = [layer for layer in self.layers if layer in trunk.layers] or [trunk.layers[-1]]
-        layer = max(deepest, key=trunk.depth)
+        heard = set(self.layers)
+        if isinstance(self.network, FinetunedNetwork) and self.network.output_layer in heard:
+            heard |= {*self.network.head_layers} - {self.network.output_layer}
+        layer = max(heard.intersection(trunk.layers), key=trunk.depth)
         return 1 + bisect_left(range(1, MAX_VALUE), 1, key=lambda samples: trunk.steps(samples, layer))
 
     @property

@@ -92,7 +92,7 @@ class PreparedNetwork:
         self.network = network
         self.layers = tuple(layers)
         self.poolings = tuple(poolings)
-        self.device = next(network.parameters()).device
+        self.device, self.dtype = next(network.parameters()).device, next(network.parameters()).dtype
         self.precision = engine.precision
         self.folded: FoldedSoundNet | None = None
         self._answered = isinstance(network, FinetunedNetwork) and network.output_layer in layers
@@ -106,12 +106,17 @@ class PreparedNetwork:
         self._compiled: Compiled | None = None
         if self.backend != "torch" or self.folded is None:
             asked = network.preprocessing
+            fields = [field for layer in layers if (field := network.receptive_field(layer)) is not None]
+            least = max(asked.least_samples, *(field.samples for field in fields)) if fields else asked.least_samples
             free = {0: ("batch", 1)}
             if asked.segment_samples(2 * asked.least_samples) != asked.least_samples:
-                free[2] = ("samples", asked.least_samples)
-            module = _Layers(network, self.layers).eval()
-            example = torch.randn(2, 1, asked.least_samples, device=self.device) * asked.amplitude
+                free[2] = ("samples", least)
+            module = _Layers(network, self.layers)
+            example = torch.randn(2, 1, least, device=self.device) * asked.amplitude
             self.backend, self._compiled = compile_module(module, example, self.backend, engine.precision, free)
+            if self.backend == "torch" and self.folded is not None:
+                # Where an engine cannot.
+                self._compiled = None
 
     @property
     def made_by(self) -> str:
@@ -166,7 +171,7 @@ class PreparedNetwork:
         every = tuple(dict.fromkeys((*self.poolings, *network.head_poolings)))
         below = self.folded.pooled(waveform, repeats, every)
         of_head = [
-            torch.from_numpy(below[layer][every.index(pooling)]).to(self.device)
+            torch.from_numpy(below[layer][every.index(pooling)]).to(self.device, self.dtype)
             for layer in network.head_layers
             for pooling in network.head_poolings
         ]

@@ -204,8 +204,8 @@ class _MaximaAndMoments(torch.autograd.Function):
 
         parts = [part for moments in _of_each_clip(compute, len(waveform)) for part in moments]
         count = torch.tensor([count for count, _, _ in parts], dtype=torch.float64)[:, None]
-        means = torch.stack([mean for _, mean, _ in parts]).double()
-        squares = torch.stack([square for _, _, square in parts]).double()
+        means = torch.stack([mean for _, mean, _ in parts]).cpu().double()
+        squares = torch.stack([square for _, _, square in parts]).cpu().double()
         mean = (count * means).sum(dim=0) / count.sum()
         variance = (squares + count * (means - mean).square()).sum(dim=0) / count.sum()
         full = phases.steps // phases.pool

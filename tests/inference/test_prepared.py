@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.features.streaming import stream_layers
+from soundnet_kd.inference import backends
 from soundnet_kd.inference.backends import Backend
 from soundnet_kd.inference.first_block import FirstBlock
 from soundnet_kd.inference.folded import FoldedSoundNet
@@ -163,6 +164,51 @@ def test_in_segments_of_any_length_as_at_once(student: SoundNet) -> None:
     pieces = list(stream_layers(folded, torch.split(waveform, 70_001, dim=2)))
     for layer, steps in _exact(student, waveform, student.layers).items():
         assert _error(torch.cat([piece[layer] for piece in pieces], dim=2), steps) < 1e-5
+
+
+def test_in_bf16_in_segments_of_which_some_give_no_step() -> None:
+    torch.manual_seed(0)
+    network = SoundNet8(HEADS).eval()
+    _learned(network)
+    waveform = _sound(1, 400_003)
+    folded = FoldedSoundNet(network, ["conv8"], "bf16")
+    pieces = list(stream_layers(folded, torch.split(waveform, [390_000, 2_000, 8_003], dim=2)))
+    found = torch.cat([piece["conv8"] for piece in pieces], dim=2)
+    assert _error(found, _exact(network, waveform, ["conv8"])["conv8"]) < 3e-2
+
+
+@pytest.mark.parametrize("samples", [14, 15, 33, 77, 2_000])
+def test_a_few_samples_of_the_first_layer(student: SoundNet, samples: int) -> None:
+    waveform = _sound(2, samples)
+    (mean,) = PreparedNetwork(student, ["conv1"], ["mean"]).pooled(waveform)["conv1"]
+    assert _error(mean, _exact(student, waveform, ["conv1"])["conv1"].mean(2)) < 1e-5
+
+
+def test_a_head_in_double_precision(student: SoundNet) -> None:
+    trunk = type(student)(HEADS)
+    trunk.load_state_dict(student.state_dict())
+    network = FinetunedNetwork(trunk, "pool1", ["a", "b"]).double().eval()
+    waveform = _sound(2, 5_000)
+    with torch.no_grad():
+        wanted = network(waveform, ["answer"])["answer"]
+    (answer,) = PreparedNetwork(network, ["answer"], ["mean"]).pooled(waveform)["answer"]
+    assert _error(answer, wanted[:, :, 0]) < 1e-5
+
+
+def test_an_engine_that_cannot_leaves_it_to_the_fast_way(student: SoundNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(*_: object) -> None:
+        raise RuntimeError("it knows no convolution")
+
+    monkeypatch.setattr(backends, "_openvino", cannot)
+    prepared = PreparedNetwork(student, ["pool2"], ["mean"], Engine("openvino"))
+    assert prepared.backend == "torch"
+    assert prepared._compiled is None
+
+
+def test_a_network_stays_in_its_mode() -> None:
+    network = LightCNN(["a", "b"]).train()
+    PreparedNetwork(network, network.layers)
+    assert network.training
 
 
 def test_what_is_learned_later_is_not_heard(student: SoundNet) -> None:
