@@ -121,8 +121,9 @@ def minimise(
         going = ~((gradient**2).sum(axis=1) <= 2 * tol**2 * objective)
         result[todo] = w
         # No name keeps the arrays before: those of many clips are large.
-        todo, w, slack, signs, gradient, direction, before, slope = (
-            state[going] for state in (todo, w, slack, signs, gradient, direction, before, slope)
+        todo, signs = todo[going], signs[going]
+        w, slack, gradient, direction, before, slope = (
+            state[going] for state in (w, slack, gradient, direction, before, slope)
         )
         if len(todo) == 0 or done == max_iter:
             break
