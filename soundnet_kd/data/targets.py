@@ -22,11 +22,27 @@ For n clips that hold s label steps together:
 `videos/silent_seconds` (v,) float64         how much of it lies in silent clips, which are left out
 `videos/rest_seconds`   (v,) float64         how much lies in ends that are too short for a step, left out too
 `videos/behind_jump_seconds` (v,) float64    how much lies behind a jump of the clock, left out too
+`videos/failed_steps`   (v,) float64         how many steps were left out for want of a frame or of finite answers
 ======================  ===================  =====================================================
 
-Parts that were written before there was a group `videos` lack it.
+Parts that were written before there was a group `videos`, or a column of it, lack it.
 
 Attributes: `format_version`, `sample_rate`, and `settings` (the text of `targets.json`).
+
+This is version 1. Version 2, which is written only where there is more than version 1 can hold, has besides:
+
+===============================  ==========================  =============================================
+`frame_seconds`                  (s, frames) float64         where a step was labelled from several frames
+`features/NAME`                  (s, dims) float16           what NAME had before its last layer
+`feature_factor/NAME`            (s,) float32                what each row of it is to be multiplied by
+`frames/distributions/NAME`      (s, frames, classes) float16
+`frames/features/NAME`           (s, frames, dims) float16   those of the frames, where they were kept
+`frames/feature_factor/NAME`     (s, frames) float32
+===============================  ==========================  =============================================
+
+The factor is 1, but for features that are too large or too small for float16. `distributions` and `features` are the
+means over a step's frames; a teacher without classes has features only. The attribute `step_seconds` is the length of a
+step, which in version 1 is 5 s.
 """
 
 import hashlib
@@ -36,120 +52,45 @@ import tempfile
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from soundnet_kd.data.target_clips import (
+    STEP_SECONDS,
+    LabelledClip,
+    LabelledVideo,
+    count_clip_steps,
+    from_half,
+    to_half,
+)
 from soundnet_kd.errors import FormatError
 from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
 from soundnet_kd.storage import atomic_write, read_json
 
 SETTINGS_FILE = "targets.json"
-Sample = TypeVar("Sample", bound=np.generic)
 
 OPEN_PARTS = 16
 """How many parts a reader keeps open."""
 
-CLIP_SECONDS = 20.0
-"""Length of a training clip (SoundNet, section 4)."""
-STEP_SECONDS = 5.0
-"""Length of the sound that one frame labels; 20 s make four steps, as many as the student outputs."""
-
-
-def count_steps(span_seconds: float) -> int:
-    """Return how many label steps a clip of up to 20 s has: as many as its length comes nearest to, at least one."""
-    return min(max(1, int(span_seconds / STEP_SECONDS + 0.5)), round(CLIP_SECONDS / STEP_SECONDS))
-
-
-def tile_to_clip(sound: NDArray[Sample], steps: int, sample_rate: int) -> NDArray[Sample]:
-    """Make the sound of some label steps 20 s long, as the paper's data loader did.
-
-    It is padded with zeros (or cut) to `steps` x 5 s, then repeated from its start until it fills 20 s.
-
-    Parameters
-    ----------
-    sound : (samples,)
-    steps : int
-    sample_rate : int
-        In Hz.
-
-    Returns
-    -------
-    (20 s of samples,) of the same type
-    """
-    span = round(steps * STEP_SECONDS * sample_rate)
-    kept = sound[:span]
-    return np.resize(np.pad(kept, (0, span - len(kept))), round(CLIP_SECONDS * sample_rate))
-
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest one; see `format_version`."""
+READABLE_VERSIONS = (1, 2)
+FRAMES = "frames/"
+"""Where a part holds what was seen in the frames of a step one by one."""
+GROUPS = tuple(f"{where}{group}" for where in ("", FRAMES) for group in ("distributions", "features", "feature_factor"))
 COPIED_SAMPLES = 2**22
 """Sound goes from one file to the other in blocks of this many samples."""
 
 
-@dataclass(frozen=True)
-class LabelledClip:
-    """Up to 20 s of one video's sound, with what the teachers saw every 5 s.
-
-    Attributes
-    ----------
-    source : str
-        The video, relative to the folder that was labelled.
-    start_seconds : float
-        Where the clip starts in its video.
-    sound : (samples,) int16
-        Mono, at the targets' sample rate, at most `steps` x 5 s.
-    frame_seconds : (steps,) float64
-        Time of the labelled frame of each step.
-    distributions : mapping from teacher to (steps, classes) float32
-        Each row is a distribution.
-    """
-
-    source: str
-    start_seconds: float
-    sound: NDArray[np.int16]
-    frame_seconds: NDArray[np.float64]
-    distributions: Mapping[str, NDArray[np.float32]]
-
-    def __post_init__(self) -> None:
-        if self.sound.ndim != 1 or self.sound.dtype != np.int16:
-            raise FormatError(f"sound must be (samples,) int16, not {self.sound.shape} {self.sound.dtype}")
-        for name, rows in self.distributions.items():
-            if rows.ndim != 2 or len(rows) != len(self.frame_seconds):
-                raise FormatError(f"{name}: {rows.shape} does not give one distribution for each step")
-
-    def __repr__(self) -> str:
-        teachers = ", ".join(f"{name} {rows.shape}" for name, rows in self.distributions.items())
-        return f"LabelledClip({self.source!r} from {self.start_seconds:g} s, sound {self.sound.shape}, {teachers})"
-
-
-@dataclass(frozen=True)
-class LabelledVideo:
-    """What was used of a video.
-
-    Attributes
-    ----------
-    source : str
-        As the clips name it.
-    fingerprint : str
-        Tells its file from others.
-    seconds : float
-        How much sound with pictures was looked at.
-    silent_seconds, rest_seconds, behind_jump_seconds : float
-        How much of it was left out: silent clips, ends too short for a step, and what lies behind a jump of the clock.
-    """
-
-    source: str
-    fingerprint: str
-    seconds: float
-    silent_seconds: float
-    rest_seconds: float
-    behind_jump_seconds: float
+def format_version(step_seconds: float, frames_per_step: int, has_features: bool) -> int:
+    """Return the first version of the format that holds targets: what version 1 can hold stays in it."""
+    return 1 if (step_seconds, frames_per_step, has_features) == (STEP_SECONDS, 1, False) else 2
 
 
 def write_part(
@@ -167,7 +108,9 @@ def write_part(
     path : str or Path
     clips : iterable of LabelledClip
         May be made one after the other: their sound waits on the disk, not in memory. Without a clip there is no part.
+        All hold the same of the same teachers.
     class_names : mapping from teacher to the names of its classes
+        Of the teachers that have classes.
     sample_rate : int
         Sample rate of the sound, in Hz.
     settings : mapping
@@ -179,13 +122,19 @@ def write_part(
     -------
     int
         Number of clips written.
+
+    Raises
+    ------
+    FormatError
+        If one clip holds something that another one does not.
     """
     path = Path(path)
     sources: list[str] = []
     start_seconds: list[float] = []
     sound_lengths: list[int] = []
-    frame_seconds: list[NDArray[np.float64]] = []
-    rows: dict[str, list[NDArray[np.float16]]] = {name: [] for name in class_names}
+    step_counts: list[int] = []
+    rows: dict[str, list[NDArray[Any]]] = {}
+    step_seconds = STEP_SECONDS
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent) as sound:
         for clip in clips:
@@ -193,13 +142,23 @@ def write_part(
             sources.append(clip.source)
             start_seconds.append(clip.start_seconds)
             sound_lengths.append(len(clip.sound))
-            frame_seconds.append(clip.frame_seconds)
-            for name in class_names:
-                rows[name].append(clip.distributions[name].astype(np.float16))
+            arrays = _arrays_of_steps(clip, class_names)
+            if step_counts and (arrays.keys() != rows.keys() or clip.step_seconds != step_seconds):
+                raise FormatError(f"the clips of {path} hold different things: {sorted(arrays)}, not {sorted(rows)}")
+            step_seconds = clip.step_seconds
+            step_counts.append(len(clip.frame_seconds))
+            for name, values in arrays.items():
+                rows.setdefault(name, []).append(values)
         if not sources:
             return 0
         with atomic_write(path) as partial, open_hdf5(partial, "w") as part:
-            part.attrs["format_version"] = FORMAT_VERSION
+            steps = {name: np.concatenate(values) for name, values in rows.items()}
+            frames = 1 if steps["frame_seconds"].ndim == 1 else steps["frame_seconds"].shape[1]
+            has_features = any(name.startswith("features/") for name in steps)
+            version = format_version(step_seconds, frames, has_features)
+            part.attrs["format_version"] = version
+            if version > 1:
+                part.attrs["step_seconds"] = step_seconds
             part.attrs["sample_rate"] = sample_rate
             part.attrs["settings"] = json.dumps(settings)
             stored = part.create_dataset("sound", (sum(sound_lengths),), np.int16)
@@ -208,16 +167,29 @@ def write_part(
                 block = np.fromfile(sound, np.int16, min(COPIED_SAMPLES, len(stored) - first))
                 stored[first : first + len(block)] = block
             part["sound_end"] = np.cumsum(sound_lengths)
-            part["step_end"] = np.cumsum([len(seconds) for seconds in frame_seconds])
+            part["step_end"] = np.cumsum(step_counts)
             part["source"] = np.array(sources, dtype=h5py.string_dtype())
             part["start_seconds"] = np.array(start_seconds)
-            part["frame_seconds"] = np.concatenate(frame_seconds)
+            for name, values in steps.items():
+                part[name] = values
             for name, classes in class_names.items():
-                part[f"distributions/{name}"] = np.concatenate(rows[name])
                 part[f"class_names/{name}"] = np.array(list(classes), dtype=h5py.string_dtype())
             for column, values in _columns(videos).items():
                 part[f"videos/{column}"] = values
     return len(sources)
+
+
+def _arrays_of_steps(clip: LabelledClip, teachers: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Return what a part holds of a clip's steps, under the names that it has there."""
+    arrays: dict[str, NDArray[Any]] = {"frame_seconds": clip.frame_seconds}
+    for name in teachers:
+        arrays[f"distributions/{name}"] = clip.distributions[name].astype(np.float16)
+        if name in clip.frame_distributions:
+            arrays[f"{FRAMES}distributions/{name}"] = clip.frame_distributions[name].astype(np.float16)
+    for where, features in (("", clip.features), (FRAMES, clip.frame_features)):
+        for name, values in features.items():
+            arrays[f"{where}features/{name}"], arrays[f"{where}feature_factor/{name}"] = to_half(values)
+    return arrays
 
 
 class TargetsPart:
@@ -239,6 +211,8 @@ class TargetsPart:
         try:
             self._opened = OpenHdf5(path)
             self._sound_end = self._file["sound_end"][:]
+            self.step_seconds = float(self._file.attrs.get("step_seconds", STEP_SECONDS))
+            self._names = {group: tuple(self._file.get(group, ())) for group in GROUPS}
             self._require_whole()
         except (OSError, KeyError, IndexError, ValueError, RuntimeError) as error:
             raise FormatError(
@@ -250,6 +224,10 @@ class TargetsPart:
         return len(self._sound_end)
 
     def __getitem__(self, row: int) -> LabelledClip:
+        return self.clip(row)
+
+    def clip(self, row: int, with_frames: bool = False) -> LabelledClip:
+        """Return a clip, with what was seen in the frames of a step one by one, where asked for and kept."""
         sound = slice(int(self._sound_end[row - 1]) if row else 0, int(self._sound_end[row]))
         step_end = self._dataset("step_end")
         first_step, end_step = (0, int(step_end[0])) if row == 0 else map(int, step_end[row - 1 : row + 1])
@@ -259,9 +237,11 @@ class TargetsPart:
             start_seconds=float(self._dataset("start_seconds")[row]),
             sound=self._dataset("sound")[sound],
             frame_seconds=self._dataset("frame_seconds")[steps],
-            distributions={
-                name: _normalised(self._dataset(f"distributions/{name}")[steps]) for name in self._file["distributions"]
-            },
+            distributions=self._distributions("", steps),
+            features=self._features("", steps),
+            step_seconds=self.step_seconds,
+            frame_distributions=self._distributions(FRAMES, steps) if with_frames else {},
+            frame_features=self._features(FRAMES, steps) if with_frames else {},
         )
 
     @property
@@ -279,22 +259,29 @@ class TargetsPart:
             return []
         group = self._file["videos"]
         texts = (group[name].asstr()[:] for name in ("source", "fingerprint"))
-        numbers = (
-            group[name][:].tolist() for name in ("seconds", "silent_seconds", "rest_seconds", "behind_jump_seconds")
-        )
+        numbers = (group[field.name][:].tolist() for field in fields(LabelledVideo)[2:] if field.name in group)
         return [LabelledVideo(*row) for row in zip(*texts, *numbers, strict=True)]
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return where each labelled step begins in its video, and the time of its frame, both (steps,) in seconds."""
+        """Return where each labelled step begins in its video and the time of its frame, or of its frames, in seconds.
+
+        Returns
+        -------
+        (steps,) float64, (steps,) or (steps, frames) float64
+        """
         ends = self._file["step_end"][:]
         counts = np.diff(ends, prepend=0)
         place = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
-        starts = np.repeat(self._file["start_seconds"][:], counts) + place * STEP_SECONDS
+        starts = np.repeat(self._file["start_seconds"][:], counts) + place * self.step_seconds
         return starts, self._file["frame_seconds"][:]
 
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """Return the names of each teacher's classes."""
-        return {name: tuple(names.asstr()[:]) for name, names in self._file["class_names"].items()}
+        return {name: tuple(self._file[f"class_names/{name}"].asstr()[:]) for name in self._names["distributions"]}
+
+    def feature_sizes(self) -> dict[str, int]:
+        """Return how many numbers each teacher's features are."""
+        return {name: self._file[f"features/{name}"].shape[1] for name in self._names["features"]}
 
     def close(self) -> None:
         """Close the file."""
@@ -311,14 +298,32 @@ class TargetsPart:
         clips = len(self._sound_end)
         lengths = {name: len(self._file[name]) for name in ("step_end", "source", "start_seconds")}
         steps = int(self._file["step_end"][-1])
-        rows = {name: len(rows) for name, rows in self._file["distributions"].items()}
-        rows |= {"frame_seconds": len(self._file["frame_seconds"])}
+        rows = {"frame_seconds": len(self._file["frame_seconds"])}
+        for group, names in self._names.items():
+            rows |= {f"{group}/{name}": len(self._file[f"{group}/{name}"]) for name in names}
         samples = len(self._file["sound"])
         if {*lengths.values()} != {clips} or {*rows.values()} != {steps} or samples != self._sound_end[-1]:
             raise ValueError("its arrays do not fit each other")
-        if self._file["class_names"].keys() != self._file["distributions"].keys():
+        if set(self._file.get("class_names", ())) != set(self._names["distributions"]):
             raise ValueError("classes are missing")
+        for where in ("", FRAMES):
+            if self._names[f"{where}features"] != self._names[f"{where}feature_factor"]:
+                raise ValueError("factors of features are missing")
+        if not self._names["distributions"] + self._names["features"]:
+            raise KeyError("distributions")
         _ = self._file.attrs["sample_rate"]
+
+    def _distributions(self, where: str, steps: slice) -> dict[str, NDArray[np.float32]]:
+        group = f"{where}distributions"
+        return {name: _normalised(self._dataset(f"{group}/{name}")[steps]) for name in self._names[group]}
+
+    def _features(self, where: str, steps: slice) -> dict[str, NDArray[np.float32]]:
+        return {
+            name: from_half(
+                self._dataset(f"{where}features/{name}")[steps], self._dataset(f"{where}feature_factor/{name}")[steps]
+            )
+            for name in self._names[f"{where}features"]
+        }
 
     def _dataset(self, name: str) -> h5py.Dataset:
         # Finding a dataset in its file costs as much as reading from it.
@@ -358,7 +363,7 @@ def _number(part: Path) -> int:
 
 def _normalised(rows: NDArray[np.float16]) -> NDArray[np.float32]:
     wide = rows.astype(np.float32)
-    return np.asarray(wide / wide.sum(axis=1, keepdims=True), dtype=np.float32)
+    return np.asarray(wide / wide.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
 class Targets:
@@ -385,10 +390,11 @@ class Targets:
                 f"{folder} is not a targets folder (no {SETTINGS_FILE}); make one with `soundnet-kd teach`"
             )
         self.settings: dict[str, Any] = read_json(folder / SETTINGS_FILE)
-        if self.settings.get("format_version") != FORMAT_VERSION:
+        if self.settings.get("format_version") not in READABLE_VERSIONS:
             raise FormatError(
                 f"{folder} has format version {self.settings.get('format_version')}, this program reads "
-                f"{FORMAT_VERSION}; label the videos again with `soundnet-kd teach`"
+                f"{' and '.join(map(str, READABLE_VERSIONS))}; install a newer one, or label the videos again with "
+                "`soundnet-kd teach`"
             )
         self.parts = part_files(folder)
         self._open: OrderedDict[int, TargetsPart] = OrderedDict()
@@ -407,6 +413,12 @@ class Targets:
         first = self._part(0)
         self.sample_rate = first.sample_rate
         self.class_names = first.class_names()
+        """Of each teacher that has classes."""
+        self.feature_sizes = first.feature_sizes()
+        """How many numbers the features of each teacher are, whose features were kept."""
+        self.step_seconds = first.step_seconds
+        self.steps_per_clip = count_clip_steps(self.step_seconds)
+        """Steps of a clip of 20 s."""
 
     def __len__(self) -> int:
         return self._first_clips[-1]
@@ -415,10 +427,14 @@ class Targets:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> LabelledClip:
+        return self.clip(index)
+
+    def clip(self, index: int, with_frames: bool = False) -> LabelledClip:
+        """Return a clip, with what was seen in the frames of a step one by one, where asked for and kept."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder} has clips 0 to {len(self) - 1}, not {index}")
         part_index = bisect_right(self._first_clips, index) - 1
-        return self._part(part_index)[index - self._first_clips[part_index]]
+        return self._part(part_index).clip(index - self._first_clips[part_index], with_frames)
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies these targets: their teachers and sampling, and which videos they are of."""
@@ -431,7 +447,7 @@ class Targets:
         return (source for index in range(len(self.parts)) for source in self._part(index).sources())
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return where each labelled step begins in its video, and the time of its frame, both (steps,) in seconds."""
+        """Return where each labelled step begins in its video, and the times of its frames, as `TargetsPart.steps`."""
         begins, looked_at = zip(*(self._part(index).steps() for index in range(len(self.parts))), strict=True)
         return np.concatenate(begins), np.concatenate(looked_at)
 

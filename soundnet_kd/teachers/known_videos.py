@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundnet_kd.data.targets import LabelledVideo
+from soundnet_kd.data.target_clips import LabelledVideo
 from soundnet_kd.errors import GivenUpError, MediaError, RunConflictError
 from soundnet_kd.pretrained.verification import sha256_of
 from soundnet_kd.storage import write_csv

@@ -12,12 +12,12 @@ from torch import nn
 from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
+from soundnet_kd.data.target_clips import LabelledVideo
 from soundnet_kd.data.targets import (
-    FORMAT_VERSION,
     SETTINGS_FILE,
-    LabelledVideo,
     Targets,
     TargetsPart,
+    format_version,
     next_part_number,
     part_file,
     part_files,
@@ -171,7 +171,7 @@ def label_videos(
         for name, teacher in teachers.items()
     }
     settings = {
-        "format_version": FORMAT_VERSION,
+        "format_version": format_version(STEP_SECONDS, 1, has_features=False),
         "videos": escape_name(root.resolve()),
         "teachers": {
             name: {

@@ -16,7 +16,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
-from soundnet_kd.data.targets import LabelledClip
+from soundnet_kd.data.target_clips import LabelledClip
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.inference.backends import Backend
 from soundnet_kd.models.checkpoint import TEACHER, read_metadata, write_tensors

@@ -1,5 +1,6 @@
 """The targets folder: what is written is what is read, in any process."""
 
+import json
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -8,9 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from soundnet_kd.data import LabelledClip, Targets
-from soundnet_kd.data.targets import next_part_number, part_file, part_files
-from soundnet_kd.errors import FormatError
+from soundnet_kd.data import LabelledClip, Targets, count_steps, tile_to_clip, write_part
+from soundnet_kd.data.target_clips import LabelledVideo, count_clip_steps, from_half, to_half
+from soundnet_kd.data.targets import TargetsPart, next_part_number, part_file, part_files
+from soundnet_kd.errors import FormatError, SettingsError
 from tests.targets import CLASSES, make_clip, make_targets
 
 
@@ -93,3 +95,125 @@ def test_parts_are_counted_beyond_five_digits(tmp_path: Path) -> None:
     assert [part.stem for part in part_files(tmp_path)] == ["part-00007", "part-99999", "part-100000", "part-100001"]
     assert next_part_number(tmp_path) == 100_002
     assert next_part_number(tmp_path / "empty") == 0
+
+
+def test_a_folder_of_version_1(tmp_path: Path) -> None:
+    """Written by hand as its layout says, by nothing of this package."""
+    (tmp_path / "parts").mkdir()
+    settings = {
+        "format_version": 1,
+        "teachers": {"objects": {"network": "by hand"}},
+        "frame_sampling": {"step_seconds": 5.0},
+        "sample_rate": 100,
+    }
+    (tmp_path / "targets.json").write_text(json.dumps(settings))
+    with h5py.File(tmp_path / "parts" / "part-00000.h5", "w") as part:
+        part.attrs.update({"format_version": 1, "sample_rate": 100, "settings": json.dumps(settings)})
+        part["sound"] = np.arange(2500, dtype=np.int16)
+        part["sound_end"], part["step_end"] = [2000, 2500], [4, 5]
+        part["source"], part["start_seconds"] = ["a.mp4", "a.mp4"], [0.0, 20.0]
+        part["frame_seconds"] = [2.5, 7.5, 12.5, 17.5, 22.5]
+        part["distributions/objects"] = np.full((5, 2), 0.5, np.float16)
+        part["class_names/objects"] = ["cat", "dog"]
+        names = ("source", "fingerprint", "seconds", "silent_seconds", "rest_seconds", "behind_jump_seconds")
+        for name, value in zip(names, ("a.mp4", "hash", 26.0, 0.0, 1.0, 0.0), strict=True):
+            part[f"videos/{name}"] = [value]
+    targets = Targets(tmp_path)
+    assert (targets.class_names, targets.feature_sizes) == ({"objects": ("cat", "dog")}, {})
+    assert (targets.step_seconds, targets.steps_per_clip, len(targets)) == (5.0, 4, 2)
+    clip = targets[1]
+    assert (clip.sound[0], len(clip.sound), clip.frame_seconds.tolist(), clip.step_seconds) == (2000, 500, [22.5], 5.0)
+    assert (dict(clip.features), dict(targets.clip(1, with_frames=True).frame_features)) == ({}, {})
+    assert [column.tolist() for column in targets.steps()] == [[0, 5, 10, 15, 20], [2.5, 7.5, 12.5, 17.5, 22.5]]
+    assert TargetsPart(targets.parts[0]).videos() == [LabelledVideo("a.mp4", "hash", 26.0, 0.0, 1.0, 0.0, 0)]
+    # What trainings that have begun compare.
+    assert targets.identity() == {
+        "teachers": {"objects": {"network": "by hand"}},
+        "frame_sampling": {"step_seconds": 5.0},
+        "sample_rate": 100,
+        "clips": 2,
+        "sources_sha256": "a6a206bbe9583941f9fd1ea7e6b1ca061ba235ad97fab97a5c6bc6ba5e9969b3",
+    }
+
+
+def test_what_needs_no_more_is_written_as_version_1(tmp_path: Path, clips: list[LabelledClip]) -> None:
+    """So that programs of before read it."""
+    make_targets(tmp_path, clips)
+    with h5py.File(part_file(tmp_path, 0)) as part:
+        assert part.attrs["format_version"] == 1
+        assert "step_seconds" not in part.attrs
+        assert not {"features", "feature_factor", "frames"} & part.keys()
+
+
+def full_clip(source: str, steps: int, rng: np.random.Generator) -> LabelledClip:
+    """Return a clip with three frames for each step of 2 s, a teacher without classes, and all frames kept."""
+    distributions = rng.dirichlet(np.ones(3), (steps, 3)).astype(np.float32)
+    features = {name: rng.normal(size=(steps, 3, dims)).astype(np.float32) for name, dims in (("a", 4), ("clip", 6))}
+    return LabelledClip(
+        source,
+        40.0,
+        np.ones(200 * steps, np.int16),
+        np.arange(3 * steps).reshape(steps, 3) * 2 / 3,
+        {"a": distributions.mean(axis=1)},
+        {name: rows.mean(axis=1) for name, rows in features.items()},
+        2.0,
+        {"a": distributions},
+        features,
+    )
+
+
+def test_features_and_frames_are_read_as_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clips = [full_clip("a", 10, rng), full_clip("b", 3, rng)]
+    video = LabelledVideo("a", "hash", 26.0, 0.0, 1.0, 0.0, 2)
+    settings = {"format_version": 2}
+    (tmp_path / "targets.json").write_text(json.dumps(settings))
+    write_part(part_file(tmp_path, 0), clips, {"a": ("x", "y", "z")}, 100, settings, [video])
+    targets = Targets(tmp_path)
+    assert (targets.class_names, targets.feature_sizes) == ({"a": ("x", "y", "z")}, {"a": 4, "clip": 6})
+    assert (targets.step_seconds, targets.steps_per_clip) == (2.0, 10)
+    for index, wanted in enumerate(clips):
+        found = targets.clip(index, with_frames=True)
+        np.testing.assert_array_equal(found.frame_seconds, wanted.frame_seconds)
+        for one, other in (
+            (found.distributions, wanted.distributions),
+            (found.features, wanted.features),
+            (found.frame_distributions, wanted.frame_distributions),
+            (found.frame_features, wanted.frame_features),
+        ):
+            assert one.keys() == other.keys()
+            for name, rows in other.items():
+                assert one[name].dtype == np.float32
+                np.testing.assert_allclose(one[name], rows, rtol=2e-3, atol=1e-6)
+    assert not targets[0].frame_features
+    begins, looked_at = targets.steps()
+    assert (begins.tolist()[:3], looked_at.shape) == ([40, 42, 44], (13, 3))
+    with h5py.File(part_file(tmp_path, 0)) as part:
+        assert (part.attrs["format_version"], part.attrs["step_seconds"]) == (2, 2.0)
+        assert part["features/clip"].dtype == part["frames/features/a"].dtype == np.float16
+    assert TargetsPart(part_file(tmp_path, 0)).videos() == [video]
+
+
+def test_clips_of_one_part_hold_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    other = make_clip("c", 1, rng, samples=10, classes={"a": ("x", "y", "z")})
+    with pytest.raises(FormatError, match="hold different things"):
+        write_part(part_file(tmp_path, 0), [full_clip("a", 1, rng), other], {"a": ("x", "y", "z")}, 100, {})
+
+
+def test_half_precision_loses_neither_large_nor_small_numbers() -> None:
+    rows = np.array([[1.0, -2.5], [1e6, -3e5], [70_000, 1], [1e-9, 2e-9], [0, 0], [3.4e38, 1e38]], np.float32)
+    half, factor = to_half(rows)
+    assert factor.tolist() == [1, 2.0**19, 2.0**16, 2.0**-29, 1, 2.0**127]
+    assert np.isfinite(half).all()
+    np.testing.assert_allclose(from_half(half, factor), rows, rtol=2.0**-11)
+
+
+def test_steps_of_other_lengths() -> None:
+    assert [count_clip_steps(seconds) for seconds in (5, 4, 2.5, 2, 1.25, 1, 0.8, 0.5)] == [4, 5, 8, 10, 16, 20, 25, 40]
+    for wrong, nearest in ((3, 2.5), (6, 5), (10, 5), (0.4, 0.5), (0, 0.5), (-1, 0.5), (float("nan"), 5)):
+        with pytest.raises(SettingsError, match=rf"step_seconds is .* the nearest is {nearest:g}$"):
+            count_clip_steps(wrong)
+    assert [count_steps(seconds, 2.0) for seconds in (0.3, 2.9, 3.0, 20, 50)] == [1, 1, 2, 10, 10]
+    sound = np.arange(1, 6, dtype=np.int16)
+    assert tile_to_clip(sound, 3, 1, 2.0).tolist() == [1, 2, 3, 4, 5, 0] * 3 + [1, 2]
