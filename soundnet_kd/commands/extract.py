@@ -11,7 +11,7 @@ from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.features.cache import FeatureCache
-from soundnet_kd.features.cache_parts import join_parts, part_failures
+from soundnet_kd.features.cache_parts import computed_by, join_parts, part_failures
 from soundnet_kd.features.cache_writer import write_parts
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
@@ -179,7 +179,6 @@ def extract(
             return _found(out, identity, parts_folder)
         ensure_same_settings(parts_folder / "identity.json", identity)
         extractor = FeatureExtractor(network, wanted, pooling, sequences, engine, len(manifest))
-        identity["versions"] = versions() | {"computed by": extractor.prepared.made_by}
         passes = []
         for number, speed in enumerate(speeds):
             folder = parts_folder / f"speed-{speed:g}" if number else parts_folder
@@ -188,6 +187,7 @@ def extract(
             passes.append(
                 write_parts(folder, extractor, slowed, sequences, manifest, batch_size, workers, deadline_minutes, name)
             )
+        identity["versions"] = versions() | {"computed by": computed_by(part for parts in passes for part in parts)}
         failures = {clip: reason for parts in passes for part in parts for clip, reason in part_failures(part).items()}
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_file(out), failures)

@@ -2,11 +2,11 @@
 
 A part holds `layers/NAME`, `poolings` and `failures` as the cache does, and `sequences/NUMBER/NAME`, (steps, channels)
 float32, for each sound of the part that could be read. Its attributes `first` and `sounds` say which of the manifest it
-is about. Where parts end makes no difference to the cache.
+is about, `computed_by` what ran the network. Where parts end makes no difference to the cache.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class CachePart:
         rows: Mapping[str, Sequence[NDArray[np.float32]]],
         failures: Mapping[str, str],
         first: int = 0,
+        computed_by: str = "",
     ) -> None:
         """Write what is not a sequence.
 
@@ -59,8 +60,11 @@ class CachePart:
         failures : mapping from clip id to the reason why it could not
         first : int
             Place in the manifest of the first one.
+        computed_by : str
+            What ran the network.
         """
         self._file.attrs["first"] = first
+        self._file.attrs["computed_by"] = computed_by
         self._file.attrs["sounds"] = sounds
         _write_failures(self._file, failures)
         for name, arrays in rows.items():
@@ -120,6 +124,15 @@ def part_failures(path: str | Path) -> dict[str, str]:
     """Return the reason for each sound that a part has no rows for."""
     with open_hdf5(path) as part:
         return read_failures(part)
+
+
+def computed_by(parts: Iterable[str | Path]) -> str:
+    """Return what ran the network, in the order of the parts; a run may be gone on with by another engine."""
+    found: dict[str, None] = {}
+    for path in parts:
+        with open_hdf5(path) as part:
+            found[str(part.attrs.get("computed_by", ""))] = None
+    return ", ".join(filter(None, found))
 
 
 def join_parts(

@@ -189,5 +189,6 @@ def _write_part(
         {name: [rows[number][name] for number in sorted(rows)] for name in names},
         {taken[number].id: failures[number] for number in sorted(failures)},
         first,
+        extractor.prepared.made_by,
     )
     return len(taken)

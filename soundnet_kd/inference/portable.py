@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models import ClipPreprocessing, FinetunedNetwork, Network
 from soundnet_kd.models.preprocessing import MAX_VALUE
 
@@ -83,12 +83,20 @@ class PortableNetwork(nn.Module):
             return 1
         trunk, asked = self.network.trunk, self.network.preprocessing
         if trunk is None:
-            return asked.least_samples if asked.exact else 1  # type: ignore[attr-defined]
+            return 1 if self._takes(1) else asked.least_samples
         heard = set(self.layers)
         if isinstance(self.network, FinetunedNetwork) and self.network.output_layer in heard:
             heard |= {*self.network.head_layers} - {self.network.output_layer}
         layer = max(heard.intersection(trunk.layers), key=trunk.depth)
         return 1 + bisect_left(range(1, MAX_VALUE), 1, key=lambda samples: trunk.steps(samples, layer))
+
+    @torch.no_grad()
+    def _takes(self, samples: int) -> bool:
+        try:
+            self.network(torch.zeros(1, 1, samples), self.layers)
+        except TooShortError:
+            return False
+        return True
 
     @property
     def has_free_length(self) -> bool:

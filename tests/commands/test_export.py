@@ -238,8 +238,9 @@ def test_a_missing_library(
         export(student(), kind, tmp_path / f"network{SUFFIX[kind]}")
 
 
-def test_a_network_that_cannot_be_exported_names_the_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fill", [True, False])
+def test_a_network_that_cannot_be_exported_names_the_part(tmp_path: Path, fill: bool) -> None:
     network = build_classifier("FilmGenresRecurrent", {"class_names": ["a"]})
     with pytest.raises(SettingsError, match="FilmGenresRecurrent cannot be exported from tiles on: "):
-        export(network.eval(), out=tmp_path / "network.onnx")
+        export(network.eval(), out=tmp_path / "network.onnx", fill=fill)
     assert not list(tmp_path.iterdir())

@@ -349,6 +349,23 @@ def test_parts_whose_first_one_is_gone_are_made_again(
     assert out.read_bytes() == whole
 
 
+def test_two_engines_that_made_a_cache_are_both_named(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, out = _student(least_samples=1), tmp_path / "out.h5"
+    monkeypatch.setattr(writing, "SOUNDS_PER_PART", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction, "_remove", lambda folder: None)
+        extract(sounds, network, out, ["conv5"], device="cpu")
+    out.unlink()
+    (tmp_path / "out.h5.parts" / "part-00000.h5").unlink()
+    extract(sounds, network, out, ["conv5"], device="cpu", backend="openvino")
+    with FeatureCache(out) as cache:
+        first, second = cache.identity["versions"]["computed by"].split(", ")
+    assert first.startswith("openvino ")
+    assert second.startswith("torch ")
+
+
 def test_a_sound_too_short_for_a_layer_is_its_own_failure(tmp_path: Path) -> None:
     network = _student(least_samples=1)
     for name, samples in (("1-long", RATE), ("2-short", 100), ("3-long", RATE)):
