@@ -1,5 +1,6 @@
 """Decode files in processes beside a network; one that dies takes its file with it, nothing else."""
 
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -30,6 +31,8 @@ DEADLINE_MINUTES = 24 * 60.0
 """A process that is at one file for longer than this is ended, even if it goes on writing."""
 CHECK_SECONDS = 10.0
 """How often it is checked whether a process still writes."""
+LOST_CHECKS = 3
+"""A process that was gone at so many checks has died without that its pool took notice."""
 STARTING_SECONDS = 180.0
 """Longer than the slowest machine needs to start a process."""
 TRIALS = 2
@@ -112,12 +115,34 @@ def _results(jobs: Iterable[tuple[Path, Path, Callable[[], None]]]) -> Iterator[
         file.unlink(missing_ok=True)
 
 
+def _decode_there(decode: Decode, source: Path, file: Path, note: Path) -> None:
+    """Decode in a process, which says first which one it is."""
+    note.write_text(str(os.getpid()))
+    decode(source, file, 1)
+
+
 @dataclass
 class _Job:
     source: Path
     file: Path
     future: "ProcessFuture[None] | None" = None
     trials: int = 0
+
+    @property
+    def note(self) -> Path:
+        """Where the process that takes it up says which one it is."""
+        return self.file.with_name(f"{self.file.name}.process")
+
+    def is_orphaned(self) -> bool:
+        """Tell whether the process that took it up is gone.
+
+        A pool that hears of a process's end before it hears what that was at never finds out.
+        """
+        try:
+            process = int(self.note.read_text())
+        except (FileNotFoundError, ValueError):
+            return False
+        return process not in [each.pid for each in multiprocessing.active_children()]
 
 
 class _Workers:
@@ -160,7 +185,9 @@ class _Workers:
         try:
             # Counted from when a process takes the file up.
             seconds = 60 * self.deadline_minutes
-            job.future = self._pool.schedule(self.decode, (job.source, job.file, 1), timeout=seconds)
+            job.note.unlink(missing_ok=True)
+            task = (self.decode, job.source, job.file, job.note)
+            job.future = self._pool.schedule(_decode_there, task, timeout=seconds)
         except RuntimeError:
             # The pool is lost; so is whatever was begun, which `finish` finds out.
             job.future = None
@@ -241,7 +268,7 @@ def _wait(job: _Job, deadline_minutes: float) -> None:
     if job.future is None:
         raise BrokenProcessPool
     # Counted in checks, as the clock also runs while the machine sleeps.
-    size_bytes, checks = -1, 0
+    size_bytes, checks, lost = -1, 0, 0
     while True:
         try:
             return job.future.result(timeout=CHECK_SECONDS)
@@ -252,6 +279,10 @@ def _wait(job: _Job, deadline_minutes: float) -> None:
                 raise give_up_error(job.source.name, deadline_minutes) from None
             before, size_bytes = size_bytes, job.file.stat().st_size if job.file.exists() else -1
             checks = checks + 1 if size_bytes == before >= 0 else 0
+            lost = lost + 1 if job.is_orphaned() else 0
+            if lost == LOST_CHECKS:
+                job.future.cancel()
+                raise _died(job, "of what, is not known") from None
             if checks * CHECK_SECONDS > STALLED_SECONDS:
                 job.future.cancel()
                 raise GivenUpError(
@@ -261,15 +292,18 @@ def _wait(job: _Job, deadline_minutes: float) -> None:
         except BrokenProcessPool:
             raise
         except ProcessExpired as error:
-            raise GivenUpError(
-                f"{job.source.name} made the process that decoded it die ({_cause(error.exitcode)}); convert it, or "
-                "give the machine more memory"
-            ) from error
+            raise _died(job, _cause(error.exitcode)) from error
         except RuntimeError as error:
             # That is how a pool says that it cannot go on; an error of `decode` itself has its own type or words.
             if "Unexpected error within the Pool" in str(error):
                 raise BrokenProcessPool from error
             raise
+
+
+def _died(job: _Job, cause: str) -> GivenUpError:
+    return GivenUpError(
+        f"{job.source.name} made the process that decoded it die ({cause}); convert it, or give the machine more memory"
+    )
 
 
 def _cause(exit_code: int) -> str:

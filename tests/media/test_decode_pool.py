@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pebble.pool.process import PoolManager
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
 from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes, decode_pool, read_audio, write_audio
@@ -69,6 +70,21 @@ def test_many_deaths_cost_the_files_that_they_were_at(tmp_path: Path, workers: i
     with decode_in_processes(upper, sources, tmp_path / "decoded", workers) as files:
         found = [(source, isinstance(file, MediaError)) for source, file in files]
     assert found == [(source, number % 3 == 0) for number, source in enumerate(sources)]
+
+
+def test_a_death_that_the_pool_does_not_notice_costs_one_file(
+    sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a process dies before the pool has read what it has taken up."""
+
+    def knows_nothing(manager: PoolManager, process: int) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(PoolManager, "find_expired_task", knows_nothing)
+    monkeypatch.setattr(decode_pool, "CHECK_SECONDS", 0.1)
+    with decode_in_processes(upper, sources, tmp_path / "decoded", workers=2) as files:
+        found = [(source, isinstance(file, MediaError)) for source, file in files]
+    assert found == [(source, source.read_text() in ("die", "refuse")) for source in sources]
 
 
 def test_a_file_that_writes_for_ever_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,8 @@ def _nearest(features: NDArray[np.floating], neighbors: int) -> tuple[NDArray[np
     found = search.kneighbors(data, return_distance=False)
     exact = [[cosine(clip, data[other]) for other in near] for clip, near in zip(data, found, strict=True)]
     distances = np.array(exact, dtype=np.float32)
-    order = np.argsort(distances, axis=1, kind="stable")[:, :neighbors]
+    # Of clips at the same distance the first comes first, however the matrix product was rounded.
+    order = np.lexsort((found, distances), axis=1)[:, :neighbors]
     return np.take_along_axis(found, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
 
