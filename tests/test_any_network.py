@@ -17,7 +17,7 @@ from soundnet_kd.features import extractor
 from soundnet_kd.interfaces import hear
 from soundnet_kd.interfaces.scikit_learn import SoundNetFeatures
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import FinetunedNetwork, Network, Preprocessing, write_network
+from soundnet_kd.models import FinetunedNetwork, LogMelCNN, Network, Preprocessing, Student, write_network
 from soundnet_kd.models.classifiers import build_classifier
 from soundnet_kd.pretrained.conversion import convert
 
@@ -45,21 +45,34 @@ def student() -> SoundNet5:
     return SoundNet5({"objects": CLASSES}, Preprocessing(sample_rate=RATE)).eval()
 
 
+def log_mel() -> LogMelCNN:
+    torch.manual_seed(4)
+    return LogMelCNN({"objects": CLASSES}, Preprocessing(RATE, amplitude=1.0, least_samples=6 * RATE)).eval()
+
+
+def finetuned_log_mel() -> FinetunedNetwork:
+    """Of a layer that has rows of frequencies."""
+    return FinetunedNetwork(log_mel(), "pool3", CLASSES).eval()
+
+
 NETWORKS: dict[str, Callable[[], Network]] = {
     "student.safetensors": student,
     "classifier.safetensors": finetuned,
     "scratch.safetensors": from_scratch,
     "cats_dogs.safetensors": lambda: from_scratch("CatsDogs", ("dog",)),
+    "log_mel.safetensors": log_mel,
+    "finetuned_log_mel.safetensors": finetuned_log_mel,
 }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of each kind: run-0 … run-3."""
+    """A run folder of each kind: run-0 … run-5."""
     folder = tmp_path_factory.mktemp("networks")
     for number, (name, build) in enumerate(NETWORKS.items()):
-        file = "student.safetensors" if number == 0 else "classifier.safetensors"
-        write_network(build(), folder / f"run-{number}" / file, {"made": name})
+        network = build()
+        file = "student.safetensors" if isinstance(network, Student) else "classifier.safetensors"
+        write_network(network, folder / f"run-{number}" / file, {"made": name})
     for name, seconds in (("short", 1.5), ("long", 4.25)):
         write_audio(folder / "sounds" / f"{name}.wav", noise(seconds), RATE)
     return folder
@@ -208,14 +221,15 @@ def test_tags_do_not_exclude_each_other(folder: Path, tmp_path: Path) -> None:
     assert guessed(predict(sound, tmp_path, device="cpu"), sound)[0] == pytest.approx(wanted, abs=1e-4)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(6))
 def test_scikit_learn_and_peel(number: int, folder: Path, tmp_path: Path) -> None:
     run, network = folder / f"run-{number}", list(NETWORKS.values())[number]()
     layer, sound = network.layers[-2], folder / "sounds" / "long.wav"
     pieces = [slice(None)] if number != 2 else [slice(start * RATE, (start + 1) * RATE) for start in range(4)]
     with torch.inference_mode():
         steps = [network(network.preprocessing(heard(sound)[piece])[None], [layer])[layer] for piece in pieces]
-    wanted = torch.cat(steps, dim=-1).mean(dim=-1).flatten(1).numpy()
+    joined = torch.cat(steps, dim=-1).mean(dim=-1)
+    wanted = joined.flatten(2).mean(dim=2).numpy() if joined.ndim == 3 else joined.numpy()
     transformer = SoundNetFeatures(str(run), layer=layer, device="cpu")
     found = transformer.fit([sound]).transform([sound])
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
@@ -225,13 +239,13 @@ def test_scikit_learn_and_peel(number: int, folder: Path, tmp_path: Path) -> Non
     assert set(peeled.heads) == set(network.class_names)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(6))
 def test_hear_has_scenes_of_all_and_timestamps_of_those_with_even_steps(number: int, folder: Path) -> None:
     model, network = hear.load_model(str(folder / f"run-{number}")), list(NETWORKS.values())[number]()
     audio = torch.from_numpy(np.stack([noise(3.0), noise(3.0)[::-1].copy()]))
     scenes = hear.get_scene_embeddings(audio, model)
     assert scenes.shape == (2, model.scene_embedding_size)
-    assert model.scene_layer == ["pool3", "pool3", network.layers[-2], "average"][number]
+    assert model.scene_layer == ["pool3", "pool3", network.layers[-2], "average", "pool5", "pool3"][number]
     torch.nn.Linear(scenes.shape[1], 2)(scenes).sum().backward()
     if number == 2:
         assert model.timestamp_embedding_size == 0
@@ -245,7 +259,7 @@ def test_hear_has_scenes_of_all_and_timestamps_of_those_with_even_steps(number: 
     assert layer is not None
     with torch.inference_mode():
         whole = network(torch.stack([network.preprocessing.scale(sound)[None] for sound in audio]), [layer])[layer]
-    steps = whole.transpose(1, 2)
+    steps = (whole.mean(dim=2) if whole.ndim == 4 else whole).transpose(1, 2)
     first = next(place for place, step in enumerate(steps[0]) if torch.allclose(step, embeddings[0, 0], atol=1e-3))
     inside = steps[:, first : first + embeddings.shape[1]]
     torch.testing.assert_close(embeddings, inside, rtol=1e-3, atol=1e-3)

@@ -46,8 +46,8 @@ from soundnet_kd.media import (
     write_video,
 )
 from soundnet_kd.models import Preprocessing, read_network, read_student, write_network
+from soundnet_kd.models.architectures import parameters_up_to
 from soundnet_kd.models.classifiers import CatsDogs
-from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.pretrained import teacher_registry
 from soundnet_kd.storage import read_json, write_csv, write_json
 from soundnet_kd.teachers import Teacher, label_videos

@@ -16,8 +16,8 @@ from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, choose_device, read_student, write_network
-from soundnet_kd.models.soundnet import Architecture
+from soundnet_kd.models import STUDENT_FILE, build_student, choose_device, read_student, write_network
+from soundnet_kd.models.architectures import Architecture
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
@@ -37,6 +37,7 @@ def distill(
     targets: Path | str,
     out: Path | str,
     architecture: Architecture | None = None,
+    width: float | None = None,
     init: str | Path | None = None,
     freeze: str | None = None,
     objective: Objective = "soundnet",
@@ -77,7 +78,9 @@ def distill(
     out : str or Path
         Run folder to write.
     architecture : str, optional
-        SoundNet8 or SoundNet5. [default: SoundNet8, or that of --init]
+        SoundNet8, SoundNet5, or LogMelCNN, which hears log-mel spectrograms. [default: SoundNet8, or that of --init]
+    width : float, optional
+        So many times the filters of each layer, such as 0.25 for small devices. [default: 1, or that of --init]
     init : str or Path, optional
         Student to start from: a name such as soundnet8 (`soundnet-kd weights list`), a student.safetensors, or the run
         folder that holds one. A head with the same class names, in any order or spelled more or less fully, keeps its
@@ -170,7 +173,7 @@ def distill(
     labelled = Targets(targets)
     loss = DistillationLoss(objective, temperature, teacher_weights)
     loss.require_heads(labelled.class_names)
-    start = _start(labelled.class_names, architecture, init, freeze, seed)
+    start = _start(labelled.class_names, architecture, width, init, freeze, seed)
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:
         raise SettingsError(
@@ -252,14 +255,18 @@ def distill(
 
 
 def _start(
-    class_names: ClassNames, architecture: Architecture | None, init: str | Path | None, freeze: str | None, seed: int
+    class_names: ClassNames,
+    architecture: Architecture | None,
+    width: float | None,
+    init: str | Path | None,
+    freeze: str | None,
+    seed: int,
 ) -> Start:
     if init is None:
         lightning.seed_everything(seed, verbose=False)
-        return Start(ARCHITECTURES[architecture or "SoundNet8"](class_names))
+        return Start(build_student(architecture or "SoundNet8", class_names, width=width))
     source = load_student(init)
-    if architecture is not None:
-        require_architecture(source, str(init), architecture)
+    require_architecture(source, str(init), architecture, width)
     lightning.seed_everything(seed, verbose=False)
     start = start_from(source, class_names, freeze)
     if is_first_process():

@@ -12,7 +12,8 @@ import numpy as np
 from soundnet_kd.config.values import require_seeds
 from soundnet_kd.data import Manifest
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import ARCHITECTURES, SoundNet, choose_device
+from soundnet_kd.models import Student, build_student, choose_device
+from soundnet_kd.models.architectures import is_architecture
 from soundnet_kd.models.finetuned import HeadKind, default_layer, layers_of
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.storage import FAILURES_FILE, versions
@@ -81,7 +82,7 @@ class FinetuneResult:
 
 def finetune(
     sounds: str | Path | Manifest,
-    student: str | Path | SoundNet,
+    student: str | Path | Student,
     out: str | Path,
     layer: str | None = None,
     from_layer: str | None = None,
@@ -126,9 +127,10 @@ def finetune(
         Folder in the layout of ESC-50 or UrbanSound8K, CSV file with columns "path", "label" and optionally "fold" or
         "split", or a folder with a sub-folder for each class. Where there is no fold and no split (train, validation,
         test), folds are drawn, class by class; of a split the test is tested on, and all else learned from.
-    student : str or Path or SoundNet
+    student : str or Path or Student
         A student.safetensors, the run folder that holds one, or a name such as soundnet8 (`soundnet-kd weights list`);
-        with --scratch also SoundNet8 or SoundNet5.
+        with --scratch also an architecture: SoundNet8, SoundNet5, LogMelCNN, or one of another width, such as
+        SoundNet8x0.25.
     out : str or Path
         Folder for the results, and the classifier.
     layer : str, optional
@@ -253,7 +255,7 @@ def finetune(
         draws=variants,
     )
     sets = config.split(manifest)
-    name = type(student).__name__ if isinstance(student, SoundNet) else str(student)
+    name = student.architecture if isinstance(student, Student) else str(student)
     run_experiment(config, sets, out, partial(_write, name), device, workers, checkpoint_minutes, dry_run)
     return FinetuneResult(out, config.protocol, reading=reading) if dry_run else _read_result(out, config)
 
@@ -289,9 +291,9 @@ def _read_result(out: Path, config: FinetuneConfig) -> FinetuneResult:
         ) from error
 
 
-def _network(student: str | Path | SoundNet, scratch: bool) -> SoundNet:
-    if isinstance(student, SoundNet):
+def _network(student: str | Path | Student, scratch: bool) -> Student:
+    if isinstance(student, Student):
         return deepcopy(student)
-    if scratch and str(student) in ARCHITECTURES:
-        return ARCHITECTURES[str(student)]()
+    if scratch and is_architecture(str(student)):
+        return build_student(str(student))
     return load_student(student)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundnet_kd.analysis.layers.figures import draw_filter_pictures, draw_head, draw_layers, draw_pictures, draw_pooled
+from soundnet_kd.analysis.layers.figures import draw_head, draw_layers, draw_pictures, draw_pooled
 from soundnet_kd.features.activation_file import (
     PEEL_FILE,
     SETTINGS_FILE,
@@ -16,7 +16,7 @@ from soundnet_kd.features.activation_file import (
     write_peel,
 )
 from soundnet_kd.features.activations import peel_sound
-from soundnet_kd.figures.filters import draw_filters
+from soundnet_kd.figures.filters import draw_filter_pictures, draw_filters
 from soundnet_kd.models import FinetunedNetwork, Network
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import ensure_same_settings, versions

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soundnet_kd.models.soundnet import parameters_up_to
+from soundnet_kd.models.architectures import parameters_up_to
 from soundnet_kd.storage import make_folder
 from soundnet_kd.transfer.figures import draw_ranking
 from soundnet_kd.transfer.ranking import (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import Network, SoundNet
+from soundnet_kd.models import Network, Student
 from soundnet_kd.models.checkpoint import kind_of, read_metadata, read_network, read_training
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, cached_file, fetch, known_sha256, partial_bytes
@@ -269,7 +269,7 @@ def import_weights(file: Path | str, as_: str, classes: list[str] | None = None)
 
 def _imported(name: str) -> WeightsFile:
     place = student_place(name)
-    is_student = _kind_and_architecture(place)[0] == SoundNet.kind
+    is_student = _kind_and_architecture(place)[0] == Student.kind
     tested = "" if is_student else f", and test it with `soundnet-kd train RECIPE --weights {name}`"
     return WeightsFile(name, place, f"--student {name}{tested}")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from soundnet_kd.distill.data import Example
 from soundnet_kd.distill.objective import DistillationLoss
-from soundnet_kd.models import SoundNet
+from soundnet_kd.models import Student
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
 from soundnet_kd.training.optimization import cosine_factor, is_fused
@@ -29,7 +29,7 @@ class Distillation(lightning.LightningModule):
 
     Parameters
     ----------
-    student : SoundNet
+    student : Student
     loss : DistillationLoss
     learning_rate : float
     schedule : {"constant", "cosine"}
@@ -51,7 +51,7 @@ class Distillation(lightning.LightningModule):
 
     def __init__(
         self,
-        student: SoundNet,
+        student: Student,
         loss: DistillationLoss,
         learning_rate: float = 1e-3,
         schedule: Schedule = "constant",

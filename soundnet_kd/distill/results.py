@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.figures import filters
 from soundnet_kd.figures.style import COLORS, new_figure
-from soundnet_kd.models import STUDENT_FILE, SoundNet, read_student, write_network
+from soundnet_kd.models import STUDENT_FILE, Student, read_student, write_network
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import FOLDER, best_checkpoint, last_checkpoint, student_state
@@ -52,7 +52,7 @@ class DistillResult:
         )
 
 
-def write_results(out: str | Path, student: SoundNet, settings: Mapping[str, Any]) -> DistillResult:
+def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]) -> DistillResult:
     """Write the students, the history and the figures of a finished training.
 
     Raises
@@ -106,10 +106,13 @@ def _result(out: Path, steps: int, history: list[dict[str, float]]) -> DistillRe
     return DistillResult(out, steps, losses[0], losses[-1], agreement)
 
 
-def draw_filters(student: SoundNet, path: str | Path) -> None:
-    """Draw conv1's filters as waves, and their frequency responses."""
+def draw_filters(student: Student, path: str | Path) -> None:
+    """Draw conv1's filters as waves, with their frequency responses, or those over spectrograms as pictures."""
     weights = student.get_parameter("conv1.weight").detach().cpu().float().numpy()[:, 0]
-    filters.draw_filters(weights, student.preprocessing.sample_rate, "conv1", path)
+    if weights.ndim == 3:
+        filters.draw_filter_pictures(weights, "conv1", path)
+    else:
+        filters.draw_filters(weights, student.preprocessing.sample_rate, "conv1", path)
 
 
 def draw_history(history: Sequence[dict[str, float]], path: str | Path) -> None:

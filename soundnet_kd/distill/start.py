@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.models import ARCHITECTURES, SoundNet
-from soundnet_kd.models.soundnet import Architecture
+from soundnet_kd.models import SoundNet, Student
+from soundnet_kd.models.architectures import Architecture, build_student, parse_name
+from soundnet_kd.models.student import full_name
 
 ClassNames = Mapping[str, Sequence[str]]
 
@@ -17,7 +18,7 @@ class Start:
 
     Attributes
     ----------
-    student : SoundNet
+    student : Student
     kept_heads : tuple of str
         Heads whose weights were there; the layers below the heads were there too.
     new_heads : tuple of str
@@ -30,7 +31,7 @@ class Start:
         Fingerprint of the other student; empty if there was none.
     """
 
-    student: SoundNet
+    student: Student
     kept_heads: tuple[str, ...] = ()
     new_heads: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -52,12 +53,12 @@ class Start:
         if self.left_out:
             said.append(f"left out: {_heads(self.left_out)}, which no teacher asks for")
         if self.held:
-            held = [layer for layer in layers if layer in self.held]
+            held = [layer for layer in layers if layer in self.held] or self.held
             said.append(f"held: {' to '.join(dict.fromkeys((held[0], held[-1])))}, with batch norm")
         return "; ".join(said)
 
 
-def start_from(source: SoundNet, class_names: ClassNames, freeze: str | None = None) -> Start:
+def start_from(source: Student, class_names: ClassNames, freeze: str | None = None) -> Start:
     """Begin with another student: all of its layers, and those of its heads that have the classes asked for.
 
     A head keeps its weights if it has the same classes: the same names in any order, or in the same order names that
@@ -66,7 +67,7 @@ def start_from(source: SoundNet, class_names: ClassNames, freeze: str | None = N
 
     Parameters
     ----------
-    source : SoundNet
+    source : Student
         Left as it is.
     class_names : mapping from head to names
         What the teachers know.
@@ -79,7 +80,7 @@ def start_from(source: SoundNet, class_names: ClassNames, freeze: str | None = N
         If there is no such layer, or nothing lies before it.
     """
     held = held_before(source, freeze) if freeze is not None else ()
-    student = type(source)(class_names, source.preprocessing)
+    student = type(source)(class_names, source.preprocessing, source.width)
     state, there = student.state_dict(), source.state_dict()
     output = source.output_layer
     state |= {name: tensor for name, tensor in there.items() if not name.startswith(f"{output}.")}
@@ -102,7 +103,7 @@ def start_from(source: SoundNet, class_names: ClassNames, freeze: str | None = N
     )
 
 
-def held_before(student: SoundNet, layer: str) -> tuple[str, ...]:
+def held_before(student: Student, layer: str) -> tuple[str, ...]:
     """Name the modules of a student that lie before a layer.
 
     Raises
@@ -119,30 +120,38 @@ def held_before(student: SoundNet, layer: str) -> tuple[str, ...]:
     return before
 
 
-def require_architecture(source: SoundNet, name: str, architecture: Architecture) -> None:
-    """Refuse another architecture than the one of the student that is begun with.
+def require_architecture(
+    source: Student, name: str, architecture: Architecture | None = None, width: float | None = None
+) -> None:
+    """Refuse another architecture or width than those of the student that is begun with, where they are asked for.
 
     Raises
     ------
     SettingsError
         With the layers that differ.
     """
-    if source.architecture == architecture:
+    own, own_width = parse_name(source.architecture)
+    asked = full_name(architecture or own, own_width if width is None else width)
+    if source.architecture == asked:
         return
-    blocks, asked = (
+    cure = "leave --architecture and --width out, or give another --init"
+    student = build_student(asked, {"unused": 1})
+    if not (isinstance(source, SoundNet) and isinstance(student, SoundNet)):
+        raise SettingsError(f"init {name} is a {source.architecture}, but {asked} is asked for; {cure}")
+    blocks, wanted = (
         {f"conv{number}": block for number, block in enumerate((*each.blocks, each.output), start=1)}
-        for each in (source, ARCHITECTURES[architecture])
+        for each in (source, student)
     )
     differ = [
-        f"{layer} ({blocks[layer].filters or 'output'}, not {asked[layer].filters or 'output'})"
-        if layer in blocks and layer in asked
-        else f"{layer} (only in {source.architecture if layer in blocks else architecture})"
-        for layer in blocks | asked
-        if blocks.get(layer) != asked.get(layer)
+        f"{layer} ({blocks[layer].filters or 'output'}, not {wanted[layer].filters or 'output'})"
+        if layer in blocks and layer in wanted
+        else f"{layer} (only in {source.architecture if layer in blocks else asked})"
+        for layer in blocks | wanted
+        if blocks.get(layer) != wanted.get(layer)
     ]
     raise SettingsError(
-        f"init {name} is a {source.architecture}, but architecture is {architecture}; they differ in the filters of "
-        f"{', '.join(differ)}. Leave --architecture out, or give a {architecture}"
+        f"init {name} is a {source.architecture}, but {asked} is asked for; they differ in the filters of "
+        f"{', '.join(differ)}: {cure}"
     )
 
 

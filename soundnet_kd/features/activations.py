@@ -17,6 +17,7 @@ from soundnet_kd.media import stream_audio
 from soundnet_kd.models import Network, Preprocessing
 from soundnet_kd.models.classifiers.sound_classifier import FRONT_END
 from soundnet_kd.models.front_ends import FrontEnd
+from soundnet_kd.models.log_mel_cnn import FIRST_LAYER
 from soundnet_kd.models.receptive_field import ReceptiveField
 
 
@@ -67,7 +68,8 @@ def peel_sound(sound: str | Path, network: Network, start_seconds: float = 0.0, 
         repeats=asked.repeats,
         layers={
             layer: PeeledLayer(
-                answers[layer][0].movedim(-1, 0).contiguous().numpy(), network.receptive_field(layer) or everything
+                _shown(layer, answers[layer][0]).movedim(-1, 0).contiguous().numpy(),
+                network.receptive_field(layer) or everything,
             )
             for layer in network.layers
         },
@@ -77,6 +79,11 @@ def peel_sound(sound: str | Path, network: Network, start_seconds: float = 0.0, 
         },
         filters=_first_filters(network),
     )
+
+
+def _shown(layer: str, activations: Tensor) -> Tensor:
+    """Return a layer as it is looked at: mel bands as the rows of one picture."""
+    return activations[None] if layer == FIRST_LAYER else activations
 
 
 def _part(sound: Path, asked: Preprocessing, start_seconds: float, seconds: float) -> NDArray[np.float32]:
@@ -98,13 +105,14 @@ def _part(sound: Path, asked: Preprocessing, start_seconds: float, seconds: floa
 
 def _first_filters(network: Network) -> PeeledFilters | None:
     """Return the filters of the first convolution, if they can be looked at as waves or as pictures."""
-    first = next((module for module in network.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)), None)
+    convolutions = ((name, each) for name, each in network.named_modules() if isinstance(each, nn.Conv1d | nn.Conv2d))
+    name, first = next(convolutions, ("", None))
     if first is None or first.in_channels != 1 or max(first.kernel_size) == 1:
         return None
     front_end = next((module for module in network.modules() if isinstance(module, FrontEnd)), None)
     return PeeledFilters(
         weight=first.weight.detach()[:, 0].float().numpy(),
-        layer=next(layer for layer in network.layers if layer != FRONT_END),
+        layer=next(layer for layer in network.layers if layer != FRONT_END and layer in name.split(".")),
         sample_rate=network.preprocessing.sample_rate if front_end is None else front_end.sample_rate,
     )
 

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from soundnet_kd.inference.folded import FoldedSoundNet
+from soundnet_kd.inference.folded_student import FoldedStudent
+from soundnet_kd.models.receptive_field import Window
 
 
-def stream_layers(student: FoldedSoundNet, segments: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+def stream_layers(student: FoldedStudent, segments: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
     """Return a student's layers for a sound of any length in bounded memory.
 
     Parameters
     ----------
-    student : FoldedSoundNet
+    student : FoldedStudent
         It says which layers are wanted.
     segments : iterable of (batch, 1, samples) float32
         The sound, scaled by the student's preprocessing, in segments of any length.
@@ -44,10 +45,10 @@ def stream_layers(student: FoldedSoundNet, segments: Iterable[Tensor]) -> Iterat
 class _Window:
     """The input of a convolution or a pooling, as far as its next steps need it."""
 
-    def __init__(self, kernel: int, stride: int, padding: int = 0) -> None:
-        if kernel < stride:
-            raise ValueError(f"stride {stride} is greater than kernel {kernel}: samples between steps would be kept")
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+    def __init__(self, window: Window) -> None:
+        self.kernel, self.stride, self.padding = window.kernel, window.stride, window.padding
+        if self.kernel < self.stride:
+            raise ValueError(f"{window} has a stride greater than its kernel: samples between steps would be kept")
         self._held: Tensor | None = None
         self._samples = 0
 
@@ -67,17 +68,9 @@ class _Window:
 class _Stages:
     """The layers of a student, each with what it holds of its input."""
 
-    def __init__(self, folded: FoldedSoundNet) -> None:
+    def __init__(self, folded: FoldedStudent) -> None:
         self.folded = folded
-        student = folded.student
-        self._windows = {
-            f"conv{number}": _Window(block.kernel, block.stride, block.padding)
-            for number, block in enumerate((*student.blocks, student.output), start=1)
-        } | {
-            f"pool{number}": _Window(block.pool, block.pool)
-            for number, block in enumerate(student.blocks, start=1)
-            if block.pool > 1
-        }
+        self._windows = {layer: _Window(window) for layer, window in folded.student.windows.items()}
 
     def extract(self, segment: Tensor, last: bool) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
@@ -87,7 +80,7 @@ class _Stages:
             if ready.shape[-1]:
                 hidden = self.folded.step(layer, ready, padded=True)
             else:
-                hidden = segment.new_zeros(len(segment), self.folded.student.channels(layer), 0)
+                hidden = self.folded.no_steps(layer, segment)
             if layer in self.folded.layers:
-                found[layer] = hidden.to(segment.dtype)
+                found[layer] = self.folded.given_out(hidden).to(segment.dtype)
         return found

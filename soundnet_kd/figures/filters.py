@@ -1,12 +1,15 @@
-"""The filters of a network's first convolution as sound engineers see them: as waves, and as gain over frequency."""
+"""The filters of a network's first convolution as sound engineers see them: as waves, and as gain over frequency.
+
+Those of a network that hears spectrograms are pictures of these.
+"""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.figures.panels import add_panels, count_rows
-from soundnet_kd.figures.style import COLORS, GREY, LEVELS, headline, new_figure
+from soundnet_kd.figures.panels import add_panels, count_rows, new_panels
+from soundnet_kd.figures.style import COLORS, GREY, LEVELS, SIGNED, headline, new_figure
 
 RESPONSE_BINS = 512
 FLOOR_DB = -40.0
@@ -15,6 +18,7 @@ FLOOR_DB = -40.0
 _SILENCE_DB = -240.0
 _COLUMNS = (4, 5)
 """Filters in a row: of these that which leaves no place empty, or else the first."""
+_PICTURES_IN_A_ROW = 8
 
 
 def frequency_responses(
@@ -106,3 +110,30 @@ def draw_filters(filters: NDArray[np.floating], sample_rate: int, name: str, pat
         axes.set_xlabel("kHz")
         axes.set_ylabel("filter")
         right.colorbar(picture, ax=axes, label="dB, relative to each filter's best", fraction=0.05, pad=0.02)
+
+
+def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | Path) -> None:
+    """Draw filters over frequency (upwards) and time, all to one scale.
+
+    Parameters
+    ----------
+    filters : (filters, rows, steps) float
+    name : str
+        Name of their layer.
+    path : str or Path
+        PNG to write.
+    """
+    count, _, steps = filters.shape
+    limit = float(np.abs(filters).max()) or 1.0
+    with new_panels(path, count, _PICTURES_IN_A_ROW, 11 / _PICTURES_IN_A_ROW, 1.3, extra_height=1.2) as (
+        figure,
+        panels,
+    ):
+        headline(figure, f"{name}'s filters: frequency upwards, time to the right ({steps} steps)")
+        for index, axes in enumerate(panels):
+            picture = axes.imshow(filters[index], origin="lower", cmap=SIGNED, vmin=-limit, vmax=limit)
+            axes.grid(visible=False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_title(str(index), fontsize=8, pad=2, weight="normal")
+        figure.colorbar(picture, ax=panels, label="weight", fraction=0.03, pad=0.015)

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from soundnet_kd.inference.backends import Precision
 from soundnet_kd.inference.first_block import FirstBlock
+from soundnet_kd.inference.folded_student import FoldedStudent, readable
 from soundnet_kd.inference.pool import Pooling, pool_pieces
 from soundnet_kd.models import SoundNet
-from soundnet_kd.models.preprocessing import as_input
 from soundnet_kd.models.receptive_field import Block
-from soundnet_kd.models.soundnet import block_number
+from soundnet_kd.models.student import block_number
 
 
-class FoldedSoundNet:
-    """Layers of a student in evaluation mode, equal to its own as far as the rounding of float32 goes.
+class FoldedSoundNet(FoldedStudent):
+    """Layers of a `SoundNet` in evaluation mode.
 
     On a CPU a convolution of stride 2 is computed as one of stride 1 over twice as many channels, even and odd steps:
     where the channels of a step lie side by side in memory, this only gives another shape to what is there. Other
@@ -27,50 +27,25 @@ class FoldedSoundNet:
     Parameters
     ----------
     student : SoundNet
-        On its device; what it learns later does not come here.
     layers : sequence of str
-        The layers wanted; nothing deeper than the deepest of them is prepared or computed.
     precision : {"32", "bf16"}
-        bf16 keeps 8 bits of weights and steps; what is given out is float32.
-
-    Raises
-    ------
-    SettingsError
-        If a layer does not exist.
+        As `FoldedStudent`'s.
     """
 
+    student: SoundNet
+
     def __init__(self, student: SoundNet, layers: Sequence[str], precision: Precision = "32") -> None:
-        self.student = student
-        self.layers = tuple(layers)
-        depth = max(map(student.depth, layers))
-        self.computed = student.layers[: depth + 1]
-        """All layers that these take."""
-        own = next(student.parameters())
-        self._dtype = torch.bfloat16 if precision == "bf16" else own.dtype
-        self._in_phases = own.device.type == "cpu"
+        super().__init__(student, layers, precision)
+        in_phases = self.device.type == "cpu"
         self._convolutions: dict[str, _Convolution | FirstBlock] = {}
         for layer in self.computed:
-            if layer.startswith("conv"):
-                weight, bias = (each.to(own.device, self._dtype) for each in _folded(student, layer))
-                if layer == student.output_layer:
-                    self._output = weight, bias
-                    continue
+            if layer == student.output_layer:
+                self._output = self.output_weights()
+            elif layer.startswith("conv"):
                 block = student.blocks[block_number(layer) - 1]
-                first = layer == student.layers[0] and self._in_phases
-                make = FirstBlock if first else _PhaseConvolution if self._in_phases else _Convolution
-                self._convolutions[layer] = make(block, weight, bias)
-
-    def __call__(self, waveform: Tensor) -> dict[str, Tensor]:
-        """Return the layers, (batch, channels, steps) each, of preprocessed waveforms (batch, 1, samples).
-
-        Raises
-        ------
-        TooShortError
-            If there are too few samples for a layer.
-        """
-        waveform = as_input(waveform, self.student)
-        self.student.require_steps(waveform.shape[-1], self.computed[-1])
-        return self._following(waveform, self.computed)
+                first = layer == student.layers[0] and in_phases
+                make = FirstBlock if first else _PhaseConvolution if in_phases else _Convolution
+                self._convolutions[layer] = make(block, *self.folded(layer))
 
     def pooled(
         self, waveform: Tensor, repeats: int, poolings: Sequence[Pooling]
@@ -90,8 +65,7 @@ class FoldedSoundNet:
         TooShortError
             If there are too few samples for a layer.
         """
-        waveform = as_input(waveform, self.student)
-        self.student.require_steps(repeats * waveform.shape[-1], self.computed[-1])
+        waveform = self.accepted(waveform, repeats)
         conv1, *later = self.computed
         first = self._convolutions[conv1]
         found: dict[str, list[NDArray[np.float32]]] = {}
@@ -100,13 +74,13 @@ class FoldedSoundNet:
                 waveform, repeats = waveform.repeat(1, 1, repeats), 1
             block = self.student.blocks[0]
             _, steps = block.steps(repeats * waveform.shape[-1])
-            rows = waveform.new_empty(len(waveform), steps, block.filters, dtype=self._dtype)
+            rows = waveform.new_empty(len(waveform), steps, block.filters, dtype=self.dtype)
             pooled = []
             # One sound after the other, whose steps are still near the processor when they are pooled.
-            for sound, row in zip(torch.split(waveform[:, 0].to(self._dtype), 1), torch.split(rows, 1), strict=True):
+            for sound, row in zip(torch.split(waveform[:, 0].to(self.dtype), 1), torch.split(rows, 1), strict=True):
                 pieces, maxima = first.pooled_repeats(sound, repeats) if repeats > 1 else first.pooled(sound)
                 if conv1 in self.layers:
-                    pooled.append(pool_pieces([(_readable(each), times) for each, times in pieces], poolings))
+                    pooled.append(pool_pieces([(readable(each), times) for each, times in pieces], poolings))
                 torch.cat([each.transpose(1, 2) for each in maxima], dim=1, out=row)
             if pooled:
                 found[conv1] = [np.concatenate(same) for same in zip(*pooled, strict=True)]
@@ -114,10 +88,10 @@ class FoldedSoundNet:
                 return found
             pool1, *later = later
             hidden = rows.transpose(1, 2)
-            kept = {pool1: _readable(hidden)} if pool1 in self.layers else {}
-            kept |= self._following(hidden, later, means=tuple(poolings) == ("mean",))
+            kept = {pool1: readable(hidden)} if pool1 in self.layers else {}
+            kept |= self.following(hidden, later, means=tuple(poolings) == ("mean",))
         else:
-            kept = self._following(waveform.repeat(1, 1, repeats), self.computed, means=tuple(poolings) == ("mean",))
+            kept = self.following(waveform.repeat(1, 1, repeats), self.computed, means=tuple(poolings) == ("mean",))
         return found | {layer: pool_pieces([(each, 1)], poolings) for layer, each in kept.items()}
 
     def step(self, layer: str, steps: Tensor, padded: bool = False) -> Tensor:
@@ -133,12 +107,10 @@ class FoldedSoundNet:
         if layer == self.student.output_layer:
             output = self.student.output
             weight, bias = self._output
-            return functional.conv1d(
-                steps.to(self._dtype), weight, bias, output.stride, 0 if padded else output.padding
-            )
+            return functional.conv1d(steps.to(self.dtype), weight, bias, output.stride, 0 if padded else output.padding)
         block = self.student.blocks[block_number(layer) - 1]
         if layer.startswith("conv"):
-            return self._convolutions[layer].steps(steps.to(self._dtype), 0 if padded else block.padding)
+            return self._convolutions[layer].steps(steps.to(self.dtype), 0 if padded else block.padding)
         if steps.stride(1) != 1:
             return functional.max_pool1d(steps, block.pool)
         # The channels of a step lie side by side.
@@ -156,7 +128,7 @@ class FoldedSoundNet:
         heard = functional.pad(hidden, (output.padding, output.padding)).unfold(2, output.kernel, output.stride)
         return functional.linear(heard.mean(2).flatten(1), weight.flatten(1), bias)[:, :, None]
 
-    def _following(self, hidden: Tensor, following: Sequence[str], means: bool = False) -> dict[str, Tensor]:
+    def following(self, hidden: Tensor, following: Sequence[str], means: bool = False) -> dict[str, Tensor]:
         """Return those of layers that are wanted, given what comes before the first.
 
         Where only `means` over time are asked for, the output layer has a single step.
@@ -166,7 +138,7 @@ class FoldedSoundNet:
             alone = means and layer == self.student.output_layer
             hidden = self._mean_output(hidden) if alone else self.step(layer, hidden)
             if layer in self.layers:
-                found[layer] = _readable(hidden)
+                found[layer] = readable(hidden)
         return found
 
 
@@ -201,31 +173,3 @@ class _PhaseConvolution(_Convolution):
         phases = rows.reshape(len(rows), 1, rows.shape[1] // stride, stride * rows.shape[2]).permute(0, 3, 1, 2)
         found = functional.conv2d(phases, self.weight, self.bias, padding=(0, padding // stride))
         return functional.relu_(found)[:, :, 0, :count]
-
-
-def _readable(steps: Tensor) -> Tensor:
-    return steps.float() if steps.dtype == torch.bfloat16 else steps
-
-
-def _folded(student: SoundNet, layer: str) -> tuple[Tensor, Tensor]:
-    """Return the weight and bias of a convolution that its batch norm has gone into; factors are of double precision.
-
-    Of the output layer it is those of all heads, one after the other, which have no batch norm.
-    """
-    if layer == student.output_layer:
-        heads = [head.state_dict() for head in student.heads.values()]
-        return torch.cat([head["weight"] for head in heads]), torch.cat([head["bias"] for head in heads])
-    norm = student.get_submodule(layer.replace("conv", "batchnorm"))
-    assert isinstance(norm, nn.BatchNorm1d)
-    convolution = student.get_submodule(layer)
-    scale, shift, mean, variance = _wide(norm, "weight", "bias", "running_mean", "running_var")
-    (bias,) = _wide(convolution, "bias")
-    factor = scale / torch.sqrt(variance + norm.eps)
-    weight = convolution.state_dict()["weight"]
-    return weight * factor[:, None, None].to(weight.device, weight.dtype), (bias - mean) * factor + shift
-
-
-def _wide(module: nn.Module, *names: str) -> list[Tensor]:
-    """Return tensors of a module in double precision, which Apple's GPUs lack."""
-    state = module.state_dict()
-    return [state[name].cpu().double() for name in names]

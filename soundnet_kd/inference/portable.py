@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
 from soundnet_kd.models import ClipPreprocessing, FinetunedNetwork, Network
+from soundnet_kd.models.layers import over_rows
 from soundnet_kd.models.preprocessing import MAX_VALUE
 
 StepPooling = Literal["mean", "max", "std", "none"]
@@ -131,8 +132,7 @@ class PortableNetwork(nn.Module):
         steps = found[output]
         if self.choice.pooling == "none":
             return steps
-        if steps.ndim == 4:
-            steps = steps.mean(dim=2)
+        steps = over_rows(steps)
         match self.choice.pooling:
             case "mean":
                 return steps.mean(dim=2)

@@ -18,8 +18,11 @@ from soundnet_kd.inference.backends import (
     compile_module,
 )
 from soundnet_kd.inference.folded import FoldedSoundNet
+from soundnet_kd.inference.folded_log_mel import FoldedLogMelCNN
+from soundnet_kd.inference.folded_student import FoldedStudent
 from soundnet_kd.inference.pool import Pooling, pool_pieces
-from soundnet_kd.models import FinetunedNetwork, Network
+from soundnet_kd.models import FinetunedNetwork, LogMelCNN, Network, SoundNet, Student
+from soundnet_kd.models.layers import over_rows
 
 SOUNDS_WORTH_AN_ENGINE = 64
 """To make a network ready takes another engine seconds, in which PyTorch hears as many sounds."""
@@ -32,7 +35,7 @@ class Engine:
     Attributes
     ----------
     backend : str
-        auto is PyTorch for SoundNet's students, whose convolutions it computes here as fast as the others do; for any
+        auto is PyTorch for students, whose convolutions it computes here as fast as the others do; for any
         other network what `choose_backend` gives, if there are many sounds.
     precision : {"32", "bf16"}
     """
@@ -71,7 +74,7 @@ class PreparedNetwork:
 
     Attributes
     ----------
-    folded : FoldedSoundNet or None
+    folded : FoldedStudent or None
         The student whose layers these are, for sounds that come in segments.
 
     Raises
@@ -94,14 +97,14 @@ class PreparedNetwork:
         self.poolings = tuple(poolings)
         self.device, self.dtype = next(network.parameters()).device, next(network.parameters()).dtype
         self.precision = engine.precision
-        self.folded: FoldedSoundNet | None = None
+        self.folded: FoldedStudent | None = None
         self._answered = isinstance(network, FinetunedNetwork) and network.output_layer in layers
         if network.trunk is not None:
             below = [layer for layer in layers if layer != network.output_layer or network is network.trunk]
             if self._answered:
                 assert isinstance(network, FinetunedNetwork)
                 below += [layer for layer in network.head_layers if layer not in below]
-            self.folded = FoldedSoundNet(network.trunk, below, engine.precision)
+            self.folded = fold(network.trunk, below, engine.precision)
         self.backend = engine.choose(network, sounds)
         self._compiled: Compiled | None = None
         if self.backend != "torch" or self.folded is None:
@@ -181,6 +184,14 @@ class PreparedNetwork:
         return {layer: found[layer] for layer in self.layers}
 
 
+def fold(student: Student, layers: Sequence[str], precision: Precision) -> FoldedStudent:
+    """Return what computes layers of a student that learns no more."""
+    if isinstance(student, SoundNet):
+        return FoldedSoundNet(student, layers, precision)
+    assert isinstance(student, LogMelCNN)
+    return FoldedLogMelCNN(student, layers, precision)
+
+
 class _Layers(nn.Module):
     """A network whose forward gives layers in their order.
 
@@ -194,6 +205,4 @@ class _Layers(nn.Module):
     def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         """Compute the layers of (batch, 1, samples)."""
         answers = self.network(waveform, self.layers)
-        return tuple(
-            answers[layer].mean(dim=2) if answers[layer].ndim == 4 else answers[layer] for layer in self.layers
-        )
+        return tuple(over_rows(answers[layer]) for layer in self.layers)

@@ -3,7 +3,8 @@
 The metadata of every file: `format_version` and `kind`, which says what it holds, `training` (JSON: the settings,
 figures and versions that made it), and, for each kind:
 
-`student`     a `SoundNet`: `architecture`, `class_names` (JSON: head to names), `preprocessing` (JSON)
+`student`     a `Student`: `architecture` (such as SoundNet8, or SoundNet8x0.25, which has a quarter of its filters),
+              `class_names` (JSON: head to names), `preprocessing` (JSON)
 `finetuned`   a `FinetunedNetwork`: `architecture` (of the student), `layer` (that the head sits on, or several joined
               by a +), `class_names` (JSON: list), `preprocessing` (JSON); `head`, unless it is linear
 `classifier`  a `SoundClassifier`, from scratch: `architecture`, `settings` (JSON: what `build_classifier` takes),
@@ -28,13 +29,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.models.architectures import build_student
 from soundnet_kd.models.classifiers.registry import build_classifier
 from soundnet_kd.models.classifiers.sound_classifier import SoundClassifier
 from soundnet_kd.models.device import Undrawn
 from soundnet_kd.models.finetuned import FinetunedNetwork
 from soundnet_kd.models.network import HEAD, Network
 from soundnet_kd.models.preprocessing import Preprocessing
-from soundnet_kd.models.soundnet import ARCHITECTURES, SoundNet
+from soundnet_kd.models.student import Student
 from soundnet_kd.storage import atomic_write
 from soundnet_kd.system.machine_errors import translate_machine_errors
 
@@ -78,7 +80,7 @@ def describe(network: Network) -> dict[str, str]:
         description["layer"] = network.layer
         if network.head_kind != "linear":
             description["head"] = network.head_kind
-    names = network.class_names if isinstance(network, SoundNet) else network.class_names[HEAD]
+    names = network.class_names if isinstance(network, Student) else network.class_names[HEAD]
     return {
         **description,
         "class_names": json.dumps(names, ensure_ascii=False),
@@ -130,7 +132,7 @@ def read_network(path: str | Path) -> Network:
     return network.eval()
 
 
-def read_student(path: str | Path) -> SoundNet:
+def read_student(path: str | Path) -> Student:
     """Build the student that a file describes, as `read_network`.
 
     Raises
@@ -142,7 +144,7 @@ def read_student(path: str | Path) -> SoundNet:
     return require_student(read_network(path), path)
 
 
-def require_student(network: Network, path: str | Path) -> SoundNet:
+def require_student(network: Network, path: str | Path) -> Student:
     """Return a network that was read from a file, if it is a student.
 
     Raises
@@ -150,7 +152,7 @@ def require_student(network: Network, path: str | Path) -> SoundNet:
     FormatError
         If it is of another kind.
     """
-    if not isinstance(network, SoundNet):
+    if not isinstance(network, Student):
         names = network.class_names[HEAD]
         told = f"{len(names)} classes" if len(names) > 1 else names[0]
         raise FormatError(
@@ -223,7 +225,7 @@ def kind_of(metadata: Mapping[str, str]) -> str:
         return metadata["kind"]
     # As the first version left it to be told.
     telling = {"settings": SoundClassifier.kind, "layer": FinetunedNetwork.kind, "input_size": TEACHER}
-    return next((kind for key, kind in telling.items() if key in metadata), SoundNet.kind)
+    return next((kind for key, kind in telling.items() if key in metadata), Student.kind)
 
 
 @contextmanager
@@ -254,15 +256,15 @@ def _is_exclusive(description: Mapping[str, str]) -> bool:
         return True
 
 
-def _build_student(description: Mapping[str, str]) -> SoundNet:
+def _build_student(description: Mapping[str, str]) -> Student:
     class_names = json.loads(description["class_names"])
     # A number would build as many names as it says.
     if not isinstance(class_names, dict) or not all(
         head.isidentifier() and _are_names(names) for head, names in class_names.items()
     ):
         raise ValueError("it does not list the names of its classes")
-    architecture = ARCHITECTURES[description["architecture"]]
-    return architecture(class_names, Preprocessing(**json.loads(description["preprocessing"])))
+    preprocessing = Preprocessing(**json.loads(description["preprocessing"]))
+    return build_student(description["architecture"], class_names, preprocessing)
 
 
 def _build_finetuned(description: Mapping[str, str]) -> FinetunedNetwork:
@@ -270,7 +272,7 @@ def _build_finetuned(description: Mapping[str, str]) -> FinetunedNetwork:
     if not _are_names(class_names):
         raise ValueError("it does not list the names of its classes")
     preprocessing = Preprocessing(**json.loads(description["preprocessing"]))
-    network = ARCHITECTURES[description["architecture"]]({"unused": 1}, preprocessing)
+    network = build_student(description["architecture"], {"unused": 1}, preprocessing)
     head: Any = description.get("head", "linear")
     return FinetunedNetwork(network, description["layer"], class_names, head=head)
 
@@ -284,7 +286,7 @@ def _are_names(names: object) -> bool:
 
 
 _KINDS: Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, str]], Network]]] = {
-    SoundNet.kind: (("architecture", "class_names", "preprocessing"), _build_student),
+    Student.kind: (("architecture", "class_names", "preprocessing"), _build_student),
     FinetunedNetwork.kind: (("architecture", "layer", "class_names", "preprocessing"), _build_finetuned),
     SoundClassifier.kind: (("architecture", "settings"), _build_from_scratch),
 }

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError
+from soundnet_kd.models.layers import over_rows
 from soundnet_kd.models.network import HEAD, OUTPUT, Network, tensors_sha256
 from soundnet_kd.models.receptive_field import ReceptiveField
-from soundnet_kd.models.soundnet import SoundNet, block_number
+from soundnet_kd.models.student import Student, block_number
 
 HeadKind = Literal["linear", "roots"]
 DROPOUT = 0.5
@@ -30,7 +31,7 @@ class FinetunedNetwork(Network):
 
     Parameters
     ----------
-    network : SoundNet
+    network : Student
         Taken over, with its preprocessing; what follows `layer` is cut off, since no answer depends on it.
     layer : str
         The one that the head sits on, or several joined by a +: pool5+conv6.
@@ -53,7 +54,7 @@ class FinetunedNetwork(Network):
 
     def __init__(
         self,
-        network: SoundNet,
+        network: Student,
         layer: str,
         class_names: Sequence[str],
         from_layer: str | None = None,
@@ -65,7 +66,7 @@ class FinetunedNetwork(Network):
             raise SettingsError(f"head is {head!r}; it is one of {', '.join(get_args(HeadKind))}")
         self.head_layers = layers_of(network, layer)
         deepest = max(self.head_layers, key=network.depth)
-        last, first = block_number(deepest), 1 if from_layer is None else _first_block(network, deepest, from_layer)
+        last, first = block_number(deepest), 0 if from_layer is None else _first_block(network, deepest, from_layer)
         for name, _ in list(network.named_children()):
             if block_number(name) > last:
                 delattr(network, name)
@@ -83,7 +84,7 @@ class FinetunedNetwork(Network):
         for name in frozen:
             network.get_submodule(name).requires_grad_(False)
         self._evaluated = [name for name in names if name in frozen or (keep_statistics and name.startswith("batch"))]
-        self.frozen_layer = None if first == 1 else network.last_layer(first - 1)
+        self.frozen_layer = network.last_layer(first - 1) if frozen else None
         """The last layer that stays as it is; None if all learn."""
 
     @property
@@ -98,7 +99,7 @@ class FinetunedNetwork(Network):
         return (*self.network.layers[: deepest + 1], OUTPUT)
 
     @property
-    def trunk(self) -> SoundNet:
+    def trunk(self) -> Student:
         """The student that the head sits on."""
         return self.network
 
@@ -195,10 +196,11 @@ class FinetunedNetwork(Network):
         """Return the logits (batch, classes) for the steps (batch, channels, steps) of each layer under the head."""
         pooled = []
         for layer in self.head_layers:
-            pooled.append(below[layer].mean(dim=2))
+            steps = over_rows(below[layer])
+            pooled.append(steps.mean(dim=2))
             if "std" in self.head_poolings:
                 # Of 0 the root has no slope.
-                pooled.append((below[layer].var(dim=2, unbiased=False) + LEAST**3).sqrt())
+                pooled.append((steps.var(dim=2, unbiased=False) + LEAST**3).sqrt())
         return self.answer(pooled)
 
     def fingerprint(self) -> str:
@@ -208,7 +210,7 @@ class FinetunedNetwork(Network):
         return tensors_sha256({names.get(name, name): tensor for name, tensor in self.state_dict().items()})
 
 
-def default_layer(network: SoundNet) -> str:
+def default_layer(network: Student) -> str:
     """Return the layer that a head sits on best: pool5, or else the last one before the output.
 
     Pool5 is one of the two best layers of ESC-50 in SoundNet's paper (Aytar, Vondrick, Torralba, 2016). Of ESC-10 in
@@ -217,7 +219,7 @@ def default_layer(network: SoundNet) -> str:
     return "pool5" if "pool5" in network.layers else network.layers[-2]
 
 
-def layers_of(network: SoundNet, joined: str) -> tuple[str, ...]:
+def layers_of(network: Student, joined: str) -> tuple[str, ...]:
     """Return the layers that a head is to sit on, from names joined by a +, the first of the network first.
 
     Raises
@@ -234,7 +236,7 @@ def layers_of(network: SoundNet, joined: str) -> tuple[str, ...]:
     return layers
 
 
-def _first_block(network: SoundNet, layer: str, from_layer: str) -> int:
+def _first_block(network: Student, layer: str, from_layer: str) -> int:
     if network.depth(from_layer) > network.depth(layer):
         raise SettingsError(
             f"from_layer {from_layer} lies behind {layer}, which the head sits on; nothing else would learn "

@@ -99,6 +99,11 @@ def convolve(convolution: nn.Module, hidden: Tensor) -> Tensor:
     return functional.conv2d(rows, weight, convolution.bias, stride, padding).squeeze(2).contiguous()
 
 
+def over_rows(steps: Tensor) -> Tensor:
+    """Return a layer over time, (batch, channels, steps): of one that has rows of frequencies the means over these."""
+    return steps.mean(dim=2) if steps.ndim == 4 else steps
+
+
 def batch_norm_1d(channels: int) -> nn.BatchNorm1d:
     """Return batch norm with Keras's defaults: eps 1e-3 and momentum 0.99, which PyTorch calls 0.01."""
     return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)

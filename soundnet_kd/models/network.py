@@ -12,7 +12,7 @@ from soundnet_kd.models.preprocessing import Preprocessing
 from soundnet_kd.models.receptive_field import ReceptiveField
 
 if TYPE_CHECKING:
-    from soundnet_kd.models.soundnet import SoundNet
+    from soundnet_kd.models.student import Student
 
 HEAD = "classes"
 """Name of the only head of a network for labelled sounds."""
@@ -61,7 +61,7 @@ class Network(nn.Module, ABC):
         """The modules that make the logits of each head, an `nn.Conv1d` or an `nn.Linear`."""
 
     @property
-    def trunk(self) -> "SoundNet | None":
+    def trunk(self) -> "Student | None":
         """The student whose layers these are, up to some layer; it can be computed while a sound comes in segments.
 
         A head that is not the student's own sits on the average over time of the layer before it. A network without a

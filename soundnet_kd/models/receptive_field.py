@@ -13,13 +13,29 @@ class Block:
     padding: int
     pool: int = 1
 
+    @property
+    def window(self) -> "Window":
+        """What a step of the convolution is computed from."""
+        return Window(self.kernel, self.stride, self.padding)
+
     def steps(self, samples: int) -> tuple[int, int]:
         """Return the length after the convolution and after the pooling."""
-        if samples < 1:
-            # Of padding alone PyTorch makes no steps.
-            return 0, 0
-        convolved = max((samples + 2 * self.padding - self.kernel) // self.stride + 1, 0)
+        convolved = self.window.steps(samples)
         return convolved, convolved // self.pool
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a step of a layer is computed from: so many steps of the layer before, padded with zeros at both ends."""
+
+    kernel: int
+    stride: int
+    padding: int = 0
+
+    def steps(self, steps: int) -> int:
+        """Return how many there are of so many steps of the layer before."""
+        # Of padding alone PyTorch makes no steps.
+        return max((steps + 2 * self.padding - self.kernel) // self.stride + 1, 0) if steps > 0 else 0
 
 
 @dataclass(frozen=True)

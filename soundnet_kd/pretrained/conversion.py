@@ -11,7 +11,17 @@ import torch
 from safetensors import safe_open
 
 from soundnet_kd.errors import FormatError, SettingsError, SoundNetKDError, one_line
-from soundnet_kd.models import ARCHITECTURES, STUDENT_FILE, Network, Preprocessing, SoundNet, read_student
+from soundnet_kd.models import (
+    STUDENT_FILE,
+    Network,
+    Preprocessing,
+    SoundNet5,
+    SoundNet8,
+    Student,
+    build_student,
+    read_student,
+)
+from soundnet_kd.models.architectures import parse_name
 from soundnet_kd.models.checkpoint import kind_of
 from soundnet_kd.models.device import Undrawn
 from soundnet_kd.pretrained.description import from_json, read_description
@@ -97,14 +107,18 @@ def convert(
     return Converted(_build(path, layout, entry), layout.name, {})
 
 
-def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> SoundNet:
+def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> Student:
     """Put tensors into the network whose shapes they have."""
     state = layout.state
     found = {name: re.fullmatch(r"conv(\d+)\.(\w+)\.weight", name) for name in state}
     heads = {match[2]: state[name].shape[0] for name, match in found.items() if match and state[name].ndim}
     layers = {match[1] for match in found.values() if match}
-    blocks = {name: str(known.depth_in_blocks()) for name, known in ARCHITECTURES.items()}
+    blocks = {known.__name__: str(known.depth_in_blocks()) for known in (SoundNet8, SoundNet5)}
     architecture = next((name for name, number in blocks.items() if layers == {number}), None)
+    if layout.description is not None:
+        # A checkpoint tells its own, which may be none of SoundNet's, or of another width.
+        told = read_description(layout.description, path).architecture
+        architecture = told if architecture in (None, parse_name(told)[0]) else architecture
     if architecture is None or not heads:
         raise FormatError(
             f"{path} holds no network of SoundNet with {' or '.join(blocks.values())} layers; it has "
@@ -116,7 +130,7 @@ def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> Sound
     names, preprocessing = _names(path, architecture, heads, layout, entry)
     try:
         with torch.device("meta"), Undrawn():
-            student = ARCHITECTURES[architecture](names, preprocessing)
+            student = build_student(architecture, names, preprocessing)
     except Exception as error:  # torch's modules refuse some names
         raise FormatError(f"{path} has outputs that cannot be: {one_line(error)}") from error
     state = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
@@ -147,7 +161,7 @@ def _check_values(path: Path, network: Network) -> None:
         raise FormatError(f"{path} holds a negative variance")
 
 
-def _check_tensors(path: Path, state: State, student: SoundNet, architecture: str) -> None:
+def _check_tensors(path: Path, state: State, student: Student, architecture: str) -> None:
     expected = {
         name: tensor for name, tensor in student.state_dict().items() if not name.endswith(".num_batches_tracked")
     }
@@ -240,7 +254,7 @@ def _own(path: Path, entry: PretrainedStudent | None) -> Converted:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
-        if (kind := kind_of(metadata)) != SoundNet.kind:
+        if (kind := kind_of(metadata)) != Student.kind:
             raise FormatError(
                 f"{path} holds a network of another kind ({kind:.40}), no student; it needs no import: extract, "
                 "predict and peel take the file"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from soundnet_kd.errors import FormatError, SettingsError, one_line
-from soundnet_kd.models import ARCHITECTURES, Preprocessing, SoundNet
+from soundnet_kd.models import Preprocessing, Student
+from soundnet_kd.models.architectures import is_architecture
 from soundnet_kd.models.checkpoint import FORMAT_VERSION
 
 CHECKPOINT_KEY = "student_description"
@@ -25,7 +26,7 @@ class Description:
     Attributes
     ----------
     architecture : str
-        One of `ARCHITECTURES`.
+        One of `ARCHITECTURES`, with its width where that is not 1.
     class_names : mapping from head to names
         In the order of the logits.
     preprocessing : Preprocessing
@@ -40,11 +41,11 @@ class Description:
         return {head: len(names) for head, names in self.class_names.items()}
 
 
-def describe(student: SoundNet) -> dict[str, str]:
+def describe(student: Student) -> dict[str, str]:
     """Describe a student in texts, as `read_description` reads them."""
     return {
         "format_version": str(FORMAT_VERSION),
-        "architecture": type(student).__name__,
+        "architecture": student.architecture,
         "class_names": json.dumps(student.class_names, ensure_ascii=False),
         "preprocessing": json.dumps(asdict(student.preprocessing)),
     }
@@ -69,7 +70,7 @@ def read_description(texts: Any, path: str | Path) -> Description:
     if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
         raise FormatError(f"{path} does not describe its network in texts")
     version, architecture = texts.get("format_version"), texts.get("architecture")
-    if version != str(FORMAT_VERSION) or architecture not in ARCHITECTURES:
+    if version != str(FORMAT_VERSION) or architecture is None or not is_architecture(architecture):
         raise FormatError(
             f"{path} holds no student of format {FORMAT_VERSION} (format {version!r:.20}, architecture "
             f"{architecture!r:.40})"

@@ -10,7 +10,7 @@ from copy import deepcopy
 from pathlib import Path
 
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.models import CLASSIFIER_FILE, STUDENT_FILE, Network, SoundNet, read_network, write_network
+from soundnet_kd.models import CLASSIFIER_FILE, STUDENT_FILE, Network, Student, read_network, write_network
 from soundnet_kd.models.checkpoint import network_file, read_training, require_student
 from soundnet_kd.pretrained.conversion import convert
 from soundnet_kd.pretrained.fetching import cache_folder, fetch
@@ -46,7 +46,7 @@ def load_network(network: str | Path | Network) -> Network:
     return _load(network, CLASSIFIER_FILE)
 
 
-def load_student(student: str | Path) -> SoundNet:
+def load_student(student: str | Path) -> Student:
     """Load a student with its preprocessing and class names, in evaluation mode.
 
     Parameters

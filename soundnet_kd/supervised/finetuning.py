@@ -14,9 +14,9 @@ from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_classes, require_whole_folds
 from soundnet_kd.data.splits import SplitSounds, require_shares
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.models import SoundNet
+from soundnet_kd.models import Student
 from soundnet_kd.models.finetuned import FinetunedNetwork, HeadKind, layers_of
-from soundnet_kd.models.soundnet import block_number
+from soundnet_kd.models.student import block_number
 from soundnet_kd.storage import versions
 from soundnet_kd.supervised.clip_folds import ClipFolds
 from soundnet_kd.supervised.kept_layers import Versions
@@ -90,7 +90,7 @@ class FinetuneConfig:
 
     Attributes
     ----------
-    student : SoundNet
+    student : Student
         Its preprocessing is the one that clips are tested with.
     layer : str
         The one that the new head sits on.
@@ -114,7 +114,7 @@ class FinetuneConfig:
         it anew at each pass.
     """
 
-    student: SoundNet = field(repr=False)
+    student: Student = field(repr=False)
     layer: str
     from_layer: str | None
     scratch: bool
@@ -162,6 +162,11 @@ class FinetuneConfig:
         """Check that the head sits on no layer before the one that is kept, which is all that there is of a sound."""
         assert self.from_layer is not None
         kept = self.student.last_layer(block_number(self.from_layer) - 1)
+        if len(self.student.shape(kept)) > 1:
+            raise SettingsError(
+                f"variants keeps {kept}, of which {self.network} has rows of frequencies, and only their means are "
+                "kept; leave --variants out"
+            )
         first = layers_of(self.student, self.layer)[0]
         if self.student.depth(first) < self.student.depth(kept):
             raise SettingsError(
@@ -177,7 +182,7 @@ class FinetuneConfig:
     @property
     def network(self) -> str:
         """Name of the student's architecture."""
-        return type(self.student).__name__
+        return self.student.architecture
 
     @property
     def versions(self) -> Versions | None:

@@ -13,9 +13,9 @@ from soundnet_kd import SoundNet8, load_student
 from soundnet_kd.cli import main
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.models import FinetunedNetwork, SoundNet, SoundNet5, write_network
+from soundnet_kd.models import FinetunedNetwork, SoundNet5, Student, write_network
 from soundnet_kd.models.checkpoint import read_training
-from soundnet_kd.models.soundnet import block_number
+from soundnet_kd.models.student import block_number
 from soundnet_kd.report.facts import facts_of_training
 from soundnet_kd.storage import read_json
 from soundnet_kd.training.callbacks import read_history
@@ -57,7 +57,7 @@ def run(targets: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
-def changed(one: SoundNet, other: SoundNet) -> set[str]:
+def changed(one: Student, other: Student) -> set[str]:
     """Name what differs by a single bit in two students of the same names."""
     states = one.state_dict(), other.state_dict()
     assert states[0].keys() == states[1].keys()

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8
-from soundnet_kd.analysis.layers.figures import draw_filter_pictures, draw_head, draw_layers, draw_pictures, draw_pooled
+from soundnet_kd.analysis.layers.figures import draw_head, draw_layers, draw_pictures, draw_pooled
 from soundnet_kd.commands.peel import peel
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.features.activation_file import Peeled, PeeledHead, PeeledLayer, read_peel
+from soundnet_kd.figures.filters import draw_filter_pictures
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import CLASSIFIER_FILE, SoundNet, write_network
 from soundnet_kd.models.classifiers import build_classifier

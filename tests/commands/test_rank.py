@@ -14,8 +14,8 @@ from soundnet_kd.cli import main
 from soundnet_kd.commands.rank import rank
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.models import Preprocessing, write_network
+from soundnet_kd.models.architectures import parameters_up_to
 from soundnet_kd.models.finetuned import FinetunedNetwork
-from soundnet_kd.models.soundnet import parameters_up_to
 from soundnet_kd.transfer.ranking import is_ranking, read_ranking
 from tests.supervised.runs import TONES, write_tones
 

@@ -119,7 +119,7 @@ def test_nothing_lies_before_the_first_layer() -> None:
 
 def test_another_architecture_is_refused_with_the_layers_that_differ() -> None:
     require_architecture(SoundNet5(), "mine", "SoundNet5")
-    with pytest.raises(SettingsError, match="init mine is a SoundNet5, but architecture is SoundNet8; they differ in"):
+    with pytest.raises(SettingsError, match="init mine is a SoundNet5, but SoundNet8 is asked for; they differ in"):
         require_architecture(SoundNet5(), "mine", "SoundNet8")
     with pytest.raises(SettingsError) as refusal:
         require_architecture(SoundNet5(), "mine", "SoundNet8")

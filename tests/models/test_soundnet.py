@@ -10,7 +10,7 @@ import torch
 from soundnet_kd import SoundNet5, SoundNet8
 from soundnet_kd.errors import SettingsError, TooShortError
 from soundnet_kd.models import ARCHITECTURES, Preprocessing
-from soundnet_kd.models.soundnet import Architecture
+from soundnet_kd.models.architectures import Architecture
 from tests.reference_clips import hear_clips, notebooks, relative_errors
 
 SECOND = 22_050

@@ -31,7 +31,6 @@ _POOLED_IN_A_ROW = 4
 _STRONGEST = 3
 
 _PICTURES_OF_A_LAYER = 6
-_FILTERS_IN_A_ROW = 8
 
 _MAX_NAMED = 50
 """Classes up to which the rows of a head's weights are named."""
@@ -148,30 +147,6 @@ def draw_pictures(peeled: Peeled, sound: str, network: str, path: str | Path) ->
         panels[-1, 0].set_xlim(0, seconds)
         panels[-1, 0].set_xlabel("s")
     return True
-
-
-def draw_filter_pictures(filters: NDArray[np.floating], name: str, path: str | Path) -> None:
-    """Draw filters over frequency (upwards) and time, all to one scale.
-
-    Parameters
-    ----------
-    filters : (filters, rows, steps) float
-    name : str
-        Name of their layer.
-    path : str or Path
-        PNG to write.
-    """
-    count, _, steps = filters.shape
-    limit = float(np.abs(filters).max()) or 1.0
-    with new_panels(path, count, _FILTERS_IN_A_ROW, 11 / _FILTERS_IN_A_ROW, 1.3, extra_height=1.2) as (figure, panels):
-        headline(figure, f"{name}'s filters: frequency upwards, time to the right ({steps} steps)")
-        for index, axes in enumerate(panels):
-            picture = axes.imshow(filters[index], origin="lower", cmap=SIGNED, vmin=-limit, vmax=limit)
-            axes.grid(visible=False)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.set_title(str(index), fontsize=8, pad=2, weight="normal")
-        figure.colorbar(picture, ax=panels, label="weight", fraction=0.03, pad=0.015)
 
 
 def draw_head(head: PeeledHead, name: str, hidden: str, path: str | Path) -> None:

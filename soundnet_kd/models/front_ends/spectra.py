@@ -38,14 +38,17 @@ class WindowedPower(FrontEnd):
         self.padding = window_samples // 2 if centred else 0
         self.register_buffer("window", torch.from_numpy(_hann(window_samples)), persistent=False)
 
-    def power(self, waveform: Tensor) -> Tensor:
-        """Return (batch, 1, window // 2 + 1, columns) for waveforms (batch, 1, samples)."""
+    def power(self, waveform: Tensor, padded: bool = False) -> Tensor:
+        """Return (batch, 1, window // 2 + 1, columns) for waveforms (batch, 1, samples).
+
+        Where they are `padded`, the silence beyond both ends is there already.
+        """
         spectrum = torch.stft(
             waveform.squeeze(1),
             self.window_samples,
             self.step_samples,
             window=self.get_buffer("window"),
-            center=self.padding > 0,
+            center=self.padding > 0 and not padded,
             pad_mode="constant",
             return_complex=True,
         )
@@ -142,9 +145,18 @@ class MelSpectrogram(WindowedPower):
         -------
         (batch, 1, bands, samples // step + 1) float32, in dB; 0 dB is a power of 1.
         """
-        require_length(waveform, 1, "a mel spectrogram")
-        decibels = 10 * (self.get_buffer("filters") @ self.power(waveform)).clamp(min=MIN_POWER).log10()
+        decibels = self.decibels(waveform)
         return torch.maximum(decibels, _peak(decibels) - self.RANGE_DB)
+
+    def decibels(self, waveform: Tensor, padded: bool = False) -> Tensor:
+        """Return mel spectrograms in dB, no column of which depends on others: nothing is raised.
+
+        Where waveforms are `padded`, the silence beyond both ends is there already.
+        """
+        require_length(waveform, 1, "a mel spectrogram")
+        # A sum of bf16 has too few digits for a logarithm.
+        power = (self.get_buffer("filters") @ self.power(waveform, padded)).to(waveform.dtype)
+        return 10 * power.clamp(min=MIN_POWER).log10()
 
 
 class LogMel(MelSpectrogram):

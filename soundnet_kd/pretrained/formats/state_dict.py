@@ -93,7 +93,7 @@ def read_layout(file: SourceFile) -> Layout:
             raise FormatError(f"{path}: {name[:60]!r} claims to be larger than what is stored of it")
         if head := re.fullmatch(r"(conv\d+)_(objs|scns)\.(weight|bias)", name):
             name = f"{head[1]}.{'objects' if head[2] == 'objs' else 'scenes'}.{head[3]}"
-        if value.ndim == 4:
+        if value.ndim == 4 and layout != "lightning":
             layout = "pytorch"
             if value.shape[3] != 1:
                 raise FormatError(f"{path}: {name} is {tuple(value.shape)}; the last size should be 1")
