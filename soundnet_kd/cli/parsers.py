@@ -138,9 +138,10 @@ def _add(parser: CommandParser, parameter: inspect.Parameter, text: str, is_posi
 
 def _add_parts(parser: argparse.ArgumentParser, flag: str, settings: Any, default: object) -> None:
     """Add a flag for each field of what --flag takes, such as --windows.seconds."""
-    text = docstring_parser.parse(settings.__doc__ or "")
-    helps = {each.arg_name: each.description or "" for each in text.params}
-    group = parser.add_argument_group(f"parts of --{flag}", text.short_description)
+    # The first is its own; what a field means may be said where it is inherited from.
+    texts = [docstring_parser.parse(kind.__doc__ or "") for kind in settings.__mro__ if is_dataclass(kind)]
+    helps = {each.arg_name: each.description or "" for text in texts for each in text.params}
+    group = parser.add_argument_group(f"parts of --{flag}", texts[0].short_description)
     for parameter in inspect.signature(settings, eval_str=True).parameters.values():
         name, choices = f"--{flag}.{parameter.name}", _choices(parameter.annotation) or parameter.name.upper()
         value = getattr(default, parameter.name, parameter.default)

@@ -8,7 +8,7 @@ define, is something that no command line can give, and stands only for itself.
 import ast
 import inspect
 import sys
-from dataclasses import make_dataclass
+from dataclasses import is_dataclass, make_dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -102,12 +102,14 @@ class _Names(dict[str, Any]):
         return type(name, (), {})
 
     def _dataclass(self, definition: ast.ClassDef) -> type:
+        bases: tuple[Any, ...] = tuple(filter(is_dataclass, map(self.evaluate, definition.bases)))
         fields: list[Any] = []
         for each in definition.body:
             if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
                 default = [] if each.value is None else [self.evaluate(each.value)]
                 fields.append((each.target.id, self.evaluate(each.annotation), *default))
-        return make_dataclass(definition.name, fields, namespace={"__doc__": ast.get_docstring(definition)})
+        namespace = {"__doc__": ast.get_docstring(definition)}
+        return make_dataclass(definition.name, fields, bases=bases, namespace=namespace)
 
 
 @cache

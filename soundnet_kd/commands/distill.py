@@ -2,28 +2,36 @@
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 
 from soundnet_kd.data import Targets
-from soundnet_kd.distill.data import TargetsDataModule, Throughput
+from soundnet_kd.distill.data import TargetsDataModule, Throughput, feature_moments, held_out_clips
+from soundnet_kd.distill.feature_objectives import (
+    DEFAULT_CONTRAST,
+    DEFAULT_PROJECTION,
+    ContrastSettings,
+    ProjectionSettings,
+)
 from soundnet_kd.distill.module import Distillation, Schedule
-from soundnet_kd.distill.objective import DistillationLoss, Objective
+from soundnet_kd.distill.objective import Objective
+from soundnet_kd.distill.objectives import OF_FEATURES, Objectives, ObjectiveSettings, read_weights
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.models import STUDENT_FILE, build_student, choose_device, read_student, write_network
+from soundnet_kd.models import STUDENT_FILE, Student, build_student, choose_device, read_student, write_network
 from soundnet_kd.models.architectures import Architecture
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
 from soundnet_kd.system.launch import is_first_process
 from soundnet_kd.system.workers import batch_readers
-from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, ClipAugmentation
 from soundnet_kd.training.callbacks import Columns, Progress
 from soundnet_kd.training.checkpoints import FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.training.devices import clips_per_batch, trainer_options
@@ -41,8 +49,11 @@ def distill(
     init: str | Path | None = None,
     freeze: str | None = None,
     objective: Objective = "soundnet",
+    objectives: Sequence[str] | None = None,
     temperature: float = 1.0,
     teacher_weights: dict[str, float] | None = None,
+    projection: ProjectionSettings = DEFAULT_PROJECTION,
+    contrast: ContrastSettings = DEFAULT_CONTRAST,
     steps: int = 100_000,
     batch_size: int = 64,
     accumulate: int = 1,
@@ -50,9 +61,11 @@ def distill(
     kept_learning_rate: float | None = None,
     keep_statistics: bool = False,
     schedule: Schedule = "constant",
+    weight_decay: float = 0.0,
+    average: float | None = None,
     gradient_clip: float | None = None,
     precision: Literal["32", "bf16"] = "32",
-    augmentation: Augmentation = UNCHANGED,
+    augmentation: ClipAugmentation = UNCHANGED_CLIPS,
     held_out: float = 0.05,
     seed: int = 0,
     workers: int | None = None,
@@ -67,7 +80,8 @@ def distill(
     The defaults are the paper's. If it is stopped, the same command continues from the last checkpoint, even on another
     number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
     It writes student.safetensors, the network after the last step, untrained.safetensors, the network before its first
-    step here, and best.safetensors, the network with the lowest loss on held-out videos.
+    step here, best.safetensors, the network with the lowest loss on held-out videos, and with --average
+    averaged.safetensors.
 
     A student need not start from nothing: --init takes its weights, architecture and preprocessing from another one.
 
@@ -90,17 +104,27 @@ def distill(
         averages of its batch norm; conv8 (of SoundNet8) trains the heads only. [default: all layers learn]
     objective : {"soundnet", "kl", "l2"}
         soundnet: KL divergence as the paper's code computed it; kl: summed over classes; l2: squared distance.
+    objectives : sequence of str, optional
+        Several objectives instead of one, each with its weight: kl:1 contrast:0.5. Besides the three above there are
+        some that compare a layer of the student with the teachers' features, for which the targets need `teach
+        --keep_features`. match: a projection of the layer becomes the feature. contrast: a sound and the picture of its
+        own step find each other among those of the batch. relation: sounds are as far from each other as their
+        pictures. Without one of the first three the heads do not learn.
     temperature : float
         Above 1 softens the teachers' and the student's distributions before they are compared.
     teacher_weights : dict from teacher to float, optional
-        Weight of each teacher in the loss, such as --teacher_weights.scenes 2. [default: 1 each]
+        Weight of each teacher in each objective, such as --teacher_weights.scenes 2. [default: 1 each]
+    projection : ProjectionSettings
+        Which layer is compared with features, and how; projections are thrown away with the last step
+    contrast : ContrastSettings
+        What the objective contrast tells a picture apart from
     steps : int
         Total number of optimizer steps.
     batch_size : int
         Clips of 20 s per optimizer step, on all devices together.
     accumulate : int
         Split the clips of a step into this many batches, one after the other, if they do not fit into memory together.
-        Batch norm then sees one of them at a time.
+        Batch norm, contrast and relation then see one of them at a time.
     learning_rate : float
         Learning rate of Adam.
     kept_learning_rate : float, optional
@@ -111,11 +135,17 @@ def distill(
         and small batches, whose averages would take their place.
     schedule : {"constant", "cosine"}
         Learning rates over the steps: constant, as in the paper, or a warm-up and then half a cosine down to 0.
+    weight_decay : float
+        Above 0 the optimizer is AdamW: each step takes so much of the weights off, in units of the learning rate, but
+        not of biases and batch norm. 0.05 is common.
+    average : float, optional
+        Keep a running average of the weights beside the last ones, of which each step keeps this much, such as 0.999;
+        it is written as averaged.safetensors. [default: none]
     gradient_clip : float, optional
         Largest 2-norm of the gradient; larger gradients are scaled down to it. [default: no limit]
     precision : {"32", "bf16"}
         bf16 computes most layers in bfloat16, which is faster on devices that support it; weights stay in 32 bit.
-    augmentation : Augmentation
+    augmentation : ClipAugmentation
         How training clips are varied (by default they are not)
     held_out : float
         Fraction of the videos that are not trained on, but used to measure the agreement with the teachers.
@@ -149,6 +179,10 @@ def distill(
     The released network goes on learning from one's own videos, its layers up to pool5 as they are:
 
     >>> distill("run/targets", "run/student", init="soundnet8", freeze="conv6", steps=1000)  # doctest: +SKIP
+
+    Targets that `teach(..., keep_features=True)` made can teach more than what the pictures show:
+
+    >>> distill("run/targets", "run/student", objectives=["kl:1", "contrast:0.5"])  # doctest: +SKIP
     """
     targets = Path(targets)
     out = Path(out)
@@ -167,24 +201,35 @@ def distill(
     for name, option in of_init.items():
         if init is None and option is not None:
             raise SettingsError(f"{name} is {option}, which is for what --init brings; add --init, or leave it out")
+    if weight_decay < 0:
+        raise SettingsError(f"weight_decay is {weight_decay}; it is at least 0, which is none")
+    if average is not None and not 0 < average < 1:
+        raise SettingsError(f"average is {average}; a step keeps a share of it above 0 and below 1, such as 0.999")
+    chosen = _objectives(objective, objectives, temperature, teacher_weights, projection, contrast)
+    # From Python also the augmentation that other trainings take.
+    augmentation = ClipAugmentation(**asdict(augmentation))
     chosen_device = choose_device(device)
     options = trainer_options(chosen_device, devices, nodes)
     clips_per_batch(batch_size, accumulate, devices * nodes)
     labelled = Targets(targets)
-    loss = DistillationLoss(objective, temperature, teacher_weights)
-    loss.require_heads(labelled.class_names)
+    training, _ = held_out_clips(labelled.videos, held_out, seed)
+    label_steps = len(training) * labelled.steps_per_clip
+    chosen.require_served(labelled.class_names, labelled.feature_sizes, label_steps, targets)
+    if not labelled.class_names:
+        raise SettingsError(f"no teacher of {targets} has classes, and a student needs a head; add one that has")
     start = _start(labelled.class_names, architecture, width, init, freeze, seed)
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:
         raise SettingsError(
             f"{targets} holds sound at {labelled.sample_rate} Hz, the student hears {student.preprocessing.sample_rate}"
         )
-    settings = {
+    layer = _compared_layer(student, chosen)
+    settings: dict[str, Any] = {
         "targets": labelled.identity(),
         "architecture": student.architecture,
         "objective": objective,
         "temperature": temperature,
-        "teacher_weights": loss.weights,
+        "teacher_weights": dict(chosen.teacher_weights),
         "steps": steps,
         "batch_size": batch_size,
         "accumulate": accumulate,
@@ -192,23 +237,43 @@ def distill(
         "schedule": schedule,
         "gradient_clip": gradient_clip,
         "precision": precision,
-        "augmentation": asdict(augmentation),
+        "augmentation": _without_defaults(asdict(augmentation), {"join": False}),
         "held_out": held_out,
         "seed": seed,
         "versions": versions(),
     }
+    # Named only where it is asked for: a run without it is the one that it was before there was such an option.
+    more = {"weight_decay": weight_decay, "average": average}
+    settings |= _without_defaults(more, {"weight_decay": 0, "average": None})
+    if objectives is not None:
+        del settings["objective"]
+        settings["objectives"] = dict(chosen.weights)
+    if layer is not None:
+        settings["projection"] = {**asdict(projection), "layer": layer}
+    if "contrast" in chosen.weights:
+        settings["contrast"] = asdict(contrast)
     if init is not None:
         settings |= {"init": str(init), "init_sha256": start.sha256, "kept_heads": list(start.kept_heads)}
         settings |= {name: option for name, option in of_init.items() if option is not None}
+    # The student that it starts from may have another name now.
+    require_same_settings(out / DISTILL_FILE, settings, ("init",))
     if workers is None:
         workers = batch_readers(chosen_device.type, devices)
     data = TargetsDataModule(labelled, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0
     batch_norms = [name for name, _ in student.named_children() if name.startswith("batchnorm")]
+    moments = {} if layer is None else feature_moments(labelled, training)
     module = Distillation(
         student,
-        loss,
+        Objectives(
+            chosen,
+            labelled.class_names,
+            moments,
+            0 if layer is None else student.channels(layer),
+            by_name=objectives is not None,
+        ),
+        layer,
         learning_rate,
         schedule,
         steps,
@@ -217,7 +282,11 @@ def distill(
         kept=start.kept,
         kept_learning_rate=kept_learning_rate,
         fixed_statistics=batch_norms if keep_statistics else (),
+        weight_decay=weight_decay,
+        average=average,
     )
+    if is_first_process() and not module.objectives.losses:
+        log.info("the heads %s do not learn, since no objective compares distributions", ", ".join(student.class_names))
     callbacks = [
         Columns(module.figures()),
         Throughput(batch_size),
@@ -225,8 +294,6 @@ def distill(
         *([BestCheckpoint(out / FOLDER)] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
     ]
-    # The student that it starts from may have another name now.
-    require_same_settings(out / DISTILL_FILE, settings, ("init",))
     with lock_folder(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
         if is_first_process():
             ensure_same_settings(out / DISTILL_FILE, settings, ("init",))
@@ -252,6 +319,48 @@ def distill(
             return write_results(out, student, settings)
     # The first process still writes, so the others know no more than this.
     return DistillResult(out, steps, math.nan, math.nan, {})
+
+
+def _objectives(
+    objective: Objective,
+    objectives: Sequence[str] | None,
+    temperature: float,
+    teacher_weights: Mapping[str, float] | None,
+    projection: ProjectionSettings,
+    contrast: ContrastSettings,
+) -> ObjectiveSettings:
+    """Check what a student is to learn by, before anything is read."""
+    if objectives is not None and objective != "soundnet":
+        raise SettingsError(
+            f"objective is {objective}, and objectives are {' '.join(objectives)}; name all of them in objectives"
+        )
+    weights = read_weights([objective] if objectives is None else objectives)
+    chosen = ObjectiveSettings(weights, temperature, dict(teacher_weights or {}), projection, contrast)
+    for name, of, is_default in (
+        ("projection", OF_FEATURES, projection == DEFAULT_PROJECTION),
+        ("contrast", ("contrast",), contrast == DEFAULT_CONTRAST),
+    ):
+        if not is_default and not weights.keys() & set(of):
+            raise SettingsError(
+                f"{name} is for the objective{'s' if len(of) > 1 else ''} {', '.join(of)}; add --objectives "
+                f"{objective}:1 {of[-1]}:1, or leave it out"
+            )
+    return chosen
+
+
+def _compared_layer(student: Student, chosen: ObjectiveSettings) -> str | None:
+    """Return the student's layer that is compared with features; None if none is."""
+    if not chosen.of_features:
+        return None
+    layer = chosen.projection.layer or student.layers[-2]
+    student.depth(layer)
+    if layer == student.output_layer:
+        raise SettingsError(f"projection.layer is {layer}, the heads themselves; give a layer before them")
+    return layer
+
+
+def _without_defaults(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in defaults or value != defaults[name]}
 
 
 def _start(

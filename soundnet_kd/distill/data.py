@@ -4,9 +4,10 @@ The seed determines their order. The time that the student waits for batches is 
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -15,31 +16,99 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, LabelledClip, Targets, tile_to_clip
+from soundnet_kd.data import CLIP_SECONDS, LabelledClip, Targets, tile_to_clip
+from soundnet_kd.data.target_clips import count_clip_steps
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, ClipAugmentation
 from soundnet_kd.training.loading import StreamBatches, item_at, loader_options
 
-STEPS = round(CLIP_SECONDS / STEP_SECONDS)
 MEASURED_CLIPS = 2048
 """Held-out clips, at most, on which the agreement is measured; more would only cost time."""
-Example = tuple[Tensor, dict[str, Tensor]]
-"""(1, samples) int16, or float32 in ±1; per teacher (classes, 4) float32."""
+MOMENT_CLIPS = 512
+"""Clips, at most, that the mean and the deviation of features are taken of."""
+DISTRIBUTIONS, FEATURES, VIDEO = "distributions/", "features/", "video"
+Rows = dict[str, NDArray[Any]]
+"""What is known of a clip's steps: distributions/TEACHER and features/TEACHER, (steps, numbers) float32, and video,
+(steps,) int64, the number of the video that it is of."""
 
 
-def fill_clip(clip: LabelledClip, sample_rate: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
-    """Make a clip of k label steps 20 s long and four steps long, as the paper's data loader did.
+class Example(NamedTuple):
+    """A clip of 20 s, and what is known of its label steps; or a batch of such clips.
 
-    The sound is padded with zeros (or cut) to k x 5 s; then sound and labels are repeated from their start until they
-    fill 20 s and four steps, and cut there.
+    Attributes
+    ----------
+    sound : (1, samples) int16, or float32 in ±1
+    distributions : dict from teacher to (classes, steps) float32
+    features : dict from teacher to (dims, steps) float32
+    video : (steps,) int64
+        Number of the video that each step is of.
+    """
+
+    sound: Tensor
+    distributions: dict[str, Tensor]
+    features: dict[str, Tensor]
+    video: Tensor
+
+
+def rows_of(clip: LabelledClip, video: int = 0) -> Rows:
+    """Return what is known of each step of a clip that is of a video of this number."""
+    rows: Rows = {f"{DISTRIBUTIONS}{name}": values for name, values in clip.distributions.items()}
+    rows |= {f"{FEATURES}{name}": values for name, values in clip.features.items()}
+    return rows | {VIDEO: np.full(len(clip.frame_seconds), video)}
+
+
+def fill_clip(clip: LabelledClip, sample_rate: int, video: int = 0) -> tuple[NDArray[np.int16], Rows]:
+    """Make a clip of k label steps 20 s long, as the paper's data loader did.
+
+    The sound is padded with zeros (or cut) to its k steps; then sound and labels are repeated from their start until
+    they fill 20 s, and cut there.
 
     Returns
     -------
     sound : (20 s of samples,) int16
-    targets : dict from teacher to (4, classes) float32
+    rows : Rows
+        Of all steps of 20 s: four of 5 s.
     """
-    sound = tile_to_clip(clip.sound, len(clip.frame_seconds), sample_rate)
-    return sound, {name: np.resize(rows, (STEPS, rows.shape[1])) for name, rows in clip.distributions.items()}
+    sound = tile_to_clip(clip.sound, len(clip.frame_seconds), sample_rate, clip.step_seconds)
+    steps = count_clip_steps(clip.step_seconds)
+    return sound, {name: np.resize(rows, (steps, *rows.shape[1:])) for name, rows in rows_of(clip, video).items()}
+
+
+def join_clips(
+    clips: Iterator[tuple[LabelledClip, int]], sample_rate: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int16], Rows]:
+    """Fill 20 s with one clip after the other; of the last one that many steps in a row that are left to fill.
+
+    Parameters
+    ----------
+    clips : iterator of (LabelledClip, int)
+        Each with the number of its video; no more are taken than are needed.
+    sample_rate : int
+        In Hz.
+    rng : Generator
+        Decides where those steps begin.
+
+    Returns
+    -------
+    sound : (20 s of samples,) int16
+        The sound of each step is where its labels are, with zeros behind it where it is shorter.
+    rows : Rows
+    """
+    joined = np.zeros(round(CLIP_SECONDS * sample_rate), np.int16)
+    parts: list[Rows] = []
+    first = 0
+    for clip, video in clips:
+        total, count = count_clip_steps(clip.step_seconds), len(clip.frame_seconds)
+        taken = min(count, total - first)
+        start = int(rng.integers(count - taken + 1))
+        begins, ends, cut = (round(step * clip.step_seconds * sample_rate) for step in (first, first + taken, start))
+        sound = clip.sound[cut : cut + ends - begins]
+        joined[begins : begins + len(sound)] = sound
+        parts.append({name: rows[start : start + taken] for name, rows in rows_of(clip, video).items()})
+        first += taken
+        if first == total:
+            break
+    return joined, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 class HeldOutClips(Dataset[Example]):
@@ -47,13 +116,13 @@ class HeldOutClips(Dataset[Example]):
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
+        self._videos = _numbers(targets.videos)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        sound, distributions = fill_clip(self.targets[index], self.targets.sample_rate)
-        return _tensors(sound, distributions)
+        return _example(*fill_clip(self.targets[index], self.targets.sample_rate, int(self._videos[index])))
 
 
 class TrainingStream(Dataset[Example]):
@@ -64,39 +133,50 @@ class TrainingStream(Dataset[Example]):
     targets : Targets
     clips : (clips,) int
         The clips to train on.
-    augmentation : Augmentation
+    augmentation : ClipAugmentation
     seed : int
     """
 
-    def __init__(self, targets: Targets, clips: NDArray[np.intp], augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, targets: Targets, clips: NDArray[np.intp], augmentation: ClipAugmentation, seed: int) -> None:
         self.targets = targets
         self.clips = clips
         self.augmentation = augmentation
         self.seed = seed
+        self._videos = _numbers(targets.videos)
 
     def index_at(self, position: int) -> int:
         """Return the clip at a position."""
         return int(self.clips[item_at(position, len(self.clips), self.seed)])
 
     def __getitem__(self, position: int) -> Example:
-        sound, distributions = self._filled(self.index_at(position))
+        joining = np.random.default_rng((self.seed, position, 2)) if self.augmentation.join else None
+        sound, rows = self._filled(self.index_at(position), joining)
         if not self.augmentation:
-            return _tensors(sound, distributions)
+            return _example(sound, rows)
         rng = np.random.default_rng((self.seed, position, 1))
-        waveform, distributions = self.augmentation(
-            (_full_scale_to_one(sound), distributions),
-            lambda: self._another(rng),
+        waveform, rows = self.augmentation(
+            (_full_scale_to_one(sound), rows),
+            lambda: self._another(rng, joining),
             self.targets.sample_rate,
             rng,
         )
-        return _tensors(waveform, distributions)
+        return _example(waveform, rows)
 
-    def _another(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        sound, distributions = self._filled(int(rng.choice(self.clips)))
-        return _full_scale_to_one(sound), distributions
+    def _another(
+        self, rng: np.random.Generator, joining: np.random.Generator | None
+    ) -> tuple[NDArray[np.float32], Rows]:
+        sound, rows = self._filled(int(rng.choice(self.clips)), joining)
+        return _full_scale_to_one(sound), rows
 
-    def _filled(self, index: int) -> tuple[NDArray[np.int16], dict[str, NDArray[np.float32]]]:
-        return fill_clip(self.targets[index], self.targets.sample_rate)
+    def _filled(self, index: int, joining: np.random.Generator | None) -> tuple[NDArray[np.int16], Rows]:
+        clip, video = self._clip(index)
+        if joining is None or len(clip.frame_seconds) == self.targets.steps_per_clip:
+            return fill_clip(clip, self.targets.sample_rate, video)
+        others = (self._clip(int(joining.choice(self.clips))) for _ in itertools.count())
+        return join_clips(itertools.chain([(clip, video)], others), self.targets.sample_rate, joining)
+
+    def _clip(self, index: int) -> tuple[LabelledClip, int]:
+        return self.targets[index], int(self._videos[index])
 
 
 class ClockedLoader(DataLoader[Example]):
@@ -134,7 +214,7 @@ class TargetsDataModule(lightning.LightningDataModule):
         Fraction of the videos held out, from 0 to 1.
     accumulate : int
         Number of batches whose gradients make one step.
-    augmentation : Augmentation
+    augmentation : ClipAugmentation
         Augmentation of the training clips.
     workers : int
         Processes that read the targets, per device; 0 reads in the main process.
@@ -149,7 +229,7 @@ class TargetsDataModule(lightning.LightningDataModule):
         steps: int,
         held_out: float = 0.05,
         accumulate: int = 1,
-        augmentation: Augmentation = UNCHANGED,
+        augmentation: ClipAugmentation = UNCHANGED_CLIPS,
         workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -188,10 +268,44 @@ def _full_scale_to_one(sound: NDArray[np.int16]) -> NDArray[np.float32]:
     return sound.astype(np.float32) / np.float32(2**15)
 
 
-def _tensors(sound: NDArray[Any], distributions: dict[str, NDArray[np.float32]]) -> Example:
-    return torch.from_numpy(sound)[None], {
-        name: torch.from_numpy(np.ascontiguousarray(rows.T)) for name, rows in distributions.items()
-    }
+def _example(sound: NDArray[Any], rows: Rows) -> Example:
+    def of(group: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(group): torch.from_numpy(np.ascontiguousarray(values.T))
+            for name, values in rows.items()
+            if name.startswith(group)
+        }
+
+    return Example(torch.from_numpy(sound)[None], of(DISTRIBUTIONS), of(FEATURES), torch.from_numpy(rows[VIDEO]))
+
+
+def _numbers(videos: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return the number of each clip's video, counted from 0."""
+    return np.unique(videos, return_inverse=True)[1]
+
+
+def feature_moments(
+    targets: Targets, clips: NDArray[np.intp]
+) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return mean and deviation of each teacher's features over the steps of clips, 512 at most, evenly spread.
+
+    Returns
+    -------
+    dict from teacher to (mean, deviation), both (dims,) float32
+        A dimension that never changes has a deviation of 1.
+    """
+    chosen = clips[np.linspace(0, len(clips) - 1, min(len(clips), MOMENT_CLIPS)).round().astype(int)]
+    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in targets.feature_sizes}
+    for index in chosen:
+        for name, rows in targets[int(index)].features.items():
+            found[name].append(rows)
+    moments = {}
+    for name, parts in found.items():
+        rows = np.concatenate(parts).astype(np.float64)
+        deviation = rows.std(axis=0)
+        deviation[deviation <= 1e-6 * np.abs(rows).max(initial=0)] = 1
+        moments[name] = rows.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
+    return moments
 
 
 def held_out_clips(videos: NDArray[np.uint64], fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

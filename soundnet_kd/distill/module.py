@@ -1,36 +1,47 @@
 """The Lightning module that trains a student."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import lightning
 import torch
 from torch import Tensor
 
 from soundnet_kd.distill.data import Example
-from soundnet_kd.distill.objective import DistillationLoss
+from soundnet_kd.distill.label_steps import averaged, interpolated, parameters_behind
+from soundnet_kd.distill.objectives import Objectives
+from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import Student
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
-from soundnet_kd.training.optimization import cosine_factor, is_fused
+from soundnet_kd.training.devices import gathered
+from soundnet_kd.training.optimization import average_of, cosine_factor, is_fused
 from soundnet_kd.training.trainer import be_deterministic
 
 Schedule = Literal["constant", "cosine"]
 TOP = 5
 """Number of first guesses among which the teacher's is looked for."""
+HELD_OUT_GROUP = 64
+"""Held-out clips, at most, among which features are compared."""
+TEMPERATURE = "temperature_"
+"""The start of the figures that say nothing of what is held out."""
 
 
 class Distillation(lightning.LightningModule):
     """Train a student on targets with Adam, as the paper did (learning rate 1e-3, beta1 0.9).
 
-    It logs the total loss and that of each head, over all devices and accumulated batches of a step, and the learning
-    rates; on held-out videos the loss and the agreement with each teacher: how often the teacher's first guess is the
-    student's, and how often it is among the student's first five.
+    It logs the total loss and that of each objective and teacher, over all devices and accumulated batches of a step,
+    and the learning rates; on held-out videos the losses and the agreement with each teacher: how often the teacher's
+    first guess is the student's, and how often it is among the student's first five. Losses of held-out features are
+    taken over groups of at most 64 clips, so that neither the batch nor the devices decide among how many a sound's own
+    picture has to be found.
 
     Parameters
     ----------
     student : Student
-    loss : DistillationLoss
+    objectives : Objectives
+    layer : str, optional
+        The student's layer that is compared with features; needed only where features are compared.
     learning_rate : float
     schedule : {"constant", "cosine"}
         How the learning rates go over the steps.
@@ -47,12 +58,23 @@ class Distillation(lightning.LightningModule):
         Learning rate of what was there before. [default: learning_rate]
     fixed_statistics : sequence of str
         Batch norms of the student that use their running averages and leave them so, while their weights learn.
+    weight_decay : float
+        Above 0 the optimizer is AdamW, which takes so much of each weight off, in units of the learning rate; biases,
+        batch norms and temperatures stay out of it.
+    average : float, optional
+        Decay of an average of the student's weights over the steps, which is kept beside them.
+
+    Raises
+    ------
+    SettingsError
+        If nothing of the student is left to learn.
     """
 
     def __init__(
         self,
         student: Student,
-        loss: DistillationLoss,
+        objectives: Objectives,
+        layer: str | None = None,
         learning_rate: float = 1e-3,
         schedule: Schedule = "constant",
         steps: int = 100_000,
@@ -61,21 +83,38 @@ class Distillation(lightning.LightningModule):
         kept: Collection[str] = (),
         kept_learning_rate: float | None = None,
         fixed_statistics: Sequence[str] = (),
+        weight_decay: float = 0.0,
+        average: float | None = None,
     ) -> None:
         super().__init__()
         self.student = student
-        self.loss = loss
+        self.objectives = objectives
+        self.layer = layer
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.steps = steps
         self.accumulate = accumulate
         self.held = tuple(held)
         self.fixed_statistics = tuple(fixed_statistics)
+        self.weight_decay = weight_decay
         self._losses: list[dict[str, Tensor]] = []
+        self._held_out: list[_HeldOut] = []
+        self._sums: dict[str, Tensor] = {}
+        self._heard = 0
         for name in self.held:
             student.get_submodule(name).requires_grad_(False)
+        if not objectives.losses:
+            # Nothing asks the heads, nor what lies behind the layer.
+            for name in parameters_behind(student, str(layer)):
+                student.get_parameter(name).requires_grad_(False)
+        if not any(each.requires_grad for each in student.parameters()):
+            raise SettingsError(
+                f"nothing is left to learn: all that comes before {layer}, which the objectives hear, is held; leave "
+                "freeze out, or let projection.layer be a later layer"
+            )
         self.kept = frozenset() if kept_learning_rate is None else frozenset(kept)
         self.kept_learning_rate = learning_rate if kept_learning_rate is None else kept_learning_rate
+        self.averaged = None if average is None else average_of(student, average)
         self.train()
 
     def train(self, mode: bool = True) -> "Distillation":
@@ -96,12 +135,43 @@ class Distillation(lightning.LightningModule):
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
-        sound, targets = batch
-        total, per_head = self.loss(self.student(self.student.preprocessing.amplify(sound)), targets)
-        self._losses.append(_named("train", total.detach(), per_head))
+        logits, layer = self._answer(batch)
+        total, figures = self.objectives.of_distributions(logits, batch.distributions)
+        if layer is not None:
+            features = {name: gathered(batch.features[name]) for name in self.objectives.teachers}
+            more, others = self.objectives.of_features(gathered(layer), features, gathered(batch.video))
+            total, figures = total + more, figures | others
+        assert isinstance(total, Tensor)
+        self._losses.append(_named("train", {"loss": total.detach(), **figures}))
         if len(self._losses) == self.accumulate:
             self._log_losses()
         return total
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Take a step, and let the average follow."""
+        super().optimizer_step(*arguments, **options)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.student)
+
+    def _answer(self, batch: Example) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return the student's logits of each head, and its layer that is compared with features, at the labels' steps.
+
+        The layer is averaged over each step; where a head has another number of steps, its logits are taken linearly
+        between the middles of its own.
+        """
+        student, waveform, steps = self.student, self.student.preprocessing.amplify(batch.sound), batch.video.shape[1]
+        logits: dict[str, Tensor]
+        layer = None
+        if self.layer is None:
+            logits = student(waveform)
+        else:
+            output = student.output_layer
+            found = student(waveform, [self.layer, output] if self.objectives.losses else [self.layer])
+            layer = averaged(found[self.layer], steps)
+            sizes = [len(names) for names in student.class_names.values()]
+            heads = found[output].split(sizes, dim=1) if output in found else ()
+            logits = dict(zip(student.class_names, heads, strict=False))
+        return {name: interpolated(each, steps) for name, each in logits.items()}, layer
 
     def _log_losses(self) -> None:
         """Log the mean over the batches of a step."""
@@ -110,50 +180,112 @@ class Distillation(lightning.LightningModule):
         self._losses.clear()
         self.log_dict(means, sync_dist=True)
         groups = self.trainer.optimizers[0].param_groups
-        for name, group in zip(self._groups(), groups, strict=True):
-            self.log(f"train/{name}", group["lr"])
+        rates = {figure: group["lr"] for (figure, _), group in zip(self._groups(), groups, strict=True)}
+        for figure, rate in rates.items():
+            self.log(f"train/{figure}", rate)
 
     def validation_step(self, batch: Example, batch_index: int) -> None:
-        """Log loss and agreement of a held-out batch."""
-        sound, targets = batch
-        logits = self.student(self.student.preprocessing.amplify(sound))
-        figures = _named("validation", *self.loss(logits, targets))
+        """Measure losses and agreement on a held-out batch; losses of features wait until all of them are there."""
+        logits, layer = self._answer(batch)
+        total, figures = self.objectives.of_distributions(logits, batch.distributions)
         for name, answer in logits.items():
-            figures |= agreement(name, answer, targets[name])
-        self.log_dict(figures, batch_size=len(sound), sync_dist=True)
+            figures |= agreement(name, answer, batch.distributions[name])
+        if layer is not None:
+            features = {name: batch.features[name] for name in self.objectives.teachers}
+            self._held_out.append(_HeldOut(layer, features, batch.video))
+        for name, value in {"loss": torch.as_tensor(total, device=self.device), **figures}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * len(batch.sound)
+        self._heard += len(batch.sound)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log means over all that is held out, the same however many devices heard it.
+
+        Lightning's own are wrong where the devices do not have equally many clips: it rounds their mean number down.
+        """
+        sums = gathered(torch.stack([*self._sums.values(), torch.tensor(float(self._heard), device=self.device)])[None])
+        *found, heard = sums.sum(dim=0)
+        figures = {name: value / heard for name, value in zip(self._sums, found, strict=True)}
+        self._sums, self._heard = {}, 0
+        if self._held_out:
+            total, others = self._of_held_out_features(self._everyones(_joined(self._held_out)))
+            self._held_out = []
+            figures |= {"loss": figures["loss"] + total, **others}
+        self.log_dict(_named("validation", figures))
+
+    def _of_held_out_features(self, held_out: "_HeldOut") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of features, and its figures, over groups of clips of almost the same size."""
+        groups = -(-len(held_out.layer) // HELD_OUT_GROUP)
+        parts = zip(
+            held_out.layer.tensor_split(groups),
+            held_out.video.tensor_split(groups),
+            *(values.tensor_split(groups) for values in held_out.features.values()),
+            strict=True,
+        )
+        sums: dict[str, Tensor] = {}
+        for layer, video, *features in parts:
+            total, figures = self.objectives.of_features(
+                layer, dict(zip(held_out.features, features, strict=True)), video
+            )
+            for name, value in {"loss": total, **figures}.items():
+                sums[name] = sums.get(name, 0.0) + value * (len(layer) / len(held_out.layer))
+        return sums.pop("loss"), {name: value for name, value in sums.items() if not name.startswith(TEMPERATURE)}
+
+    def _everyones(self, mine: "_HeldOut") -> "_HeldOut":
+        """Join what all devices heard, in the order of the clips."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        ranks, clips = self.trainer.world_size, len(data.validation)
+        if clips < ranks or ranks == 1:
+            return mine
+        longest = -(-clips // ranks)
+
+        def join(values: Tensor) -> Tensor:
+            padded = torch.cat([values, values[:1]])[:longest]
+            # Each device has every so many-th clip.
+            of_ranks = gathered(padded).reshape(ranks, longest, *values.shape[1:])
+            return of_ranks.transpose(0, 1).flatten(0, 1)[:clips]
+
+        return _HeldOut(join(mine.layer), {name: join(each) for name, each in mine.features.items()}, join(mine.video))
 
     def figures(self) -> list[str]:
         """Return the names of all values that are logged."""
-        heads = list(self.student.class_names)
-        speed = [*self._groups(), "clips_per_second", "data_wait_share"]
-        losses = ["loss", *(f"loss_{head}" for head in heads)]
-        agreements = [f"agreement{top}_{head}" for head in heads for top in ("", f"_top{TOP}")]
-        return [f"train/{name}" for name in (*losses, *speed)] + [
-            f"validation/{name}" for name in (*losses, *agreements)
+        speed = [*dict(self._groups()), "clips_per_second", "data_wait_share"]
+        figures = ["loss", *self.objectives.figures()]
+        agreements = [f"agreement{top}_{head}" for head in self.objectives.classes for top in ("", f"_top{TOP}")]
+        held_out = [name for name in figures if not name.startswith(TEMPERATURE)]
+        return [f"train/{name}" for name in (*figures, *speed)] + [
+            f"validation/{name}" for name in (*held_out, *agreements)
         ]
 
     def configure_optimizers(self) -> Any:
-        """Return the paper's optimizer, and the schedule of its learning rate."""
-        groups = list(self._groups().values())
+        """Return the paper's optimizer, or AdamW, and the schedule of its learning rate."""
+        groups = [group for _, group in self._groups()]
         # Lightning limits no gradients of a fused optimizer in bf16.
         fused = is_fused(groups) if self.trainer.gradient_clip_val is None else None
-        optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=fused)
+        kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
+        optimizer = kind(groups, betas=(0.9, 0.999), fused=fused)
         factor = {"constant": lambda step: 1.0, "cosine": lambda step: cosine_factor(step, self.steps)}[self.schedule]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _groups(self) -> dict[str, dict[str, Any]]:
-        """Return what learns, by the figure that its learning rate is logged as."""
+    def _groups(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return what learns in groups, each with the figure that its learning rate is logged as."""
         learning = {name: each for name, each in self.student.named_parameters() if each.requires_grad}
-        groups = {
-            "learning_rate": (self.learning_rate, learning.keys() - self.kept),
-            "learning_rate_kept": (self.kept_learning_rate, learning.keys() & self.kept),
+        new = [each for name, each in learning.items() if name not in self.kept]
+        kept = [each for name, each in learning.items() if name in self.kept]
+        rates = {
+            "learning_rate": (self.learning_rate, [*new, *self.objectives.parameters()]),
+            "learning_rate_kept": (self.kept_learning_rate, kept),
         }
-        return {
-            figure: {"params": [each for name, each in learning.items() if name in names], "lr": rate}
-            for figure, (rate, names) in groups.items()
-            if names
-        }
+        groups = []
+        for figure, (rate, parameters) in rates.items():
+            if not self.weight_decay:
+                groups.append((figure, {"params": parameters, "lr": rate}))
+                continue
+            # A weight of a convolution or of a linear layer has several dimensions; a bias or a batch norm's has one.
+            for decay, is_decayed in ((self.weight_decay, True), (0.0, False)):
+                chosen = [each for each in parameters if (each.ndim > 1) == is_decayed]
+                groups.append((figure, {"params": chosen, "lr": rate, "weight_decay": decay}))
+        return [(figure, group) for figure, group in groups if group["params"]]
 
 
 def agreement(name: str, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -167,16 +299,32 @@ def agreement(name: str, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
 
     Returns
     -------
-    dict from `validation/agreement_NAME` and `validation/agreement_top5_NAME` to ()
+    dict from `agreement_NAME` and `agreement_top5_NAME` to ()
         The second only if there are more than five classes.
     """
     guess = target.argmax(dim=1, keepdim=True)
-    figures = {f"validation/agreement_{name}": (logits.argmax(dim=1, keepdim=True) == guess).float().mean()}
+    figures = {f"agreement_{name}": (logits.argmax(dim=1, keepdim=True) == guess).float().mean()}
     if logits.shape[1] > TOP:
         first = logits.topk(TOP, dim=1).indices
-        figures[f"validation/agreement_top{TOP}_{name}"] = (first == guess).any(dim=1).float().mean()
+        figures[f"agreement_top{TOP}_{name}"] = (first == guess).any(dim=1).float().mean()
     return figures
 
 
-def _named(stage: str, total: Tensor, per_head: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{stage}/loss": total, **{f"{stage}/loss_{name}": value for name, value in per_head.items()}}
+class _HeldOut(NamedTuple):
+    """Held-out clips, as `Objectives.of_features` takes them."""
+
+    layer: Tensor
+    features: dict[str, Tensor]
+    video: Tensor
+
+
+def _joined(parts: Sequence[_HeldOut]) -> _HeldOut:
+    return _HeldOut(
+        torch.cat([part.layer for part in parts]),
+        {name: torch.cat([part.features[name] for part in parts]) for name in parts[0].features},
+        torch.cat([part.video for part in parts]),
+    )
+
+
+def _named(stage: str, figures: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{stage}/{name}": value for name, value in figures.items()}

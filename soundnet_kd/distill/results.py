@@ -1,7 +1,8 @@
 """The results of a finished distillation."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,21 @@ from soundnet_kd.figures.style import COLORS, new_figure
 from soundnet_kd.models import STUDENT_FILE, Student, read_student, write_network
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.training.callbacks import read_history
-from soundnet_kd.training.checkpoints import FOLDER, best_checkpoint, last_checkpoint, student_state
+from soundnet_kd.training.checkpoints import (
+    AVERAGED_PREFIX,
+    FOLDER,
+    best_checkpoint,
+    last_checkpoint,
+    student_state,
+)
 from soundnet_kd.training.history import draw_curve, finish_curves, write_history
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BEST_STUDENT_FILE = "best.safetensors"
+AVERAGED_STUDENT_FILE = "averaged.safetensors"
+LOSS, RETRIEVAL = "loss_", "retrieval_"
 AGREEMENT = "validation/agreement_"
 
 
@@ -68,7 +77,7 @@ def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]
     history = read_history(out)
     write_history(out, [({}, history)])
     result = _result(out, steps, history)
-    draw_history(history, out / "history.png")
+    draw_history(history, out / "history.png", settings.get("objectives"))
     if best is not None:
         best_state, best_step = student_state(best)
         student.load_state_dict(best_state)
@@ -79,9 +88,14 @@ def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]
             f"--gradient_clip 1, with another --out"
             + (f" ({out / BEST_STUDENT_FILE} is the best student before that)" if best is not None else "")
         )
+    figures = {"steps_done": steps, "loss": result.last_loss}
+    averaged, _ = student_state(last, AVERAGED_PREFIX)
+    if averaged:
+        student.load_state_dict(averaged)
+        write_network(student, out / AVERAGED_STUDENT_FILE, {**settings, **figures})
     student.load_state_dict(state)
     draw_filters(student, out / "conv1.png")
-    write_network(student, out / STUDENT_FILE, {**settings, "steps_done": steps, "loss": result.last_loss})
+    write_network(student, out / STUDENT_FILE, {**settings, **figures})
     return result
 
 
@@ -115,27 +129,59 @@ def draw_filters(student: Student, path: str | Path) -> None:
         filters.draw_filters(weights, student.preprocessing.sample_rate, "conv1", path)
 
 
-def draw_history(history: Sequence[dict[str, float]], path: str | Path) -> None:
-    """Draw the losses, in training and on held-out videos, and the agreement with each teacher, over the steps."""
-    heads = sorted(
-        {column.removeprefix("train/loss_") for row in history for column in row if column.startswith("train/loss_")}
+def draw_history(
+    history: Sequence[dict[str, float]], path: str | Path, objectives: Collection[str] | None = None
+) -> None:
+    """Draw the losses in training and on held-out videos and how well the student does there, over the steps.
+
+    Parameters
+    ----------
+    history : sequence of dict from column to number
+    path : str or Path
+    objectives : collection of str, optional
+        Those whose losses are named by them, such as train/loss_kl_objects: each has a panel of its own, since their
+        losses are of different sizes. [default: train/loss_objects is the loss of the only one]
+    """
+    columns = {column for row in history for column in row}
+    panels: dict[str, list[tuple[str, str, str, bool]]] = {}
+    starts = {f"Loss of {name}": f"{LOSS}{name}_" for name in objectives or ()} or {"Loss": LOSS}
+    teachers = sorted(
+        {
+            column.removeprefix(f"train/{start}")
+            for start in starts.values()
+            for column in columns
+            if column.startswith(f"train/{start}")
+        }
     )
-    has_validation = any("validation/loss" in row for row in history)
-    with new_figure(path, 11 if has_validation else 7, 4.2) as figure:
-        panels = figure.subplots(1, 2 if has_validation else 1, squeeze=False)[0]
-        losses = panels[0]
-        for color, head in zip(COLORS, heads, strict=False):
-            _draw_curve(losses, history, f"train/loss_{head}", f"{head}, training", color)
-            _draw_curve(losses, history, f"validation/loss_{head}", f"{head}, held out", color, dashed=True)
-        finish_curves(losses, "Loss")
-        if has_validation:
-            axes = panels[1]
-            for color, head in zip(COLORS, heads, strict=False):
-                _draw_curve(axes, history, f"{AGREEMENT}{head}", f"{head}, first guess", color)
-                _draw_curve(axes, history, f"{AGREEMENT}top5_{head}", f"{head}, in first five", color, dashed=True)
-            finish_curves(axes, "Agreement with the teachers on held-out videos", fractions=True)
-        for axes in panels:
+    colors = dict(zip(teachers, itertools.cycle(COLORS)))
+    for title, start in starts.items():
+        panels[title] = [
+            (f"{stage}/{start}{teacher}", f"{teacher}, {said}", color, stage == "validation")
+            for teacher, color in colors.items()
+            for stage, said in (("train", "training"), ("validation", "held out"))
+        ]
+    panels["Agreement with the teachers on held-out videos"] = [
+        (f"{AGREEMENT}{top}{teacher}", f"{teacher}, {said}", color, bool(top))
+        for teacher, color in colors.items()
+        for top, said in (("", "first guess"), ("top5_", "in first five"))
+    ]
+    panels["Sounds whose own picture is the nearest"] = [
+        (f"{stage}/{RETRIEVAL}{teacher}", f"{teacher}, {said}", color, stage == "validation")
+        for teacher, color in colors.items()
+        for stage, said in (("train", "in a training batch"), ("validation", "among 64 held-out clips"))
+    ]
+    shown = {title: curves for title, curves in panels.items() if any(column in columns for column, *_ in curves)}
+    across = min(len(shown), 3)
+    down = -(-len(shown) // max(across, 1))
+    with new_figure(path, 7 if across < 2 else 5.5 * across, 4.2 * down) as figure:
+        places = figure.subplots(max(down, 1), max(across, 1), squeeze=False).flatten()
+        for axes, (title, curves) in zip(places, shown.items(), strict=False):
+            for column, label, color, dashed in curves:
+                _draw_curve(axes, history, column, label, color, dashed=dashed)
+            finish_curves(axes, title, fractions=not title.startswith("Loss"))
             axes.legend()
+        for axes in places[len(shown) :]:
+            axes.set_axis_off()
 
 
 def _draw_curve(

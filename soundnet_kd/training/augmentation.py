@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ LOUDEST_NOISE_DB, SOFTEST_NOISE_DB = 5.0, 40.0
 LOWEST_NOISE_HZ = 20.0
 """Below this the spectrum is flat, so that brown noise can be heard and does not only drift."""
 
-Example = tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]
-"""A clip's sound (samples,) in ±1 and, per teacher, its distributions (steps, classes)."""
+Example = tuple[NDArray[np.float32], dict[str, NDArray[Any]]]
+"""A clip's sound (samples,) in ±1 and, by their names, rows of each step: distributions or features (steps, numbers)
+float32, and whole numbers (steps,) that tell where a step is from."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Augmentation:
     shift : bool
         Turn each clip, with its labels, by a random number of whole label steps: its end comes before its start.
     mix : float
-        Share of the clips that are mixed with another one, their distributions in the same proportion (between-class
-        learning; Tokozume, Ushiku, Harada, ICLR 2018).
+        Share of the clips that are mixed with another one, their distributions and features in the same proportion
+        (between-class learning; Tokozume, Ushiku, Harada, ICLR 2018).
     gain_db : float
         Each clip is made louder or softer by up to so many dB.
     noise : float
@@ -92,6 +94,23 @@ class Augmentation:
 UNCHANGED = Augmentation()
 
 
+@dataclass(frozen=True)
+class ClipAugmentation(Augmentation):
+    """How the clips of a distillation are varied; by default not at all, as in the paper.
+
+    Attributes
+    ----------
+    join : bool
+        Fill a clip that is shorter than 20 s with others, one behind the other, each step with its own labels, instead
+        of repeating it.
+    """
+
+    join: bool = False
+
+
+UNCHANGED_CLIPS = ClipAugmentation()
+
+
 def shifted(example: Example, steps: int) -> Example:
     """Turn a clip by whole label steps: what was step `steps` comes first, what was before it follows at the end."""
     waveform, distributions = example
@@ -106,7 +125,7 @@ def mixed(example: Example, other: Example, share: float) -> Example:
 
     The louder clip is weighed down first: with levels G in dB, the first is weighed by
     p = 1 / (1 + 10^((G1 - G2) / 20) (1 - r) / r) and the sum divided by sqrt(p^2 + (1 - p)^2)
-    (Tokozume et al., equation 2; the level is the RMS here).
+    (Tokozume et al., equation 2; the level is the RMS here). Whole numbers stay those of the first clip.
     """
     (first, first_rows), (second, second_rows) = example, other
     share = float(np.clip(share, 1e-6, 1 - 1e-6))
@@ -114,7 +133,10 @@ def mixed(example: Example, other: Example, share: float) -> Example:
     scale = np.hypot(weight, 1 - weight)
     waveform = first * np.float32(weight / scale) + second * np.float32((1 - weight) / scale)
     return waveform, {
-        name: (share * first_rows[name] + (1 - share) * second_rows[name]).astype(np.float32) for name in first_rows
+        name: rows
+        if np.issubdtype(rows.dtype, np.integer)
+        else (share * rows + (1 - share) * second_rows[name]).astype(np.float32)
+        for name, rows in first_rows.items()
     }
 
 

@@ -20,6 +20,8 @@ from soundnet_kd.system.machine_errors import translate_machine_errors
 
 FOLDER = "checkpoints"
 BEST_FILE = "best.ckpt"
+STUDENT_PREFIX, AVERAGED_PREFIX = "student.", "averaged.module."
+"""What the names of the tensors of a distillation begin with in its checkpoints."""
 STOPPING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 ASKED_EVERY_STEPS = 10
 """How often several processes agree on whether to save; each time they wait for each other."""
@@ -236,14 +238,12 @@ def best_checkpoint(folder: Path, then: str) -> Path | None:
     return None if flaw else best
 
 
-def student_state(checkpoint: str | Path) -> tuple[dict[str, torch.Tensor], int]:
-    """Return the student's state dict that a checkpoint holds, and its step."""
+def student_state(checkpoint: str | Path, prefix: str = STUDENT_PREFIX) -> tuple[dict[str, torch.Tensor], int]:
+    """Return the state dict of the student, or of its average (`AVERAGED_PREFIX`), in a checkpoint, and its step."""
     checkpoint = Path(checkpoint)
     content: Mapping[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     state = {
-        name.removeprefix("student."): value
-        for name, value in content["state_dict"].items()
-        if name.startswith("student.")
+        name.removeprefix(prefix): value for name, value in content["state_dict"].items() if name.startswith(prefix)
     }
     return state, int(content["global_step"])
 

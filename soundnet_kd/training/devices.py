@@ -208,6 +208,20 @@ class GatheredBatchNorms(LayerSync):
         return _become(model, GatheredBatchNorm1d, nn.BatchNorm1d)
 
 
+def gathered(values: Tensor) -> Tensor:
+    """Join (batch, ...) of all processes, in their order; all must have equally many.
+
+    A loss of the whole, which every process computes for itself, gives the gradients that one process would get, once
+    they are averaged over the processes.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return values
+    places = values.new_zeros((torch.distributed.get_world_size(), *values.shape))
+    places[torch.distributed.get_rank()] = values
+    joined: Tensor = _SumOverProcesses.apply(places)
+    return joined.flatten(0, 1)
+
+
 class _SumOverProcesses(torch.autograd.Function):
     """Sum a tensor over all processes; since all use the sum, a gradient is the sum of theirs."""
 

@@ -139,7 +139,8 @@ def _mapped(value: Any, kind: type, function: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
         return {name: _mapped(each, kind, function) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_mapped(each, kind, function) for each in value)
+        items = [_mapped(each, kind, function) for each in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
@@ -147,6 +149,28 @@ def is_fused(learning: Sequence[Any]) -> bool | None:
     """
     parameters = [each for part in learning for each in (part["params"] if isinstance(part, dict) else [part])]
     return True if all(parameter.device.type == "cpu" for parameter in parameters) else None
+
+
+def average_of(network: nn.Module, decay: float) -> AveragedModel:
+    """Return a running average of a network's weights and batch norm, which `update_parameters` lets follow it.
+
+    Over the first steps it follows faster, so that little is left of the weights that it began with: step n keeps
+    (1 + n) / (10 + n) of the average, as long as that is below the decay (TensorFlow's `ExponentialMovingAverage`).
+
+    Parameters
+    ----------
+    network : Module
+    decay : float
+        How much of the average a step keeps; from 0 to below 1.
+    """
+    average = AveragedModel(network, multi_avg_fn=partial(_follow, decay), use_buffers=True)
+    return average.requires_grad_(False)
+
+
+def _follow(decay: float, averages: Any, current: Any, followed: Tensor | int) -> None:
+    steps = int(followed)
+    follow: Any = get_ema_multi_avg_fn  # It has no types.
+    follow(min(decay, (1 + steps) / (10 + steps)))(averages, current, followed)
 
 
 def loss_of(loss: Loss, logits: Tensor, targets: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.config.values import parse_value
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.supervised.config import read_experiment_config
-from soundnet_kd.training.augmentation import Augmentation
+from soundnet_kd.training.augmentation import ClipAugmentation
 
 LIKE_NUMBERS = ["007", "010", "1_000", "22:05", "1e3", "1e-3", "0x10", "0o17", ".5", "1.", "+5", ".inf", "2024-01-01"]
 LIKE_WORDS = ["on", "off", "yes", "no", "true", "None", "nan", "=", "<<"]
@@ -204,9 +204,9 @@ def test_parts_of_an_option_may_stand_in_a_file(tmp_path: Path) -> None:
         parse("distill", [*needed, f"--augmentation={file}"]),
         parse("distill", {"targets": "t", "out": "o", "augmentation": str(file)}),
     ):
-        assert found["augmentation"] == Augmentation(shift=True, mix=0.5)
+        assert found["augmentation"] == ClipAugmentation(shift=True, mix=0.5)
     found = parse("distill", [*needed, "--augmentation", str(file), "--augmentation.shift", "off"])
-    assert found["augmentation"] == Augmentation(shift=False, mix=0.5)
+    assert found["augmentation"] == ClipAugmentation(shift=False, mix=0.5)
     file.write_text("shfit: on")
     with pytest.raises(SettingsError, match=r"--augmentation has no key 'shfit'; did you mean 'shift'"):
         parse("distill", [*needed, "--augmentation", str(file)])

@@ -1,5 +1,6 @@
 """Clips of 20 s, which of them are held out, and a stream of them that any number of processes take up anywhere."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from soundnet_kd.distill.data import (
     ClockedLoader,
     TargetsDataModule,
     TrainingStream,
+    feature_moments,
     fill_clip,
     held_out_clips,
+    join_clips,
 )
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.training.augmentation import UNCHANGED, Augmentation
+from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, ClipAugmentation
 from soundnet_kd.training.loading import StreamBatches
 from tests.targets import make_clip, make_targets
 
@@ -36,7 +39,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Targets:
     return Targets(make_targets(tmp_path_factory.mktemp("targets"), clips))
 
 
-def stream_of(targets: Targets, seed: int = 0, augmentation: Augmentation = UNCHANGED) -> TrainingStream:
+def stream_of(targets: Targets, seed: int = 0, augmentation: ClipAugmentation = UNCHANGED_CLIPS) -> TrainingStream:
     return TrainingStream(targets, np.arange(len(targets)), augmentation, seed)
 
 
@@ -46,7 +49,7 @@ def stream_of(targets: Targets, seed: int = 0, augmentation: Augmentation = UNCH
 def test_short_videos_are_repeated_to_four_steps(steps: int, order: list[int]) -> None:
     sound, targets = fill_clip(clip_of(steps, steps * 5 * RATE), RATE)
     assert sound.shape == (20 * RATE,)
-    assert targets["a"].tolist() == [[2.0 * step, 2.0 * step + 1] for step in order]
+    assert targets["distributions/a"].tolist() == [[2.0 * step, 2.0 * step + 1] for step in order]
     # The sound of each step is the sound that its labels belong to.
     for place, step in enumerate(order):
         found = sound[place * 5 * RATE : (place + 1) * 5 * RATE]
@@ -82,27 +85,88 @@ def test_the_seed_decides(targets: Targets) -> None:
 
 def test_what_a_position_holds_depends_on_nothing_else(targets: Targets) -> None:
     """Also with augmentation, in whatever order and process positions are read."""
-    everything = Augmentation(shift=True, mix=0.5, gain_db=6, noise=0.5)
+    everything = ClipAugmentation(shift=True, mix=0.5, gain_db=6, noise=0.5)
     here = [stream_of(targets, 3, everything)[position] for position in range(12)]
     there = list(
         ClockedLoader(
             stream_of(targets, 3, everything), batch_sampler=[[11, 3], [7, 0]], num_workers=2, collate_fn=list
         )
     )
-    for position, (sound, rows) in zip((11, 3, 7, 0), [example for batch in there for example in batch], strict=True):
-        torch.testing.assert_close(sound, here[position][0], rtol=0, atol=0)
-        torch.testing.assert_close(rows["objects"], here[position][1]["objects"], rtol=0, atol=0)
+    for position, example in zip((11, 3, 7, 0), [example for batch in there for example in batch], strict=True):
+        torch.testing.assert_close(example, here[position], rtol=0, atol=0)
     again = stream_of(targets, 3, everything)[5 + 7]
     assert not torch.equal(again[0], here[5][0])
 
 
 def test_without_augmentation_the_stream_holds_the_sound_as_stored(targets: Targets) -> None:
     stream = stream_of(targets)
-    sound, rows = stream[4]
+    sound, rows, *_ = stream[4]
     wanted, distributions = fill_clip(targets[stream.index_at(4)], targets.sample_rate)
     assert sound.dtype == torch.int16
     np.testing.assert_array_equal(sound[0].numpy(), wanted)
-    np.testing.assert_array_equal(rows["scenes"].numpy(), distributions["scenes"].T)
+    np.testing.assert_array_equal(rows["scenes"].numpy(), distributions["distributions/scenes"].T)
+
+
+def test_clips_are_joined_each_step_with_its_own_labels() -> None:
+    """One step, then three, of which those follow that are left to fill: two in a row, then nothing more is taken."""
+    short, first, rest = clip_of(1, 400), clip_of(1, 500), clip_of(3, 1500)
+    asked = iter([(short, 5), (first, 6), (rest, 7), (short, 8)])
+    sound, rows = join_clips(asked, RATE, np.random.default_rng(0))
+    assert sound[:500].tolist() == [*range(1, 401), *[0] * 100]
+    assert sound[500:1000].tolist() == list(range(1, 501))
+    start = int(rows["distributions/a"][2, 0]) // 2
+    assert start in (0, 1)
+    assert sound[1000:].tolist() == list(range(start * 500 + 1, start * 500 + 1001))
+    assert rows["distributions/a"][:, 0].tolist() == [0, 0, 2 * start, 2 * start + 2]
+    assert rows["video"].tolist() == [5, 6, 7, 7]
+    assert next(asked) == (short, 8)
+
+
+def test_joined_clips_come_of_the_seed_and_have_several_videos(targets: Targets) -> None:
+    joining = ClipAugmentation(join=True)
+    here, there = (stream_of(targets, 3, joining) for _ in range(2))
+    for position in (11, 3, 7, 0, 12):
+        torch.testing.assert_close(here[position], there[position], rtol=0, atol=0)
+    lengths = {position: 1 + here.index_at(position) % 4 for position in range(7)}
+    numbers = targets.videos.argsort().argsort()
+    for position, steps in lengths.items():
+        example, plain = here[position], stream_of(targets, 3)[position]
+        videos = example.video.tolist()
+        assert len(videos) == 4
+        assert videos[:steps] == [numbers[here.index_at(position)]] * steps
+        assert example.sound.dtype == torch.int16
+        torch.testing.assert_close(example.sound[:, : steps * 110_250], plain.sound[:, : steps * 110_250])
+    assert any(len(set(here[position].video.tolist())) > 2 for position in range(40))
+
+
+def test_augmentation_treats_features_as_it_does_distributions() -> None:
+    """Features that are twice the distributions stay so, whatever happens to both; the first clip's video stays."""
+    rng = np.random.default_rng(0)
+    rows = rng.random((4, 3)).astype(np.float32)
+    other = rng.random((4, 3)).astype(np.float32)
+    waveform = (rng.normal(size=400) / 10).astype(np.float32)
+    video = np.array([1, 1, 2, 2])
+    clips = [
+        {"distributions/a": each, "features/a": 2 * each, "video": video * n} for n, each in ((1, rows), (9, other))
+    ]
+    everything = ClipAugmentation(shift=True, mix=1.0, gain_db=3, noise=1.0)
+    _, varied = everything((waveform, clips[0]), lambda: (waveform, clips[1]), RATE, np.random.default_rng(1))
+    np.testing.assert_allclose(varied["features/a"], 2 * varied["distributions/a"], rtol=1e-6)
+    assert not np.isclose(varied["features/a"], 2 * rows).any()
+    assert sorted(varied["video"].tolist()) == [1, 1, 2, 2]
+
+
+def test_moments_of_features_by_hand(tmp_path: Path) -> None:
+    """1, 3 and 5 have mean 3 and deviation sqrt(8/3); what never changes has a deviation of 1."""
+    features = [np.array([[1.0, 7.0]]), np.array([[3.0, 7.0], [5.0, 7.0]]), np.array([[900.0, 900.0]])]
+    rng = np.random.default_rng(0)
+    clips = [
+        replace(make_clip(f"{n}.mp4", len(rows), rng, samples=10), features={"a": rows.astype(np.float32)})
+        for n, rows in enumerate(features)
+    ]
+    mean, deviation = feature_moments(Targets(make_targets(tmp_path, clips)), np.array([0, 1]))["a"]
+    assert mean.tolist() == [3, 7]
+    np.testing.assert_allclose(deviation, [np.sqrt(8 / 3), 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("first_step", [0, 1, 4, 9])

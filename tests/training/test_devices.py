@@ -15,12 +15,13 @@ from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import Targets
 from soundnet_kd.distill import DistillationLoss
 from soundnet_kd.distill.data import Example, TrainingStream
+from soundnet_kd.distill.feature_objectives import relation_loss
 from soundnet_kd.distill.module import Distillation
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.training.augmentation import UNCHANGED
+from soundnet_kd.training.augmentation import UNCHANGED_CLIPS
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import last_checkpoint
-from soundnet_kd.training.devices import GatheredBatchNorms, clips_per_batch, trainer_options
+from soundnet_kd.training.devices import GatheredBatchNorms, clips_per_batch, gathered, trainer_options
 from tests.processes import forks, start_command, wait_for
 from tests.small_student import make_small
 from tests.targets import CLASSES, make_clip, make_targets
@@ -57,6 +58,32 @@ def test_gathered_batch_norm_is_batch_norm_over_all(tmp_path: Path) -> None:
     for half in halves:
         torch.testing.assert_close(half[2], layer.running_mean)
         torch.testing.assert_close(half[3], layer.running_var)
+
+
+def relate_a_half(rank: int, sound: Tensor, picture: Tensor, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    mine = sound[rank * 3 : rank * 3 + 3].clone().requires_grad_()
+    loss = relation_loss(gathered(mine), gathered(picture[rank * 3 : rank * 3 + 3]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert gathered(torch.tensor([rank])).tolist() == [0, 1]
+    torch.save((loss.detach(), mine.grad), folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_a_loss_of_what_is_gathered_is_that_of_the_whole(tmp_path: Path) -> None:
+    """Value and gradients; each process has the gradients of two equal losses, which are averaged afterwards."""
+    torch.manual_seed(0)
+    sound, picture = torch.randn(6, 4), torch.randn(6, 5)
+    whole = sound.clone().requires_grad_()
+    loss = relation_loss(whole, picture)
+    loss.backward()  # type: ignore[no-untyped-call]
+    with ProcessPoolExecutor(2, forks()) as pool:
+        list(pool.map(relate_a_half, range(2), [sound] * 2, [picture] * 2, [tmp_path] * 2))
+    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert whole.grad is not None
+    for found, _ in halves:
+        torch.testing.assert_close(found, loss.detach())
+    torch.testing.assert_close(torch.cat([gradient for _, gradient in halves]) / 2, whole.grad)
 
 
 @pytest.mark.slow
@@ -117,7 +144,7 @@ def test_waiting_for_data_is_what_the_reading_takes(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("soundnet_kd.distill.data.TrainingStream", Slow)
     monkeypatch.setattr("soundnet_kd.distill.data.perf_counter", lambda: seconds)
     monkeypatch.setattr(Distillation, "on_after_backward", lambda self: takes(0.3))
-    monkeypatch.setattr(Distillation, "on_validation_epoch_end", lambda self: takes(3.0))
+    monkeypatch.setattr(Distillation, "on_validation_epoch_start", lambda self: takes(3.0))
     distill(targets, tmp_path / "run", steps=5, batch_size=2, held_out=0.3, device="cpu")
     for row in read_history(tmp_path / "run"):
         assert row["train/clips_per_second"] == pytest.approx(2 / 0.4)
@@ -133,7 +160,7 @@ def test_training_is_what_a_plain_loop_does(accumulate: int, clip: float | None,
     options["gradient_clip"] = clip
     distill(tmp_path / "targets", tmp_path / "run", **options)  # type: ignore[arg-type]
 
-    stream = TrainingStream(targets, np.arange(5), UNCHANGED, seed=5)
+    stream = TrainingStream(targets, np.arange(5), UNCHANGED_CLIPS, seed=5)
     student = load_student(tmp_path / "run" / "untrained.safetensors").train()
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, betas=(0.9, 0.999))
     losses, norms = [], []

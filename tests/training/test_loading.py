@@ -18,7 +18,7 @@ from soundnet_kd.training import loading
 from tests.targets import make_clip, make_targets
 
 Usage = namedtuple("Usage", "total used free")
-BATCH_BYTES = 2 * (441_000 * 2 + 4 * 4 * 5)
+BATCH_BYTES = 2 * (441_000 * 2 + 4 * 4 * 5 + 4 * 8)
 """Two clips of 20 s in 16 bit, and four steps of three objects and two scenes in 32 bit."""
 
 
@@ -67,7 +67,7 @@ def test_what_does_not_fit_into_shared_memory_goes_through_pipes(
         found = [*batches(targets, 2)]
     assert through_pipes == [bool(told)]
     assert sum("--shm-size" in line and "--workers 0" in line for line in caplog.messages) == told
-    for (sound, labels), (wanted_sound, wanted_labels) in zip(found, wanted, strict=True):
+    for (sound, labels, _, _), (wanted_sound, wanted_labels, _, _) in zip(found, wanted, strict=True):
         assert sound.is_shared() == (not told)
         torch.testing.assert_close(sound, wanted_sound, rtol=0, atol=0)
         torch.testing.assert_close(labels, wanted_labels, rtol=0, atol=0)

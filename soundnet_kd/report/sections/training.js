@@ -4,6 +4,7 @@
 const KINDS = {
   loss: "Loss",
   agreement: "Agreement with the teachers",
+  retrieval: "Sounds whose own picture is the nearest",
   accuracy: "Accuracy",
   error: "Error",
   learning_rate: "Learning rate",
@@ -32,7 +33,7 @@ function showTraining(training, target) {
     const curves = groups.get(kind);
     const box = element("div", { className: "plot", role: "img", "aria-label": `${readable(kind)} over the steps` });
     target.append(element("div", {}, element("h4", { textContent: KINDS[kind] }), box));
-    const shares = kind === "accuracy" || kind === "agreement";
+    const shares = ["accuracy", "agreement", "retrieval"].includes(kind);
     const colorGroups = [...new Set(curves.map((curve) => curve.colorGroup))];
     plot(box, (style) => ({
       traces: curves.map((curve) => ({

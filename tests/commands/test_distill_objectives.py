@@ -1,0 +1,272 @@
+"""Students that learn by several objectives at once: what a run leaves, stopped, on two processes, refused."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from soundnet_kd import SoundNet8, load_student
+from soundnet_kd.cli import main
+from soundnet_kd.commands.distill import distill
+from soundnet_kd.data import LabelledClip, Targets
+from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
+from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.models.checkpoint import read_training
+from soundnet_kd.storage import read_json
+from soundnet_kd.training.augmentation import Augmentation
+from soundnet_kd.training.callbacks import read_history
+from soundnet_kd.training.checkpoints import last_checkpoint
+from tests.processes import run_command
+from tests.stops import killed_at_checkpoint
+from tests.targets import CLASSES, SAMPLE_RATE, make_targets
+
+pytestmark = pytest.mark.usefixtures("small_soundnet8")
+
+STEPS = 10
+OPTIONS = (
+    f"--steps {STEPS} --batch_size 2 --held_out 0.3 --device cpu --schedule cosine --gradient_clip 1 "
+    "--objectives kl:1 match:0.5 contrast:0.5 relation:2 --projection.width 16 --contrast.queue 10 "
+    "--contrast.same_video 0.5 --weight_decay 0.05 --average 0.9 --teacher_weights.scenes 2 "
+    "--augmentation.join true --augmentation.shift true --augmentation.mix 0.5"
+).split()
+DIMS = {"objects": 6, "places": 5}
+
+
+def clip_of(source: str, steps: int, rng: np.random.Generator, step_seconds: float = 5.0) -> LabelledClip:
+    """Give a clip of noise, objects and scenes as distributions, and features of objects and of places."""
+    return LabelledClip(
+        source,
+        0.0,
+        (rng.normal(size=round(steps * step_seconds * SAMPLE_RATE)) * 3000).astype(np.int16),
+        np.arange(steps, dtype=np.float64) * step_seconds,
+        {name: rng.dirichlet(np.ones(len(names)), steps).astype(np.float32) for name, names in CLASSES.items()},
+        {name: rng.normal(3, 2, (steps, dims)).astype(np.float32) for name, dims in DIMS.items()},
+        step_seconds,
+    )
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    clips = [clip_of(f"{number // 2}.mp4", 1 + number % 4, rng) for number in range(11)]
+    return make_targets(tmp_path_factory.mktemp("targets"), clips)
+
+
+@pytest.fixture(scope="module")
+def run(targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    assert main(["distill", str(targets), "--out", str(out), *OPTIONS]) == 0
+    return out
+
+
+def test_every_objective_and_teacher_is_logged_and_drawn(run: Path) -> None:
+    history = read_history(run)
+    losses = {f"loss_{name}_{teacher}" for name in ("match", "contrast", "relation") for teacher in DIMS}
+    losses |= {"loss", "loss_kl_objects", "loss_kl_scenes", "retrieval_objects", "retrieval_places"}
+    wanted = {f"{stage}/{name}" for stage in ("train", "validation") for name in losses}
+    assert wanted | {"train/temperature_places", "validation/agreement_scenes"} <= history[-1].keys()
+    assert all(np.isfinite(value) for row in history for value in row.values())
+    for stage in ("train", "validation"):
+        row = {name.removeprefix(f"{stage}/loss_"): value for name, value in history[-1].items() if stage in name}
+        # Scenes weigh 2 and have no features; places, which have, weigh 1.
+        expected = (row["kl_objects"] + 2 * row["kl_scenes"]) / 3
+        for name, weight in {"match": 0.5, "contrast": 0.5, "relation": 2}.items():
+            expected += weight * (row[f"{name}_objects"] + row[f"{name}_places"]) / 2
+        assert history[-1][f"{stage}/loss"] == pytest.approx(expected, rel=1e-5)
+    with Image.open(run / "history.png") as image:
+        assert image.size == (round(16.5 * 150), round(8.4 * 150))
+
+
+def test_the_student_says_what_made_it_and_holds_nothing_but_itself(run: Path) -> None:
+    expected = {
+        "objectives": {"kl": 1.0, "match": 0.5, "contrast": 0.5, "relation": 2.0},
+        "projection": {"layer": "conv7", "width": 16, "distance": "cosine"},
+        "contrast": {"temperature": 0.07, "queue": 10, "same_video": 0.5, "masked_similarity": 0.9},
+        "weight_decay": 0.05,
+        "average": 0.9,
+    }
+    for file in ("student", "best", "averaged"):
+        training = read_training(run / f"{file}.safetensors")
+        assert {name: training[name] for name in expected} == expected
+        assert training["augmentation"]["join"] is True
+        assert "objective" not in training
+        student = load_student(run / f"{file}.safetensors")
+        assert student.state_dict().keys() == SoundNet8(CLASSES).state_dict().keys()
+    assert len({load_student(run / f"{file}.safetensors").fingerprint() for file in ("student", "averaged")}) == 2
+
+
+def test_the_average_is_what_the_checkpoints_come_to(targets: Path, tmp_path: Path) -> None:
+    """By hand over the weights of each step: 2/11 of the average is kept at step 2, 3/12 at step 3, then 0.3."""
+    options = {"steps": 4, "batch_size": 2, "held_out": 0.0, "device": "cpu", "average": 0.3, "keep_checkpoints": 9}
+    distill(targets, tmp_path, **options, checkpoint_minutes=1e-9)  # type: ignore[arg-type]
+    states = [torch.load(tmp_path / "checkpoints" / f"step={step}.ckpt", weights_only=True) for step in (1, 2, 3, 4)]
+    found = load_student(tmp_path / "averaged.safetensors").state_dict()
+    for name in ("conv1.weight", "batchnorm5.running_var", "conv8.objects.bias"):
+        average, *later = [state["state_dict"][f"student.{name}"] for state in states]
+        for kept, weights in zip((2 / 11, 3 / 12, 0.3), later, strict=True):
+            average = kept * average + (1 - kept) * weights
+        torch.testing.assert_close(found[name], average)
+
+
+def test_weights_decay_but_neither_biases_nor_batch_norm(targets: Path, tmp_path: Path) -> None:
+    options = {"steps": 1, "batch_size": 2, "held_out": 0.0, "device": "cpu"}
+    for name, decay in {"with": 0.5, "without": 0.0}.items():
+        distill(targets, tmp_path / name, **options, weight_decay=decay)  # type: ignore[arg-type]
+    start, decayed, plain = (
+        load_student(tmp_path / name).state_dict() for name in ("with/untrained.safetensors", "with", "without")
+    )
+    for name, tensor in start.items():
+        # AdamW takes the rate times the decay off before Adam's own step, which is the same.
+        taken = 1e-3 * 0.5 * tensor if tensor.ndim > 1 else 0
+        torch.testing.assert_close(plain[name] - decayed[name], taken + torch.zeros_like(tensor), rtol=1e-3, atol=1e-7)
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been_stopped(run: Path, targets: Path, tmp_path: Path) -> None:
+    """Queue, temperature, projections, average and optimizer go on where they were, to the bit."""
+    out = tmp_path / "stopped"
+    arguments = ["distill", str(targets), "--out", str(out), *OPTIONS]
+    prepare = killed_at_checkpoint(out / "checkpoints", small=True)
+    assert run_command([*arguments, "--checkpoint_minutes", "0"], tmp_path / "log.txt", prepare) == -signal.SIGKILL
+    assert not (out / "student.safetensors").exists()
+    assert main(arguments) == 0
+    for name in ("student", "best", "averaged"):
+        file = f"{name}.safetensors"
+        assert load_student(out / file).fingerprint() == load_student(run / file).fingerprint()
+    states = []
+    for folder in (out, run):
+        checkpoint = last_checkpoint(folder)
+        assert checkpoint is not None
+        states.append(torch.load(checkpoint, weights_only=True)["state_dict"])
+    assert {"objectives.features.contrast.places.queue", "averaged.module.conv1.weight"} <= states[0].keys()
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    found, wanted = (
+        [
+            {name: value for name, value in row.items() if "loss" in name or "temperature" in name}
+            for row in read_history(each)
+        ]
+        for each in (out, run)
+    )
+    assert found == wanted
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_does(targets: Path, tmp_path: Path) -> None:
+    """Every loss, in training and on 5 held-out clips, which two processes do not divide equally.
+
+    At so low a rate rounding does not grow from step to step; that gradients are the same is tested with `gathered`.
+    """
+    options = {"steps": 3, "batch_size": 4, "learning_rate": 1e-8, "held_out": 0.6, "device": "cpu", "average": 0.9}
+    for name, devices in {"one": 1, "two": 2}.items():
+        distill(
+            targets,
+            tmp_path / name,
+            objectives=["soundnet:0.1", "match:1", "contrast:1", "relation:1"],
+            contrast=ContrastSettings(queue=20, same_video=0.5),
+            projection=ProjectionSettings(layer="pool5", width=16),
+            **options,  # type: ignore[arg-type]
+            devices=devices,
+        )
+    one, two = read_history(tmp_path / "one"), read_history(tmp_path / "two")
+    columns = [name for name in one[0] if "loss" in name or "temperature" in name]
+    assert len(columns) == 2 * 9 + 2
+    for column in columns:
+        found, wanted = ([row[column] for row in rows if column in row] for rows in (two, one))
+        assert found == pytest.approx(wanted, rel=1e-4), column
+
+
+def test_without_distributions_the_heads_stay_as_they_were(
+    targets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--steps",
+        "2",
+        "--batch_size",
+        "2",
+        "--held_out",
+        "0.3",
+        "--device",
+        "cpu",
+        "--objectives",
+        "contrast",
+        "relation:1",
+    ]
+    more = ["--projection.layer", "pool5"]
+    assert main(["distill", str(targets), "--out", str(tmp_path), *options, *more]) == 0
+    assert (
+        "the heads objects, scenes do not learn, since no objective compares distributions" in capsys.readouterr().err
+    )
+    start, trained = (load_student(tmp_path / name).state_dict() for name in ("untrained.safetensors", ""))
+    changed = {int(name.split(".")[0][-1]) for name, tensor in start.items() if not torch.equal(tensor, trained[name])}
+    assert changed == {1, 2, 3, 4, 5}
+    assert "validation/agreement_objects" not in read_history(tmp_path)[-1]
+
+
+@pytest.mark.parametrize("step_seconds", [2.5, 1.25])
+def test_labels_of_shorter_steps_are_learned(step_seconds: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clips = [clip_of(f"{number}.mp4", round(20 / step_seconds) - number, rng, step_seconds) for number in range(4)]
+    targets = make_targets(tmp_path / "targets", clips)
+    assert Targets(targets).steps_per_clip == round(20 / step_seconds)
+    options = {"steps": 2, "batch_size": 2, "held_out": 0.3, "device": "cpu"}
+    distill(targets, tmp_path / "plain", **options)  # type: ignore[arg-type]
+    distill(targets, tmp_path / "more", objectives=["kl", "contrast"], **options)  # type: ignore[arg-type]
+    assert all(np.isfinite(row["train/loss"]) for name in ("plain", "more") for row in read_history(tmp_path / name))
+
+
+def test_a_run_without_them_says_what_it_always_said(targets: Path, tmp_path: Path) -> None:
+    """From Python the augmentation of other trainings is taken too."""
+    options = {"steps": 1, "batch_size": 2, "held_out": 0.0, "device": "cpu", "augmentation": Augmentation(shift=True)}
+    distill(targets, tmp_path, **options)  # type: ignore[arg-type]
+    settings = read_json(tmp_path / "run.json")
+    assert settings["objective"] == "soundnet"
+    assert settings["augmentation"] == {"shift": True, "mix": 0.0, "gain_db": 0.0, "noise": 0.0}
+    assert not settings.keys() & {"objectives", "projection", "contrast", "weight_decay", "average"}
+    (state,) = (tmp_path / "checkpoints").glob("step=1.ckpt")
+    names = torch.load(state, weights_only=True)["state_dict"].keys()
+    assert all(name.startswith("student.") for name in names)
+
+
+def test_other_objectives_are_another_run(run: Path, targets: Path) -> None:
+    with pytest.raises(RunConflictError, match=r"objectives\.kl was 1\.0, now 2\.0"):
+        distill(targets, run, objectives=["kl:2", "match:0.5", "contrast:0.5", "relation:2"], steps=STEPS, device="cpu")
+
+
+def test_what_cannot_be_done_is_refused_before_anything_is_written(targets: Path, tmp_path: Path) -> None:
+    out, contrast = tmp_path / "out", ["contrast:1"]
+    refused: list[tuple[dict[str, object], str]] = [
+        ({"objectives": ["contrats"]}, "there is no objective 'contrats'; did you mean 'contrast'"),
+        ({"objectives": ["kl:0", "match:0"]}, "the weights of all objectives"),
+        (
+            {"objectives": contrast, "objective": "kl"},
+            "objective is kl, and objectives are contrast:1; name all",
+        ),
+        ({"objectives": contrast, "contrast": ContrastSettings(queue=100)}, "queue is 100, but there are only 44"),
+        ({"objectives": contrast, "projection": ProjectionSettings(layer="pool9")}, "no layer 'pool9'; did you mean"),
+        ({"objectives": contrast, "projection": ProjectionSettings(layer="conv8")}, "conv8, the heads themselves"),
+        ({"contrast": ContrastSettings(temperature=0.1)}, "contrast is for the objective contrast; add --objectives"),
+        ({"projection": ProjectionSettings(width=9)}, "projection is for the objectives match, contrast, relation"),
+        ({"objectives": contrast, "average": 1.0}, "average is 1.0; a step keeps"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"objectives": contrast, "teacher_weights": {"objects": 0.0, "places": 0.0}}, "the weights of all teachers"),
+    ]
+    for options, message in refused:
+        with pytest.raises(SettingsError, match=message):
+            distill(targets, out, steps=1, batch_size=2, held_out=0.0, device="cpu", **options)  # type: ignore[arg-type]
+        assert not out.exists()
+
+
+def test_targets_without_features_say_how_to_make_some(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clip = clip_of("0.mp4", 1, rng)
+    older = LabelledClip(clip.source, 0.0, clip.sound, clip.frame_seconds, clip.distributions)
+    targets = make_targets(tmp_path / "targets", [older])
+    with pytest.raises(SettingsError, match=r"match needs .*targets holds none; .*`soundnet-kd teach --keep_fea"):
+        distill(targets, tmp_path / "out", objectives=["kl", "match"], steps=1, batch_size=1, device="cpu")
+
+
+def test_a_student_that_has_nothing_to_learn_is_refused(run: Path, targets: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nothing is left to learn: all that comes before conv7"):
+        distill(targets, tmp_path, objectives=["match"], init=run, freeze="conv8", steps=1, batch_size=1, device="cpu")
