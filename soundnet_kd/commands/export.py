@@ -142,7 +142,7 @@ def export(
     # A sound that is too short for a layer is told here in words of its own.
     portable(torch.zeros(1, portable.least_samples))
     compared = _sounds(portable, [network.preprocessing.read(sound) for sound in sounds or ()])
-    graph, free = _graph(portable)
+    graph, free = _graph(portable, form.transforms)
     with atomic_write(out) as partial, ExitStack() as beside:
         if form.weights_suffix:
             # Whole before the file that needs it.
@@ -166,7 +166,7 @@ def _origin(student: str | Path | Network) -> dict[str, Any]:
     return known | made_by
 
 
-def _graph(portable: PortableNetwork) -> tuple[ExportedProgram, Sizes]:
+def _graph(portable: PortableNetwork, transforms: bool) -> tuple[ExportedProgram, Sizes]:
     """Trace a network.
 
     Raises
@@ -180,14 +180,14 @@ def _graph(portable: PortableNetwork) -> tuple[ExportedProgram, Sizes]:
     if portable.has_free_length:
         free[1] = ("samples", portable.least_samples)
     try:
-        return export_graph(portable, torch.zeros(2, samples), free), free
+        return export_graph(portable, torch.zeros(2, samples), free, transforms), free
     except SettingsError as error:
         if len(portable.layers) == 1 and portable.choice.outputs == portable.layers:
             raise
         for layer in portable.network.layers:
             part = PortableNetwork(portable.network, replace(portable.choice, outputs=(layer,), pooling="none"))
             try:
-                _graph(part)
+                _graph(part, transforms)
             except SettingsError as refused:
                 raise SettingsError(
                     f"{portable.network.architecture} cannot be exported from {layer} on: {refused}"

@@ -50,7 +50,7 @@ class FoldedLogMelCNN(FoldedStudent):
         student = self.student
         if layer == FIRST_LAYER:
             scale, shift = self._bands
-            return student.front_end.decibels(steps, padded).squeeze(1) * scale + shift
+            return student.decibels(steps, padded) * scale + shift
         window = student.windows[layer]
         if layer == student.output_layer:
             weight, bias = self._weights[layer]

@@ -70,7 +70,23 @@ def stft(
     **others: Any,
 ) -> Tensor:
     """Transform as `torch.stft` does, windows that are no power of two long as a convolution."""
-    if _is_left(n_fft) or window is None or win_length not in (None, n_fft) or normalized:
+    how = stft_as_convolution if not _is_left(n_fft) else torch.stft
+    return how(input, n_fft, hop_length, win_length, window, center, pad_mode, normalized, **others)
+
+
+def stft_as_convolution(
+    input: Tensor,
+    n_fft: int,
+    hop_length: int,
+    win_length: int | None = None,
+    window: Tensor | None = None,
+    center: bool = True,
+    pad_mode: str = "reflect",
+    normalized: bool = False,
+    **others: Any,
+) -> Tensor:
+    """Transform as `torch.stft` does, windows of any length as a convolution."""
+    if n_fft > MAX_FACTOR or window is None or win_length not in (None, n_fft) or normalized:
         return torch.stft(input, n_fft, hop_length, win_length, window, center, pad_mode, normalized, **others)
     padded = functional.pad(input[:, None], [n_fft // 2] * 2, mode=pad_mode) if center else input[:, None]
     waves = _matrix(_exponents(n_fft // 2 + 1, n_fft) / n_fft)

@@ -32,7 +32,7 @@ MOST_PHASES = 64
 """Beyond these, segments of a sound are not phases, each of which is a node of the graph."""
 
 
-def export_graph(module: nn.Module, example: Tensor, free: Sizes = BATCH) -> ExportedProgram:
+def export_graph(module: nn.Module, example: Tensor, free: Sizes = BATCH, transforms: bool = True) -> ExportedProgram:
     """Trace a module that maps a tensor to one tensor, to several in order, or to several by name.
 
     Parameters
@@ -43,6 +43,8 @@ def export_graph(module: nn.Module, example: Tensor, free: Sizes = BATCH) -> Exp
         Its input, of any size; what is free may not be 1 in it.
     free : mapping from axis to (name, least size)
         The axes whose size stays free, such as `{0: ("batch", 1), 2: ("samples", 300_000)}`.
+    transforms : bool
+        Whether who runs it knows Fourier transforms of windows; else these become convolutions.
 
     Raises
     ------
@@ -51,7 +53,10 @@ def export_graph(module: nn.Module, example: Tensor, free: Sizes = BATCH) -> Exp
     """
     sizes = {axis: Dim(name, min=least) for axis, (name, least) in free.items()}
     refusals: list[Exception] = []
-    for words in (_OTHER_WORDS, {**_OTHER_WORDS, functional.max_pool1d: _max_of_phases}):
+    usual: Mapping[Any, Callable[..., Any]] = (
+        _OTHER_WORDS if transforms else {**_OTHER_WORDS, torch.stft: fourier.stft_as_convolution}
+    )
+    for words in (usual, {**usual, functional.max_pool1d: _max_of_phases}):
         # The latter, in which a layer may have a single step, asks for more conditions on the batch.
         for is_oblivious in (False, True):
             try:

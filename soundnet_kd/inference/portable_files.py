@@ -48,6 +48,8 @@ class FileFormat:
         Returns the texts that the file of a path was written with.
     weights_suffix : str
         Of a second file, of the same name, that is written beside it; empty if there is none.
+    transforms : bool
+        Whether it knows Fourier transforms of windows of a sound whose length is free.
     """
 
     suffix: str
@@ -56,6 +58,7 @@ class FileFormat:
     run: Callable[[Path, tuple[str, ...]], Run]
     read_description: Callable[[Path], Mapping[str, str]]
     weights_suffix: str = ""
+    transforms: bool = True
 
 
 def read_description(path: str | Path, format_: FileFormat) -> dict[str, Any]:
@@ -161,6 +164,7 @@ FORMATS: Mapping[str, FileFormat] = {
         _run_openvino,
         _describe_openvino,
         ".bin",
+        transforms=False,
     ),
     "torch": FileFormat(".pt2", {}, _write_torch, _run_torch, _describe_torch),
 }

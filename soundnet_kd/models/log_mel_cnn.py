@@ -19,7 +19,9 @@ WINDOW_SAMPLES = 1024
 """Length of a window, as of PANNs; 46 ms at 22 050 Hz."""
 ANSWER_SECONDS, ANSWER_COLUMNS = 5.0, 256
 """A step of the output, and the columns of the spectrogram in it: 19.5 ms each, so that 20 s are 1024, and 4 steps."""
-SILENCE_DB, SPREAD_DB = -33.0, 20.0
+LEAST_POWER = 1e-8
+"""Is silence: -80 dB. The noise of 16 bit lies at -83 dB, and below it what float32 rounds off at loud moments."""
+MEAN_DB, SPREAD_DB = -31.0, 28.0
 """Mean and deviation of the bands over all of ESC-50, which the first batch norm begins with."""
 
 
@@ -129,7 +131,7 @@ class LogMelCNN(Student):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.reset_parameters()
-        nn.init.constant_(self.batchnorm0.get_buffer("running_mean"), SILENCE_DB)
+        nn.init.constant_(self.batchnorm0.get_buffer("running_mean"), MEAN_DB)
         nn.init.constant_(self.batchnorm0.get_buffer("running_var"), SPREAD_DB**2)
 
     def compute(
@@ -147,7 +149,7 @@ class LogMelCNN(Student):
                     return logits
                 hidden = torch.cat(list(logits.values()), dim=1)
             elif layer == FIRST_LAYER:
-                hidden = self.batchnorm0(self.front_end.decibels(hidden).squeeze(1))
+                hidden = self.batchnorm0(self.decibels(hidden))
             elif layer.startswith("conv"):
                 convolution, norm = (
                     self.get_submodule(f"{kind}{block_number(layer)}") for kind in ("conv", "batchnorm")
@@ -158,6 +160,13 @@ class LogMelCNN(Student):
             if layers is not None and layer in layers:
                 found[layer] = hidden
         return found
+
+    def decibels(self, waveform: Tensor, padded: bool = False) -> Tensor:
+        """Return the bands in dB, (batch, bands, steps), of waveforms (batch, 1, samples).
+
+        Where they are `padded`, the silence beyond both ends is there already.
+        """
+        return self.front_end.decibels(waveform, padded, LEAST_POWER).squeeze(1)
 
     def pool(self, layer: str, steps: Tensor) -> Tensor:
         """Return a pooling's steps from those of the convolution before it, (batch, channels, rows, steps)."""

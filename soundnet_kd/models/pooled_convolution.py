@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.grad import conv1d_weight
+from torch.nn.modules.batchnorm import _BatchNorm
 
 STRETCH_VALUES = 2**19
 """Values of a stretch: 2 MB in float32."""
@@ -32,7 +33,7 @@ def normalised_maxima(convolution: nn.Module, batchnorm: nn.Module, waveform: Te
     ----------
     convolution : Conv1d
         Of one channel.
-    batchnorm : BatchNorm1d
+    batchnorm : BatchNorm1d or BatchNorm2d
         In training.
     waveform : (batch, 1, samples) float32 or float64
         It gets no gradient.
@@ -75,12 +76,12 @@ def can_be_pooled_at_once(convolution: nn.Module, batchnorm: nn.Module, waveform
     )
 
 
-def follow(batchnorm: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int) -> None:
+def follow(batchnorm: _BatchNorm, mean: Tensor, variance: Tensor, count: int) -> None:
     """Move running statistics as torch does; that of the variance is of the unbiased one.
 
     Parameters
     ----------
-    batchnorm : BatchNorm1d
+    batchnorm : BatchNorm1d or BatchNorm2d
     mean, variance : (channels,)
         Over `count` steps.
     """

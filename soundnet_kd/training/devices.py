@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections.abc import Mapping
 from multiprocessing import parent_process
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning.pytorch.plugins.layer_sync import LayerSync
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from soundnet_kd.errors import SettingsError
@@ -176,24 +178,40 @@ class QuietDDP(DDPStrategy):
         super().setup_environment()
 
 
-class GatheredBatchNorm1d(nn.BatchNorm1d):
+class _Gathered(_BatchNorm):
     """Batch norm over the clips of all processes, on any backend; torch's own needs a GPU.
 
     All processes must have equally many clips of the same length.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (batch, channels, steps)."""
+        """Normalise (batch, channels, steps), or more axes of steps."""
         processes = torch.distributed.get_world_size()
         if not self.training or processes == 1:
             return super().forward(input)
+        axes = (0, *range(2, input.ndim))
+        of_channels = (-1, *[1] * (input.ndim - 2))
         wide = input.float()
-        mean = _SumOverProcesses.apply(wide.mean(dim=(0, 2))) / processes
-        centred = wide - mean[:, None]
-        variance = _SumOverProcesses.apply(centred.square().mean(dim=(0, 2))) / processes
-        follow(self, mean.detach(), variance.detach(), processes * input.shape[0] * input.shape[2])
+        mean = _SumOverProcesses.apply(wide.mean(dim=axes)) / processes
+        centred = wide - mean.reshape(of_channels)
+        variance = _SumOverProcesses.apply(centred.square().mean(dim=axes)) / processes
+        follow(self, mean.detach(), variance.detach(), processes * input.numel() // input.shape[1])
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return torch.addcmul(self.bias[:, None], centred, scale[:, None]).to(input.dtype)
+        return torch.addcmul(self.bias.reshape(of_channels), centred, scale.reshape(of_channels)).to(input.dtype)
+
+
+class GatheredBatchNorm1d(_Gathered, nn.BatchNorm1d):
+    """Over steps."""
+
+
+class GatheredBatchNorm2d(_Gathered, nn.BatchNorm2d):
+    """Over rows and steps."""
+
+
+GATHERED: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: GatheredBatchNorm1d,
+    nn.BatchNorm2d: GatheredBatchNorm2d,
+}
 
 
 class GatheredBatchNorms(LayerSync):
@@ -201,11 +219,11 @@ class GatheredBatchNorms(LayerSync):
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Begin."""
-        return _become(model, nn.BatchNorm1d, GatheredBatchNorm1d)
+        return _become(model, GATHERED)
 
     def revert(self, model: nn.Module) -> nn.Module:
         """End."""
-        return _become(model, GatheredBatchNorm1d, nn.BatchNorm1d)
+        return _become(model, {gathered: own for own, gathered in GATHERED.items()})
 
 
 def gathered(values: Tensor) -> Tensor:
@@ -238,10 +256,10 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
-def _become(model: nn.Module, kind: type[nn.Module], other: type[nn.Module]) -> nn.Module:
+def _become(model: nn.Module, others: Mapping[type[nn.Module], type[nn.Module]]) -> nn.Module:
     for module in model.modules():
-        if type(module) is kind:
-            module.__class__ = other
+        if type(module) in others:
+            module.__class__ = others[type(module)]
     return model
 
 

@@ -31,7 +31,8 @@ pytestmark = pytest.mark.usefixtures("small_soundnet8")
 
 def normalise_a_half(rank: int, values: Tensor, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    layer = GatheredBatchNorms().apply(nn.Sequential(nn.BatchNorm1d(3)))
+    norm = nn.BatchNorm1d(3) if values.ndim == 3 else nn.BatchNorm2d(3)
+    layer = GatheredBatchNorms().apply(nn.Sequential(norm))
     assert layer(values.bfloat16()).dtype == torch.bfloat16
     layer[0].reset_running_stats()  # type: ignore[index]
     mine = values[rank * 2 : rank * 2 + 2].clone().requires_grad_()
@@ -41,11 +42,13 @@ def normalise_a_half(rank: int, values: Tensor, folder: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_gathered_batch_norm_is_batch_norm_over_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [(5,), (2, 5)])
+def test_gathered_batch_norm_is_batch_norm_over_all(steps: tuple[int, ...], tmp_path: Path) -> None:
     """Answers, gradients and running statistics of two processes against torch's own layer on the whole batch."""
     torch.manual_seed(0)
-    values = 3 * torch.randn(4, 3, 5) + torch.arange(3.0)[:, None]
-    layer, whole = nn.BatchNorm1d(3), values.clone().requires_grad_()
+    values = 3 * torch.randn(4, 3, *steps) + torch.arange(3.0).reshape(-1, *[1] * len(steps))
+    layer = nn.BatchNorm1d(3) if len(steps) == 1 else nn.BatchNorm2d(3)
+    whole = values.clone().requires_grad_()
     answer = layer(whole)
     (answer**3).mean().backward()
     with ProcessPoolExecutor(2, forks()) as pool:
@@ -87,14 +90,15 @@ def test_a_loss_of_what_is_gathered_is_that_of_the_whole(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [{}, {"architecture": "LogMelCNN", "width": 0.125}])
+def test_two_processes_train_as_one(kind: dict[str, object], tmp_path: Path) -> None:
     """The same clips in every step, the same loss curve; 7 clips in parts of 3 divide by nothing."""
     rng = np.random.default_rng(0)
     clips = [make_clip(f"{index}.mp4", 1 + index % 4, rng) for index in range(7)]
     targets = make_targets(tmp_path / "targets", clips, clips_per_part=3)
     for name, devices in {"one": 1, "two": 2}.items():
         # At the paper's rate Adam makes the rounding of so few steps grow to a percent.
-        options = {"steps": 4, "batch_size": 4, "learning_rate": 1e-4, "held_out": 0.4}
+        options = {"steps": 4, "batch_size": 4, "learning_rate": 1e-4, "held_out": 0.4, **kind}
         distill(targets, tmp_path / name, **options, device="cpu", devices=devices)  # type: ignore[arg-type]
     one, two = read_history(tmp_path / "one"), read_history(tmp_path / "two")
     assert [row["step"] for row in two] == [1, 2, 3, 4]

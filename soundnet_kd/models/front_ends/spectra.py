@@ -148,15 +148,21 @@ class MelSpectrogram(WindowedPower):
         decibels = self.decibels(waveform)
         return torch.maximum(decibels, _peak(decibels) - self.RANGE_DB)
 
-    def decibels(self, waveform: Tensor, padded: bool = False) -> Tensor:
-        """Return mel spectrograms in dB, no column of which depends on others: nothing is raised.
+    def decibels(self, waveform: Tensor, padded: bool = False, least: float = MIN_POWER) -> Tensor:
+        """Return mel spectrograms in dB, no column of which depends on others.
 
-        Where waveforms are `padded`, the silence beyond both ends is there already.
+        Parameters
+        ----------
+        waveform : (batch, 1, samples) float32
+        padded : bool
+            The silence beyond both ends is there already.
+        least : float
+            Below this power is taken for silence.
         """
         require_length(waveform, 1, "a mel spectrogram")
         # A sum of bf16 has too few digits for a logarithm.
         power = (self.get_buffer("filters") @ self.power(waveform, padded)).to(waveform.dtype)
-        return 10 * power.clamp(min=MIN_POWER).log10()
+        return 10 * power.clamp(min=least).log10()
 
 
 class LogMel(MelSpectrogram):
