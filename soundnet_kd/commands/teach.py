@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from soundnet_kd.data import STEP_SECONDS
 from soundnet_kd.inference.backends import BackendOrAuto, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling
 from soundnet_kd.models import choose_device
-from soundnet_kd.teachers.labelling import TeachResult, label_videos
+from soundnet_kd.teachers.labelling import TeachResult, label_videos, require_steps
 from soundnet_kd.teachers.loading import load_teacher
 
 
@@ -17,6 +18,10 @@ def teach(
     object_classes: Path | str | None = None,
     scene_classes: Path | str | None = None,
     frames: Sampling = "exact",
+    step_seconds: float = STEP_SECONDS,
+    frames_per_step: int = 1,
+    keep_frames: bool = False,
+    keep_features: bool = False,
     clips_per_video: int | None = None,
     clips_per_part: int = 128,
     workers: int | None = None,
@@ -28,8 +33,9 @@ def teach(
 
     If it is stopped, the same command continues where it was, even if the videos were moved meanwhile. Labels may then
     differ in the last digit, since a network's outputs depend slightly on the batch size. Videos that could not be used
-    are listed in failures.csv and not tried again unless the file changes. Silent clips, and ends that are too short
-    for a label, are left out and counted.
+    are listed in failures.csv and not tried again unless the file changes. Silent clips, ends that are too short for a
+    label, and steps without a picture or a finite answer are left out and counted. How much the targets will take on
+    disk is said before the work begins.
 
     Parameters
     ----------
@@ -47,8 +53,18 @@ def teach(
     scene_classes : str or Path, optional
         The same for the network of scenes.
     frames : {"exact", "keyframe"}
-        exact: the frame in the middle of each 5 s; keyframe: the key frame nearest to it, many times faster. Where key
-        frames are rare it may lie outside these 5 s; such cases are counted.
+        exact: the frame in the middle of each step; keyframe: the key frame nearest to it, many times faster. Where key
+        frames are rare it may lie outside the step; such cases are counted.
+    step_seconds : float
+        Length of the sound that one label is for: 20 s divided by a whole number, from 0.5 to 5 s (the paper's).
+    frames_per_step : int
+        Look at so many frames of each step, in the middles of its equal parts, and keep the mean of what is seen in
+        them. A key frame that is the nearest for several of these moments counts once.
+    keep_frames : bool
+        Keep what is seen in each of these frames too.
+    keep_features : bool
+        Keep what each network has before its last layer beside what it recognises (in format version 2), for
+        objectives that compare features.
     clips_per_video : int, optional
         Greatest number of 20 s clips to take from a video, from its start. [default: all]
     clips_per_part : int
@@ -69,6 +85,7 @@ def teach(
     out = Path(out)
     object_classes = None if object_classes is None else Path(object_classes)
     scene_classes = None if scene_classes is None else Path(scene_classes)
+    require_steps(step_seconds, frames_per_step, keep_frames)
     where = choose_device(device)
     # What is not installed is told before weights are fetched.
     choose_backend(backend, where)
@@ -76,6 +93,8 @@ def teach(
     teachers = {name: load_teacher(spec, classes) for name, (spec, classes) in specs.items() if spec is not None}
     for teacher in teachers.values():
         teacher.network.to(where)
+    if keep_features:
+        teachers = {name: teacher.keep_features() for name, teacher in teachers.items()}
     return label_videos(
         videos,
         teachers,
@@ -86,4 +105,7 @@ def teach(
         workers=workers,
         deadline_minutes=deadline_minutes,
         backend=backend,
+        step_seconds=step_seconds,
+        frames_per_step=frames_per_step,
+        keep_frames=keep_frames,
     )

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.image_networks import find_library
-from soundnet_kd.teachers.teacher import frame_transform
+from soundnet_kd.teachers.transforms import frame_transform
 from soundnet_kd.training.trainer import quiet_lightning
 
 HELD_OUT_EVERY = 5

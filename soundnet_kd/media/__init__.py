@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from soundnet_kd.media.clock import Extent as Extent
     from soundnet_kd.media.clock import duration_seconds as duration_seconds
     from soundnet_kd.media.clock import measure_extent as measure_extent
+    from soundnet_kd.media.clock import stated_seconds as stated_seconds
     from soundnet_kd.media.container import translate_decoding_errors as translate_decoding_errors
     from soundnet_kd.media.decode_pool import DEADLINE_MINUTES as DEADLINE_MINUTES
     from soundnet_kd.media.decode_pool import DECODED_FOLDER as DECODED_FOLDER
@@ -34,7 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "audio": ["read_audio", "stream_audio"],
-        "clock": ["Extent", "duration_seconds", "measure_extent"],
+        "clock": ["Extent", "duration_seconds", "measure_extent", "stated_seconds"],
         "container": ["translate_decoding_errors"],
         "decode_pool": ["DEADLINE_MINUTES", "DECODED_FOLDER", "decode_in_processes"],
         "finding": ["FoundMedia", "find_media", "is_known_other", "search_folder"],

@@ -81,6 +81,19 @@ def duration_seconds(path: str | Path) -> float:
     return measure_extent(path).end_seconds
 
 
+def stated_seconds(path: str | Path) -> float:
+    """Return the length of a video as its header has it, right or wrong, at little cost; 0 where it has none.
+
+    Raises
+    ------
+    MediaError
+        As `measure_extent`.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        return max(0.0, _stated_seconds(container, path))
+
+
 def _stated_seconds(container: InputContainer, path: Path) -> float:
     """Return the length in the header, or FFmpeg's guess; 0 where there is neither."""
     stream = picture_track(container, path)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from soundnet_kd.data import STEP_SECONDS
 from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import DEADLINE_MINUTES, Sampling, decode_in_processes, translate_decoding_errors
+from soundnet_kd.media import DEADLINE_MINUTES, Sampling, decode_in_processes
 from soundnet_kd.teachers.clips import Tally, VideoClip, read_clips
-from soundnet_kd.teachers.teacher import Transform, prepare_frames
+from soundnet_kd.teachers.transforms import Transform, stack_frames
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,16 @@ class Decoder:
     sampling : {"exact", "keyframe"}
     max_clips : int, optional
         Greatest number of clips of each video.
+    step_seconds : float
+    frames_per_step : int
     """
 
     sample_rate: int
     transforms: tuple[Transform, ...]
     sampling: Sampling = "exact"
     max_clips: int | None = None
+    step_seconds: float = STEP_SECONDS
+    frames_per_step: int = 1
 
     def __call__(self, video: Path, out: Path, threads: int = 0) -> None:
         """Write a video's clips to a file that `read_decoded` reads; a long one is never in memory as a whole."""
@@ -42,18 +49,22 @@ class Decoder:
         tally = Tally()
         with out.open("wb") as file:
             for clip in self._read(video, threads, tally):
-                images = [torch.from_numpy(picture).permute(2, 0, 1) for picture in clip.frames]
                 np.save(file, np.array(clip.start_seconds))
                 np.save(file, clip.sound)
                 np.save(file, clip.frame_seconds)
-                for transform in self.transforms:
-                    np.save(file, prepare_frames(images, transform).numpy())
+                for frames in zip(*clip.frames, strict=True):
+                    np.save(file, stack_frames(frames).numpy())
             # A clip begins with a single number; several numbers end the file.
             np.save(file, np.array(astuple(tally)))
 
     def _read(self, video: Path, threads: int, tally: Tally) -> Iterator[VideoClip]:
-        with translate_decoding_errors(video):
-            yield from read_clips(video, self.sample_rate, self.sampling, self.max_clips, threads, tally)
+        steps = self.step_seconds, self.frames_per_step
+        clips = self.sample_rate, self.sampling, self.max_clips
+        return read_clips(video, *clips, threads, tally, *steps, prepare=self._prepare)
+
+    def _prepare(self, picture: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        image = torch.from_numpy(picture).permute(2, 0, 1)
+        return tuple(transform(image) for transform in self.transforms)
 
 
 def read_decoded(file: str | Path, transforms: int) -> Iterator[VideoClip | Tally]:

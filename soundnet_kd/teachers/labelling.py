@@ -1,18 +1,19 @@
 """From a folder of videos to a folder of targets."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
-from soundnet_kd.data.target_clips import LabelledVideo
+from soundnet_kd.data.target_clips import LabelledVideo, count_clip_steps
 from soundnet_kd.data.targets import (
     SETTINGS_FILE,
     Targets,
@@ -40,9 +41,15 @@ from soundnet_kd.storage import (
 from soundnet_kd.system.workers import video_decoders
 from soundnet_kd.teachers.clips import Tally, VideoClip
 from soundnet_kd.teachers.decoding import Decoder, decode_videos
+from soundnet_kd.teachers.disk_sizes import describe_sizes, estimate_hours, megabytes_per_hour
+from soundnet_kd.teachers.ensemble import TeacherEnsemble
 from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
 from soundnet_kd.teachers.network import device_of
-from soundnet_kd.teachers.teacher import Teacher, TeacherEnsemble, Transform
+from soundnet_kd.teachers.teacher import Teacher
+from soundnet_kd.teachers.transforms import Transform
+from soundnet_kd.teachers.usable_steps import UsableSteps
+
+log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 22_050
 """Sample rate of the stored sound, that of SoundNet, in Hz."""
@@ -50,6 +57,8 @@ VIDEOS_WORTH_AN_ENGINE = 64
 """While an engine compiles a network, PyTorch looks at the frames of some dozens of short videos."""
 MAY_DIFFER = ("videos", "backends")
 """What targets may go on with that was otherwise when they were begun."""
+OUTPUT = "its answer"
+"""How the settings name what is kept of a network that has no classes, where that is no layer's input."""
 TOLERANCE_SECONDS = 1e-3
 """Times of frames are rounded to those of their container."""
 
@@ -62,7 +71,7 @@ class TeachResult:
     ----------
     out : Path
     labelled, clips, steps : int
-        Videos, their clips, and the labelled steps of 5 s in them.
+        Videos, their clips, and the labelled steps in them.
     failures : mapping from video to reason
         The videos that were refused.
     remembered : int
@@ -71,7 +80,11 @@ class TeachResult:
         Sound with pictures that was looked at; what was left out of it in silent clips, in ends too short for a step,
         and behind a jump of the clock, as where recordings were joined.
     stray_steps : int
-        Steps that were labelled from a key frame outside their own 5 s.
+        Steps that were labelled from a key frame outside their own time.
+    failed_steps : int
+        Steps that were left out since there was no picture of them, or since a teacher's answer was not finite.
+    step_seconds : float
+        Length of a step.
     """
 
     out: Path
@@ -85,6 +98,8 @@ class TeachResult:
     behind_jump_seconds: float = 0.0
     steps: int = 0
     stray_steps: int = 0
+    failed_steps: int = 0
+    step_seconds: float = STEP_SECONDS
 
     def __str__(self) -> str:
         facts = [f"wrote {self.out}: {self.clips} clips of {self.labelled} videos"]
@@ -100,7 +115,11 @@ class TeachResult:
         if reasons:
             facts.append(f"{' and '.join(reasons)} left out (of {self.seconds:.1f} s)")
         if self.stray_steps:
-            facts.append(f"{self.stray_steps} of {self.steps} steps labelled from a key frame outside their 5 s")
+            outside = f"a key frame outside their {self.step_seconds:g} s"
+            facts.append(f"{self.stray_steps} of {self.steps} steps labelled from {outside}")
+        if self.failed_steps:
+            whole = self.steps + self.failed_steps
+            facts.append(f"{self.failed_steps} of {whole} steps without a picture or a finite answer left out")
         return ", ".join(facts)
 
 
@@ -115,6 +134,9 @@ def label_videos(
     workers: int | None = 0,
     deadline_minutes: float = DEADLINE_MINUTES,
     backend: BackendOrAuto = "auto",
+    step_seconds: float = STEP_SECONDS,
+    frames_per_step: int = 1,
+    keep_frames: bool = False,
 ) -> TeachResult:
     """Do what `teach` does, with teachers that are already there: any number, any network.
 
@@ -135,6 +157,12 @@ def label_videos(
     backend : {"auto", "torch", "openvino", "onnxruntime"}
         What runs the networks. auto takes the fastest that is installed where there are enough videos, and goes on with
         the one that targets were begun with.
+    step_seconds : float
+        Length of a step, 20 s divided by a whole number, from 0.5 to 5 s.
+    frames_per_step : int
+        How many frames of a step are looked at; what is seen in them is averaged.
+    keep_frames : bool
+        Keep what is seen in each of them too.
 
     Returns
     -------
@@ -143,7 +171,7 @@ def label_videos(
     Raises
     ------
     SettingsError
-        If there is no teacher, a number is below what it counts, or `backend` is not installed.
+        If there is no teacher, a number is below what it counts, there is no such step, or `backend` is not installed.
     RunConflictError
         If `out` was made by other teachers, from other videos or with other settings. A moved folder of the same videos
         is no other one, nor are weights of the same content in a file of another name.
@@ -163,6 +191,7 @@ def label_videos(
     ):
         if value is not None and value < least:
             raise SettingsError(f"{name} is {value}; it is at least {least}")
+    require_steps(step_seconds, frames_per_step, keep_frames)
     files = find_media(videos)
     root = videos if videos.is_dir() else videos.parent
     before = read_settings(out / SETTINGS_FILE) or {}
@@ -170,8 +199,9 @@ def label_videos(
         name: _keep_begun_transform(teacher, before.get("teachers", {}).get(name, {}))
         for name, teacher in teachers.items()
     }
-    settings = {
-        "format_version": format_version(STEP_SECONDS, 1, has_features=False),
+    has_features = any(teacher.has_features for teacher in teachers.values())
+    settings: dict[str, Any] = {
+        "format_version": format_version(step_seconds, frames_per_step, has_features),
         "videos": escape_name(root.resolve()),
         "teachers": {
             name: {
@@ -179,15 +209,18 @@ def label_videos(
                 "state_sha256": state_sha256(teacher.network),
                 "transform": _describe_transform(teacher.transform),
                 "class_names_sha256": _hash_names(teacher.class_names),
+                **({"features": teacher.features or OUTPUT} if teacher.has_features else {}),
             }
             for name, teacher in teachers.items()
         },
         "frame_sampling": {
             "clip_seconds": CLIP_SECONDS,
-            "step_seconds": STEP_SECONDS,
+            "step_seconds": step_seconds,
             "frame": "middle of the step",
             "frames": frames,
             "clips_per_video": clips_per_video,
+            # What was begun before there was more than one frame goes on.
+            **({} if frames_per_step == 1 else {"frames_per_step": frames_per_step, "keep_frames": keep_frames}),
         },
         "sample_rate": SAMPLE_RATE,
         "clips_per_part": clips_per_part,
@@ -209,32 +242,37 @@ def label_videos(
         name: _choose_backend(backend, device_of(teacher.network), begun_with.get(name), len(waiting))
         for name, teacher in teachers.items()
     }
-    ensemble = TeacherEnsemble(teachers, backends)
+    ensemble = TeacherEnsemble(teachers, backends, step_seconds, keep_frames)
+    names = {name: teacher.class_names for name, teacher in teachers.items() if teacher.class_names}
     if waiting:
         ensemble.compile()
+        sizes = megabytes_per_hour(
+            SAMPLE_RATE,
+            step_seconds,
+            {name: len(each) for name, each in names.items()},
+            ensemble.feature_sizes(),
+            frames_per_step if keep_frames else 0,
+        )
+        log.info(describe_sizes(sizes, len(waiting), estimate_hours(waiting, clips_per_video)))
     settings["backends"] = ensemble.backends
     settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
     ensure_same_settings(out / SETTINGS_FILE, settings, besides=MAY_DIFFER)
-    names = {name: teacher.class_names for name, teacher in teachers.items()}
-
+    decoder = Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video, step_seconds, frames_per_step)
     with (
         lock_folder(out),
         tqdm(total=len(files), initial=len(files) - len(waiting), desc="teach", unit="video") as progress,
-        decode_videos(
-            Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video),
-            waiting,
-            out / DECODED_FOLDER,
-            workers,
-            deadline_minutes,
-        ) as decoded,
+        decode_videos(decoder, waiting, out / DECODED_FOLDER, workers, deadline_minutes) as decoded,
     ):
+        are_left = True
 
         def clips_of_a_part(used: list[LabelledVideo]) -> Iterator[tuple[str, VideoClip]]:
             """Return the clips of whole videos, until there are enough of them, and note what was used of each."""
+            nonlocal are_left
             count_here = 0
             while count_here < clips_per_part:
                 video, clips = next(decoded, (None, None))
                 if video is None:
+                    are_left = False
                     return
                 progress.update()
                 if isinstance(clips, MediaError):
@@ -248,14 +286,32 @@ def label_videos(
                         yield sources[video], clip
                         count_here += 1
 
-        for number in count(next_part_number(out)):
+        while are_left:
             used: list[LabelledVideo] = []
-            labels = ensemble.label(clips_of_a_part(used))
-            written = write_part(part_file(out, number), labels, names, SAMPLE_RATE, settings, used)
+            steps = UsableSteps(ensemble.label(clips_of_a_part(used)), used, SAMPLE_RATE)
+            number = next_part_number(out)
+            write_part(part_file(out, number), steps.clips(), names, SAMPLE_RATE, settings, steps.videos())
+            for source in steps.refused():
+                refusals.add(source, MediaError(f"{source} has no step for which every teacher's answer is finite"))
             refusals.write()
-            if not written:
-                break
     return _summarize(videos, out, len(files), refusals, frames)
+
+
+def require_steps(step_seconds: float, frames_per_step: int, keep_frames: bool) -> None:
+    """Check how the steps of a clip are looked at.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such step, no frame of it, or a single one that is to be kept beside itself.
+    """
+    count_clip_steps(step_seconds)
+    if frames_per_step < 1:
+        raise SettingsError(f"frames_per_step is {frames_per_step}; it is at least 1")
+    if keep_frames and frames_per_step == 1:
+        raise SettingsError(
+            "keep_frames keeps each of several frames of a step; add --frames_per_step, or leave it out"
+        )
 
 
 def _choose_backend(asked: BackendOrAuto, device: torch.device, begun_with: Backend | None, videos: int) -> Backend:
@@ -300,8 +356,9 @@ def _summarize(videos: Path, out: Path, files: int, refusals: Refusals, frames: 
         raise none_readable(what, failures, out / FAILURES_FILE, done="labelled", cure=cure)
     targets = Targets(out)
     begins, looked_at = targets.steps()
+    behind = looked_at.reshape(len(begins), -1) - begins[:, None]
     # The frame of an exact step may have been on show for long.
-    stray = (looked_at < begins - TOLERANCE_SECONDS) | (looked_at > begins + STEP_SECONDS + TOLERANCE_SECONDS)
+    stray = (behind < -TOLERANCE_SECONDS) | (behind > targets.step_seconds + TOLERANCE_SECONDS)
     return TeachResult(
         out,
         len(labelled),
@@ -313,7 +370,9 @@ def _summarize(videos: Path, out: Path, files: int, refusals: Refusals, frames: 
         rest_seconds=sum(video.rest_seconds for video in known.values()),
         behind_jump_seconds=sum(video.behind_jump_seconds for video in known.values()),
         steps=len(begins),
-        stray_steps=int(stray.sum()) if frames == "keyframe" else 0,
+        stray_steps=int(stray.any(axis=1).sum()) if frames == "keyframe" else 0,
+        failed_steps=round(sum(video.failed_steps for video in known.values())),
+        step_seconds=targets.step_seconds,
     )
 
 

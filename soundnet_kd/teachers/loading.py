@@ -14,7 +14,8 @@ from soundnet_kd.pretrained import PretrainedWeights, fetch, teacher_registry
 from soundnet_kd.pretrained.formats.state_dict import load_weights
 from soundnet_kd.pretrained.image_networks import find_library
 from soundnet_kd.pretrained.verification import sha256_of
-from soundnet_kd.teachers.teacher import Teacher, frame_transform, read_teacher_description
+from soundnet_kd.teachers.teacher import Teacher, read_teacher_description
+from soundnet_kd.teachers.transforms import frame_transform
 
 
 def load_teacher(spec: str, class_names: str | Path | None = None) -> Teacher:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.inference.backends import Backend, compile_module
 
 FRAMES_AT_A_TIME = 16
@@ -14,11 +17,86 @@ FRAMES_AT_A_TIME = 16
 LARGEST_ERROR = 1e-5
 """Of logits with batch norm folded, against those without, relative to their 2-norm."""
 
-Look = Callable[[Tensor], Tensor]
-"""A network as a function: (frames, 3, height, width) float32 -> (frames, classes) float32 logits, on its device."""
+Look = Callable[[Tensor], tuple[Tensor, ...]]
+"""A network as a function on its device: (frames, 3, height, width) float32 -> (frames, numbers) float32, its answer,
+and after that, where the input of a layer is kept, what the layer is given."""
 
 
-def prepare_network(network: nn.Module, frames: Tensor, backend: Backend = "torch") -> tuple[Backend, Look]:
+class WithInput(nn.Module):
+    """A network that gives, beside its own answer, what one of its layers is given, averaged over positions.
+
+    Parameters
+    ----------
+    network : nn.Module
+    layer : str
+        As the network names it, such as `classifier.1`.
+    """
+
+    def __init__(self, network: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.network = network
+        self.layer = layer
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Return the answer, if it is a tensor, and what the layer was given, the last time if several, (frames, dims).
+
+        Raises
+        ------
+        FormatError
+            If the layer is not used, or not given a tensor.
+        """
+        given: list[Any] = []
+        module = self.network.get_submodule(self.layer)
+        hook = module.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0] if inputs else None))
+        try:
+            answer = self.network(frames)
+        finally:
+            hook.remove()
+        if not given or not isinstance(given[-1], Tensor):
+            how = "does not use it" if not given else "hands it no tensor first"
+            raise FormatError(f"there are no features before {self.layer!r}: {type(self.network).__name__} {how}")
+        features = average_positions(given[-1], has_channels_last=isinstance(module, nn.Linear | nn.LayerNorm))
+        return (answer, features) if isinstance(answer, Tensor) else (features,)
+
+
+def average_positions(values: Tensor, has_channels_last: bool) -> Tensor:
+    """Average over what lies between or behind the batch and the channels: (batch, …) -> (batch, channels)."""
+    if values.ndim <= 2:
+        return values
+    return values.flatten(1, -2).mean(dim=1) if has_channels_last else values.flatten(2).mean(dim=2)
+
+
+@torch.inference_mode()
+def last_layer(network: nn.Module, frames: Tensor) -> str:
+    """Return the name of the last layer with parameters that a network goes through.
+
+    Raises
+    ------
+    SettingsError
+        If it goes through none.
+    """
+    used: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(partial(lambda name, *_: used.append(name), name))
+        for name, module in network.named_modules()
+        if name and next(module.parameters(recurse=False), None) is not None
+    ]
+    try:
+        network.eval()(frames.to(device_of(network)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not used:
+        raise SettingsError(
+            f"{type(network).__name__} shows no layer with parameters whose input could be kept; give a module that "
+            "ends before its last layer, without class names"
+        )
+    return used[-1]
+
+
+def prepare_network(
+    network: nn.Module, frames: Tensor, backend: Backend = "torch", layer: str | None = None
+) -> tuple[Backend, Look]:
     """Make a network ready for frames of one size, any number of them.
 
     Parameters
@@ -28,6 +106,8 @@ def prepare_network(network: nn.Module, frames: Tensor, backend: Backend = "torc
     frames : (frames, 3, height, width) float32
         Examples.
     backend : {"torch", "openvino", "onnxruntime"}
+    layer : str, optional
+        The layer whose input is given beside the answer.
 
     Returns
     -------
@@ -38,14 +118,19 @@ def prepare_network(network: nn.Module, frames: Tensor, backend: Backend = "torc
     network.eval()
     device = device_of(network)
     example = frames[[0, -1]].to(device)
-    backend, run = compile_module(network, example, backend)
+
+    def seen(network: nn.Module) -> nn.Module:
+        return network if layer is None else WithInput(network, layer)
+
+    backend, run = compile_module(seen(network), example, backend)
     if backend == "torch":
         # The others do it themselves.
-        _, run = compile_module(_fold(network, example), example, backend)
+        _, run = compile_module(_fold(network, example, seen), example, backend)
 
-    def look(frames: Tensor) -> Tensor:
+    def look(frames: Tensor) -> tuple[Tensor, ...]:
         at_a_time = FRAMES_AT_A_TIME if device.type == "cpu" else len(frames)
-        return torch.cat([run(some)[0] for some in torch.split(frames, at_a_time)])
+        answers = zip(*(run(some) for some in torch.split(frames, at_a_time)), strict=True)
+        return tuple(map(torch.cat, answers))
 
     return backend, look
 
@@ -56,20 +141,28 @@ def device_of(network: nn.Module) -> torch.device:
 
 
 @torch.no_grad()
-def _fold(network: nn.Module, example: Tensor) -> nn.Module:
-    """Return a copy whose batch norm is part of its convolutions, and whose pixels' channels lie side by side.
+def _fold(network: nn.Module, example: Tensor, seen: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """Return what is seen of a copy whose batch norm is part of its convolutions; channels of a pixel lie side by side.
 
-    A network that has no convolutions, that cannot be traced, or that then answers otherwise is returned as it is.
+    Of a network that has no convolutions, that cannot be traced, or that is then seen otherwise, there is no copy.
     """
+    whole = seen(network)
     kinds = {type(module) for module in network.modules()}
     if nn.Conv2d not in kinds:
-        return network
+        return whole
     try:
         folded = fuse(network) if nn.BatchNorm2d in kinds else deepcopy(network)
-        folded = folded.to(memory_format=torch.channels_last)
-        wanted = network(example)
-        error = (folded(example) - wanted).norm() / wanted.norm()
+        folded = seen(folded.to(memory_format=torch.channels_last))
+        is_same = all(map(_is_same, _each(folded(example)), _each(whole(example))))
     except Exception:
         # Code of anybody's may do anything that tracing and copying cannot follow.
-        return network
-    return folded if float(error) <= LARGEST_ERROR else network
+        return whole
+    return folded if is_same else whole
+
+
+def _each(answer: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (answer,) if isinstance(answer, Tensor) else answer
+
+
+def _is_same(found: Tensor, wanted: Tensor) -> bool:
+    return float((found - wanted).norm()) <= LARGEST_ERROR * float(wanted.norm())

@@ -1,40 +1,39 @@
-"""Teachers: image classification networks, each with its transform and the names of its classes, and several as one."""
+"""A teacher: an image network with its transform and the names of its classes, and its file."""
 
 import json
-import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision import transforms
-from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
-from soundnet_kd.data.target_clips import LabelledClip
-from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.inference.backends import Backend
+from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.models.checkpoint import TEACHER, read_metadata, write_tensors
-from soundnet_kd.teachers.clips import VideoClip
-from soundnet_kd.teachers.network import Look, device_of, prepare_network
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of red, green and blue, in 0..1, for torchvision's weights."""
-
-
-FRAMES_PER_BATCH = 64
-"""Frames that go through a network together."""
+from soundnet_kd.teachers.network import Look, WithInput, average_positions, device_of, last_layer
+from soundnet_kd.teachers.transforms import Transform, convert_transform, prepare_frames
 
 BLANK = (3, 480, 640)
 """Size of a picture that stands for those of a video, before one is decoded."""
 
-Transform = Callable[[Tensor], Tensor]
+
+class Seen(NamedTuple):
+    """What a teacher sees in frames.
+
+    Attributes
+    ----------
+    distributions : (frames, classes) float32, optional
+        None of a teacher without classes. A row that is not finite is a frame that the network cannot answer.
+    features : (frames, dims) float32, optional
+        None of a teacher whose features are not kept.
+    """
+
+    distributions: NDArray[np.float32] | None
+    features: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -44,24 +43,38 @@ class Teacher:
     Attributes
     ----------
     network : nn.Module
-        (frames, 3, height, width) float32 -> (frames, classes) logits.
+        (frames, 3, height, width) float32 -> (frames, classes) logits; without class names and `features`,
+        (frames, dims), which are the features themselves.
     transform : callable
         (3, height, width) uint8 -> (3, height', width') float32, the same size for every frame. Torchvision's presets
         (`weights.transforms()`) and compositions of its steps for pictures become steps that give the same pixels of
         tensors as they do of pictures.
     class_names : tuple of str
-        In the order of the logits.
+        In the order of the logits; empty for a network that embeds pictures, such as CLIP's.
     identity : mapping
         What identifies this teacher (network, hash of its weights); goes into the targets.
+    features : str, optional
+        The layer, as `network.named_modules()` names it, whose input is kept beside the distributions, averaged over
+        positions where it has some. [default: none is, but of a network without classes its answer]
+
+    Raises
+    ------
+    SettingsError
+        If the network has no such layer.
     """
 
     network: nn.Module
     transform: Transform
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
     identity: Mapping[str, str] = field(default_factory=dict)
+    features: str | None = None
     given_transform: Transform = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        layers = dict(self.network.named_modules())
+        if self.features is not None and self.features not in layers:
+            hint = nearest(self.features, [name for name in layers if name])
+            raise SettingsError(f"{type(self.network).__name__} has no layer {self.features!r}{hint}")
         object.__setattr__(self, "given_transform", self.transform)
         object.__setattr__(self, "transform", convert_transform(self.transform))
 
@@ -70,6 +83,22 @@ class Teacher:
         teacher = copy(self)
         object.__setattr__(teacher, "transform", self.given_transform)
         return teacher
+
+    @property
+    def has_features(self) -> bool:
+        """Whether features are kept of it."""
+        return self.features is not None or not self.class_names
+
+    def keep_features(self) -> "Teacher":
+        """Return the same teacher with what it has before its last layer with parameters as its features.
+
+        Raises
+        ------
+        SettingsError
+            If its network shows no such layer.
+        """
+        blank = prepare_frames([torch.zeros(BLANK, dtype=torch.uint8)], self.transform)
+        return replace(self, transform=self.given_transform, features=last_layer(self.network, blank))
 
     def label(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Classify pictures.
@@ -95,7 +124,6 @@ class Teacher:
             prepare_frames([torch.from_numpy(image).permute(2, 0, 1) for image in images], self.transform)
         )
 
-    @torch.inference_mode()
     def predict(self, frames: Tensor, look: Look | None = None) -> NDArray[np.float32]:
         """Classify frames that have gone through `transform`.
 
@@ -115,147 +143,58 @@ class Teacher:
         FormatError
             As `label`.
         """
-        if look is None:
-            look, frames = self.network.eval(), frames.to(device_of(self.network))
-        distributions = look(frames).float().softmax(dim=1).cpu().numpy()
-        if distributions.shape[1] != len(self.class_names):
-            raise FormatError(
-                f"the teacher gives {distributions.shape[1]} classes but has {len(self.class_names)} class names"
-            )
+        distributions = self.see(frames, look).distributions
+        if distributions is None:
+            raise FormatError("the teacher knows no classes; `see` gives its features")
         if not np.isfinite(distributions).all():
             raise FormatError("the teacher's answers are not finite numbers; its weights are broken")
-        return np.asarray(distributions, dtype=np.float32)
+        return distributions
 
+    @torch.inference_mode()
+    def see(self, frames: Tensor, look: Look | None = None) -> Seen:
+        """Return what the network sees in frames that have gone through `transform`, be it finite or not.
 
-class TeacherEnsemble:
-    """Several teachers for the same frames.
-
-    Parameters
-    ----------
-    teachers : mapping from name to Teacher
-    backends : mapping from name to str, optional
-        What runs each network. [default: PyTorch]
-
-    Attributes
-    ----------
-    transforms : tuple of callable
-        Those of the teachers; what several have in common is there, and done, once.
-    backends : dict from name to str
-        What runs each network; where one has turned out not to be able to, it is PyTorch.
-    """
-
-    def __init__(self, teachers: Mapping[str, Teacher], backends: Mapping[str, Backend] | None = None) -> None:
-        self.teachers = teachers
-        usual: Backend = "torch"
-        self.backends = dict.fromkeys(teachers, usual) | dict(backends or {})
-        self._looks: dict[tuple[str, torch.Size], Look] = {}
-        keys = {name: _transform_key(teacher.transform) for name, teacher in teachers.items()}
-        by_key = {keys[name]: teacher.transform for name, teacher in teachers.items()}
-        order = list(by_key)
-        self.transforms = tuple(by_key.values())
-        self._transform_of = {name: order.index(key) for name, key in keys.items()}
-
-    def label(self, clips: Iterable[tuple[str, VideoClip]]) -> Iterator[LabelledClip]:
-        """Label clips, each with the name of its video, in batches of at least `FRAMES_PER_BATCH` frames.
+        Parameters
+        ----------
+        frames : (frames, 3, height, width) float32
+        look : callable, optional
+            What `network` became for many frames (see `prepare_network`). [default: the network itself]
 
         Raises
         ------
-        SettingsError
-            If a transform brings frames to several sizes.
+        FormatError
+            If the network's answer does not fit its class names, or its features are no row for each frame.
         """
-        batch: list[tuple[str, VideoClip]] = []
-        frames = 0
-        for source, clip in clips:
-            batch.append((source, clip))
-            frames += len(clip.frame_seconds)
-            if frames >= FRAMES_PER_BATCH:
-                yield from self._label_batch(batch)
-                batch, frames = [], 0
-        if batch:
-            yield from self._label_batch(batch)
+        if look is None:
+            network = self.network.eval()
+            whole = network if self.features is None else WithInput(network, self.features)
+            answer = whole(frames.to(device_of(network)))
+            answers = (answer,) if isinstance(answer, Tensor) else answer
+        else:
+            answers = look(frames)
+        distributions = features = None
+        if self.class_names:
+            distributions = self._distributions(answers)
+        if self.has_features:
+            kept = answers[-1].float()
+            if kept.ndim == 4:
+                kept = average_positions(kept, has_channels_last=False)
+            if kept.ndim != 2 or len(kept) != len(frames):
+                raise FormatError(
+                    f"the teacher's features of {len(frames)} frames are {tuple(kept.shape)}; let its network give "
+                    "(frames, dims)"
+                )
+            features = np.asarray(kept.cpu().numpy(), dtype=np.float32)
+        return Seen(distributions, features)
 
-    def _label_batch(self, batch: list[tuple[str, VideoClip]]) -> Iterator[LabelledClip]:
-        for index in range(len(self.transforms)):
-            require_one_size(clip.frames[index].shape for _, clip in batch)
-        frames = [
-            torch.from_numpy(np.concatenate([clip.frames[index] for _, clip in batch]))
-            for index in range(len(self.transforms))
-        ]
-        distributions = {
-            name: teacher.predict(frames[index := self._transform_of[name]], self._look(name, frames[index]))
-            for name, teacher in self.teachers.items()
-        }
-        first = 0
-        for source, clip in batch:
-            steps = slice(first, first + len(clip.frame_seconds))
-            first = steps.stop
-            own = {name: rows[steps] for name, rows in distributions.items()}
-            yield LabelledClip(source, clip.start_seconds, clip.sound, clip.frame_seconds, own)
-
-    def compile(self) -> None:
-        """Try other engines than PyTorch, on frames of the size that a picture usually comes out in."""
-        for name, teacher in self.teachers.items():
-            if self.backends[name] != "torch":
-                self._look(name, prepare_frames([torch.zeros(BLANK, dtype=torch.uint8)], teacher.transform))
-
-    def _look(self, name: str, frames: Tensor) -> Look:
-        """Return a network that is ready for frames of a size; it becomes so once."""
-        key = name, frames.shape[1:]
-        if key not in self._looks:
-            network = self.teachers[name].network
-            self.backends[name], self._looks[key] = prepare_network(network, frames, self.backends[name])
-        return self._looks[key]
-
-
-def _transform_key(transform: Transform) -> bytes | int:
-    """Return a key that is equal for transforms that do the same: all their settings, if they can be pickled."""
-    try:
-        return pickle.dumps(transform)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return id(transform)
-
-
-def prepare_frames(images: Sequence[Tensor], transform: Transform) -> Tensor:
-    """Apply a transform to pictures.
-
-    Parameters
-    ----------
-    images : sequence of (3, height, width) uint8
-    transform : callable
-
-    Returns
-    -------
-    (images, 3, height', width') float32
-
-    Raises
-    ------
-    SettingsError
-        If they come out in several sizes.
-    """
-    frames = [transform(image) for image in images]
-    require_one_size(frame.shape for frame in frames)
-    return torch.stack(frames)
-
-
-def require_one_size(shapes: Iterable[tuple[int, ...]]) -> None:
-    """Check that frames have one size, as in a batch they must.
-
-    Parameters
-    ----------
-    shapes : iterable of (..., height, width)
-
-    Raises
-    ------
-    SettingsError
-        If their sizes differ.
-    """
-    sizes = sorted({tuple(shape[-2:]) for shape in shapes})
-    if len(sizes) > 1:
-        named = " and ".join(f"{width} x {height}" for height, width in sizes[:2])
-        raise SettingsError(
-            f"a teacher's transform gives frames of several sizes, such as {named}, which a network cannot see "
-            "together; let it bring all to one, such as by torchvision's Resize(256) and CenterCrop(224)"
-        )
+    def _distributions(self, answers: Sequence[Tensor]) -> NDArray[np.float32]:
+        logits = answers[0]
+        if len(answers) == 1 and self.features is not None:
+            raise FormatError("the teacher has class names, but its network gives no tensor of logits")
+        if logits.shape[1:] != (len(self.class_names),):
+            given = " x ".join(map(str, logits.shape[1:]))
+            raise FormatError(f"the teacher gives {given} classes but has {len(self.class_names)} class names")
+        return np.asarray(logits.float().softmax(dim=1).cpu().numpy(), dtype=np.float32)
 
 
 def write_teacher(
@@ -322,63 +261,3 @@ def read_teacher_description(path: str | Path) -> TeacherDescription:
     except (KeyError, TypeError, ValueError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise FormatError(f"{path} is no teacher that describes itself ({what}); see write_teacher") from error
-
-
-def frame_transform(
-    input_size: int,
-    resize: int | None = None,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-) -> Transform:
-    """Return the usual preprocessing of ImageNet networks.
-
-    Parameters
-    ----------
-    input_size : int
-        Side in pixels of the square that the network sees, cut from the centre.
-    resize : int, optional
-        What the shorter side is resized to before that, in pixels. [default: `input_size`]
-    mean, std : sequence of float
-        Mean and standard deviation of red, green and blue, in 0..1.
-    """
-    return _compose_transform(v2.Resize(resize or input_size, antialias=True), input_size, mean, std)
-
-
-def convert_transform(transform: Transform) -> Transform:
-    """Return torchvision's own preparations of pictures as steps that do the same to tensors.
-
-    A preset of torchvision's weights, or its older steps, resizes a uint8 tensor in floats, but a picture, which the
-    weights were trained and measured on, in whole numbers: with bicubic filters pixels differ by up to 25 of 255. The
-    newer steps do it in whole numbers too (at most 2 of 255 away, measured), several times faster. Steps that only take
-    pictures, such as ToTensor, become possible.
-
-    Parameters
-    ----------
-    transform : callable
-        Anything else is returned as it is.
-    """
-    if isinstance(transform, ImageClassification):
-        size, interpolation, antialias = transform.resize_size, transform.interpolation, transform.antialias
-        resize = v2.Resize(size, interpolation=interpolation, antialias=antialias)
-        return _compose_transform(resize, transform.crop_size, transform.mean, transform.std)
-    if isinstance(transform, transforms.Compose) and all(type(step) in _NEWER for step in transform.transforms):
-        composed: Transform = v2.Compose([_NEWER[type(step)](step) for step in transform.transforms])
-        return composed
-    return transform
-
-
-def _compose_transform(resize: v2.Resize, crop: int, mean: Sequence[float], std: Sequence[float]) -> Transform:
-    steps = [resize, v2.CenterCrop(crop), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean=mean, std=std)]
-    transform: Transform = v2.Compose(steps)
-    return transform
-
-
-_NEWER: dict[type, Callable[[Any], nn.Module]] = {
-    transforms.Resize: lambda step: v2.Resize(step.size, step.interpolation, step.max_size, step.antialias),
-    transforms.CenterCrop: lambda step: v2.CenterCrop(step.size),
-    transforms.PILToTensor: lambda step: nn.Identity(),
-    transforms.ToTensor: lambda step: v2.ToDtype(torch.float32, scale=True),
-    transforms.ConvertImageDtype: lambda step: v2.ToDtype(step.dtype, scale=True),
-    transforms.Normalize: lambda step: v2.Normalize(step.mean, step.std),
-}
-"""Torchvision's older steps, as the newer ones that give of tensors what those give of pictures."""

@@ -18,7 +18,7 @@ from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import Frame, Video, decode_pool, write_video
 from soundnet_kd.storage import lock_folder
 from soundnet_kd.teachers import Teacher, label_videos, labelling, write_teacher
-from soundnet_kd.teachers.teacher import frame_transform
+from soundnet_kd.teachers.transforms import frame_transform
 from tests.processes import run_command, signal_itself_after
 from tests.teachers.colours import COLOURS, NAMES, MeanColour, make_video, plain
 
@@ -53,6 +53,8 @@ def assert_same(first: Targets, second: Targets) -> None:
         np.testing.assert_array_equal(one.frame_seconds, other.frame_seconds)
         for name, rows in one.distributions.items():
             np.testing.assert_array_equal(rows, other.distributions[name])
+        for name, rows in one.features.items():
+            np.testing.assert_array_equal(rows, other.features[name])
 
 
 def test_workers_give_what_decoding_in_turn_gives(tmp_path: Path) -> None:
@@ -204,8 +206,12 @@ def die_after_a_part() -> None:
     signal_itself_after(labelling, "write_part", signal.SIGKILL, lambda *_: True)
 
 
+SEVERAL = ["--keep_features", "--step_seconds", "2", "--frames_per_step", "2", "--keep_frames"]
+
+
 @pytest.mark.slow
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], SEVERAL], ids=["plain", "several"])
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path: Path, more: list[str]) -> None:
     videos = tmp_path / "videos"
     for number, colour in enumerate(["red", "green", "blue", "red", "green", "blue"]):
         make_video(videos / f"{number}.mp4", [colour, "red"])
@@ -215,7 +221,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
 
     def run(name: str, prepare: Callable[[], None] | None = None) -> int | None:
         command = ["teach", str(videos), "--out", str(tmp_path / name), "--clips_per_part", "1", "--device", "cpu"]
-        options = ["--objects", str(tmp_path / "teacher.safetensors"), "--workers", "1"]
+        options = ["--objects", str(tmp_path / "teacher.safetensors"), "--workers", "1", *more]
         return run_command([*command, *options], tmp_path / "log.txt", prepare)
 
     assert run("killed", die_after_a_part) == -signal.SIGKILL

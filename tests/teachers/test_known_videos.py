@@ -28,9 +28,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     read = clips.read_clips
 
-    def noted(path: Path, *settings: Any) -> Any:
+    def noted(path: Path, *settings: Any, **more: Any) -> Any:
         names.append(path.name)
-        return read(path, *settings)
+        return read(path, *settings, **more)
 
     monkeypatch.setattr(decoding, "read_clips", noted)
     return names

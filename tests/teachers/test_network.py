@@ -92,7 +92,7 @@ def test_any_number_of_frames_as_the_network_itself(make: Callable[[], nn.Module
     for count in (1, FRAMES_AT_A_TIME, len(frames)):
         with torch.inference_mode():
             wanted = network(frames[:count])
-        found = look(frames[:count])
+        (found,) = look(frames[:count])
         assert found.shape == wanted.shape
         assert float((found - wanted).norm() / wanted.norm()) < 1e-5
     assert state_sha256(network) == before

@@ -16,7 +16,8 @@ from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.media import read_frames, write_video
 from soundnet_kd.models.checkpoint import TEACHER, kind_of, read_metadata
 from soundnet_kd.teachers import Teacher, label_videos, load_teacher, write_teacher
-from soundnet_kd.teachers.teacher import TeacherDescription, frame_transform, read_teacher_description
+from soundnet_kd.teachers.teacher import TeacherDescription, read_teacher_description
+from soundnet_kd.teachers.transforms import frame_transform
 from tests.teachers.colours import NAMES, RATE, MeanColour, plain
 
 

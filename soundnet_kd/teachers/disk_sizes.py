@@ -1,0 +1,67 @@
+"""How much room targets take on a disk, told before they are made."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from soundnet_kd.data import CLIP_SECONDS
+from soundnet_kd.errors import MediaError
+from soundnet_kd.media import stated_seconds
+
+OPENED = 32
+"""How many of the videos are opened for the lengths in their headers, which stand for those of all."""
+HALF_BYTES, FACTOR_BYTES, SAMPLE_BYTES = 2, 4, 2
+"""Of a number of a distribution or feature, of the factor of a feature, and of a sample of sound."""
+
+
+def megabytes_per_hour(
+    sample_rate: int,
+    step_seconds: float,
+    classes: Mapping[str, int],
+    features: Mapping[str, int],
+    kept_frames: int = 0,
+) -> dict[str, float]:
+    """Return the MB that an hour of videos takes, by what takes them.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Of the sound, in Hz.
+    step_seconds : float
+    classes, features : mapping from teacher to int
+        How many numbers its distributions and its features have.
+    kept_frames : int
+        Frames of a step that are kept one by one, beside their mean.
+    """
+    rows = 3600 / step_seconds * (1 + kept_frames) / 1e6
+    sizes = {"sound": 3600 * sample_rate * SAMPLE_BYTES / 1e6}
+    sizes |= {f"distributions of {name}": rows * count * HALF_BYTES for name, count in classes.items()}
+    sizes |= {f"features of {name}": rows * (count * HALF_BYTES + FACTOR_BYTES) for name, count in features.items()}
+    return sizes
+
+
+def estimate_hours(videos: Sequence[Path], clips_per_video: int | None = None) -> float:
+    """Return how long videos are together, by the headers of some of them that lie evenly among them."""
+    step = -(-len(videos) // OPENED) or 1
+    lengths = []
+    for video in videos[::step]:
+        try:
+            lengths.append(stated_seconds(video))
+        except MediaError:
+            lengths.append(0.0)
+    longest = float("inf") if clips_per_video is None else clips_per_video * CLIP_SECONDS
+    total = sum(min(seconds, longest) for seconds in lengths)
+    return total / max(1, len(lengths)) * len(videos) / 3600
+
+
+def describe_sizes(sizes: Mapping[str, float], videos: int, hours: float) -> str:
+    """Say how much an hour of videos takes, and all of them; without an idea of their length, not the latter."""
+    parts = ", ".join(f"{what} {_in_three_digits(size)}" for what, size in sizes.items())
+    told = f"an hour of video takes {_in_three_digits(sum(sizes.values()))} MB on disk ({parts})"
+    if hours > 0:
+        whole = _in_three_digits(sum(sizes.values()) * hours)
+        told += f"; the {videos} videos to label are about {_in_three_digits(hours)} hours, {whole} MB"
+    return told
+
+
+def _in_three_digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
