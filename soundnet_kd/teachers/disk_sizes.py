@@ -53,13 +53,26 @@ def estimate_hours(videos: Sequence[Path], clips_per_video: int | None = None) -
     return total / max(1, len(lengths)) * len(videos) / 3600
 
 
-def describe_sizes(sizes: Mapping[str, float], videos: int, hours: float) -> str:
-    """Say how much an hour of videos takes, and all of them; without an idea of their length, not the latter."""
+def describe_sizes(sizes: Mapping[str, float], videos: int, hours: float, decoded: float = 0.0) -> str:
+    """Say how much an hour of videos takes, and all of them; without an idea of their length, not the latter.
+
+    Parameters
+    ----------
+    sizes : mapping from what to MB
+        Of an hour.
+    videos : int
+    hours : float
+        How long they are together; 0 where nobody knows.
+    decoded : float
+        MB that the frames of an hour of one video take until they have been looked at; 0 to say nothing of them.
+    """
     parts = ", ".join(f"{what} {_in_three_digits(size)}" for what, size in sizes.items())
     told = f"an hour of video takes {_in_three_digits(sum(sizes.values()))} MB on disk ({parts})"
     if hours > 0:
         whole = _in_three_digits(sum(sizes.values()) * hours)
         told += f"; the {videos} videos to label are about {_in_three_digits(hours)} hours, {whole} MB"
+    if decoded:
+        told += f"; while it runs, an hour of decoded frames takes {_in_three_digits(decoded)} MB"
     return told
 
 

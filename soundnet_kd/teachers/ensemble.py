@@ -135,6 +135,11 @@ class TeacherEnsemble:
                 sizes[name] = features.shape[1]
         return sizes
 
+    def frame_bytes(self) -> int:
+        """Return how much all transforms make of a picture of the usual size."""
+        blank = torch.zeros(BLANK, dtype=torch.uint8)
+        return sum(transform(blank).nbytes for transform in self.transforms)
+
     def compile(self) -> None:
         """Try other engines than PyTorch, on frames of the size that a picture usually comes out in."""
         for name, teacher in self.teachers.items():

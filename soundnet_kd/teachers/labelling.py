@@ -253,7 +253,10 @@ def label_videos(
             ensemble.feature_sizes(),
             frames_per_step if keep_frames else 0,
         )
-        log.info(describe_sizes(sizes, len(waiting), estimate_hours(waiting, clips_per_video)))
+        while_it_runs = 0.0
+        if (step_seconds, frames_per_step) != (STEP_SECONDS, 1):
+            while_it_runs = frames_per_step * 3600 / step_seconds * ensemble.frame_bytes() / 1e6
+        log.info(describe_sizes(sizes, len(waiting), estimate_hours(waiting, clips_per_video), while_it_runs))
     settings["backends"] = ensemble.backends
     settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
     ensure_same_settings(out / SETTINGS_FILE, settings, besides=MAY_DIFFER)
