@@ -216,6 +216,27 @@ def test_labels_of_shorter_steps_are_learned(step_seconds: float, tmp_path: Path
     assert all(np.isfinite(row["train/loss"]) for name in ("plain", "more") for row in read_history(tmp_path / name))
 
 
+@pytest.mark.parametrize("layer", [None, "conv4"])
+def test_a_student_over_spectrograms_learns_by_them_too(layer: str | None, targets: Path, tmp_path: Path) -> None:
+    """Also by a layer that has rows of frequencies; what the default layer hears is all but the heads."""
+    distill(
+        targets,
+        tmp_path,
+        architecture="LogMelCNN",
+        width=0.125,
+        objectives=["match", "contrast", "relation"],
+        projection=ProjectionSettings(layer=layer, width=16),
+        steps=2,
+        batch_size=2,
+        held_out=0.3,
+        device="cpu",
+    )
+    assert read_json(tmp_path / "run.json")["projection"]["layer"] == (layer or "pool5")
+    start, trained = (dict(load_student(tmp_path / name).named_parameters()) for name in ("untrained.safetensors", ""))
+    stayed = {name.split(".")[0] for name, each in start.items() if torch.equal(each, trained[name])}
+    assert stayed == ({"conv6"} if layer is None else {"conv5", "batchnorm5", "conv6"})
+
+
 def test_a_run_without_them_says_what_it_always_said(targets: Path, tmp_path: Path) -> None:
     """From Python the augmentation of other trainings is taken too."""
     options = {"steps": 1, "batch_size": 2, "held_out": 0.0, "device": "cpu", "augmentation": Augmentation(shift=True)}

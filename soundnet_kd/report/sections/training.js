@@ -1,7 +1,10 @@
 "use strict";
 // How a training went.
 
+// The losses of several objectives are of different sizes.
+const OBJECTIVES = ["soundnet", "kl", "l2", "match", "contrast", "relation"];
 const KINDS = {
+  ...Object.fromEntries(OBJECTIVES.map((name) => [`loss_${name}_`, `Loss of ${name}`])),
   loss: "Loss",
   agreement: "Agreement with the teachers",
   retrieval: "Sounds whose own picture is the nearest",
