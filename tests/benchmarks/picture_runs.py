@@ -56,7 +56,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "released, kl": {**BRIEF, **GOING_ON},
 }
 """Arguments of `distill` by the name of the row; without them, the paper's."""
-LAYERS: dict[str, tuple[str, ...]] = {"SoundNet8": ("pool5", "conv4", "conv6")}
+LAYERS: dict[str, tuple[str, ...]] = {
+    "SoundNet8": ("pool5", "conv4", "conv6"),
+    "LogMelCNN": ("pool5", "pool3", "pool4"),
+}
 """Layers of each architecture that are evaluated, the first for itself too, and all of them side by side."""
 JOINT_LAYERS = "joint"
 TARGETS, UNHEARD_TARGETS = "targets", "targets_unheard"
