@@ -69,7 +69,7 @@ def main() -> None:
     data, folder = options.data.resolve(), options.out.resolve()
     make_videos(data, folder, SEED, options.variants)
     for kind, targets in ((HEARD, TARGETS), (UNHEARD, UNHEARD_TARGETS)):
-        teach(folder / kind, folder / targets, objects=TEACHER.format(data))
+        teach(folder / kind, folder / targets, objects=TEACHER.format(data), keep_features=True)
     runs = [
         Run(data, folder, row, seed, options.cpu_minutes, options.threads)
         for seed in options.seeds
