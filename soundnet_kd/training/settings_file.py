@@ -4,8 +4,9 @@
 `versions`; and that of distillation `targets`, the identity of what was learned: `clips`, how many, and `teachers`, by
 name with `network` and `weights`. A distillation that started from another student has `init`, as it was named,
 `init_sha256`, its fingerprint, and `kept_heads`; `freeze`, `kept_learning_rate` and `keep_statistics` where these were
-given. Where it had several objectives, there is `objectives`, the weight of each, in the place of `objective`, and where
-features were compared `projection` (with the layer) and `contrast`; `weight_decay` and `average` where they were given.
+given. Where it had several objectives, `objectives`, the weight of each, stands in the place of `objective`, and where
+features were compared there are `projection` (with the layer) and `contrast`; `weight_decay` and `average` where these
+were given.
 """
 
 from collections.abc import Mapping
