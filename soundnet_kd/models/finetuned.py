@@ -164,8 +164,10 @@ class FinetunedNetwork(Network):
 
     @property
     def margin_steps(self) -> int:
-        """How many steps of `frozen_layer` before a piece, and behind it, its layers hear of its surroundings."""
-        assert self.frozen_layer is not None
+        """How many steps of `frozen_layer` before a piece, and behind it, its layers hear of its surroundings; or 0."""
+        # PyTorch's tracer looks at every property.
+        if self.frozen_layer is None:
+            return 0
         first = self.network.receptive_field(self.frozen_layer)
         deepest = self.network.receptive_field(max(self.head_layers, key=self.network.depth))
         ratio = deepest.stride // first.stride
