@@ -216,7 +216,10 @@ def distill(
     label_steps = len(training) * labelled.steps_per_clip
     chosen.require_served(labelled.class_names, labelled.feature_sizes, label_steps, targets)
     if not labelled.class_names:
-        raise SettingsError(f"no teacher of {targets} has classes, and a student needs a head; add one that has")
+        raise SettingsError(
+            f"no teacher of {targets} has classes, of which a student's heads are; label the videos with one that has "
+            "besides, such as `soundnet-kd teach --objects mobilenet_v2:IMAGENET1K_V2`"
+        )
     start = _start(labelled.class_names, architecture, width, init, freeze, seed)
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:

@@ -1,6 +1,7 @@
 """Students that learn by several objectives at once: what a run leaves, stopped, on two processes, refused."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -282,10 +283,20 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(targets: Path
 def test_targets_without_features_say_how_to_make_some(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clip = clip_of("0.mp4", 1, rng)
-    older = LabelledClip(clip.source, 0.0, clip.sound, clip.frame_seconds, clip.distributions)
-    targets = make_targets(tmp_path / "targets", [older])
+    targets = make_targets(tmp_path / "targets", [replace(clip, features={})])
     with pytest.raises(SettingsError, match=r"match needs .*targets holds none; .*`soundnet-kd teach --keep_fea"):
         distill(targets, tmp_path / "out", objectives=["kl", "match"], steps=1, batch_size=1, device="cpu")
+
+
+def test_teachers_without_classes_need_one_with_classes_beside_them(tmp_path: Path) -> None:
+    clip = replace(clip_of("0.mp4", 1, np.random.default_rng(0)), distributions={})
+    targets = make_targets(tmp_path / "targets", [clip], classes={})
+    for objectives, message in (
+        (["kl"], "kl compares distributions over classes, and no"),
+        (["match"], "a student's heads"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            distill(targets, tmp_path / "out", objectives=objectives, steps=1, batch_size=1, device="cpu")
 
 
 def test_a_student_that_has_nothing_to_learn_is_refused(run: Path, targets: Path, tmp_path: Path) -> None:
