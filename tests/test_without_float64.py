@@ -12,7 +12,7 @@ from soundnet_kd import SoundNet5
 from soundnet_kd.cli import main
 from soundnet_kd.interfaces import hear
 from soundnet_kd.media import write_audio
-from soundnet_kd.models import write_network
+from soundnet_kd.models import LogMelCNN, write_network
 from soundnet_kd.models.classifiers import CLASSIFIERS, build_classifier
 from soundnet_kd.teachers import Teacher
 from soundnet_kd.training.optimization import probabilities
@@ -29,6 +29,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     torch.manual_seed(0)
     write_network(SoundNet5({"objects": ("cat", "dog"), "scenes": ("street", "field")}).eval(), folder / "s", {})
+    write_network(LogMelCNN({"objects": ("cat", "dog")}, width=0.125).eval(), folder / "m", {})
     for name, hertz in (("cat", 2000.0), ("dog", 300.0)):
         for number in range(4):
             write_audio(folder / "sounds" / name / f"{name}_{number}.wav", sine(hertz + number, 1.1, RATE, 0.4), RATE)
@@ -48,6 +49,9 @@ def commands(world: Path) -> dict[str, list[str]]:
                     "--architecture", "SoundNet5", "--held_out", "0.3"],
         "distill in bf16": ["distill", f"{world}/targets", "--steps", "2", "--batch_size", "2", "--device", "cpu",
                             "--architecture", "SoundNet5", "--precision", "bf16", "--objective", "kl"],
+        "distill over spectrograms": ["distill", f"{world}/targets", "--steps", "2", "--batch_size", "2", "--held_out",
+                                      "0.3", "--device", "cpu", "--architecture", "LogMelCNN", "--width", "0.125"],
+        "extract from spectrograms": ["extract", f"{world}/sounds", "--student", str(world / "m"), "--device", "cpu"],
         "extract": ["extract", f"{world}/sounds", *student, "--layers", "conv1", "conv4"],
         "extract deviations": ["extract", f"{world}/sounds", *student, "--layers", "conv4", "--pooling", "std"],
         "predict": ["predict", f"{world}/sounds/cat/cat_0.wav", *student],
