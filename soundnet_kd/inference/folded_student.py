@@ -18,7 +18,7 @@ from soundnet_kd.models.preprocessing import as_input
 class FoldedStudent(ABC):
     """Layers of a student in evaluation mode, equal to its own as far as the rounding of float32 goes.
 
-    Layers that have rows of frequencies give the means over these.
+    Layers that have rows of frequencies give the means over these, or all of them (`keeps_rows`).
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class FoldedStudent(ABC):
     ----------
     computed : tuple of str
         All layers that the wanted ones take.
+    keeps_rows : bool
+        Give out rows side by side, as so many more channels: (batch, channels x rows, steps). At first they are not.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class FoldedStudent(ABC):
     def __init__(self, student: Student, layers: Sequence[str], precision: Precision = "32") -> None:
         self.student = student
         self.layers = tuple(layers)
+        self.keeps_rows = False
         self.computed = student.layers[: max(map(student.depth, layers)) + 1]
         own = next(student.parameters())
         self.device = own.device
@@ -111,8 +114,9 @@ class FoldedStudent(ABC):
         return like.new_zeros(len(like), *self.student.shape(layer), 0)
 
     def given_out(self, steps: Tensor) -> Tensor:
-        """Return a layer as it is given out: in float32, the means over its rows."""
-        return over_rows(readable(steps))
+        """Return a layer as it is given out: in float32, (batch, channels, steps)."""
+        steps = readable(steps)
+        return steps.flatten(1, -2) if self.keeps_rows else over_rows(steps)
 
     def output_weights(self) -> tuple[Tensor, Tensor]:
         """Return the weight and bias of the output layer, which has no batch norm, of all heads one after the other."""

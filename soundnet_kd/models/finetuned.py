@@ -150,7 +150,8 @@ class FinetunedNetwork(Network):
     def logits_from(self, steps: Tensor, margin: int = 0) -> Tensor:
         """Return the logits (batch, classes) where the steps of `frozen_layer`, (batch, channels, steps), are known.
 
-        What the first and the last `margin` of them, a multiple of `margin_steps`, give is not pooled.
+        Its rows, if it has some, are side by side, as so many more channels. What the first and the last `margin`
+        steps, a multiple of `margin_steps`, give is not pooled.
         """
         assert self.frozen_layer is not None
         below = self.network.continue_from(self.frozen_layer, steps, self.head_layers)
@@ -159,7 +160,7 @@ class FinetunedNetwork(Network):
             for layer, found in below.items():
                 ratio = self.network.receptive_field(layer).stride // stride
                 count = max(1, (steps.shape[2] - 2 * margin) // ratio)
-                below[layer] = found[:, :, margin // ratio : margin // ratio + count]
+                below[layer] = found[..., margin // ratio : margin // ratio + count]
         return self.answer_to(below)
 
     @property

@@ -193,14 +193,16 @@ class Student(Network):
         layer : str
             The last layer of its block: conv3 or pool5, not conv5.
         steps : (batch, channels, steps) float32
-            Of this layer.
+            Of this layer; its rows, if it has some, may be side by side, as so many more channels.
         layers : sequence of str
             This one or later ones.
 
         Returns
         -------
-        dict from layer to (batch, channels, steps)
+        dict from layer to (batch, channels, steps), or with rows
         """
+        if steps.ndim == 3:
+            steps = steps.reshape(len(steps), *self.shape(layer), steps.shape[2])
         deepest = max(layers, key=self.depth)
         found = {layer: steps} if layer in layers else {}
         if deepest == layer:

@@ -162,11 +162,6 @@ class FinetuneConfig:
         """Check that the head sits on no layer before the one that is kept, which is all that there is of a sound."""
         assert self.from_layer is not None
         kept = self.student.last_layer(block_number(self.from_layer) - 1)
-        if len(self.student.shape(kept)) > 1:
-            raise SettingsError(
-                f"variants keeps {kept}, of which {self.network} has rows of frequencies, and only their means are "
-                "kept; leave --variants out"
-            )
         first = layers_of(self.student, self.layer)[0]
         if self.student.depth(first) < self.student.depth(kept):
             raise SettingsError(

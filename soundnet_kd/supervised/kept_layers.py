@@ -146,6 +146,8 @@ def keep_layers(
         trunk = deepcopy(network.network)
         trunk.preprocessing = replace(trunk.preprocessing, least_samples=1)
         extractor = FeatureExtractor(trunk.to(choose_device(device)).eval(), [str(network.frozen_layer)], "none")
+        assert extractor.prepared.folded is not None
+        extractor.prepared.folded.keeps_rows = True
         total, left = len(ids), sum(len(groups[number]) for number in missing)
         with tqdm(
             total=total * len(versions), initial=(total - left) * len(versions), desc="frozen layers", unit="sound"
@@ -184,7 +186,7 @@ def _bytes_of(network: FinetunedNetwork, sounds: Iterable[RawAudioFile], version
         for sound in sounds
         for speed in versions.speeds
     )
-    return 4 * steps * network.network.channels(layer) * versions.draws
+    return 4 * steps * math.prod(network.network.shape(layer)) * versions.draws
 
 
 def _is_kept(file: Path, made_by: str) -> bool:

@@ -11,7 +11,7 @@ from soundnet_kd import export
 from soundnet_kd.commands.finetune import finetune
 from soundnet_kd.commands.peel import peel
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.inference.prepared import Engine, PreparedNetwork
+from soundnet_kd.inference.prepared import Engine, PreparedNetwork, fold
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import FinetunedNetwork, LogMelCNN, Preprocessing, read_network, write_network
 from soundnet_kd.models.architectures import parameters_up_to
@@ -81,12 +81,44 @@ def test_it_can_be_finetuned_and_learns_from_labels(tmp_path: Path) -> None:
     assert not network.get_parameter("network.batchnorm0.weight").requires_grad or network.frozen_layer is None
 
 
-def test_what_rows_of_frequencies_cannot_be_kept_for_is_refused(tmp_path: Path) -> None:
+def test_it_learns_from_kept_layers_with_their_rows(tmp_path: Path) -> None:
+    """What lies before conv3 is computed once; the network that is kept answers as it was tested."""
     tones = write_tones(tmp_path / "tones")
-    with pytest.raises(SettingsError, match=r"variants keeps pool3, of which LogMelCNNx0\.125 has rows .* leave"):
-        finetune(tones, student(), tmp_path / "out", layer="pool5", from_layer="conv4", variants=2)
+    options: dict[str, Any] = {"crop_seconds": 0.5, "batch_size": 6, "epochs": 25, "variants": 2, "device": "cpu"}
+    result = finetune(tones, student(), tmp_path / "out", layer="pool4", from_layer="conv3", **options)
+    assert result.accuracy > 0.8
+    before, after = student().state_dict(), read_network(tmp_path / "out").state_dict()
+    learned = {
+        name for name in before if f"network.{name}" in after and not before[name].equal(after[f"network.{name}"])
+    }
+    assert {name.partition(".")[0] for name in learned} == {"conv3", "batchnorm3", "conv4", "batchnorm4"}
+
+
+def test_it_goes_on_from_rows_side_by_side() -> None:
+    trunk = student()
+    network = FinetunedNetwork(trunk, "pool3+pool5", ("a", "b", "c"), from_layer="conv3").eval()
+    assert network.frozen_layer == "pool2"
+    waveform = torch.stack([ASKED(sound) for sound in sounds([(2, LEAST)])[0]])
+    with torch.inference_mode():
+        folded = fold(trunk, ["pool2"], "32")
+        folded.keeps_rows = True
+        steps = folded(waveform)["pool2"]
+        assert steps.shape[1] == 8 * 16
+        torch.testing.assert_close(network.logits_from(steps), network(waveform)["classes"], rtol=1e-4, atol=1e-5)
+        inside = network.logits_from(steps, margin=network.margin_steps)
+        layers = trunk(waveform, ["pool3", "pool5"])
+        first = network.margin_steps // 2, network.margin_steps // 4
+        counts = [(steps.shape[2] - 2 * network.margin_steps) // ratio for ratio in (2, 4)]
+        cut = {
+            layer: layers[layer][..., start : start + count]
+            for layer, start, count in zip(("pool3", "pool5"), first, counts, strict=True)
+        }
+        torch.testing.assert_close(inside, network.answer_to(cut), rtol=1e-4, atol=1e-5)
+
+
+def test_no_other_architecture_is_taken_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no student LogMelCNNx9x"):
-        finetune(tones, "LogMelCNNx9x", tmp_path / "out", scratch=True)
+        finetune(write_tones(tmp_path / "tones"), "LogMelCNNx9x", tmp_path / "out", scratch=True)
 
 
 def test_a_head_hears_means_over_rows_and_steps() -> None:
