@@ -116,7 +116,7 @@ def extract(
         Where the network runs: auto, cpu, cuda, cuda:1, mps.
     backend : str
         What runs it: torch; openvino or onnxruntime (extras of those names), which do the same to 1e-5; auto takes the
-        fastest that is installed: torch for SoundNet's students. The cache says which it was. Sounds of more than a
+        fastest that is installed: torch for students. The cache says which it was. Sounds of more than a
         minute are heard in segments, a student's layers by torch.
     precision : str
         32, or bf16: features within a hundredth, faster where the device has such instructions.
