@@ -56,8 +56,8 @@ class LogMelCNN(Student):
     `conv6`, is linear in the means of pool5 over 5 s.
 
     Spectra are as librosa's, on Slaney's mel scale from 0 Hz to half the rate; decibels are absolute, so that no step
-    depends on how loud the rest of a sound is. Trained on ESC-50's labels for four minutes of a core, this stack and one
-    with a second stride of 2 in place of the first pooling had 66.75 % of fold 5 right, both.
+    depends on how loud the rest of a sound is. Trained on ESC-50's labels for four minutes of a core, this stack and
+    one with a second stride of 2 in place of the first pooling had 66.75 % of fold 5 right, both.
 
     Parameters
     ----------
