@@ -168,7 +168,7 @@ def draw_history(
     panels["Sounds whose own picture is the nearest"] = [
         (f"{stage}/{RETRIEVAL}{teacher}", f"{teacher}, {said}", color, stage == "validation")
         for teacher, color in colors.items()
-        for stage, said in (("train", "in a training batch"), ("validation", "among 64 held-out clips"))
+        for stage, said in (("train", "in a training batch"), ("validation", "among held-out clips"))
     ]
     shown = {title: curves for title, curves in panels.items() if any(column in columns for column, *_ in curves)}
     across = min(len(shown), 3)
