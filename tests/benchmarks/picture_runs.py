@@ -23,6 +23,7 @@ import numpy as np
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.commands.extract import extract
 from soundnet_kd.data import Targets
+from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.models import STUDENT_FILE
 from soundnet_kd.pretrained import load_student
@@ -67,12 +68,23 @@ ROWS: dict[str, dict[str, Any]] = {
     "log-mel relation": {"objectives": ["relation"], **LOG_MEL},
     "log-mel kl + match": {"objectives": ["kl", "match:2"], **LOG_MEL},
     "log-mel kl + contrast": {"objectives": ["kl", "contrast"], **LOG_MEL},
+    "log-mel contrast, none masked": {
+        "objectives": ["contrast"],
+        "contrast": ContrastSettings(masked_similarity=1.0),
+        **LOG_MEL,
+    },
+    "log-mel contrast, queue": {"objectives": ["contrast"], "contrast": ContrastSettings(queue=512), **LOG_MEL},
     "released": {STEPS: 1, STUDENT: UNTRAINED_FILE, "init": RELEASED},
     "released soundnet": {"init": RELEASED, "kept_learning_rate": 3e-4},
     "released kl": {"objectives": ["kl"], **GOING_ON},
     "released kl, from conv4": {"objectives": ["kl"], "freeze": "conv4", **GOING_ON},
     "released kl + match": {"objectives": ["kl", "match:2"], **GOING_ON},
     "released kl + contrast": {"objectives": ["kl", "contrast"], **GOING_ON},
+    "released kl + contrast, pool5": {
+        "objectives": ["kl", "contrast"],
+        "projection": ProjectionSettings(layer="pool5"),
+        **GOING_ON,
+    },
 }
 """Arguments of `distill` by the name of the row; without them, the paper's."""
 LAYERS: dict[str, tuple[str, ...]] = {
