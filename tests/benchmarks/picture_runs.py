@@ -50,7 +50,14 @@ BRIEF: dict[str, Any] = {
 The paper's objective is a quarter of `kl` where one teacher has 1000 classes; Adam goes the same way by either.
 """
 LOG_MEL: dict[str, Any] = {"architecture": "LogMelCNN", **BRIEF}
-GOING_ON: dict[str, Any] = {"init": RELEASED, "kept_learning_rate": 3e-4, "keep_statistics": True, **BRIEF}
+GOING_ON: dict[str, Any] = {
+    **BRIEF,
+    "init": RELEASED,
+    "kept_learning_rate": 3e-4,
+    "keep_statistics": True,
+    # A new head takes many steps.
+    "batch_size": 8,
+}
 ROWS: dict[str, dict[str, Any]] = {
     "untrained": {STEPS: 1, STUDENT: UNTRAINED_FILE},
     "soundnet": {},
