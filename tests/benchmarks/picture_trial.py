@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.commands.teach import teach
 from soundnet_kd.figures.style import color_and_marker, new_figure, percent_formatter
-from soundnet_kd.storage import atomic_write, write_json
+from soundnet_kd.storage import atomic_write, ensure_same_settings, write_json
 from soundnet_kd.training.callbacks import read_history
 from tests.benchmarks.picture_runs import JOINT_LAYERS, ROWS, TARGETS, UNHEARD_TARGETS, Run, Stage
 from tests.benchmarks.picture_videos import HEARD, UNHEARD, make_videos
@@ -75,6 +75,9 @@ def main() -> None:
         for seed in options.seeds
         for row in options.rows
     ]
+    for run in runs:
+        # A row that was written otherwise since is another one.
+        ensure_same_settings(run.row_folder / "row.json", {"row": repr(ROWS[run.row])})
     with ThreadPoolExecutor(options.processes) as pool:
         # All seeds of a row go at its pace.
         list(pool.map(lambda run: _attempt(run, "pace"), runs[: len(options.rows)]))
