@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.distance import pdist
+from torch.utils.data import default_collate
 
 from soundnet_kd import SoundNet8, load_student
 from soundnet_kd.cli import main
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import LabelledClip, Targets
+from soundnet_kd.distill.data import TrainingStream
 from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.storage import read_json
-from soundnet_kd.training.augmentation import Augmentation
+from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, Augmentation
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import last_checkpoint
 from tests.processes import run_command
@@ -47,6 +50,13 @@ def clip_of(source: str, steps: int, rng: np.random.Generator, step_seconds: flo
         {name: rng.normal(3, 2, (steps, dims)).astype(np.float32) for name, dims in DIMS.items()},
         step_seconds,
     )
+
+
+def louder_by_step(clip: LabelledClip) -> LabelledClip:
+    """Make each step of a clip louder than the one before, so that the order of steps is heard."""
+    steps = len(clip.frame_seconds)
+    gain = np.repeat(np.geomspace(0.01, 3, steps), len(clip.sound) // steps)
+    return replace(clip, sound=(clip.sound[: len(gain)] * gain).astype(np.int16))
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +89,56 @@ def test_every_objective_and_teacher_is_logged_and_drawn(run: Path) -> None:
         assert history[-1][f"{stage}/loss"] == pytest.approx(expected, rel=1e-5)
     with Image.open(run / "history.png") as image:
         assert image.size == (round(16.5 * 150), round(8.4 * 150))
+
+
+def test_the_first_step_is_what_its_objectives_come_to_by_hand(tmp_path: Path) -> None:
+    """At label steps of 2.5 s, of which the student's logits have half as many, and at a temperature of 2."""
+    rng = np.random.default_rng(0)
+    clips = [louder_by_step(clip_of(f"{number}.mp4", 8, rng, 2.5)) for number in range(3)]
+    targets = Targets(make_targets(tmp_path / "targets", clips))
+    projection = ProjectionSettings(layer="pool5", width=16)
+    options = {"steps": 3, "batch_size": 3, "held_out": 0.0, "device": "cpu", "learning_rate": 1e-2, "temperature": 2.0}
+    options |= {"objectives": ["kl:1", "match:1", "contrast:1", "relation:1"], "projection": projection}
+    options |= {"keep_checkpoints": 9, "checkpoint_minutes": 1e-9}
+    distill(targets.folder, tmp_path, **options)  # type: ignore[arg-type]
+
+    student = load_student(tmp_path / "untrained.safetensors").train()
+    stream = TrainingStream(targets, np.arange(3), UNCHANGED_CLIPS, seed=0)
+    batch = default_collate([stream[position] for position in range(3)])
+    with torch.no_grad():
+        found = student(student.preprocessing.amplify(batch.sound), ["pool5", "conv8"])
+    row = read_history(tmp_path)[0]
+    middles = [(step + 0.5) / 4 for step in range(4)]
+    for name, logits in zip(CLASSES, found["conv8"].split([len(names) for names in CLASSES.values()], 1), strict=True):
+        assert logits.shape[2] == 4
+        divergences = []
+        for clip, step in np.ndindex(3, 8):
+            at = [np.interp((step + 0.5) / 8, middles, of_class) for of_class in logits[clip].numpy()]
+            heard = np.exp(np.array(at) / 2)
+            seen = np.sqrt(batch.distributions[name][clip, :, step].double().numpy())
+            heard, seen = heard / heard.sum(), seen / seen.sum()
+            divergences.append(4 * (seen * np.log(seen / heard)).sum())
+        assert row[f"train/loss_kl_{name}"] == pytest.approx(np.mean(divergences), rel=1e-4)
+
+    layer = found["pool5"]
+    length = layer.shape[2]
+    stretches = [slice(step * length // 8, -(-(step + 1) * length // 8)) for step in range(8)]
+    sounds = torch.stack([layer[clip, :, each].mean(dim=1) for clip in range(3) for each in stretches])
+    for name in DIMS:
+        seen_by = np.concatenate([clip.features[name] for clip in targets]).astype(np.float64)
+        pictures = batch.features[name].transpose(1, 2).flatten(0, 1).double().numpy()
+        pictures = (pictures - seen_by.mean(axis=0)) / seen_by.std(axis=0)
+        far, wanted = (pdist(each) / pdist(each).mean() for each in (sounds.double().numpy(), pictures))
+        apart = np.abs(far - wanted)
+        huber = np.where(apart < 1, apart**2 / 2, apart - 0.5).mean()
+        assert row[f"train/loss_relation_{name}"] == pytest.approx(huber, rel=1e-4)
+
+    states = [torch.load(tmp_path / "checkpoints" / f"step={step}.ckpt", weights_only=True) for step in (1, 2)]
+    before, after = (state["state_dict"] for state in states)
+    learning = [name for name in before if name.startswith("objectives.features.") and "queue" not in name]
+    assert {name.split(".")[4] for name in learning} == {"sound", "picture", "log_scale"}
+    # A step moves each by up to 0.01.
+    assert all((before[name] - after[name]).abs().max() > 1e-3 for name in learning)
 
 
 def test_the_student_says_what_made_it_and_holds_nothing_but_itself(run: Path) -> None:
