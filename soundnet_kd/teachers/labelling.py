@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -144,7 +145,7 @@ def label_videos(
     ----------
     videos : str or Path
     teachers : mapping from name to Teacher
-        The names become the student's heads.
+        The names become the student's heads: letters, digits and underscores, such as `vit_b_32`.
     out : str or Path
     frames : {"exact", "keyframe"}
     clips_per_video : int, optional
@@ -171,7 +172,8 @@ def label_videos(
     Raises
     ------
     SettingsError
-        If there is no teacher, a number is below what it counts, there is no such step, or `backend` is not installed.
+        If there is no teacher, or one by a name that no head can have, a number is below what it counts, there is no
+        such step, or `backend` is not installed.
     RunConflictError
         If `out` was made by other teachers, from other videos or with other settings. A moved folder of the same videos
         is no other one, nor are weights of the same content in a file of another name.
@@ -192,9 +194,10 @@ def label_videos(
         if value is not None and value < least:
             raise SettingsError(f"{name} is {value}; it is at least {least}")
     require_steps(step_seconds, frames_per_step, keep_frames)
+    before = read_settings(out / SETTINGS_FILE) or {}
+    _require_names(teachers, before.get("teachers", {}))
     files = find_media(videos)
     root = videos if videos.is_dir() else videos.parent
-    before = read_settings(out / SETTINGS_FILE) or {}
     teachers = {
         name: _keep_begun_transform(teacher, before.get("teachers", {}).get(name, {}))
         for name, teacher in teachers.items()
@@ -315,6 +318,25 @@ def require_steps(step_seconds: float, frames_per_step: int, keep_frames: bool) 
         raise SettingsError(
             "keep_frames keeps each of several frames of a step; add --frames_per_step, or leave it out"
         )
+
+
+def _require_names(names: Collection[str], begun: Collection[str]) -> None:
+    """Check that teachers' names can be those of a student's heads, or are those that targets were begun with."""
+    for name in names:
+        # No part that has been begun with a / in a name can be read.
+        if not _can_name_head(name) and ("/" in name or name not in begun):
+            fitting = re.sub(r"\W", "_", name).lower()
+            if not _can_name_head(fitting):
+                fitting = f"teacher_{fitting}"
+            raise SettingsError(
+                f"a teacher cannot be named {name!r}, since a head of the student is named after it; take letters, "
+                f"digits and underscores, such as {fitting}"
+            )
+
+
+def _can_name_head(name: str) -> bool:
+    """Return whether files of students can name a head so, and PyTorch a module among others."""
+    return name.isidentifier() and not hasattr(nn.ModuleDict(), name)
 
 
 def _choose_backend(asked: BackendOrAuto, device: torch.device, begun_with: Backend | None, videos: int) -> Backend:

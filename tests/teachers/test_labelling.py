@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from soundnet_kd.commands.teach import teach
 from soundnet_kd.data import Targets
+from soundnet_kd.data.targets import part_files
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio, write_video
 from soundnet_kd.teachers import Teacher, label_videos
@@ -124,6 +126,43 @@ def test_nothing_readable_is_an_error_with_an_example(tmp_path: Path, teacher: T
 def test_no_teacher_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="at least one teacher"):
         teach(tmp_path, tmp_path / "targets")
+
+
+@pytest.mark.parametrize(
+    ("name", "fitting"),
+    [
+        ("ViT-B/32", "vit_b_32"),
+        ("clip.vit", "clip_vit"),
+        ("my-objects", "my_objects"),
+        ("values", "teacher_values"),
+        ("2d", "teacher_2d"),
+    ],
+)
+def test_a_name_that_no_head_can_have_is_refused_at_once(
+    tmp_path: Path, teacher: Teacher, name: str, fitting: str
+) -> None:
+    """Before the videos are looked for; by the name that the refusal gives it is taken."""
+    with pytest.raises(SettingsError, match=f"cannot be named '{name}', .*, such as {fitting}$"):
+        label_videos(tmp_path / "nowhere", {"objects": teacher, name: teacher}, tmp_path / "targets")
+    assert not (tmp_path / "targets").exists()
+    make_video(tmp_path / "videos" / "a.mp4", ["red"])
+    assert label_videos(tmp_path / "videos", {fitting: teacher}, tmp_path / "targets").labelled == 1
+
+
+def test_targets_that_were_begun_with_such_a_name_go_on(tmp_path: Path, teacher: Teacher) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "targets"
+    make_video(videos / "a.mp4", ["red"])
+    label_videos(videos, {"objects": teacher}, out)
+    for file in (out / "targets.json", *part_files(out)):
+        if file.suffix == ".json":
+            file.write_text(file.read_text().replace('"objects"', '"my-objects"'))
+            continue
+        with h5py.File(file, "r+") as part:
+            for group in ("distributions", "class_names"):
+                part.move(f"{group}/objects", f"{group}/my-objects")
+    make_video(videos / "b.mp4", ["blue"])
+    assert label_videos(videos, {"my-objects": teacher}, out).labelled == 2
+    assert Targets(out).class_names == {"my-objects": NAMES}
 
 
 def test_a_deadline_is_above_zero(tmp_path: Path, teacher: Teacher) -> None:
