@@ -49,7 +49,7 @@ def distill(
     init: str | Path | None = None,
     freeze: str | None = None,
     objective: Objective = "soundnet",
-    objectives: Sequence[str] | None = None,
+    objectives: Sequence[str] | Mapping[str, float] | None = None,
     temperature: float = 1.0,
     teacher_weights: dict[str, float] | None = None,
     projection: ProjectionSettings = DEFAULT_PROJECTION,
@@ -104,7 +104,7 @@ def distill(
         averages of its batch norm; conv8 (of SoundNet8) trains the heads only. [default: all layers learn]
     objective : {"soundnet", "kl", "l2"}
         soundnet: KL divergence as the paper's code computed it; kl: summed over classes; l2: squared distance.
-    objectives : sequence of str, optional
+    objectives : sequence of str, or mapping from str to float, optional
         Several objectives instead of one, each with its weight: kl:1 contrast:0.5. Besides the three above there are
         some that compare a layer of the student with the teachers' features, for which the targets need `teach
         --keep_features`. match: a projection of the layer becomes the feature. contrast: a sound and the picture of its
@@ -182,7 +182,7 @@ def distill(
 
     Targets that `teach(..., keep_features=True)` made can teach more than what the pictures show:
 
-    >>> distill("run/targets", "run/student", objectives=["kl:1", "contrast:0.5"])  # doctest: +SKIP
+    >>> distill("run/targets", "run/student", objectives={"kl": 1, "contrast": 0.5})  # doctest: +SKIP
     """
     targets = Path(targets)
     out = Path(out)
@@ -326,18 +326,18 @@ def distill(
 
 def _objectives(
     objective: Objective,
-    objectives: Sequence[str] | None,
+    objectives: Sequence[str] | Mapping[str, float] | None,
     temperature: float,
     teacher_weights: Mapping[str, float] | None,
     projection: ProjectionSettings,
     contrast: ContrastSettings,
 ) -> ObjectiveSettings:
     """Check what a student is to learn by, before anything is read."""
+    weights = read_weights([objective] if objectives is None else objectives)
     if objectives is not None and objective != "soundnet":
         raise SettingsError(
-            f"objective is {objective}, and objectives are {' '.join(objectives)}; name all of them in objectives"
+            f"objective is {objective}, and objectives are {_written(weights)}; name all of them in objectives"
         )
-    weights = read_weights([objective] if objectives is None else objectives)
     chosen = ObjectiveSettings(weights, temperature, dict(teacher_weights or {}), projection, contrast)
     for name, of, is_default in (
         ("projection", OF_FEATURES, projection == DEFAULT_PROJECTION),
@@ -345,10 +345,15 @@ def _objectives(
     ):
         if not is_default and not weights.keys() & set(of):
             raise SettingsError(
-                f"{name} is for the objective{'s' if len(of) > 1 else ''} {', '.join(of)}; add --objectives "
-                f"{objective}:1 {of[-1]}:1, or leave it out"
+                f"{name} is for the objective{'s' if len(of) > 1 else ''} {', '.join(of)}; give --objectives "
+                f"{_written({**weights, of[-1]: 1.0})}, or leave it out"
             )
     return chosen
+
+
+def _written(weights: Mapping[str, float]) -> str:
+    """Return objectives as a command line has them."""
+    return " ".join(f"{name}:{weight:g}" for name, weight in weights.items())
 
 
 def _compared_layer(student: Student, chosen: ObjectiveSettings) -> str | None:

@@ -99,6 +99,8 @@ def convert(value: Any, kind: Any, where: str, default: Any = None) -> Any:
         if NoneType in members or Any in members:
             return None
         raise SettingsError(f"{where}: expected {_describe(members)}, not null{_quote_hint(members)}")
+    if takes_mapping(kind) and (not takes_several(kind) or isinstance(parse_nested(value), Mapping)):
+        return _convert_mapping(value, next(filter(_is_mapping, members)), where, default)
     texts = [member for member in members if member in (str, Path)]
     for member in members:
         if get_origin(member) in (list, tuple, Sequence, Iterable):
@@ -108,8 +110,6 @@ def convert(value: Any, kind: Any, where: str, default: Any = None) -> Any:
             if texts and len(items) == 1:
                 return items[0]
             return tuple(items) if get_origin(member) is tuple else items
-    if not texts and takes_mapping(kind):
-        return _convert_mapping(value, next(filter(_is_mapping, members)), where, default)
     return _convert_text(value, members, where) if isinstance(value, str) else _check_object(value, members, where)
 
 

@@ -1,9 +1,9 @@
 """Several objectives of a distillation at once, each with its weight, for every teacher that can serve it."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -30,29 +30,41 @@ Moments = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Of each teacher's features the mean and the deviation, both (dims,)."""
 
 
-def read_weights(words: Sequence[str]) -> dict[str, float]:
-    """Return the weight of each objective that is written as NAME:WEIGHT, or as NAME for a weight of 1.
+def read_weights(objectives: Sequence[str] | Mapping[str, float]) -> dict[str, float]:
+    """Return the weight of each objective above 0.
+
+    Parameters
+    ----------
+    objectives : sequence of str, or mapping from str to float
+        Each written as NAME:WEIGHT, or as NAME for a weight of 1; or names with their weights.
 
     Raises
     ------
     SettingsError
         If there is no such objective, one is named twice, a weight is no number from 0 on, or all are 0.
     """
+    if isinstance(objectives, str):
+        words = objectives.replace(",", " ").split()
+        raise SettingsError(f"objectives are one text, {objectives!r}; give a list, such as {words or ['kl:1']}")
+    pairs: Iterable[tuple[str, Any]]
+    if isinstance(objectives, Mapping):
+        pairs = objectives.items()
+    else:
+        parts = (word.partition(":") for word in objectives)
+        pairs = ((name.strip(), weight if colon else 1.0) for name, colon, weight in parts)
     weights: dict[str, float] = {}
     known = (*OF_DISTRIBUTIONS, *OF_FEATURES)
-    for word in words:
-        name, colon, text = word.partition(":")
-        name = name.strip()
+    for name, weight in pairs:
         if name not in known:
             raise SettingsError(f"there is no objective {name!r}{nearest(name, known)}")
         if name in weights:
             raise SettingsError(f"objectives name {name} twice; give it one weight")
         try:
-            weights[name] = float(text) if colon else 1.0
-        except ValueError:
+            weights[name] = float(weight)
+        except (TypeError, ValueError):
             weights[name] = math.nan
         if not 0 <= weights[name] < math.inf:
-            raise SettingsError(f"objectives: the weight of {name} is {text!r}; give a number, such as {name}:0.5")
+            raise SettingsError(f"objectives: the weight of {name} is {weight!r}; give a number, such as {name}:0.5")
     if not any(weights.values()):
         raise SettingsError(f"the weights of all objectives ({', '.join(weights)}) are 0; at least one has to teach")
     return {name: weight for name, weight in weights.items() if weight}

@@ -1,5 +1,6 @@
 """Students that learn by several objectives at once: what a run leaves, stopped, on two processes, refused."""
 
+import json
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -316,6 +317,18 @@ def test_other_objectives_are_another_run(run: Path, targets: Path) -> None:
         distill(targets, run, objectives=["kl:2", "match:0.5", "contrast:0.5", "relation:2"], steps=STEPS, device="cpu")
 
 
+def test_objectives_may_be_written_as_the_runs_settings_have_them(targets: Path, tmp_path: Path) -> None:
+    """From Python, in a file of options, and in a recipe, whose settings are read in the same way."""
+    options = {"steps": 1, "batch_size": 2, "held_out": 0.3, "device": "cpu"}
+    weights = {"kl": 1.0, "relation": 0.5}
+    distill(targets, tmp_path / "python", objectives=weights, **options)  # type: ignore[arg-type]
+    (tmp_path / "options.yaml").write_text(json.dumps({**options, "objectives": weights}))
+    words = ["distill", str(targets), "--out", str(tmp_path / "file"), "--config", str(tmp_path / "options.yaml")]
+    assert main(words) == 0
+    for name in ("python", "file"):
+        assert read_json(tmp_path / name / "run.json")["objectives"] == weights
+
+
 def test_what_cannot_be_done_is_refused_before_anything_is_written(targets: Path, tmp_path: Path) -> None:
     out, contrast = tmp_path / "out", ["contrast:1"]
     refused: list[tuple[dict[str, object], str]] = [
@@ -328,7 +341,14 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(targets: Path
         ({"objectives": contrast, "contrast": ContrastSettings(queue=100)}, "queue is 100, but there are only 44"),
         ({"objectives": contrast, "projection": ProjectionSettings(layer="pool9")}, "no layer 'pool9'; did you mean"),
         ({"objectives": contrast, "projection": ProjectionSettings(layer="conv8")}, "conv8, the heads themselves"),
-        ({"contrast": ContrastSettings(temperature=0.1)}, "contrast is for the objective contrast; add --objectives"),
+        (
+            {"contrast": ContrastSettings(temperature=0.1)},
+            "contrast is for the objective contrast; give --objectives soundnet:1 contrast:1, or",
+        ),
+        (
+            {"contrast": ContrastSettings(queue=5), "objectives": {"kl": 1.0, "match": 0.5}},
+            "give --objectives kl:1 match:0.5 contrast:1, or leave it out",
+        ),
         ({"projection": ProjectionSettings(width=9)}, "projection is for the objectives match, contrast, relation"),
         ({"objectives": contrast, "average": 1.0}, "average is 1.0; a step keeps"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),

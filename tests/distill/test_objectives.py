@@ -19,11 +19,16 @@ def settings_of(words: Sequence[str], **more: object) -> ObjectiveSettings:
 def test_weights_are_read() -> None:
     assert read_weights(["kl:1", "contrast:0.5", "match"]) == {"kl": 1, "contrast": 0.5, "match": 1}
     assert read_weights(["kl:1e-2", "relation:0"]) == {"kl": 0.01}
+    assert read_weights({"kl": 1, "contrast": 0.5, "match": 0}) == {"kl": 1, "contrast": 0.5}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("kl:1, match:2", r"objectives are one text, 'kl:1, match:2'; give a list, such as \['kl:1', 'match:2'\]"),
+        ({"kl": "much"}, "the weight of kl is 'much'; give a number, such as kl:0.5"),
+        ({"kl": None}, "the weight of kl is None"),
+        ({"kl": 0.0}, r"the weights of all objectives \(kl\) are 0"),
         (["contrats:1"], "there is no objective 'contrats'; did you mean 'contrast'"),
         (["kl", "kl:2"], "objectives name kl twice"),
         (["kl:much"], "the weight of kl is 'much'; give a number, such as kl:0.5"),
