@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundnet_kd.errors import SettingsError, one_line
+from soundnet_kd.errors import FormatError, SettingsError, one_line
 from soundnet_kd.inference.extras import import_extra, unreported
 from soundnet_kd.inference.graph import BATCH, export_graph
 from soundnet_kd.inference.onnx import graph_to_onnx
@@ -135,10 +135,25 @@ def _torch(module: nn.Module, precision: Precision) -> Compiled:
     def run(batch: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             answer: Any = module(batch.to(device))
-        tensors = tuple(answer.values()) if isinstance(answer, Mapping) else answer
-        return tuple(each.float() for each in ((tensors,) if isinstance(tensors, Tensor) else tensors))
+        return tuple(each.float() for each in as_tensors(answer, module))
 
     return run
+
+
+def as_tensors(answer: Any, module: nn.Module) -> tuple[Tensor, ...]:
+    """Return a module's answer, be it a tensor or several, as tensors.
+
+    Raises
+    ------
+    FormatError
+        If it is anything else.
+    """
+    parts = tuple(answer.values()) if isinstance(answer, Mapping) else answer
+    parts = (parts,) if isinstance(parts, Tensor) else parts
+    if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, Tensor) for part in parts):
+        given = "nothing" if answer is None else f"a {type(answer).__name__}"
+        raise FormatError(f"{type(module).__name__} gives {given}; let it give a tensor")
+    return tuple(parts)
 
 
 def _openvino(module: nn.Module, example: Tensor, free: Free, precision: Precision) -> Compiled:

@@ -115,22 +115,26 @@ class TeacherEnsemble:
             )
 
     def _see(self, name: str, frames: Tensor) -> Seen:
-        teacher, look = self.teachers[name], self._look(name, frames)
-        seen = teacher.see(frames, look)
+        seen = self._see_or_say_who(name, frames)
         if name not in self._answering and not _is_finite(seen):
             noise = torch.rand(frames[:2].shape, generator=torch.Generator().manual_seed(0))
-            if not _is_finite(teacher.see(noise, look)):
+            if not _is_finite(self._see_or_say_who(name, noise)):
                 raise FormatError(f"the answers of the teacher {name} are not finite numbers; its weights are broken")
         self._answering.add(name)
         return seen
+
+    def _see_or_say_who(self, name: str, frames: Tensor) -> Seen:
+        try:
+            return self.teachers[name].see(frames, self._look(name, frames))
+        except FormatError as error:
+            raise FormatError(f"{name}: {error}") from error
 
     def feature_sizes(self) -> dict[str, int]:
         """Return how many numbers the features of each teacher are that are kept, of frames of the usual size."""
         sizes: dict[str, int] = {}
         for name, teacher in self.teachers.items():
             if teacher.has_features:
-                frames = self._blank(teacher)
-                features = teacher.see(frames, self._look(name, frames)).features
+                features = self._see_or_say_who(name, self._blank(teacher)).features
                 assert features is not None
                 sizes[name] = features.shape[1]
         return sizes

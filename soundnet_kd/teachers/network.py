@@ -1,5 +1,6 @@
 """A teacher's network, made ready to look at many frames; what it sees in them stays the same."""
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -16,6 +17,8 @@ FRAMES_AT_A_TIME = 16
 """Frames that go through a network together on a CPU, whose caches hold little of what lies between its layers."""
 LARGEST_ERROR = 1e-5
 """Of logits with batch norm folded, against those without, relative to their 2-norm."""
+OVER_POSITIONS = re.compile(r"[123]d(?![a-z])")
+"""What PyTorch, torchvision and timm call a module whose channels come before its positions: Conv2d, LayerNorm2d."""
 
 Look = Callable[[Tensor], tuple[Tensor, ...]]
 """A network as a function on its device: (frames, 3, height, width) float32 -> (frames, numbers) float32, its answer,
@@ -36,6 +39,7 @@ class WithInput(nn.Module):
         super().__init__()
         self.network = network
         self.layer = layer
+        self._channel_axis = channel_axis(network.get_submodule(layer))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return the answer, if it is a tensor, and what the layer was given, the last time if several, (frames, dims).
@@ -43,7 +47,7 @@ class WithInput(nn.Module):
         Raises
         ------
         FormatError
-            If the layer is not used, or not given a tensor.
+            If the layer is not used, not given a tensor, or given one of which nobody knows what its positions are.
         """
         given: list[Any] = []
         module = self.network.get_submodule(self.layer)
@@ -55,8 +59,32 @@ class WithInput(nn.Module):
         if not given or not isinstance(given[-1], Tensor):
             how = "does not use it" if not given else "hands it no tensor first"
             raise FormatError(f"there are no features before {self.layer!r}: {type(self.network).__name__} {how}")
-        features = average_positions(given[-1], has_channels_last=isinstance(module, nn.Linear | nn.LayerNorm))
+        values = given[-1]
+        if values.ndim > 2 and self._channel_axis is None:
+            raise FormatError(self._refusal(values, frames))
+        features = average_positions(values, has_channels_last=self._channel_axis == -1)
         return (answer, features) if isinstance(answer, Tensor) else (features,)
+
+    def _refusal(self, values: Tensor, frames: Tensor) -> str:
+        network, module = type(self.network).__name__, type(self.network.get_submodule(self.layer)).__name__
+        used = _used_layers(
+            self.network, frames, lambda name, module: name == self.layer or channel_axis(module) is not None
+        )
+        behind = used[used.index(self.layer) + 1 :]
+        hint = f", such as {behind[0]}" if behind else ""
+        return (
+            f"{network} hands {self.layer!r}, a {module}, {' x '.join(map(str, values.shape))} numbers, and which of "
+            f"these axes are positions is unknown; name a convolution, norm, pooling or linear layer{hint}"
+        )
+
+
+def channel_axis(module: nn.Module) -> int | None:
+    """Return which axis of what a module is given are the channels, where there are positions too; None if unknown."""
+    if isinstance(module, nn.GroupNorm) or any(OVER_POSITIONS.search(kind.__name__) for kind in type(module).__mro__):
+        return 1
+    if isinstance(module, nn.Linear) or (isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1):
+        return -1
+    return None
 
 
 def average_positions(values: Tensor, has_channels_last: bool) -> Tensor:
@@ -75,23 +103,33 @@ def last_layer(network: nn.Module, frames: Tensor) -> str:
     SettingsError
         If it goes through none.
     """
-    used: list[str] = []
-    hooks = [
-        module.register_forward_pre_hook(partial(lambda name, *_: used.append(name), name))
-        for name, module in network.named_modules()
-        if name and next(module.parameters(recurse=False), None) is not None
-    ]
-    try:
-        network.eval()(frames.to(device_of(network)))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    used = _used_layers(
+        network.eval(),
+        frames.to(device_of(network)),
+        lambda name, module: bool(name) and next(module.parameters(recurse=False), None) is not None,
+    )
     if not used:
         raise SettingsError(
             f"{type(network).__name__} shows no layer with parameters whose input could be kept; give a module that "
             "ends before its last layer, without class names"
         )
     return used[-1]
+
+
+def _used_layers(network: nn.Module, frames: Tensor, is_meant: Callable[[str, nn.Module], bool]) -> list[str]:
+    """Return the names of the layers that are meant in the order that a network goes through them."""
+    used: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(partial(lambda name, *_: used.append(name), name))
+        for name, module in network.named_modules()
+        if is_meant(name, module)
+    ]
+    try:
+        network(frames)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return used
 
 
 def prepare_network(

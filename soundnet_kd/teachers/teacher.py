@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, SettingsError, nearest
+from soundnet_kd.inference.backends import as_tensors
 from soundnet_kd.models.checkpoint import TEACHER, read_metadata, write_tensors
 from soundnet_kd.teachers.network import Look, WithInput, average_positions, device_of, last_layer
 from soundnet_kd.teachers.transforms import Transform, convert_transform, prepare_frames
@@ -55,7 +56,8 @@ class Teacher:
         What identifies this teacher (network, hash of its weights); goes into the targets.
     features : str, optional
         The layer, as `network.named_modules()` names it, whose input is kept beside the distributions, averaged over
-        positions where it has some. [default: none is, but of a network without classes its answer]
+        positions where it has some: those of a convolution, norm, pooling or linear layer are known. [default: none is,
+        but of a network without classes its answer]
 
     Raises
     ------
@@ -163,13 +165,13 @@ class Teacher:
         Raises
         ------
         FormatError
-            If the network's answer does not fit its class names, or its features are no row for each frame.
+            If the network's answer is no tensor or does not fit its class names, or its features are no row for each
+            frame.
         """
         if look is None:
             network = self.network.eval()
             whole = network if self.features is None else WithInput(network, self.features)
-            answer = whole(frames.to(device_of(network)))
-            answers = (answer,) if isinstance(answer, Tensor) else answer
+            answers = as_tensors(whole(frames.to(device_of(network))), network)
         else:
             answers = look(frames)
         distributions = features = None

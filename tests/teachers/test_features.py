@@ -1,5 +1,6 @@
 """What a network has before its last layer: of any network, with every engine."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,108 @@ def test_positions_are_averaged_wherever_they_lie() -> None:
     assert average_positions(values, has_channels_last=False).tolist() == [[5.5, 17.5]]
     assert average_positions(values, has_channels_last=True).tolist() == [[10.0, 11.0, 12.0, 13.0]]
     assert average_positions(values[0, :, 0], has_channels_last=True).shape == (2, 4)
+
+
+def convnet() -> nn.Module:
+    """Return a ConvNeXt of a single block, whose norms are over the second axis as well as the last."""
+    blocks = [models.convnext.CNBlockConfig(6, 12, 1), models.convnext.CNBlockConfig(12, None, 1)]
+    network: nn.Module = models.ConvNeXt(blocks, num_classes=5)
+    return network
+
+
+def vision_transformer() -> nn.Module:
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 24, "mlp_dim": 48}
+    network: nn.Module = models.VisionTransformer(image_size=32, patch_size=8, num_classes=5, **sizes)
+    return network
+
+
+def swin() -> nn.Module:
+    network: nn.Module = models.SwinTransformer(
+        [4, 4], 6, depths=[2, 2], num_heads=[1, 2], window_size=[4, 4], num_classes=5
+    )
+    return network
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "positions"),
+    [
+        (vision_transformer, "conv_proj", (2, 3)),
+        (vision_transformer, "encoder.layers.encoder_layer_1.ln_1", (1,)),
+        (vision_transformer, "encoder.layers.encoder_layer_1.mlp.0", (1,)),
+        (swin, "features.3.1.norm1", (1, 2)),
+        (swin, "features.3.1.mlp.3", (1, 2)),
+        (swin, "avgpool", (2, 3)),
+        (convnet, "features.1.0.block.0", (2, 3)),  # a convolution
+        (convnet, "features.1.0.block.2", (1, 2)),  # LayerNorm
+        (convnet, "features.1.0.block.3", (1, 2)),  # Linear
+        (convnet, "features.2.0", (2, 3)),  # LayerNorm2d
+        (convnet, "features.0", (2, 3)),  # Conv2dNormActivation
+        (partial(models.resnet18, num_classes=5), "layer4.0.bn1", (2, 3)),
+        (partial(models.resnet18, num_classes=5), "maxpool", (2, 3)),
+    ],
+)
+def test_the_positions_of_each_kind_of_layer(
+    make: Callable[[], nn.Module], layer: str, positions: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    network = make().eval()
+    given: list[Tensor] = []
+    frames = torch.randn(3, 3, 32, 32)
+    hook = network.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    with torch.inference_mode():
+        network(frames)
+    hook.remove()
+    features = Teacher(network, plain, features=layer).see(frames).features
+    assert features is not None
+    np.testing.assert_allclose(features, given[0].mean(dim=positions), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "kind", "other"),
+    [
+        (vision_transformer, "encoder.layers.encoder_layer_1", "EncoderBlock", "encoder.layers.encoder_layer_1.ln_1"),
+        (vision_transformer, "encoder.layers.encoder_layer_1.mlp", "MLPBlock", "encoder.layers.encoder_layer_1.mlp.0"),
+        (
+            vision_transformer,
+            "encoder.layers.encoder_layer_1.self_attention",
+            "MultiheadAttention",
+            "encoder.layers.encoder_layer_1.ln_2",
+        ),
+        (swin, "features.3.1", "SwinTransformerBlock", "features.3.1.norm1"),
+        (convnet, "features.1", "Sequential", "features.1.0.block.0"),
+        (partial(models.resnet18, num_classes=5), "layer4", "Sequential", "layer4.0.conv1"),
+    ],
+)
+def test_a_layer_whose_positions_nobody_knows_is_refused_with_another_one(
+    make: Callable[[], nn.Module], layer: str, kind: str, other: str
+) -> None:
+    """Which is one that can be had."""
+    network, frames = make().eval(), torch.randn(2, 3, 32, 32)
+    with pytest.raises(FormatError, match=rf"hands '{re.escape(layer)}', a {kind}, .*, such as {re.escape(other)}$"):
+        Teacher(network, plain, features=layer).see(frames)
+    features = Teacher(network, plain, features=other).see(frames).features
+    assert features is not None
+    assert features.shape[0] == 2
+
+
+def test_a_network_whose_answer_is_of_no_use_is_told_of_by_name(tmp_path: Path) -> None:
+    """Before any frame is looked at."""
+    make_video(tmp_path / "videos" / "a.mp4", ["red"])
+
+    class Nothing(nn.Module):
+        def forward(self, frames: Tensor) -> None:
+            return None
+
+    for network, told in (
+        (nn.Flatten(1, 2), r"picture: the teacher's features of 1 frames are \(1, 1440, 640\); let its network give"),
+        (Nothing(), "picture: Nothing gives nothing; let it give a tensor"),
+    ):
+        teachers = {"objects": Teacher(MeanColour(), plain, NAMES), "picture": Teacher(network, plain)}
+        with pytest.raises(FormatError, match=f"^{told}"):
+            label_videos(tmp_path / "videos", teachers, tmp_path / "targets")
+        assert not (tmp_path / "targets").exists()
+    with pytest.raises(FormatError, match="Nothing gives nothing"):
+        Teacher(Nothing(), plain, NAMES).see(torch.zeros(2, 3, 4, 4))
 
 
 def test_a_layer_that_there_is_not_is_named_with_the_nearest() -> None:
