@@ -19,13 +19,11 @@ from soundnet_kd.distill.feature_objectives import (
     ProjectionSettings,
 )
 from soundnet_kd.distill.module import Distillation, Schedule
-from soundnet_kd.distill.objective import Objective
-from soundnet_kd.distill.objectives import OF_FEATURES, Objectives, ObjectiveSettings, read_weights
+from soundnet_kd.distill.objectives import OF_DISTRIBUTIONS, OF_FEATURES, Objectives, ObjectiveSettings, read_weights
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.models import STUDENT_FILE, Student, build_student, choose_device, read_student, write_network
-from soundnet_kd.models.architectures import Architecture
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import ensure_same_settings, lock_folder, require_same_settings, versions
@@ -44,11 +42,11 @@ log = logging.getLogger(__name__)
 def distill(
     targets: Path | str,
     out: Path | str,
-    architecture: Architecture | None = None,
+    architecture: str | None = None,
     width: float | None = None,
     init: str | Path | None = None,
     freeze: str | None = None,
-    objective: Objective = "soundnet",
+    objective: str = "soundnet",
     objectives: Sequence[str] | Mapping[str, float] | None = None,
     temperature: float = 1.0,
     teacher_weights: dict[str, float] | None = None,
@@ -92,9 +90,11 @@ def distill(
     out : str or Path
         Run folder to write.
     architecture : str, optional
-        SoundNet8, SoundNet5, or LogMelCNN, which hears log-mel spectrograms. [default: SoundNet8, or that of --init]
+        SoundNet8, SoundNet5, or LogMelCNN, which hears log-mel spectrograms; also one of another width, such as
+        SoundNet8x0.25. [default: SoundNet8, or that of --init]
     width : float, optional
-        So many times the filters of each layer, such as 0.25 for small devices. [default: 1, or that of --init]
+        So many times the filters of each layer, such as 0.25 for small devices. [default: as --architecture or --init
+        tells, else 1]
     init : str or Path, optional
         Student to start from: a name such as soundnet8 (`soundnet-kd weights list`), a student.safetensors, or the run
         folder that holds one. A head with the same class names, in any order or spelled more or less fully, keeps its
@@ -325,7 +325,7 @@ def distill(
 
 
 def _objectives(
-    objective: Objective,
+    objective: str,
     objectives: Sequence[str] | Mapping[str, float] | None,
     temperature: float,
     teacher_weights: Mapping[str, float] | None,
@@ -333,6 +333,11 @@ def _objectives(
     contrast: ContrastSettings,
 ) -> ObjectiveSettings:
     """Check what a student is to learn by, before anything is read."""
+    if objective not in OF_DISTRIBUTIONS:
+        cure = nearest(objective, OF_DISTRIBUTIONS)
+        if objective in OF_FEATURES:
+            cure = f" that stands alone; give --objectives {objective}:1, which may name others beside it"
+        raise SettingsError(f"there is no objective {objective!r}{cure}")
     weights = read_weights([objective] if objectives is None else objectives)
     if objectives is not None and objective != "soundnet":
         raise SettingsError(
@@ -373,7 +378,7 @@ def _without_defaults(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
 
 def _start(
     class_names: ClassNames,
-    architecture: Architecture | None,
+    architecture: str | None,
     width: float | None,
     init: str | Path | None,
     freeze: str | None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import SoundNet, Student
-from soundnet_kd.models.architectures import Architecture, build_student, parse_name
+from soundnet_kd.models.architectures import build_student, parse_name
 from soundnet_kd.models.student import full_name
 
 ClassNames = Mapping[str, Sequence[str]]
@@ -121,7 +121,7 @@ def held_before(student: Student, layer: str) -> tuple[str, ...]:
 
 
 def require_architecture(
-    source: Student, name: str, architecture: Architecture | None = None, width: float | None = None
+    source: Student, name: str, architecture: str | None = None, width: float | None = None
 ) -> None:
     """Refuse another architecture or width than those of the student that is begun with, where they are asked for.
 
@@ -131,23 +131,26 @@ def require_architecture(
         With the layers that differ.
     """
     own, own_width = parse_name(source.architecture)
-    asked = full_name(architecture or own, own_width if width is None else width)
+    wanted, told = parse_name(architecture or own)
+    if width is None:
+        width = own_width if architecture in (None, own) else told
+    asked = full_name(wanted, width)
     if source.architecture == asked:
         return
     cure = "leave --architecture and --width out, or give another --init"
     student = build_student(asked, {"unused": 1})
     if not (isinstance(source, SoundNet) and isinstance(student, SoundNet)):
         raise SettingsError(f"init {name} is a {source.architecture}, but {asked} is asked for; {cure}")
-    blocks, wanted = (
+    blocks, others = (
         {f"conv{number}": block for number, block in enumerate((*each.blocks, each.output), start=1)}
         for each in (source, student)
     )
     differ = [
-        f"{layer} ({blocks[layer].filters or 'output'}, not {wanted[layer].filters or 'output'})"
-        if layer in blocks and layer in wanted
+        f"{layer} ({blocks[layer].filters or 'output'}, not {others[layer].filters or 'output'})"
+        if layer in blocks and layer in others
         else f"{layer} (only in {source.architecture if layer in blocks else asked})"
-        for layer in blocks | wanted
-        if blocks.get(layer) != wanted.get(layer)
+        for layer in blocks | others
+        if blocks.get(layer) != others.get(layer)
     ]
     raise SettingsError(
         f"init {name} is a {source.architecture}, but {asked} is asked for; they differ in the filters of "

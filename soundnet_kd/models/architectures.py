@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 
@@ -13,7 +12,6 @@ from soundnet_kd.models.preprocessing import Preprocessing
 from soundnet_kd.models.soundnet import SoundNet5, SoundNet8
 from soundnet_kd.models.student import Heads, Student, block_number
 
-Architecture = Literal["SoundNet8", "SoundNet5", "LogMelCNN"]
 ARCHITECTURES: Mapping[str, type[Student]] = {"SoundNet8": SoundNet8, "SoundNet5": SoundNet5, "LogMelCNN": LogMelCNN}
 
 
@@ -36,9 +34,11 @@ def build_student(
     Raises
     ------
     SettingsError
-        If there is no such architecture, or no such width of it.
+        If there is no such architecture, no such width of it, or the name tells another width than `width` is.
     """
     architecture, told = parse_name(name)
+    if width is not None and told not in (1, width):
+        raise SettingsError(f"{name} tells its width, which is not {width:g}; leave one of them out")
     return ARCHITECTURES[architecture](heads, preprocessing, told if width is None else width)
 
 

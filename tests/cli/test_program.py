@@ -56,7 +56,7 @@ def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
     [
         (["--out", "o", "--batch_sise", "3"], "distill has no option 'batch_sise'; did you mean 'batch_size'?"),
         (["--out", "o", "--batch_size", "x"], "distill: --batch_size: expected int, not x"),
-        (["--out", "o", "--objective", "hinge"], "--objective: expected one of 'soundnet', 'kl', 'l2', not hinge"),
+        (["--out", "o", "--schedule", "linear"], "--schedule: expected one of 'constant', 'cosine', not linear"),
         ([], "distill needs --out; `soundnet-kd distill --help` explains"),
     ],
 )

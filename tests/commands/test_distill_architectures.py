@@ -94,7 +94,11 @@ def test_a_student_goes_on_from_one_of_its_kind(run: Path, targets: Path, tmp_pa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"architecture": "SoundNet8"}, r"init .* is a LogMelCNNx0\.25, but SoundNet8x0\.25 is asked for; leave"),
+        ({"architecture": "SoundNet8"}, r"init .* is a LogMelCNNx0\.25, but SoundNet8 is asked for; leave"),
+        (
+            {"architecture": "SoundNet5x0.5"},
+            r"is a LogMelCNNx0\.25, but SoundNet5x0\.5 is asked for",
+        ),
         (
             {"width": 0.5},
             r"is a LogMelCNNx0\.25, but LogMelCNNx0\.5 is asked for; leave --architecture and --width out",
@@ -115,6 +119,20 @@ def test_a_narrower_student_does_not_start_from_a_full_one(targets: Path, tmp_pa
         distill(targets, tmp_path / "out", init=tmp_path, width=0.5)
     with pytest.raises(SettingsError, match=r"width is 0; it is a number from 0\.05"):
         distill(targets, tmp_path / "out", width=0)
+
+
+def test_a_width_may_be_told_by_the_architecture(targets: Path, tmp_path: Path) -> None:
+    """As files and `finetune` have it."""
+    words = ["distill", str(targets), "--out", str(tmp_path / "out"), "--architecture", "LogMelCNNx0.125"]
+    more = ["--steps", "1", "--batch_size", "2", "--held_out", "0", "--device", "cpu"]
+    assert main([*words, *more]) == 0
+    assert read_json(tmp_path / "out" / "run.json")["architecture"] == "LogMelCNNx0.125"
+    options = {"steps": 1, "batch_size": 2, "held_out": 0.0, "device": "cpu"}
+    for architecture in ("LogMelCNN", "LogMelCNNx0.125"):
+        out = tmp_path / architecture
+        distill(targets, out, architecture=architecture, init=tmp_path / "out", **options)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=r"LogMelCNNx0\.125 tells its width, which is not 0\.5; leave one"):
+        distill(targets, tmp_path / "other", architecture="LogMelCNNx0.125", width=0.5, **options)  # type: ignore[arg-type]
 
 
 def test_long_sounds_are_heard_as_in_one_pass(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,6 +332,8 @@ def test_objectives_may_be_written_as_the_runs_settings_have_them(targets: Path,
 def test_what_cannot_be_done_is_refused_before_anything_is_written(targets: Path, tmp_path: Path) -> None:
     out, contrast = tmp_path / "out", ["contrast:1"]
     refused: list[tuple[dict[str, object], str]] = [
+        ({"objective": "contrast"}, "no objective 'contrast' that stands alone; give --objectives contrast:1,"),
+        ({"objective": "lk"}, "there is no objective 'lk'; there are soundnet, kl, l2"),
         ({"objectives": ["contrats"]}, "there is no objective 'contrats'; did you mean 'contrast'"),
         ({"objectives": ["kl:0", "match:0"]}, "the weights of all objectives"),
         (
