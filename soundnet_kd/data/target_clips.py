@@ -141,7 +141,7 @@ class LabelledVideo:
         How much sound with pictures was looked at.
     silent_seconds, rest_seconds, behind_jump_seconds : float
         How much of it was left out: silent clips, ends too short for a step, and what lies behind a jump of the clock.
-    failed_steps : float
+    failed_steps : int
         How many steps were left out since there was no frame of them, or since a teacher's answer was not finite.
     """
 
@@ -151,7 +151,7 @@ class LabelledVideo:
     silent_seconds: float
     rest_seconds: float
     behind_jump_seconds: float
-    failed_steps: float = 0
+    failed_steps: int = 0
 
 
 SMALLEST_WHOLE = 2.0**-10

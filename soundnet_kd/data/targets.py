@@ -22,10 +22,11 @@ For n clips that hold s label steps together:
 `videos/silent_seconds` (v,) float64         how much of it lies in silent clips, which are left out
 `videos/rest_seconds`   (v,) float64         how much lies in ends that are too short for a step, left out too
 `videos/behind_jump_seconds` (v,) float64    how much lies behind a jump of the clock, left out too
-`videos/failed_steps`   (v,) float64         how many steps were left out for want of a frame or of finite answers
+`videos/failed_steps`   (v,) int64           how many steps were left out for want of a frame or of finite answers
 ======================  ===================  =====================================================
 
-Parts that were written before there was a group `videos`, or a column of it, lack it.
+Parts that were written before there was a group `videos`, or a column of it, lack it; their `failed_steps` may be
+float64.
 
 Attributes: `format_version`, `sample_rate`, and `settings` (the text of `targets.json`).
 
@@ -84,6 +85,8 @@ READABLE_VERSIONS = (1, 2)
 FRAMES = "frames/"
 """Where a part holds what was seen in the frames of a step one by one."""
 GROUPS = tuple(f"{where}{group}" for where in ("", FRAMES) for group in ("distributions", "features", "feature_factor"))
+COLUMN_KINDS: Mapping[Any, Any] = {str: h5py.string_dtype(), float: np.float64, int: np.int64}
+"""How a column of `videos` is stored, by the type that `LabelledVideo` has it in."""
 COPIED_SAMPLES = 2**22
 """Sound goes from one file to the other in blocks of this many samples."""
 
@@ -259,7 +262,8 @@ class TargetsPart:
             return []
         group = self._file["videos"]
         texts = (group[name].asstr()[:] for name in ("source", "fingerprint"))
-        numbers = (group[field.name][:].tolist() for field in fields(LabelledVideo)[2:] if field.name in group)
+        columns = [field for field in fields(LabelledVideo)[2:] if field.name in group]
+        numbers = (group[field.name][:].astype(COLUMN_KINDS[field.type]).tolist() for field in columns)
         return [LabelledVideo(*row) for row in zip(*texts, *numbers, strict=True)]
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -338,7 +342,7 @@ class TargetsPart:
 
 def _columns(videos: Iterable[LabelledVideo]) -> dict[str, NDArray[Any]]:
     rows = [asdict(video) for video in videos]
-    kinds = {field.name: h5py.string_dtype() if field.type is str else np.float64 for field in fields(LabelledVideo)}
+    kinds = {field.name: COLUMN_KINDS[field.type] for field in fields(LabelledVideo)}
     return {name: np.array([row[name] for row in rows], dtype=kind) for name, kind in kinds.items()}
 
 

@@ -15,8 +15,8 @@ from soundnet_kd.errors import GivenUpError, MediaError
 from soundnet_kd.media import Sampling, Video, measure_extent, stream_audio, translate_decoding_errors
 from soundnet_kd.teachers.usable_steps import sound_of_steps, stretches
 
-MIN_SECONDS = 1.0
-"""A shorter video fills too little of its 5 s step to be worth a label."""
+LEAST_SHARE = 0.2
+"""A video that fills less of a step than this, as of 5 s a second, is not worth a label."""
 PICTURES_AT_A_TIME = 16
 """Of so many steps' frames, but of one step at least, the pictures are in memory together, before they are prepared."""
 SILENCE_DBFS = -60.0
@@ -58,7 +58,7 @@ class Tally:
     silent_seconds: float = 0.0
     rest_seconds: float = 0.0
     behind_jump_seconds: float = 0.0
-    failed_steps: float = 0
+    failed_steps: int = 0
 
 
 def frame_times(
@@ -154,6 +154,7 @@ def read_clips(
     audible = usable = 0
     failure: MediaError | None = None
     end_seconds = 0.0
+    least_seconds = LEAST_SHARE * step_seconds
     tally = Tally() if tally is None else tally
     with ExitStack() as open_files:
         blocks = open_files.enter_context(closing(_read_sound(video, sample_rate)))
@@ -165,10 +166,10 @@ def read_clips(
             start = number * CLIP_SECONDS
             heard_seconds = start + len(block) / sample_rate
             duration = min(extent.end_seconds, heard_seconds)
-            if duration < MIN_SECONDS:
+            if duration < least_seconds:
                 raise MediaError(
                     f"{video.name} has only {duration:.2f} s of sound and pictures together; "
-                    f"{MIN_SECONDS:g} s are needed"
+                    f"{least_seconds:g} s are needed"
                 )
             times = frame_times(duration, number, step_seconds, frames_per_step)
             if len(times):
@@ -186,7 +187,7 @@ def read_clips(
             shown, prepared, why = _look(pictures, times, prepare)
             failure = failure or why
             has_pictures = np.isfinite(shown[:, 0])
-            tally.failed_steps += float(np.sum(~has_pictures))
+            tally.failed_steps += int(np.sum(~has_pictures))
             if failure is not None and not usable and not has_pictures.any():
                 # Nobody would go through the whole of a video that is damaged throughout, a step at a time.
                 raise failure

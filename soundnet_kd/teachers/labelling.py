@@ -396,7 +396,7 @@ def _summarize(videos: Path, out: Path, files: int, refusals: Refusals, frames: 
         behind_jump_seconds=sum(video.behind_jump_seconds for video in known.values()),
         steps=len(begins),
         stray_steps=int(stray.any(axis=1).sum()) if frames == "keyframe" else 0,
-        failed_steps=round(sum(video.failed_steps for video in known.values())),
+        failed_steps=sum(video.failed_steps for video in known.values()),
         step_seconds=targets.step_seconds,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from soundnet_kd.commands.teach import teach
 from soundnet_kd.data import Targets
-from soundnet_kd.data.targets import part_files
+from soundnet_kd.data.targets import TargetsPart, part_files
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import read_frames, write_video
 from soundnet_kd.storage import read_json
@@ -130,6 +131,19 @@ def test_a_key_frame_that_is_the_nearest_twice_counts_once(tmp_path: Path) -> No
     assert "2 of 4 steps labelled from a key frame outside their 5 s" in str(result)
 
 
+def test_how_short_a_video_may_be_follows_the_step(tmp_path: Path) -> None:
+    """A fifth of one: a second where steps have 5 s, 0.1 s where they have 0.5 s."""
+    make_video(tmp_path / "videos" / "a.mp4", ["red"], seconds_each=0.75)
+    with pytest.raises(MediaError, match=r"has only 0\.75 s of sound and pictures together; 1 s are needed"):
+        next(read_clips(tmp_path / "videos" / "a.mp4", RATE))
+    with pytest.raises(MediaError, match=r"; 0\.8 s are needed"):
+        next(read_clips(tmp_path / "videos" / "a.mp4", RATE, step_seconds=4))
+    result = label_videos(tmp_path / "videos", {"objects": TEACHER}, tmp_path / "targets", step_seconds=0.5)
+    (clip,) = Targets(result.out)
+    assert [NAMES[row.argmax()] for row in clip.distributions["objects"]] == ["red"] * result.steps
+    assert result.steps == 2
+
+
 def test_a_step_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
     """The clip ends before it, and another one begins after it; a video without any other step is refused."""
     videos = tmp_path / "videos"
@@ -139,6 +153,13 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> No
     result = label_videos(videos, {"objects": teacher}, tmp_path / "out", clips_per_part=1)
     assert result.failures == {"a.mp4": "a.mp4 has no step for which every teacher's answer is finite"}
     assert (result.labelled, result.clips, result.steps, result.failed_steps) == (1, 2, 3, 2)
+    videos_before = [video for file in part_files(result.out) for video in TargetsPart(file).videos()]
+    assert [(type(video.failed_steps), video.failed_steps) for video in videos_before] == [(int, 2)]
+    for file in part_files(result.out):
+        with h5py.File(file, "r+") as part:  # As the column was before.
+            del part["videos/failed_steps"]
+            part["videos/failed_steps"] = np.array([2.0])
+        assert [repr(video) for video in TargetsPart(file).videos()] == [repr(video) for video in videos_before]
     assert "2 of 5 steps without a picture or a finite answer left out" in str(result)
     first, second = Targets(result.out)
     assert (first.start_seconds, first.frame_seconds.tolist()) == (0, [2.5])
@@ -262,7 +283,7 @@ def test_sizes_are_told_and_true(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     )
     # A transform that leaves pictures as they are makes 3 x 480 x 640 float32 of the usual ones, 7200 an hour.
     wanted = (
-        "the 3 videos to label are about 0.0333 hours, 5.3 MB; while it runs, an hour of decoded frames takes 26542 MB"
+        "the 3 videos to label are about 2 minutes, 5.3 MB; while it runs, an hour of decoded frames takes 26542 MB"
     )
     assert told.endswith(f"; {wanted}")
     on_disk = sum(part.stat().st_size for part in part_files(result.out)) / 1e6
@@ -271,4 +292,5 @@ def test_sizes_are_told_and_true(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     videos = sorted((tmp_path / "videos").iterdir())
     assert estimate_hours(videos) == pytest.approx(120 / 3600, rel=0.01)
     assert estimate_hours(videos, clips_per_video=1) == pytest.approx(60 / 3600, rel=0.01)
+    assert describe_sizes({"sound": 158.76}, 2, 1.5).endswith("the 2 videos to label are about 1.5 hours, 238 MB")
     assert describe_sizes({"sound": 158.76}, 2, 0.0) == "an hour of video takes 159 MB on disk (sound 159)"
