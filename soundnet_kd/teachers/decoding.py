@@ -74,8 +74,9 @@ def read_decoded(file: str | Path, transforms: int) -> Iterator[VideoClip | Tall
             sound, frame_seconds = np.load(handle), np.load(handle)
             frames = tuple(np.load(handle) for _ in range(transforms))
             yield VideoClip(float(start_seconds), sound, frame_seconds, frames)
-        *seconds, failed_steps = start_seconds.tolist()
-        yield Tally(*seconds, failed_steps=int(failed_steps))
+        tally = Tally(*start_seconds.tolist())
+        tally.failed_steps = int(tally.failed_steps)
+        yield tally
 
 
 @contextmanager
