@@ -213,7 +213,7 @@ def distill(
     clips_per_batch(batch_size, accumulate, devices * nodes)
     labelled = Targets(targets)
     training, _ = held_out_clips(labelled.videos, held_out, seed)
-    label_steps = len(training) * labelled.steps_per_clip
+    label_steps = int(labelled.step_counts[training].sum())
     chosen.require_served(labelled.class_names, labelled.feature_sizes, label_steps, targets)
     if not labelled.class_names:
         raise SettingsError(

@@ -266,6 +266,10 @@ class TargetsPart:
         numbers = (group[field.name][:].astype(COLUMN_KINDS[field.type]).tolist() for field in columns)
         return [LabelledVideo(*row) for row in zip(*texts, *numbers, strict=True)]
 
+    def step_counts(self) -> NDArray[np.int64]:
+        """Return how many label steps each clip has, (clips,)."""
+        return np.diff(self._file["step_end"][:], prepend=0)
+
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where each labelled step begins in its video and the time of its frame, or of its frames, in seconds.
 
@@ -274,7 +278,7 @@ class TargetsPart:
         (steps,) float64, (steps,) or (steps, frames) float64
         """
         ends = self._file["step_end"][:]
-        counts = np.diff(ends, prepend=0)
+        counts = self.step_counts()
         place = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
         starts = np.repeat(self._file["start_seconds"][:], counts) + place * self.step_seconds
         return starts, self._file["frame_seconds"][:]
@@ -405,15 +409,19 @@ class Targets:
         self._process = os.getpid()
         counts: list[int] = []
         hashes: list[NDArray[np.uint64]] = []
+        step_counts: list[NDArray[np.int64]] = []
         for index in range(len(self.parts)):
             part = self._part(index)
             counts.append(len(part))
             hashes.append(np.array([_hash(source) for source in part.sources()], np.uint64))
+            step_counts.append(part.step_counts())
         self._first_clips = [0, *accumulate(counts)]
         if len(self) == 0:
             raise FormatError(f"{folder} holds no labelled clips; run `soundnet-kd teach` to its end")
         self.videos: NDArray[np.uint64] = np.concatenate(hashes)
         """(clips,) hash of the name of each clip's video: equal where the video is the same."""
+        self.step_counts: NDArray[np.int64] = np.concatenate(step_counts)
+        """(clips,) label steps of each clip."""
         first = self._part(0)
         self.sample_rate = first.sample_rate
         self.class_names = first.class_names()

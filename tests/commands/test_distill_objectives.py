@@ -220,13 +220,13 @@ def test_two_processes_learn_as_one_does(targets: Path, tmp_path: Path) -> None:
 
     At so low a rate rounding does not grow from step to step; that gradients are the same is tested with `gathered`.
     """
-    options = {"steps": 3, "batch_size": 4, "learning_rate": 1e-8, "held_out": 0.6, "device": "cpu", "average": 0.9}
+    options = {"steps": 3, "batch_size": 2, "learning_rate": 1e-8, "held_out": 0.6, "device": "cpu", "average": 0.9}
     for name, devices in {"one": 1, "two": 2}.items():
         distill(
             targets,
             tmp_path / name,
             objectives=["soundnet:0.1", "match:1", "contrast:1", "relation:1"],
-            contrast=ContrastSettings(queue=20, same_video=0.5),
+            contrast=ContrastSettings(queue=12, same_video=0.5),
             projection=ProjectionSettings(layer="pool5", width=16),
             **options,  # type: ignore[arg-type]
             devices=devices,
@@ -340,7 +340,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(targets: Path
             {"objectives": contrast, "objective": "kl"},
             "objective is kl, and objectives are contrast:1; name all",
         ),
-        ({"objectives": contrast, "contrast": ContrastSettings(queue=100)}, "queue is 100, but there are only 44"),
+        ({"objectives": contrast, "contrast": ContrastSettings(queue=26)}, "queue is 26, but there are only 26"),
         ({"objectives": contrast, "projection": ProjectionSettings(layer="pool9")}, "no layer 'pool9'; did you mean"),
         ({"objectives": contrast, "projection": ProjectionSettings(layer="conv8")}, "conv8, the heads themselves"),
         (

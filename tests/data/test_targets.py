@@ -124,6 +124,7 @@ def test_a_folder_of_version_1(tmp_path: Path) -> None:
     clip = targets[1]
     assert (clip.sound[0], len(clip.sound), clip.frame_seconds.tolist(), clip.step_seconds) == (2000, 500, [22.5], 5.0)
     assert (dict(clip.features), dict(targets.clip(1, with_frames=True).frame_features)) == ({}, {})
+    assert targets.step_counts.tolist() == [4, 1]
     assert [column.tolist() for column in targets.steps()] == [[0, 5, 10, 15, 20], [2.5, 7.5, 12.5, 17.5, 22.5]]
     assert TargetsPart(targets.parts[0]).videos() == [LabelledVideo("a.mp4", "hash", 26.0, 0.0, 1.0, 0.0, 0)]
     # What trainings that have begun compare.
