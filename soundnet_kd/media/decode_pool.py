@@ -113,6 +113,12 @@ def _results(jobs: Iterable[tuple[Path, Path, Callable[[], None]]]) -> Iterator[
         else:
             yield source, file
         file.unlink(missing_ok=True)
+        _note(file).unlink(missing_ok=True)
+
+
+def _note(file: Path) -> Path:
+    """Where the process that takes a file up says which one it is."""
+    return file.with_name(f"{file.name}.process")
 
 
 def _decode_there(decode: Decode, source: Path, file: Path, note: Path) -> None:
@@ -128,18 +134,13 @@ class _Job:
     future: "ProcessFuture[None] | None" = None
     trials: int = 0
 
-    @property
-    def note(self) -> Path:
-        """Where the process that takes it up says which one it is."""
-        return self.file.with_name(f"{self.file.name}.process")
-
     def is_orphaned(self) -> bool:
         """Tell whether the process that took it up is gone.
 
         A pool that hears of a process's end before it hears what that was at never finds out.
         """
         try:
-            process = int(self.note.read_text())
+            process = int(_note(self.file).read_text())
         except (FileNotFoundError, ValueError):
             return False
         return process not in [each.pid for each in multiprocessing.active_children()]
@@ -185,8 +186,8 @@ class _Workers:
         try:
             # Counted from when a process takes the file up.
             seconds = 60 * self.deadline_minutes
-            job.note.unlink(missing_ok=True)
-            task = (self.decode, job.source, job.file, job.note)
+            _note(job.file).unlink(missing_ok=True)
+            task = (self.decode, job.source, job.file, _note(job.file))
             job.future = self._pool.schedule(_decode_there, task, timeout=seconds)
         except RuntimeError:
             # The pool is lost; so is whatever was begun, which `finish` finds out.

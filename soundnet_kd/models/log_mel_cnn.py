@@ -18,7 +18,7 @@ BANDS = 64
 WINDOW_SAMPLES = 1024
 """Length of a window, as of PANNs; 46 ms at 22 050 Hz."""
 ANSWER_SECONDS, ANSWER_COLUMNS = 5.0, 256
-"""A step of the output, and the columns of the spectrogram in it: 19.5 ms each, so that 20 s are 1024, and 4 steps."""
+"""A step of the output, and the columns of the spectrogram in it: 19.5 ms each, so that 20 s have 4 steps."""
 LEAST_POWER = 1e-8
 """Is silence: -80 dB, nine above the noise of 16 bit, so that no answer depends on what engines round off."""
 MEAN_DB, SPREAD_DB = -31.0, 28.0
@@ -56,8 +56,7 @@ class LogMelCNN(Student):
     `conv6`, is linear in the means of pool5 over 5 s.
 
     Spectra are as librosa's, on Slaney's mel scale from 0 Hz to half the rate; decibels are absolute, so that no step
-    depends on how loud the rest of a sound is. Trained on ESC-50's labels for four minutes of a core, this stack and
-    one with a second stride of 2 in place of the first pooling had 66.75 % of fold 5 right, both.
+    depends on how loud the rest of a sound is.
 
     Parameters
     ----------
@@ -82,7 +81,8 @@ class LogMelCNN(Student):
     ) -> None:
         super().__init__(heads, preprocessing, width)
         rate = self.preprocessing.sample_rate
-        self.front_end = MelSpectrogram(rate, BANDS, WINDOW_SAMPLES, round(rate * ANSWER_SECONDS / ANSWER_COLUMNS))
+        # Rounded down: a sound of so many times 5 s has an answer for each of them, at any rate.
+        self.front_end = MelSpectrogram(rate, BANDS, WINDOW_SAMPLES, int(rate * ANSWER_SECONDS / ANSWER_COLUMNS))
         self.batchnorm0 = nn.BatchNorm1d(BANDS)
         channels, rows, columns = 1, BANDS, 1
         self._shapes: dict[str, tuple[int, ...]] = {FIRST_LAYER: (BANDS,)}

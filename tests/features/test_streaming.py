@@ -92,7 +92,7 @@ def test_too_short_a_sound_has_no_deep_steps(student: Student) -> None:
         answers = list(stream_layers(fold(student, student.layers, "32"), iter([torch.zeros(1, 1, 500)])))
     deep = torch.cat([answer[student.output_layer] for answer in answers], dim=-1)
     assert deep.shape == (1, 5, 0)
-    # (500 + 2 * 32 - 64) / 2 + 1, or of 500 // 431 + 1 columns every other one.
+    # (500 + 2 * 32 - 64) / 2 + 1, or of 500 // 430 + 1 columns every other one.
     assert sum(answer["conv1"].shape[-1] for answer in answers) == (251 if isinstance(student, SoundNet) else 1)
 
 

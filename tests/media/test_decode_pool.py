@@ -54,6 +54,7 @@ def test_order_is_kept_and_a_decoder_that_dies_takes_one_file_with_it(sources: l
     (folder / "left by an earlier run").touch()
     with decode_in_processes(upper, sources, folder, workers=2) as files:
         found = [(source, file if isinstance(file, MediaError) else file.read_text()) for source, file in files]
+        assert not list(folder.iterdir())
     assert [source for source, _ in found] == sources
     assert [str(text) for _, text in found if not isinstance(text, MediaError)] == ["A", "B", "C", "D", "E"]
     assert "1.txt made the process that decoded it die (SIGSEGV)" in str(found[1][1])

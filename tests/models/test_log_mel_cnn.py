@@ -1,5 +1,6 @@
 """The student over log-mel spectrograms: its sizes by hand, its spectrogram as librosa's, its layers said once more."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import librosa
@@ -22,13 +23,14 @@ CHANNELS = {
     **{"conv4": 256, "pool4": 256, "conv5": 512, "pool5": 512, "conv6": 8},
 }
 
-# By hand: floor(n / 431) + 1 columns, half of them after conv1 (rounded up) and after each pooling (rounded down), and
+# By hand: floor(n / 430) + 1 columns, half of them after conv1 (rounded up) and after each pooling (rounded down), and
 # a step of the output for 16 of pool5.
 LENGTHS = {
-    20 * SECOND: (1024, 512, 512, 256, 256, 128, 128, 64, 64, 64, 4),
-    10 * SECOND: (512, 256, 256, 128, 128, 64, 64, 32, 32, 32, 2),
-    5 * SECOND: (256, 128, 128, 64, 64, 32, 32, 16, 16, 16, 1),
-    123_457: (287, 144, 144, 72, 72, 36, 36, 18, 18, 18, 1),
+    60 * SECOND: (3077, 1539, 1539, 769, 769, 384, 384, 192, 192, 192, 12),
+    20 * SECOND: (1026, 513, 513, 256, 256, 128, 128, 64, 64, 64, 4),
+    10 * SECOND: (513, 257, 257, 128, 128, 64, 64, 32, 32, 32, 2),
+    5 * SECOND: (257, 129, 129, 64, 64, 32, 32, 16, 16, 16, 1),
+    123_457: (288, 144, 144, 72, 72, 36, 36, 18, 18, 18, 1),
     SECOND: (52, 26, 26, 13, 13, 6, 6, 3, 3, 3, 0),
 }
 
@@ -78,13 +80,19 @@ def test_parameter_count() -> None:
     assert 2 * 64 + convolutions < 5_000_000
 
 
+@pytest.mark.parametrize("rate", [4000, 8000, 11_025, 16_000, 16_001, 44_100, 48_000])
+def test_at_any_rate_each_5_s_have_an_answer(rate: int) -> None:
+    network = LogMelCNN(HEADS, replace(LogMelCNN.usual_preprocessing, sample_rate=rate))
+    assert [network.steps(5 * count * rate, "conv6") for count in (1, 4, 24, 120)] == [1, 4, 24, 120]
+
+
 def test_the_first_layer_is_librosas_spectrogram_on_one_scale() -> None:
     """Before it has learned, with the mean and the deviation that it begins with: -31 dB and 28 dB."""
     sound = noise(5 * SECOND, sounds=1)
     with torch.inference_mode():
         found = LogMelCNN(HEADS).eval()(sound, ["logmel"])["logmel"][0]
     power = librosa.feature.melspectrogram(
-        y=sound[0, 0].numpy(), sr=SECOND, n_fft=1024, hop_length=431, n_mels=64, pad_mode="constant"
+        y=sound[0, 0].numpy(), sr=SECOND, n_fft=1024, hop_length=430, n_mels=64, pad_mode="constant"
     )
     wanted = (librosa.power_to_db(power, ref=1.0, amin=1e-8, top_db=None) + 31) / 28
     np.testing.assert_allclose(found.numpy(), wanted, atol=2e-4)
@@ -134,11 +142,11 @@ def test_no_sound_depends_on_the_others_nor_a_step_on_what_is_far(student: LogMe
 @pytest.mark.parametrize(
     ("layer", "samples", "stride", "start"),
     [
-        ("logmel", 1024, 431, -512),
-        ("conv1", 1024 + 2 * 431, 862, -512 - 431),
-        ("pool2", 1886 + 2 * 862 + 862, 1724, -943 - 862),
-        ("pool5", 33_780, 16 * 431, -13_873),
-        ("conv6", 33_780 + 15 * 6896, 256 * 431, -13_873),
+        ("logmel", 1024, 430, -512),
+        ("conv1", 1024 + 2 * 430, 860, -512 - 430),
+        ("pool2", 1884 + 2 * 860 + 860, 1720, -942 - 860),
+        ("pool5", 1024 + 76 * 430, 16 * 430, -512 - 31 * 430),
+        ("conv6", 33_704 + 15 * 6880, 256 * 430, -13_842),
     ],
 )
 def test_receptive_fields_worked_out_by_hand(
