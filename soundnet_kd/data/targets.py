@@ -268,7 +268,8 @@ class TargetsPart:
 
     def step_counts(self) -> NDArray[np.int64]:
         """Return how many label steps each clip has, (clips,)."""
-        return np.diff(self._file["step_end"][:], prepend=0)
+        counts: NDArray[np.int64] = np.diff(self._file["step_end"][:], prepend=0)
+        return counts
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where each labelled step begins in its video and the time of its frame, or of its frames, in seconds.
