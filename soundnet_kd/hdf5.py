@@ -1,12 +1,18 @@
 """HDF5 files, opened where a disk has no locks too, and handed to other processes by their path."""
 
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, machine_error
+
+COPIED_NUMBERS = 2**20
+"""Rows that wait go from one file to the other in blocks of about so many numbers."""
 
 
 def open_hdf5(path: str | Path, mode: str = "r") -> h5py.File:
@@ -80,3 +86,38 @@ class OpenHdf5:
 
     def _open(self) -> None:
         self._file, self._process = open_hdf5(self.path), os.getpid()
+
+
+class WaitingRows:
+    """The rows of an array, which wait on the disk, not in memory, until all of them are there.
+
+    Parameters
+    ----------
+    file : binary file
+        Empty, open for reading and writing, on a disk: where they wait.
+    like : (rows, ...) array
+        What all rows are like; it is not taken yet.
+    """
+
+    def __init__(self, file: IO[bytes], like: NDArray[Any]) -> None:
+        self.count = 0
+        self.row_shape: tuple[int, ...] = like.shape[1:]
+        self._kind = like.dtype
+        self._file = file
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Add rows of the same shape."""
+        self._file.write(rows.astype(self._kind, copy=False).tobytes())
+        self.count += len(rows)
+
+    def store(self, file: h5py.File, name: str) -> None:
+        """Write all rows to a file, as an array of this name, and close the one where they waited."""
+        array = file.create_dataset(name, (self.count, *self.row_shape), self._kind)
+        numbers = math.prod(self.row_shape)
+        together = max(1, COPIED_NUMBERS // max(1, numbers))
+        self._file.seek(0)
+        for first in range(0, self.count, together):
+            rows = min(together, self.count - first)
+            block = np.fromfile(self._file, self._kind, rows * numbers)
+            array[first : first + rows] = block.reshape(rows, *self.row_shape)
+        self._file.close()

@@ -48,11 +48,13 @@ step, which in version 1 is 5 s.
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from itertools import accumulate
 from pathlib import Path
@@ -71,7 +73,7 @@ from soundnet_kd.data.target_clips import (
     to_half,
 )
 from soundnet_kd.errors import FormatError
-from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
+from soundnet_kd.hdf5 import OpenHdf5, WaitingRows, open_hdf5
 from soundnet_kd.storage import atomic_write, read_json
 
 SETTINGS_FILE = "targets.json"
@@ -87,8 +89,6 @@ FRAMES = "frames/"
 GROUPS = tuple(f"{where}{group}" for where in ("", FRAMES) for group in ("distributions", "features", "feature_factor"))
 COLUMN_KINDS: Mapping[Any, Any] = {str: h5py.string_dtype(), float: np.float64, int: np.int64}
 """How a column of `videos` is stored, by the type that `LabelledVideo` has it in."""
-COPIED_SAMPLES = 2**22
-"""Sound goes from one file to the other in blocks of this many samples."""
 
 
 def format_version(step_seconds: float, frames_per_step: int, has_features: bool) -> int:
@@ -110,7 +110,7 @@ def write_part(
     ----------
     path : str or Path
     clips : iterable of LabelledClip
-        May be made one after the other: their sound waits on the disk, not in memory. Without a clip there is no part.
+        May be made one after the other: they wait on the disk, not in memory. Without a clip there is no part.
         All hold the same of the same teachers.
     class_names : mapping from teacher to the names of its classes
         Of the teachers that have classes.
@@ -136,45 +136,44 @@ def write_part(
     start_seconds: list[float] = []
     sound_lengths: list[int] = []
     step_counts: list[int] = []
-    rows: dict[str, list[NDArray[Any]]] = {}
     step_seconds = STEP_SECONDS
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent) as sound:
+    with ExitStack() as open_files:
+        waiting: dict[str, WaitingRows] = {}
         for clip in clips:
-            sound.write(clip.sound.tobytes())
+            arrays = {"sound": clip.sound, **_arrays_of_steps(clip, class_names)}
+            if not sources:
+                step_seconds = clip.step_seconds
+                for name, rows in arrays.items():
+                    file = open_files.enter_context(tempfile.TemporaryFile(dir=path.parent))
+                    waiting[name] = WaitingRows(file, rows)
+            shapes = {name: rows.shape[1:] for name, rows in arrays.items()}
+            wanted = {name: rows.row_shape for name, rows in waiting.items()}
+            if shapes != wanted or clip.step_seconds != step_seconds:
+                raise FormatError(f"the clips of {path} hold different things: {shapes}, not {wanted}")
             sources.append(clip.source)
             start_seconds.append(clip.start_seconds)
             sound_lengths.append(len(clip.sound))
-            arrays = _arrays_of_steps(clip, class_names)
-            if step_counts and (arrays.keys() != rows.keys() or clip.step_seconds != step_seconds):
-                raise FormatError(f"the clips of {path} hold different things: {sorted(arrays)}, not {sorted(rows)}")
-            step_seconds = clip.step_seconds
             step_counts.append(len(clip.frame_seconds))
-            for name, values in arrays.items():
-                rows.setdefault(name, []).append(values)
+            for name, rows in arrays.items():
+                waiting[name].append(rows)
         if not sources:
             return 0
         with atomic_write(path) as partial, open_hdf5(partial, "w") as part:
-            steps = {name: np.concatenate(values) for name, values in rows.items()}
-            frames = 1 if steps["frame_seconds"].ndim == 1 else steps["frame_seconds"].shape[1]
-            has_features = any(name.startswith("features/") for name in steps)
+            frames = math.prod(waiting["frame_seconds"].row_shape)
+            has_features = any(name.startswith("features/") for name in waiting)
             version = format_version(step_seconds, frames, has_features)
             part.attrs["format_version"] = version
             if version > 1:
                 part.attrs["step_seconds"] = step_seconds
             part.attrs["sample_rate"] = sample_rate
             part.attrs["settings"] = json.dumps(settings)
-            stored = part.create_dataset("sound", (sum(sound_lengths),), np.int16)
-            sound.seek(0)
-            for first in range(0, len(stored), COPIED_SAMPLES):
-                block = np.fromfile(sound, np.int16, min(COPIED_SAMPLES, len(stored) - first))
-                stored[first : first + len(block)] = block
             part["sound_end"] = np.cumsum(sound_lengths)
             part["step_end"] = np.cumsum(step_counts)
             part["source"] = np.array(sources, dtype=h5py.string_dtype())
             part["start_seconds"] = np.array(start_seconds)
-            for name, values in steps.items():
-                part[name] = values
+            for name, each in waiting.items():
+                each.store(part, name)
             for name, classes in class_names.items():
                 part[f"class_names/{name}"] = np.array(list(classes), dtype=h5py.string_dtype())
             for column, values in _columns(videos).items():

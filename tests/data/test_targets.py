@@ -2,7 +2,9 @@
 
 import json
 import pickle
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -198,8 +200,44 @@ def test_features_and_frames_are_read_as_written(tmp_path: Path) -> None:
 def test_clips_of_one_part_hold_the_same(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     other = make_clip("c", 1, rng, samples=10, classes={"a": ("x", "y", "z")})
+    features = {name: np.ones((1, dims), np.float32) for name, dims in (("a", 5), ("clip", 6))}
+    wider = replace(full_clip("b", 1, rng), features=features)
+    with pytest.raises(FormatError, match=r"hold different things.*'features/a': \(5,\).*'features/a': \(4,\)"):
+        write_part(part_file(tmp_path, 0), [full_clip("a", 1, rng), wider], {"a": ("x", "y", "z")}, 100, {})
     with pytest.raises(FormatError, match="hold different things"):
         write_part(part_file(tmp_path, 0), [full_clip("a", 1, rng), other], {"a": ("x", "y", "z")}, 100, {})
+
+
+def test_a_part_takes_no_memory_for_its_length(tmp_path: Path) -> None:
+    """Its frames wait on the disk: 33 MB of features in half precision, copied in blocks of 2 MB."""
+    steps, frames, dims = 40, 8, 512
+    row = np.arange(dims, dtype=np.float32)
+
+    def clip(number: int) -> LabelledClip:
+        kept = np.tile(row + number, (steps, frames, 1))
+        return LabelledClip(
+            f"{number}",
+            20.0 * number,
+            np.zeros(2000, np.int16),
+            np.zeros((steps, frames)),
+            {},
+            {"a": kept[:, 0]},
+            0.5,
+            {},
+            {"a": kept},
+        )
+
+    tracemalloc.start()
+    try:
+        assert write_part(part_file(tmp_path, 0), map(clip, range(100)), {}, 100, {}) == 100
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8e6
+    part = TargetsPart(part_file(tmp_path, 0))
+    for number in (0, 51, 99):
+        np.testing.assert_array_equal(part.clip(number, with_frames=True).frame_features["a"][7, 3], row + number)
+    assert list(part_file(tmp_path, 0).parent.iterdir()) == [part_file(tmp_path, 0)]
 
 
 def test_half_precision_loses_neither_large_nor_small_numbers() -> None:
