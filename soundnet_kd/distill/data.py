@@ -1,4 +1,4 @@
-"""The targets as batches for the student: clips of exactly 20 s and four label steps, training and held out.
+"""The targets as batches for the student: clips of exactly 20 s, with the labels of their steps, to train or held out.
 
 The seed determines their order. The time that the student waits for batches is measured here too.
 """
@@ -26,6 +26,8 @@ MEASURED_CLIPS = 2048
 """Held-out clips, at most, on which the agreement is measured; more would only cost time."""
 MOMENT_CLIPS = 512
 """Clips, at most, that the mean and the deviation of features are taken of."""
+LEAST_DEVIATION = 0.01
+"""Of features, as a part of the median deviation."""
 DISTRIBUTIONS, FEATURES, VIDEO = "distributions/", "features/", "video"
 Rows = dict[str, NDArray[Any]]
 """What is known of a clip's steps: distributions/TEACHER and features/TEACHER, (steps, numbers) float32, and video,
@@ -292,7 +294,8 @@ def feature_moments(
     Returns
     -------
     dict from teacher to (mean, deviation), both (dims,) float32
-        A dimension that never changes has a deviation of 1.
+        A deviation is at least 1 % of the median over the dimensions that change, so that none that hardly ever does
+        outweighs all others; where nothing changes it is 1.
     """
     chosen = clips[np.linspace(0, len(clips) - 1, min(len(clips), MOMENT_CLIPS)).round().astype(int)]
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in targets.feature_sizes}
@@ -303,7 +306,10 @@ def feature_moments(
     for name, parts in found.items():
         rows = np.concatenate(parts).astype(np.float64)
         deviation = rows.std(axis=0)
-        deviation[deviation <= 1e-6 * np.abs(rows).max(initial=0)] = 1
+        changes = deviation > 1e-6 * np.abs(rows).max(initial=0)
+        if changes.any():
+            deviation = np.maximum(deviation, LEAST_DEVIATION * np.median(deviation[changes]))
+        deviation[~changes] = 1
         moments[name] = rows.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
     return moments
 

@@ -63,7 +63,8 @@ class ContrastSettings:
         Weight of other steps of the same video beside the others': 1 counts them alike, 0 leaves them out.
     masked_similarity : float
         Pictures whose features have a cosine above this, once each dimension has mean 0 and deviation 1, count as the
-        same picture and are not told apart; 1 tells all apart.
+        same picture and are not told apart. 1 tells all apart, and a step's own earlier copy in the queue counts as
+        another picture.
     """
 
     temperature: float = 0.07

@@ -1,6 +1,6 @@
 """The objective of distillation: the distance between the student and its teachers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -68,14 +68,6 @@ class DistillationLoss:
         weights = {name: self.weights.get(name, 1.0) for name in per_head}
         total = torch.stack([weights[name] * value for name, value in per_head.items()]).sum()
         return total / sum(weights.values()), per_head
-
-    def require_heads(self, heads: Collection[str]) -> None:
-        """Raise SettingsError if a weight names no head, or no head has a weight above 0."""
-        unknown = sorted(self.weights.keys() - set(heads))
-        if unknown:
-            raise SettingsError(f"there is no teacher {unknown[0]!r} to weigh; the teachers are {', '.join(heads)}")
-        if not any(self.weights.get(name, 1.0) for name in heads):
-            raise SettingsError("the weights of all teachers are 0; at least one has to teach")
 
     def _distance(self, logits: Tensor, target: Tensor) -> Tensor:
         if logits.shape != target.shape:

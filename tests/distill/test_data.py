@@ -157,16 +157,16 @@ def test_augmentation_treats_features_as_it_does_distributions() -> None:
 
 
 def test_moments_of_features_by_hand(tmp_path: Path) -> None:
-    """1, 3 and 5 have mean 3 and deviation sqrt(8/3); what never changes has a deviation of 1."""
-    features = [np.array([[1.0, 7.0]]), np.array([[3.0, 7.0], [5.0, 7.0]]), np.array([[900.0, 900.0]])]
+    """1, 3 and 5 have mean 3 and deviation sqrt(8/3), the median; what hardly ever changes has 1 % of it."""
+    features = [np.array([[1, 7, 2, 7]]), np.array([[3, 7, 6, 7], [5, 7, 10, 7.0078125]]), np.full((1, 4), 900)]
     rng = np.random.default_rng(0)
     clips = [
         replace(make_clip(f"{n}.mp4", len(rows), rng, samples=10), features={"a": rows.astype(np.float32)})
         for n, rows in enumerate(features)
     ]
     mean, deviation = feature_moments(Targets(make_targets(tmp_path, clips)), np.array([0, 1]))["a"]
-    assert mean.tolist() == [3, 7]
-    np.testing.assert_allclose(deviation, [np.sqrt(8 / 3), 1], rtol=1e-6)
+    np.testing.assert_allclose(mean, [3, 7, 6, 7 + 1 / 384], rtol=1e-6)
+    np.testing.assert_allclose(deviation, np.sqrt(8 / 3) * np.array([1, np.sqrt(3 / 8), 2, 0.01]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("first_step", [0, 1, 4, 9])

@@ -96,10 +96,6 @@ def test_three_heads_of_other_sizes() -> None:
 
 
 def test_wrong_weights_and_temperatures_are_named() -> None:
-    with pytest.raises(SettingsError, match="no teacher 'scene' to weigh; the teachers are objects, scenes"):
-        DistillationLoss(weights={"scene": 1.0}).require_heads(["objects", "scenes"])
-    with pytest.raises(SettingsError, match="at least one has to teach"):
-        DistillationLoss(weights={"objects": 0.0}).require_heads(["objects"])
     with pytest.raises(SettingsError, match="none may be negative"):
         DistillationLoss(weights={"objects": -1.0})
     with pytest.raises(SettingsError, match="temperature is 0"):
