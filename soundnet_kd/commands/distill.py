@@ -262,7 +262,9 @@ def distill(
     require_same_settings(out / DISTILL_FILE, settings, ("init",))
     if workers is None:
         workers = batch_readers(chosen_device.type, devices)
-    data = TargetsDataModule(labelled, batch_size, steps, held_out, accumulate, augmentation, workers, seed)
+    data = TargetsDataModule(
+        labelled, batch_size, steps, held_out, accumulate, augmentation, workers, seed, with_features=layer is not None
+    )
     measured = len(data.validation) > 0
     validate_every = max(1, min(1000, steps // 5)) if measured else 0
     batch_norms = [name for name, _ in student.named_children() if name.startswith("batchnorm")]

@@ -228,8 +228,8 @@ class TargetsPart:
     def __getitem__(self, row: int) -> LabelledClip:
         return self.clip(row)
 
-    def clip(self, row: int, with_frames: bool = False) -> LabelledClip:
-        """Return a clip, with what was seen in the frames of a step one by one, where asked for and kept."""
+    def clip(self, row: int, with_frames: bool = False, with_features: bool = True) -> LabelledClip:
+        """Return a clip, with features, and with what was seen in the frames one by one, where asked for and kept."""
         sound = slice(int(self._sound_end[row - 1]) if row else 0, int(self._sound_end[row]))
         step_end = self._dataset("step_end")
         first_step, end_step = (0, int(step_end[0])) if row == 0 else map(int, step_end[row - 1 : row + 1])
@@ -240,10 +240,10 @@ class TargetsPart:
             sound=self._dataset("sound")[sound],
             frame_seconds=self._dataset("frame_seconds")[steps],
             distributions=self._distributions("", steps),
-            features=self._features("", steps),
+            features=self._features("", steps) if with_features else {},
             step_seconds=self.step_seconds,
             frame_distributions=self._distributions(FRAMES, steps) if with_frames else {},
-            frame_features=self._features(FRAMES, steps) if with_frames else {},
+            frame_features=self._features(FRAMES, steps) if with_frames and with_features else {},
         )
 
     @property
@@ -441,12 +441,12 @@ class Targets:
     def __getitem__(self, index: int) -> LabelledClip:
         return self.clip(index)
 
-    def clip(self, index: int, with_frames: bool = False) -> LabelledClip:
-        """Return a clip, with what was seen in the frames of a step one by one, where asked for and kept."""
+    def clip(self, index: int, with_frames: bool = False, with_features: bool = True) -> LabelledClip:
+        """Return a clip, with features, and with what was seen in the frames one by one, where asked for and kept."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder} has clips 0 to {len(self) - 1}, not {index}")
         part_index = bisect_right(self._first_clips, index) - 1
-        return self._part(part_index).clip(index - self._first_clips[part_index], with_frames)
+        return self._part(part_index).clip(index - self._first_clips[part_index], with_frames, with_features)
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies these targets: their teachers and sampling, and which videos they are of."""

@@ -116,15 +116,17 @@ def join_clips(
 class HeldOutClips(Dataset[Example]):
     """Held-out clips with their targets, without augmentation."""
 
-    def __init__(self, targets: Targets) -> None:
+    def __init__(self, targets: Targets, with_features: bool = True) -> None:
         self.targets = targets
+        self.with_features = with_features
         self._videos = _numbers(targets.videos)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        return _example(*fill_clip(self.targets[index], self.targets.sample_rate, int(self._videos[index])))
+        clip = self.targets.clip(index, with_features=self.with_features)
+        return _example(*fill_clip(clip, self.targets.sample_rate, int(self._videos[index])))
 
 
 class TrainingStream(Dataset[Example]):
@@ -137,9 +139,19 @@ class TrainingStream(Dataset[Example]):
         The clips to train on.
     augmentation : ClipAugmentation
     seed : int
+    with_features : bool
+        Whether features are read, too.
     """
 
-    def __init__(self, targets: Targets, clips: NDArray[np.intp], augmentation: ClipAugmentation, seed: int) -> None:
+    def __init__(
+        self,
+        targets: Targets,
+        clips: NDArray[np.intp],
+        augmentation: ClipAugmentation,
+        seed: int,
+        with_features: bool = True,
+    ) -> None:
+        self.with_features = with_features
         self.targets = targets
         self.clips = clips
         self.augmentation = augmentation
@@ -178,7 +190,7 @@ class TrainingStream(Dataset[Example]):
         return join_clips(itertools.chain([(clip, video)], others), self.targets.sample_rate, joining)
 
     def _clip(self, index: int) -> tuple[LabelledClip, int]:
-        return self.targets[index], int(self._videos[index])
+        return self.targets.clip(index, with_features=self.with_features), int(self._videos[index])
 
 
 class ClockedLoader(DataLoader[Example]):
@@ -222,6 +234,8 @@ class TargetsDataModule(lightning.LightningDataModule):
         Processes that read the targets, per device; 0 reads in the main process.
     seed : int
         Seed of the shuffling, the augmentation and the choice of held-out videos.
+    with_features : bool
+        Whether features are read, too.
     """
 
     def __init__(
@@ -234,11 +248,12 @@ class TargetsDataModule(lightning.LightningDataModule):
         augmentation: ClipAugmentation = UNCHANGED_CLIPS,
         workers: int = 0,
         seed: int = 0,
+        with_features: bool = True,
     ) -> None:
         super().__init__()
         training, validation = held_out_clips(targets.videos, held_out, seed)
-        self.training = TrainingStream(targets, training, augmentation, seed)
-        self.validation = Subset(HeldOutClips(targets), validation)  # type: ignore[arg-type]
+        self.training = TrainingStream(targets, training, augmentation, seed, with_features)
+        self.validation = Subset(HeldOutClips(targets, with_features), validation)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.steps = steps
         self.accumulate = accumulate

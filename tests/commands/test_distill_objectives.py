@@ -16,12 +16,13 @@ from soundnet_kd import SoundNet8, load_student
 from soundnet_kd.cli import main
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import LabelledClip, Targets
+from soundnet_kd.data.targets import TargetsPart
 from soundnet_kd.distill.data import TrainingStream
 from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.storage import read_json
-from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, Augmentation
+from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, Augmentation, ClipAugmentation
 from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import last_checkpoint
 from tests.processes import run_command
@@ -310,6 +311,28 @@ def test_a_run_without_them_says_what_it_always_said(targets: Path, tmp_path: Pa
     (state,) = (tmp_path / "checkpoints").glob("step=1.ckpt")
     names = torch.load(state, weights_only=True)["state_dict"].keys()
     assert all(name.startswith("student.") for name in names)
+
+
+def test_features_that_nothing_compares_are_not_read(
+    targets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the student is the same, to the bit, as of targets that have none."""
+    (tmp_path / "plain").mkdir()
+    plain = make_targets(tmp_path / "plain", [replace(clip, features={}) for clip in Targets(targets)])
+    monkeypatch.setattr(TargetsPart, "_features", lambda *_: pytest.fail("features were read"))
+    augmentation = ClipAugmentation(join=True, shift=True, mix=0.5)
+    for folder, out in ((targets, "with"), (plain, "without")):
+        distill(
+            folder,
+            tmp_path / out,
+            objectives=["kl"],
+            steps=2,
+            batch_size=2,
+            held_out=0.3,
+            device="cpu",
+            augmentation=augmentation,
+        )
+    assert load_student(tmp_path / "with").fingerprint() == load_student(tmp_path / "without").fingerprint()
 
 
 def test_other_objectives_are_another_run(run: Path, targets: Path) -> None:
