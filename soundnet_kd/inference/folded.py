@@ -50,21 +50,7 @@ class FoldedSoundNet(FoldedStudent):
     def pooled(
         self, waveform: Tensor, repeats: int, poolings: Sequence[Pooling]
     ) -> dict[str, list[NDArray[np.float32]]]:
-        """Return the layers pooled over time in several ways, (batch, channels) each, of sounds that are repeated.
-
-        Parameters
-        ----------
-        waveform : (batch, 1, samples) float32
-            Preprocessed, but for being repeated.
-        repeats : int
-            How often each is heard.
-        poolings : sequence of {"mean", "max", "std"}
-
-        Raises
-        ------
-        TooShortError
-            If there are too few samples for a layer.
-        """
+        """Pool as `FoldedStudent.pooled` does; the first block of what is repeated is computed once."""
         waveform = self.accepted(waveform, repeats)
         conv1, *later = self.computed
         first = self._convolutions[conv1]

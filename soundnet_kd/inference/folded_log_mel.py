@@ -38,15 +38,7 @@ class FoldedLogMelCNN(FoldedStudent):
                 self._weights[layer] = weight.contiguous(memory_format=torch.channels_last), bias
 
     def step(self, layer: str, steps: Tensor, padded: bool = False) -> Tensor:
-        """Return a layer's steps, (batch, channels, steps) or with rows, from those of the layer before.
-
-        Parameters
-        ----------
-        layer : str
-        steps : (batch, channels, steps) or (batch, channels, rows, steps)
-        padded : bool
-            What its window pads stands before and behind them already.
-        """
+        """Return a layer's steps, as `FoldedStudent.step` does."""
         student = self.student
         if layer == FIRST_LAYER:
             scale, shift = self._bands
