@@ -1,0 +1,103 @@
+"""Shards: ordered lists of sounds or videos, named by what is in them, each of which becomes one file.
+
+Whoever does a shard, how often and in which order, writes the same file under the same name, whole or not at all.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from soundnet_kd.errors import MediaError
+from soundnet_kd.media.decode_pool import Decode
+
+NAME_DIGITS = 16
+"""Of the hash that names a shard: among a million shards two are alike with a chance of 3 in 10^8."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of a list.
+
+    Attributes
+    ----------
+    first : int
+        Place of its first sound or video in the list.
+    ids : tuple of str
+        What the sounds or videos are called, in order.
+    sources : tuple of Path
+        Where they lie.
+    """
+
+    first: int
+    ids: tuple[str, ...]
+    sources: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def name(self) -> str:
+        """What it is called: a hash of the names in it."""
+        return hashlib.sha256(json.dumps(self.ids).encode()).hexdigest()[:NAME_DIGITS]
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What became of a shard.
+
+    Attributes
+    ----------
+    name : str
+    failures : mapping from id to reason
+        What could not be used.
+    used : int
+        How many sounds or videos could.
+    clips : int
+        What was made of them: clips of videos, rows of sounds.
+    """
+
+    name: str
+    failures: Mapping[str, str] = field(default_factory=dict)
+    used: int = 0
+    clips: int = 0
+
+
+class ShardWorker(Protocol):
+    """Does shards in one process, in which its networks are loaded."""
+
+    def do(self, shard: Shard, decoded: Iterator[Path | MediaError]) -> ShardResult:
+        """Write the file of a shard.
+
+        Parameters
+        ----------
+        shard : Shard
+        decoded : iterator of Path, or MediaError
+            What `ShardWork.decode` made of each of its sources, in order, or why it could not. A file is gone when the
+            next one is asked for.
+        """
+
+
+class ShardWork(Protocol):
+    """What is to be done with shards; picklable, so that other processes and machines can do it."""
+
+    @property
+    def decode(self) -> Decode:
+        """How a sound or video is decoded."""
+
+    def start(self) -> AbstractContextManager[ShardWorker]:
+        """Load the networks in this process, on the device that it has."""
+
+    def is_done(self, shard: Shard) -> bool:
+        """Return whether the file of a shard is there."""
+
+
+def cut(ids: Sequence[str], sources: Sequence[Path], size: int, first: int = 0) -> list[Shard]:
+    """Cut a list into shards of so many, the last of which may have fewer."""
+    return [
+        Shard(first + start, tuple(ids[start : start + size]), tuple(sources[start : start + size]))
+        for start in range(0, len(ids), size)
+    ]
