@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from soundnet_kd.commands.report import report
 from soundnet_kd.figures.style import COLORS
+from soundnet_kd.storage import write_json
 from tests.report.runs import CLASS_NAMES, HOSTILE, LABELS, features, pitch_heard, pitch_of
 
 if TYPE_CHECKING:
@@ -265,6 +267,33 @@ def test_a_ranking_is_a_table_with_its_figure(chromium: "Browser", page: Path) -
     assert "results: only a classifier on kept features was fitted" in chromium.text("details.ranking .note")
     picture = chromium.find("details.ranking img")
     assert chromium.wait_for("return arguments[0].complete && arguments[0].naturalWidth", picture) > 500
+
+
+def test_losses_of_each_objective_have_a_plot_of_their_own(chromium: "Browser", tmp_path: Path) -> None:
+    """Also of one that no part of the page has heard of, since the run names them; its average is told apart."""
+    figures = ["loss", "loss_kl_objects", "loss_novelty_objects", "agreement_objects"]
+    columns = [f"train/{figure}" for figure in figures[:3]]
+    columns += [f"{stage}/{figure}" for stage in ("validation", "averaged") for figure in figures]
+    (tmp_path / "student").mkdir()
+    rows = [",".join(["step", *columns])] + [",".join([str(step), *["0.5"] * len(columns)]) for step in (1, 2)]
+    (tmp_path / "student" / "history.csv").write_text("\n".join(rows), encoding="utf-8")
+    write_json(tmp_path / "student" / "run.json", {"objectives": {"kl": 1, "novelty": 2}, "average": 0.9})
+    chromium.open(report(tmp_path).page)
+    chromium.find("[data-training]")
+    plots = "[...document.querySelectorAll('[data-training] .plot')]"
+    chromium.wait_for(f"return {plots}.length === 4 && {plots}.every((each) => each._fullLayout)")
+    shown = chromium.run(
+        f"return {plots}.map((plot) => [plot.parentElement.querySelector('h4').textContent,"
+        "plot.data.map((each) => `${each.name} ${each.line.dash}`)])"
+    )
+    lines = ["objects solid", "objects, held out dash", "objects, held out, average dot"]
+    assert shown == [
+        ["Loss of kl", lines],
+        ["Loss of novelty", lines],
+        ["Loss", [line.replace("objects", "all") for line in lines]],
+        ["Agreement with the teachers", lines[1:]],
+    ]
+    assert chromium.complaints() == []
 
 
 def test_names_are_shown_as_written_and_do_nothing(chromium: "Browser", page: Path) -> None:

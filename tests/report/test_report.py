@@ -261,11 +261,14 @@ def test_a_training_shows_its_curves_fold_by_fold(tmp_path: Path) -> None:
     page = report(tmp_path).page
     assert sections_of(page) == ["overview", "training"]
     assert data_of(page, "sections")["training"] == [
-        [
-            {"figure": "train/loss", "training": "fold 1", "steps": [1.0, 2.0], "values": [2.5, 1.5]},
-            {"figure": "train/accuracy", "training": "fold 1", "steps": [1.0, 2.0], "values": [0.1, 0.5]},
-            {"figure": "train/loss", "training": "fold 2", "steps": [1.0], "values": [2.0]},
-        ]
+        {
+            "objectives": [],
+            "curves": [
+                {"figure": "train/loss", "training": "fold 1", "steps": [1.0, 2.0], "values": [2.5, 1.5]},
+                {"figure": "train/accuracy", "training": "fold 1", "steps": [1.0, 2.0], "values": [0.1, 0.5]},
+                {"figure": "train/loss", "training": "fold 2", "steps": [1.0], "values": [2.0]},
+            ],
+        }
     ]
     assert "<dt>settings: epochs</dt><dd>2</dd>" in page.read_text(encoding="utf-8")
 

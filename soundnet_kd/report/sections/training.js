@@ -1,10 +1,7 @@
 "use strict";
 // How a training went.
 
-// The losses of several objectives are of different sizes.
-const OBJECTIVES = ["soundnet", "kl", "l2", "match", "contrast", "relation"];
 const KINDS = {
-  ...Object.fromEntries(OBJECTIVES.map((name) => [`loss_${name}_`, `Loss of ${name}`])),
   loss: "Loss",
   agreement: "Agreement with the teachers",
   retrieval: "Sounds whose own picture is the nearest",
@@ -13,29 +10,39 @@ const KINDS = {
   learning_rate: "Learning rate",
 };
 
-function showTraining(training, target) {
+const STAGES = {
+  train: { said: "", dash: "solid" },
+  validation: { said: "held out", dash: "dash" },
+  averaged: { said: "held out, average", dash: "dot" },
+};
+
+function showTraining({ objectives, curves: training }, target) {
+  // The losses of several objectives are of different sizes.
+  const kinds = {
+    ...Object.fromEntries(objectives.map((name) => [`loss_${name}_`, `Loss of ${name}`])),
+    ...KINDS,
+  };
   // Curves that measure the same thing share a plot: loss_objects and loss_scenes, in training and held out.
   const groups = new Map();
   for (const curve of training) {
-    const [, stage, figure] = curve.figure.match(/^(?:(train|validation)\/)?(.*)$/);
-    const kind = Object.keys(KINDS).find((each) => figure.startsWith(each));
+    const [, stage, figure] = curve.figure.match(/^(?:(train|validation|averaged)\/)?(.*)$/);
+    const { said, dash } = STAGES[stage ?? "train"];
+    const kind = Object.keys(kinds).find((each) => figure.startsWith(each));
     if (!kind) continue;
     const of = readable(figure.slice(kind.length)).replace("top5", "in first five,").trim();
     const words = [
       of || (curve.training ? "" : kind === "loss" ? "all" : readable(kind)),
-      stage === "validation" ? "held out" : "",
+      said,
       curve.training ?? "",
     ];
     const label = words.filter(Boolean).join(", ").replace(",,", ",");
     if (!groups.has(kind)) groups.set(kind, []);
-    groups
-      .get(kind)
-      .push({ ...curve, label, colorGroup: `${of} ${curve.training}`, dash: stage === "validation" ? "dash" : "solid" });
+    groups.get(kind).push({ ...curve, label, colorGroup: `${of} ${curve.training}`, dash });
   }
-  for (const kind of Object.keys(KINDS).filter((each) => groups.has(each))) {
+  for (const kind of Object.keys(kinds).filter((each) => groups.has(each))) {
     const curves = groups.get(kind);
     const box = element("div", { className: "plot", role: "img", "aria-label": `${readable(kind)} over the steps` });
-    target.append(element("div", {}, element("h4", { textContent: KINDS[kind] }), box));
+    target.append(element("div", {}, element("h4", { textContent: kinds[kind] }), box));
     const shares = ["accuracy", "agreement", "retrieval"].includes(kind);
     const colorGroups = [...new Set(curves.map((curve) => curve.colorGroup))];
     plot(box, (style) => ({

@@ -7,6 +7,7 @@ from soundnet_kd.report.facts import facts_of_training
 from soundnet_kd.report.inputs import ReportInputs
 from soundnet_kd.report.section import Content, Section
 from soundnet_kd.training.history import read_curves
+from soundnet_kd.training.settings_file import read_training_settings
 
 MAX_POINTS = 400
 """Points of a curve at most; a longer history is thinned."""
@@ -21,7 +22,10 @@ def show(inputs: ReportInputs) -> Content | None:
         curves = inputs.skipped.read(label, curves_data, folder)
         if not curves:
             continue
-        data.append(curves)
+        settings = read_training_settings(folder)
+        # A run that was made with one objective names none in its losses.
+        objectives = list(settings.settings.get("objectives", ())) if settings is not None else []
+        data.append({"objectives": objectives, "curves": curves})
         # Other figures of a training with an evaluation are shown with the evaluation.
         figures = inputs.figures.copy(folder, label) if label not in inputs.files.evaluations else []
         trainings.append(
