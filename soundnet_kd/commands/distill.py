@@ -18,7 +18,7 @@ from soundnet_kd.distill.feature_objectives import (
     ContrastSettings,
     ProjectionSettings,
 )
-from soundnet_kd.distill.module import Distillation, Schedule
+from soundnet_kd.distill.module import LEAST_LOSS, Distillation, Schedule
 from soundnet_kd.distill.objectives import OF_DISTRIBUTIONS, OF_FEATURES, Objectives, ObjectiveSettings, read_weights
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
@@ -78,8 +78,9 @@ def distill(
     The defaults are the paper's. If it is stopped, the same command continues from the last checkpoint, even on another
     number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
     It writes student.safetensors, the network after the last step, untrained.safetensors, the network before its first
-    step here, best.safetensors, the network with the lowest loss on held-out videos, and with --average
-    averaged.safetensors.
+    step here, and best.safetensors, the network with the lowest loss on held-out videos. With --average there is also
+    averaged.safetensors, the average after the last step; held-out videos measure both, and best.safetensors is of
+    whichever had the lowest loss (its metadata then say "weights": "averaged").
 
     A student need not start from nothing: --init takes its weights, architecture and preprocessing from another one.
 
@@ -139,8 +140,9 @@ def distill(
         Above 0 the optimizer is AdamW: each step takes so much of the weights off, in units of the learning rate, but
         not of biases and batch norm. 0.05 is common.
     average : float, optional
-        Keep a running average of the weights beside the last ones, of which each step keeps this much, such as 0.999;
-        it is written as averaged.safetensors. [default: none]
+        Keep a running average of the weights beside the last ones, of which each step keeps this much, such as 0.999.
+        It is measured on held-out videos too (averaged/loss and more in history.csv), and written as
+        averaged.safetensors. [default: none]
     gradient_clip : float, optional
         Largest 2-norm of the gradient; larger gradients are scaled down to it. [default: no limit]
     precision : {"32", "bf16"}
@@ -296,7 +298,7 @@ def distill(
         Columns(module.figures()),
         Throughput(batch_size),
         Progress("distill"),
-        *([BestCheckpoint(out / FOLDER)] if measured else []),
+        *([BestCheckpoint(out / FOLDER, LEAST_LOSS if average else "validation/loss")] if measured else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
     ]
     with lock_folder(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():

@@ -14,6 +14,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import Student
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
+from soundnet_kd.training.checkpoints import HELD_OUT_LOSSES
 from soundnet_kd.training.devices import gathered
 from soundnet_kd.training.optimization import average_of, cosine_factor, is_fused
 from soundnet_kd.training.trainer import be_deterministic
@@ -25,6 +26,10 @@ HELD_OUT_GROUP = 64
 """Held-out clips, at most, among which features are compared."""
 TEMPERATURE = "temperature_"
 """The start of the figures that say nothing of what is held out."""
+VALIDATION, AVERAGED = "validation", "averaged"
+"""What the figures on held-out videos begin with, those of the weights of the step and those of their average."""
+LEAST_LOSS = "least_loss"
+"""The lower loss of the two, by which the best state is told; it is not logged."""
 
 
 class Distillation(lightning.LightningModule):
@@ -34,7 +39,8 @@ class Distillation(lightning.LightningModule):
     and the learning rates; on held-out videos the losses and the agreement with each teacher: how often the teacher's
     first guess is the student's, and how often it is among the student's first five. Losses of held-out features are
     taken over groups of at most 64 clips, so that neither the batch nor the devices decide among how many a sound's own
-    picture has to be found.
+    picture has to be found. The average of the weights is measured in the same way; what it is compared with features
+    by is the projections of the step, of which there is no average.
 
     Parameters
     ----------
@@ -98,7 +104,7 @@ class Distillation(lightning.LightningModule):
         self.fixed_statistics = tuple(fixed_statistics)
         self.weight_decay = weight_decay
         self._losses: list[dict[str, Tensor]] = []
-        self._held_out: list[_HeldOut] = []
+        self._held_out: dict[str, list[_HeldOut]] = {}
         self._sums: dict[str, Tensor] = {}
         self._heard = 0
         for name in self.held:
@@ -132,10 +138,13 @@ class Distillation(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Describe the student in the checkpoint, so that it can be used without the run folder."""
         checkpoint[CHECKPOINT_KEY] = describe(self.student)
+        losses = {stage: self.trainer.callback_metrics.get(f"{stage}/loss") for stage in self._measured()}
+        if self.averaged is not None:
+            checkpoint[HELD_OUT_LOSSES] = {stage: float(loss) for stage, loss in losses.items() if loss is not None}
 
     def training_step(self, batch: Example, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
-        logits, layer = self._answer(batch)
+        logits, layer = self._answer(self.student, batch)
         total, figures = self.objectives.of_distributions(logits, batch.distributions)
         if layer is not None:
             features = {name: gathered(batch.features[name]) for name in self.objectives.teachers}
@@ -153,13 +162,22 @@ class Distillation(lightning.LightningModule):
         if self.averaged is not None:
             self.averaged.update_parameters(self.student)
 
-    def _answer(self, batch: Example) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Return the student's logits of each head, and its layer that is compared with features, at the labels' steps.
+    def _measured(self) -> dict[str, Student]:
+        """Return the students that are measured on held-out videos, by what their figures begin with."""
+        students = {VALIDATION: self.student}
+        if self.averaged is not None:
+            averaged = self.averaged.module
+            assert isinstance(averaged, Student)
+            students[AVERAGED] = averaged
+        return students
+
+    def _answer(self, student: Student, batch: Example) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return a student's logits of each head, and its layer that is compared with features, at the labels' steps.
 
         The layer is averaged over each step; where a head has another number of steps, its logits are taken linearly
         between the middles of its own.
         """
-        student, waveform, steps = self.student, self.student.preprocessing.amplify(batch.sound), batch.video.shape[1]
+        waveform, steps = student.preprocessing.amplify(batch.sound), batch.video.shape[1]
         logits: dict[str, Tensor]
         layer = None
         if self.layer is None:
@@ -186,15 +204,17 @@ class Distillation(lightning.LightningModule):
 
     def validation_step(self, batch: Example, batch_index: int) -> None:
         """Measure losses and agreement on a held-out batch; losses of features wait until all of them are there."""
-        logits, layer = self._answer(batch)
-        total, figures = self.objectives.of_distributions(logits, batch.distributions)
-        for name, answer in logits.items():
-            figures |= agreement(name, answer, batch.distributions[name])
-        if layer is not None:
-            features = {name: batch.features[name] for name in self.objectives.teachers}
-            self._held_out.append(_HeldOut(layer, features, batch.video))
-        for name, value in {"loss": torch.as_tensor(total, device=self.device), **figures}.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * len(batch.sound)
+        for stage, student in self._measured().items():
+            logits, layer = self._answer(student, batch)
+            total, figures = self.objectives.of_distributions(logits, batch.distributions)
+            for name, answer in logits.items():
+                figures |= agreement(name, answer, batch.distributions[name])
+            if layer is not None:
+                features = {name: batch.features[name] for name in self.objectives.teachers}
+                self._held_out.setdefault(stage, []).append(_HeldOut(layer, features, batch.video))
+            figures = {"loss": torch.as_tensor(total, device=self.device), **figures}
+            for name, value in _named(stage, figures).items():
+                self._sums[name] = self._sums.get(name, 0.0) + value * len(batch.sound)
         self._heard += len(batch.sound)
 
     def on_validation_epoch_end(self) -> None:
@@ -206,11 +226,15 @@ class Distillation(lightning.LightningModule):
         *found, heard = sums.sum(dim=0)
         figures = {name: value / heard for name, value in zip(self._sums, found, strict=True)}
         self._sums, self._heard = {}, 0
-        if self._held_out:
-            total, others = self._of_held_out_features(self._everyones(_joined(self._held_out)))
-            self._held_out = []
-            figures |= {"loss": figures["loss"] + total, **others}
-        self.log_dict(_named("validation", figures))
+        for stage, parts in self._held_out.items():
+            total, others = self._of_held_out_features(self._everyones(_joined(parts)))
+            figures |= _named(stage, others)
+            figures[f"{stage}/loss"] += total
+        self._held_out = {}
+        self.log_dict(figures)
+        if self.averaged is not None:
+            least = torch.fmin(*(figures[f"{stage}/loss"] for stage in (VALIDATION, AVERAGED)))
+            self.log(LEAST_LOSS, least, logger=False)
 
     def _of_held_out_features(self, held_out: "_HeldOut") -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of features, and its figures, over groups of clips of almost the same size."""
@@ -253,7 +277,7 @@ class Distillation(lightning.LightningModule):
         agreements = [f"agreement{top}_{head}" for head in self.objectives.classes for top in ("", f"_top{TOP}")]
         held_out = [name for name in figures if not name.startswith(TEMPERATURE)]
         return [f"train/{name}" for name in (*figures, *speed)] + [
-            f"validation/{name}" for name in (*held_out, *agreements)
+            f"{stage}/{name}" for stage in self._measured() for name in (*held_out, *agreements)
         ]
 
     def configure_optimizers(self) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from soundnet_kd.distill.module import AVERAGED, VALIDATION
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.figures import filters
 from soundnet_kd.figures.style import COLORS, new_figure
@@ -16,7 +17,9 @@ from soundnet_kd.training.callbacks import read_history
 from soundnet_kd.training.checkpoints import (
     AVERAGED_PREFIX,
     FOLDER,
+    STUDENT_PREFIX,
     best_checkpoint,
+    is_average_better,
     last_checkpoint,
     student_state,
 )
@@ -27,8 +30,24 @@ if TYPE_CHECKING:
 
 BEST_STUDENT_FILE = "best.safetensors"
 AVERAGED_STUDENT_FILE = "averaged.safetensors"
-LOSS, RETRIEVAL = "loss_", "retrieval_"
-AGREEMENT = "validation/agreement_"
+LOSS, RETRIEVAL, AGREEMENT = "loss_", "retrieval_", "agreement_"
+STAGES = {"train": ("training", "-"), VALIDATION: ("held out", "--"), AVERAGED: ("held out, average", ":")}
+"""What the figures of a training begin with, what they are called in its curves, and how their lines look."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How a student did on held-out videos at the end.
+
+    Attributes
+    ----------
+    loss : float
+    agreement : dict from teacher to float
+        Fraction of label steps at which its first guess is the teacher's.
+    """
+
+    loss: float
+    agreement: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,10 @@ class DistillResult:
     agreement : dict from teacher to float
         Fraction of held-out label steps at which the student's first guess is the teacher's; empty if nothing was held
         out.
+    averaged : HeldOut, optional
+        The same of the average of the weights, and its loss; None if there is none, or nothing was held out.
+    held_out_loss : float
+        Not a number if nothing was held out.
     """
 
     out: Path
@@ -52,13 +75,24 @@ class DistillResult:
     first_loss: float
     last_loss: float
     agreement: dict[str, float]
+    averaged: HeldOut | None = None
+    held_out_loss: float = math.nan
 
     def __str__(self) -> str:
-        agreement = "".join(f", {share:.0%} agreement on {name}" for name, share in self.agreement.items())
-        return (
+        said = (
             f"wrote {self.out / STUDENT_FILE}: {self.steps} steps, "
-            f"loss {self.first_loss:.4f} -> {self.last_loss:.4f}{agreement}"
+            f"loss {self.first_loss:.4f} -> {self.last_loss:.4f}{_said(self.agreement)}"
         )
+        if self.averaged is not None:
+            said += (
+                f"; {AVERAGED_STUDENT_FILE}: held-out loss {self.averaged.loss:.4f}, not {self.held_out_loss:.4f}"
+                f"{_said(self.averaged.agreement)}"
+            )
+        return said
+
+
+def _said(agreement: Mapping[str, float]) -> str:
+    return "".join(f", {share:.0%} agreement on {name}" for name, share in agreement.items())
 
 
 def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]) -> DistillResult:
@@ -79,9 +113,11 @@ def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]
     result = _result(out, steps, history)
     draw_history(history, out / "history.png", settings.get("objectives"))
     if best is not None:
-        best_state, best_step = student_state(best)
+        is_average = is_average_better(best)
+        best_state, best_step = student_state(best, AVERAGED_PREFIX if is_average else STUDENT_PREFIX)
         student.load_state_dict(best_state)
-        write_network(student, out / BEST_STUDENT_FILE, {**settings, "steps_done": best_step})
+        about = {"steps_done": best_step} | ({"weights": "averaged"} if is_average else {})
+        write_network(student, out / BEST_STUDENT_FILE, {**settings, **about})
     if not math.isfinite(result.last_loss):
         raise SettingsError(
             f"the training diverged (loss {result.last_loss} at step {steps}); try a lower --learning_rate, or "
@@ -112,12 +148,27 @@ def read_finished(out: str | Path, steps: int) -> DistillResult | None:
 
 def _result(out: Path, steps: int, history: list[dict[str, float]]) -> DistillResult:
     losses = [row["train/loss"] for row in history if "train/loss" in row] or [math.nan]
-    agreement: dict[str, float] = {}
-    for row in history:
-        for column, value in row.items():
-            if column.startswith(AGREEMENT) and not column.startswith(f"{AGREEMENT}top"):
-                agreement[column.removeprefix(AGREEMENT)] = value
-    return DistillResult(out, steps, losses[0], losses[-1], agreement)
+    own, averaged = _held_out(history, VALIDATION), _held_out(history, AVERAGED)
+    return DistillResult(
+        out,
+        steps,
+        losses[0],
+        losses[-1],
+        own.agreement,
+        None if math.isnan(averaged.loss) else averaged,
+        own.loss,
+    )
+
+
+def _held_out(history: list[dict[str, float]], stage: str) -> HeldOut:
+    last = {column: value for row in history for column, value in row.items()}
+    start = f"{stage}/{AGREEMENT}"
+    agreement = {
+        column.removeprefix(start): value
+        for column, value in last.items()
+        if column.startswith(start) and not column.startswith(f"{start}top")
+    }
+    return HeldOut(last.get(f"{stage}/loss", math.nan), agreement)
 
 
 def draw_filters(student: Student, path: str | Path) -> None:
@@ -143,7 +194,7 @@ def draw_history(
         losses are of different sizes. [default: train/loss_objects is the loss of the only one]
     """
     columns = {column for row in history for column in row}
-    panels: dict[str, list[tuple[str, str, str, bool]]] = {}
+    panels: dict[str, list[tuple[str, str, str, str]]] = {}
     starts = {f"Loss of {name}": f"{LOSS}{name}_" for name in objectives or ()} or {"Loss": LOSS}
     teachers = sorted(
         {
@@ -156,19 +207,20 @@ def draw_history(
     colors = dict(zip(teachers, itertools.cycle(COLORS)))
     for title, start in starts.items():
         panels[title] = [
-            (f"{stage}/{start}{teacher}", f"{teacher}, {said}", color, stage == "validation")
+            (f"{stage}/{start}{teacher}", f"{teacher}, {said}", color, line)
             for teacher, color in colors.items()
-            for stage, said in (("train", "training"), ("validation", "held out"))
+            for stage, (said, line) in STAGES.items()
         ]
     panels["Agreement with the teachers on held-out videos"] = [
-        (f"{AGREEMENT}{top}{teacher}", f"{teacher}, {said}", color, bool(top))
+        (f"{stage}/{AGREEMENT}{top}{teacher}", f"{teacher}, {said}{of}", color, line)
         for teacher, color in colors.items()
-        for top, said in (("", "first guess"), ("top5_", "in first five"))
+        for stage, of, lines in ((VALIDATION, "", ("-", "--")), (AVERAGED, ", average", (":", "-.")))
+        for (top, said), line in zip((("", "first guess"), ("top5_", "in first five")), lines, strict=True)
     ]
     panels["Sounds whose own picture is the nearest"] = [
-        (f"{stage}/{RETRIEVAL}{teacher}", f"{teacher}, {said}", color, stage == "validation")
+        (f"{stage}/{RETRIEVAL}{teacher}", f"{teacher}, {said}", color, line)
         for teacher, color in colors.items()
-        for stage, said in (("train", "in a training batch"), ("validation", "among held-out clips"))
+        for stage, (said, line) in STAGES.items()
     ]
     shown = {title: curves for title, curves in panels.items() if any(column in columns for column, *_ in curves)}
     across = min(len(shown), 3)
@@ -176,8 +228,8 @@ def draw_history(
     with new_figure(path, 7 if across < 2 else 5.5 * across, 4.2 * down) as figure:
         places = figure.subplots(max(down, 1), max(across, 1), squeeze=False).flatten()
         for axes, (title, curves) in zip(places, shown.items(), strict=False):
-            for column, label, color, dashed in curves:
-                _draw_curve(axes, history, column, label, color, dashed=dashed)
+            for column, label, color, line in curves:
+                _draw_curve(axes, history, column, label, color, line)
             finish_curves(axes, title, fractions=not title.startswith("Loss"))
             axes.legend()
         for axes in places[len(shown) :]:
@@ -185,7 +237,7 @@ def draw_history(
 
 
 def _draw_curve(
-    axes: "Axes", history: Sequence[Mapping[str, float]], column: str, label: str, color: str, dashed: bool = False
+    axes: "Axes", history: Sequence[Mapping[str, float]], column: str, label: str, color: str, line: str
 ) -> None:
     marker = "o" if sum(column in row for row in history) < 30 else None
-    draw_curve(axes, history, column, dashed=dashed, label=label, color=color, marker=marker, ms=3)
+    draw_curve(axes, history, column, linestyle=line, label=label, color=color, marker=marker, ms=3)

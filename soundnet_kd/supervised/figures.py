@@ -35,7 +35,7 @@ def draw_trainings(histories: Mapping[str, Sequence[Mapping[str, float]]], path:
                 style: dict[str, Any] = {"color": COLORS[number % len(COLORS)], "linewidth": 1}
                 label = name if len(histories) <= MAX_NAMED else None
                 draw_curve(axes, history, f"train/{measure}", alpha=0.5, label=label, **style)
-                draw_curve(axes, history, f"validation/{measure}", dashed=True, **style)
+                draw_curve(axes, history, f"validation/{measure}", linestyle="--", **style)
             title = f"{measure.capitalize()} (pale: training; dashed: validation)"
             finish_curves(axes, title, fractions=measure == "accuracy")
         if 1 < len(histories) <= MAX_NAMED:

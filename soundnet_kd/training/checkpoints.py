@@ -1,5 +1,6 @@
 """A training's checkpoints: whole files, the last ones by the clock and the best one; damaged ones are set aside."""
 
+import math
 import pickle
 import signal
 import zipfile
@@ -22,6 +23,9 @@ FOLDER = "checkpoints"
 BEST_FILE = "best.ckpt"
 STUDENT_PREFIX, AVERAGED_PREFIX = "student.", "averaged.module."
 """What the names of the tensors of a distillation begin with in its checkpoints."""
+HELD_OUT_LOSSES = "held_out_losses"
+"""Key of a distillation's checkpoint: the loss on held-out videos, last measured, of `validation` (the weights of the
+step) and of `averaged`; only where there is an average."""
 STOPPING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 ASKED_EVERY_STEPS = 10
 """How often several processes agree on whether to save; each time they wait for each other."""
@@ -246,6 +250,14 @@ def student_state(checkpoint: str | Path, prefix: str = STUDENT_PREFIX) -> tuple
         name.removeprefix(prefix): value for name, value in content["state_dict"].items() if name.startswith(prefix)
     }
     return state, int(content["global_step"])
+
+
+def is_average_better(checkpoint: str | Path) -> bool:
+    """Whether the average in a distillation's checkpoint has a lower loss on held-out videos than the weights."""
+    content: Mapping[str, Any] = torch.load(Path(checkpoint), map_location="cpu", weights_only=True, mmap=True)
+    losses = content.get(HELD_OUT_LOSSES, {})
+    own, averages = losses.get("validation", -math.inf), losses.get("averaged", math.inf)
+    return bool(averages < own or math.isnan(own))
 
 
 def _is_first() -> bool:

@@ -93,7 +93,7 @@ def read_curves(out: str | Path) -> list[Curve]:
 
 
 def draw_curve(
-    axes: "Axes", history: Sequence[Mapping[str, float]], column: str, *, dashed: bool = False, **style: Any
+    axes: "Axes", history: Sequence[Mapping[str, float]], column: str, *, linestyle: str = "-", **style: Any
 ) -> None:
     """Draw one column of a history over the steps, through the rows that have it; draw nothing if none does.
 
@@ -104,15 +104,15 @@ def draw_curve(
         Rows of `history.csv`; each has a `step`.
     column : str
         Such as `validation/loss`.
-    dashed : bool
-        Whether the line is dashed.
+    linestyle : str
+        As matplotlib writes it: "--" is dashed.
     **style
         Properties of the line that matplotlib knows: color, label, alpha, linewidth …
     """
     points = [(row["step"], row[column]) for row in history if column in row]
     if points:
         steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, linestyle="--" if dashed else "-", **style)
+        axes.plot(steps, values, linestyle=linestyle, **style)
 
 
 def finish_curves(axes: "Axes", title: str, *, fractions: bool = False) -> None:

@@ -17,7 +17,7 @@ from soundnet_kd.cli import main
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import LabelledClip, Targets
 from soundnet_kd.data.targets import TargetsPart
-from soundnet_kd.distill.data import TrainingStream
+from soundnet_kd.distill.data import HeldOutClips, TrainingStream, held_out_clips
 from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
 from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.models.checkpoint import read_training
@@ -174,6 +174,44 @@ def test_the_average_is_what_the_checkpoints_come_to(targets: Path, tmp_path: Pa
         torch.testing.assert_close(found[name], average)
 
 
+@pytest.mark.parametrize(("learning_rate", "lower"), [(3e-2, "averaged"), (1e-2, "validation")])
+def test_the_average_is_measured_beside_the_weights(
+    learning_rate: float, lower: str, targets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loss and agreement by hand on the clips held out; the best student is of the lowest loss of both."""
+    options = f"--steps 5 --batch_size 2 --held_out 0.6 --device cpu --objective kl --learning_rate {learning_rate}"
+    more = "--average 0.9 --keep_checkpoints 9 --checkpoint_minutes 0"
+    assert main(["distill", str(targets), "--out", str(tmp_path), *options.split(), *more.split()]) == 0
+    rows = {int(row["step"]): row for row in read_history(tmp_path)}
+    clips = HeldOutClips(Targets(targets), with_features=False)
+    held_out = [clips[int(number)] for number in held_out_clips(clips.targets.videos, 0.6, seed=0)[1]]
+    for stage, file in {"validation": "student", "averaged": "averaged"}.items():
+        student = load_student(tmp_path / f"{file}.safetensors")
+        losses: dict[str, list[float]] = {name: [] for name in CLASSES}
+        agreed: dict[str, list[bool]] = {name: [] for name in CLASSES}
+        for clip in held_out:
+            with torch.no_grad():
+                answers = student(student.preprocessing.amplify(clip.sound[None]))
+            for name, tensor in clip.distributions.items():
+                found, wanted = answers[name][0].double().log_softmax(dim=0).numpy(), tensor.double().numpy()
+                losses[name] += (wanted * (np.log(wanted) - found)).sum(axis=0).tolist()
+                agreed[name] += (wanted.argmax(axis=0) == found.argmax(axis=0)).tolist()
+        for name in CLASSES:
+            assert rows[5][f"{stage}/loss_{name}"] == pytest.approx(np.mean(losses[name]), rel=1e-3)
+            assert rows[5][f"{stage}/agreement_{name}"] == pytest.approx(np.mean(agreed[name]), abs=1e-6)
+    measured = [(rows[step][f"{stage}/loss"], step, stage) for step in rows for stage in ("validation", "averaged")]
+    _, step, stage = min(measured)
+    assert stage == lower
+    prefix = {"validation": "student.", "averaged": "averaged.module."}[stage]
+    state = torch.load(tmp_path / "checkpoints" / f"step={step}.ckpt", weights_only=True)["state_dict"]
+    best = load_student(tmp_path / "best.safetensors").state_dict()
+    assert all(torch.equal(tensor, state[f"{prefix}{name}"]) for name, tensor in best.items())
+    about = read_training(tmp_path / "best.safetensors")
+    assert (about["steps_done"], about.get("weights")) == (step, "averaged" if stage == "averaged" else None)
+    last, own = rows[5]["averaged/loss"], rows[5]["validation/loss"]
+    assert f"; averaged.safetensors: held-out loss {last:.4f}, not {own:.4f}, " in capsys.readouterr().out
+
+
 def test_weights_decay_but_neither_biases_nor_batch_norm(targets: Path, tmp_path: Path) -> None:
     options = {"steps": 1, "batch_size": 2, "held_out": 0.0, "device": "cpu"}
     for name, decay in {"with": 0.5, "without": 0.0}.items():
@@ -234,7 +272,7 @@ def test_two_processes_learn_as_one_does(targets: Path, tmp_path: Path) -> None:
         )
     one, two = read_history(tmp_path / "one"), read_history(tmp_path / "two")
     columns = [name for name in one[0] if "loss" in name or "temperature" in name]
-    assert len(columns) == 2 * 9 + 2
+    assert len(columns) == 3 * 9 + 2
     for column in columns:
         found, wanted = ([row[column] for row in rows if column in row] for rows in (two, one))
         assert found == pytest.approx(wanted, rel=1e-4), column
