@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "distill": Scenario(
         "distill ../inputs/targets --steps 5 --batch_size 2 --held_out 0.3 --checkpoint_minutes 0 --device cpu "
+        "--out out"
+    ),
+    "distill features": Scenario(
+        "distill ../inputs/seen --objectives kl:1 match:1 contrast:1 relation:1 --projection.width 8 "
+        "--contrast.queue 5 --average 0.5 --steps 5 --batch_size 2 --held_out 0.3 --checkpoint_minutes 0 --device cpu "
         "--out out"
     ),
     "finetune": Scenario(
@@ -132,7 +137,10 @@ def inputs(folder: Path) -> Iterator[Path]:
     torch.manual_seed(0)
     torch.save(squeezenet1_0(num_classes=2).state_dict(), made / "teacher.pth")
     (made / "classes.txt").write_text("one\ntwo\n")
-    make_targets(made / "targets", [make_clip(f"{number}.mp4", 1 + number % 2, rng) for number in range(6)])
+    clips = [make_clip(f"{number}.mp4", 1 + number % 2, rng) for number in range(6)]
+    make_targets(made / "targets", clips)
+    seen = [{"objects": rng.normal(size=(len(clip.frame_seconds), 6)).astype(np.float32)} for clip in clips]
+    make_targets(made / "seen", [replace(clip, features=each) for clip, each in zip(clips, seen, strict=True)])
     write_network(SoundNet5({"objects": 2}).eval(), made / "five.safetensors", {})
     write_network(CatsDogs(("dog",)).eval(), made / "cats.safetensors", {})
     layers = {name: rng.normal(size=(12, 8)).astype(np.float32) for name in ("conv3", "pool5")}
@@ -236,7 +244,8 @@ def _plain(file: Path) -> Any:
             tensors = {name: opened.get_tensor(name).tobytes() for name in opened.keys()}  # noqa: SIM118
             return _timeless(opened.metadata()), tensors
     if file.suffix == ".ckpt":
-        return sorted(torch.load(file, weights_only=True)["state_dict"])
+        state = torch.load(file, weights_only=True)["state_dict"]
+        return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
     return file.read_bytes()
 
 

@@ -17,6 +17,7 @@ MOMENTS: Mapping[str, tuple[float | str, ...]] = {
     "extract": (0.3, 0.6, 0.99),
     "teach": (0.5, 0.99),
     "distill": (0.5, 0.99),
+    "distill features": (0.5, 0.9),
     "finetune": (0.4, 0.96),
     "weights fetch": (0.6,),
     "report": ("rename report/.partial-report.json", "open report/figures/e/.partial-confusion_conv3.svg"),
