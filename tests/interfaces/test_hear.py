@@ -14,7 +14,7 @@ from soundnet_kd.interfaces.hear import (
     get_timestamp_embeddings,
     load_model,
 )
-from soundnet_kd.models import SoundNet, write_network
+from soundnet_kd.models import LogMelCNN, Student, write_network
 
 RATE = 22_050
 
@@ -42,8 +42,8 @@ def test_what_hear_asks_for(model: HearModel, tmp_path: Path) -> None:
     torch.nn.Linear(256, 2)(scenes).sum().backward()
 
 
-@pytest.mark.parametrize("network", [SoundNet5, SoundNet8])
-def test_timestamps_are_evenly_spaced_inside_the_sound(network: type[SoundNet]) -> None:
+@pytest.mark.parametrize("network", [SoundNet5, SoundNet8, LogMelCNN])
+def test_timestamps_are_evenly_spaced_inside_the_sound(network: type[Student]) -> None:
     """To a thousandth of a millisecond from the first on, as HEAR's validator asks, and at most 50 ms apart."""
     _, timestamps = get_timestamp_embeddings(torch.rand(2, RATE * 2), HearModel(network({"objects": 3})))
     spacing = timestamps.diff()
@@ -91,8 +91,9 @@ def test_a_timestamp_is_where_its_sound_is(model: HearModel) -> None:
     assert float((change * timestamps[0]).sum() / change.sum()) == pytest.approx(2000, abs=60)
 
 
-def test_the_small_student_has_embeddings_too() -> None:
-    model = HearModel(SoundNet5({"objects": 2}))
+@pytest.mark.parametrize(("network", "scene", "timestamp"), [(SoundNet5, 128, 128), (LogMelCNN, 512, 64)])
+def test_other_students_have_embeddings_too(network: type[Student], scene: int, timestamp: int) -> None:
+    model = HearModel(network({"objects": 2}))
     audio = torch.rand(2, RATE * 2)
-    assert get_scene_embeddings(audio, model).shape == (2, model.scene_embedding_size) == (2, 128)
-    assert get_timestamp_embeddings(audio, model)[0].shape[2] == model.timestamp_embedding_size == 128
+    assert get_scene_embeddings(audio, model).shape == (2, model.scene_embedding_size) == (2, scene)
+    assert get_timestamp_embeddings(audio, model)[0].shape[2] == model.timestamp_embedding_size == timestamp
