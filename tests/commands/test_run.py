@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from torchvision.models import squeezenet1_0
 
-from soundnet_kd import FeatureCache, SoundNet8
+from soundnet_kd import FeatureCache, SoundNet8, load_student
 from soundnet_kd.commands.run import run
 from soundnet_kd.config.recipes import read_recipe
+from soundnet_kd.data import Targets
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, write_network
@@ -19,6 +22,7 @@ from soundnet_kd.storage import package_data
 from soundnet_kd.supervised.config import read_experiment_config
 from soundnet_kd.transfer.ranking import read_ranking
 from tests.media_files import sine
+from tests.teachers.colours import make_video
 
 RATE = 22_050
 
@@ -210,3 +214,32 @@ def test_the_recipe_of_the_released_network_makes_one_table(tmp_path: Path) -> N
         assert (cache.speeds, cache.poolings) == ((1.0, 0.5), ("mean", "std"))
     page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
     assert "pool5 mean+std, shrinkage" in page
+
+
+@pytest.mark.usefixtures("small_soundnet8")
+@pytest.mark.parametrize(
+    ("recipe", "given", "dims"),
+    [
+        ("distill_videos", {}, {}),
+        ("distill_strong", {"objectives": ["kl", "match:2"], "architecture": "LogMelCNNx0.125"}, {"objects": 512}),
+    ],
+)
+def test_recipes_of_videos_hand_on_how_these_are_labelled(
+    recipe: str, given: dict[str, Any], dims: dict[str, int], tmp_path: Path
+) -> None:
+    """Two frames of each 2.5 s; only one of the recipes keeps features, by which its student learns."""
+    make_video(tmp_path / "videos" / "one.mp4", ["red", "green"])
+    make_video(tmp_path / "videos" / "two.mp4", ["blue"])
+    torch.manual_seed(0)
+    torch.save(squeezenet1_0(num_classes=2).state_dict(), tmp_path / "teacher.pth")
+    (tmp_path / "classes.txt").write_text("one\ntwo\n")
+    values = {
+        "videos": tmp_path / "videos", "objects": f"squeezenet1_0:{tmp_path / 'teacher.pth'}", "steps": 1,
+        "object_classes": tmp_path / "classes.txt", "step_seconds": 2.5, "frames_per_step": 2, "batch_size": 2,
+        "device": "cpu", **given,
+    }  # fmt: skip
+    run(Path(recipe), tmp_path / "run", [f"{name}={value}" for name, value in values.items()])
+    targets = Targets(tmp_path / "run" / "targets")
+    assert targets.feature_sizes == dims
+    assert [clip.frame_seconds.shape for clip in targets] == [(4, 2), (2, 2)]
+    assert load_student(tmp_path / "run" / "student").class_names == {"objects": ("one", "two")}
