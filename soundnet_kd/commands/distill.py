@@ -217,11 +217,6 @@ def distill(
     training, _ = held_out_clips(labelled.videos, held_out, seed)
     label_steps = int(labelled.step_counts[training].sum())
     chosen.require_served(labelled.class_names, labelled.feature_sizes, label_steps, targets)
-    if not labelled.class_names:
-        raise SettingsError(
-            f"no teacher of {targets} has classes, of which a student's heads are; label the videos with one that has "
-            "besides, such as `soundnet-kd teach --objects mobilenet_v2:IMAGENET1K_V2`"
-        )
     start = _start(labelled.class_names, architecture, width, init, freeze, seed)
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:

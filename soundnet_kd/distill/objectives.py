@@ -131,24 +131,24 @@ class ObjectiveSettings:
         Raises
         ------
         SettingsError
-            If one needs what they do not hold, if the weights of all teachers of one are 0, if a weight is of no
-            teacher, or if more of the past is to be kept than there is.
+            If no teacher has classes, if one needs what they do not hold, if the weights of all teachers of one are 0,
+            if a weight is of no teacher, or if more of the past is to be kept than there is.
         """
+        if not classes:
+            raise SettingsError(
+                f"no teacher of {folder} has classes, of which a student's heads are, taught or not; label the videos "
+                'anew with one that has beside it, such as load_teacher("mobilenet_v2:IMAGENET1K_V2")'
+            )
         teachers = list(dict.fromkeys((*classes, *features)))
         unknown = sorted(self.teacher_weights.keys() - set(teachers))
         if unknown:
             raise SettingsError(f"there is no teacher {unknown[0]!r} to weigh; the teachers are {', '.join(teachers)}")
         for name in self.weights:
             serving = features if name in OF_FEATURES else classes
-            if not serving and name in OF_FEATURES:
+            if not serving:
                 raise SettingsError(
                     f"objective {name} needs the teachers' features, and {folder} holds none; make targets that do "
                     "with `soundnet-kd teach --keep_features`, or leave it out"
-                )
-            if not serving:
-                raise SettingsError(
-                    f"objective {name} compares distributions over classes, and no teacher of {folder} has classes; "
-                    f"take {', '.join(OF_FEATURES)}, or teach with an image network that has classes"
                 )
             if not any(self.teacher_weights.get(teacher, 1.0) for teacher in serving):
                 raise SettingsError(
