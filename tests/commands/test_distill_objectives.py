@@ -435,9 +435,7 @@ def test_teachers_without_classes_need_one_with_classes_beside_them(tmp_path: Pa
     clip = replace(clip_of("0.mp4", 1, np.random.default_rng(0)), distributions={})
     targets = make_targets(tmp_path / "targets", [clip], classes={})
     for objectives in (["kl"], ["match"]):
-        with pytest.raises(
-            SettingsError, match=r"no teacher of .*targets has classes.*with one that has beside it"
-        ):
+        with pytest.raises(SettingsError, match=r"no teacher of .*targets has classes.*with one that has beside it"):
             distill(targets, tmp_path / "out", objectives=objectives, steps=1, batch_size=1, device="cpu")
 
 
