@@ -27,7 +27,7 @@ RATE = 22_050
 HERTZ = {"deep": 200.0, "high": 4000.0}
 TIMES = ("seconds", "training_seconds", "train/clips_per_second", "train/data_wait_share")
 """What differs from one run to the next in any case."""
-LEFT_OUT = (".lock", "events.", "hparams.yaml")
+LEFT_OUT = (".lock", ".index.h5", "events.", "hparams.yaml")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "extract": Scenario(f"{EXTRACT} --sequences --batch_size 2"),
     "teach": Scenario(
         "teach ../inputs/videos --objects squeezenet1_0:../inputs/teacher.pth --object_classes ../inputs/classes.txt "
-        "--clips_per_part 1 --device cpu --out out"
+        "--videos_per_part 1 --device cpu --out out"
     ),
     "distill": Scenario(
         "distill ../inputs/targets --steps 5 --batch_size 2 --held_out 0.3 --checkpoint_minutes 0 --device cpu "

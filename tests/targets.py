@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data import LabelledClip, write_part
-from soundnet_kd.data.targets import FORMAT_VERSION, SETTINGS_FILE, part_file
+from soundnet_kd.data.target_parts import FORMAT_VERSION, part_file
+from soundnet_kd.data.targets import SETTINGS_FILE
 from soundnet_kd.storage import ensure_same_settings
 
 CLASSES = {"objects": ("cat", "dog", "car"), "scenes": ("street", "field")}

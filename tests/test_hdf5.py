@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from soundnet_kd import FeatureCache, SoundNet5
 from soundnet_kd.commands.extract import extract
-from soundnet_kd.data.targets import TargetsPart, part_files
+from soundnet_kd.data.target_parts import TargetsPart, part_files
 from soundnet_kd.errors import FormatError, RunConflictError
 from soundnet_kd.hdf5 import OpenHdf5, open_hdf5
 from soundnet_kd.media import write_audio

@@ -6,7 +6,7 @@ from soundnet_kd.data import STEP_SECONDS
 from soundnet_kd.inference.backends import BackendOrAuto, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling
 from soundnet_kd.models import choose_device
-from soundnet_kd.teachers.labelling import TeachResult, label_videos, require_steps
+from soundnet_kd.teachers.labelling import VIDEOS_PER_PART, TeachResult, label_videos, require_steps
 from soundnet_kd.teachers.loading import load_teacher
 
 
@@ -23,7 +23,7 @@ def teach(
     keep_frames: bool = False,
     keep_features: bool = False,
     clips_per_video: int | None = None,
-    clips_per_part: int = 128,
+    videos_per_part: int = VIDEOS_PER_PART,
     workers: int | None = None,
     deadline_minutes: float = DEADLINE_MINUTES,
     device: str = "auto",
@@ -67,8 +67,9 @@ def teach(
         objectives that compare features.
     clips_per_video : int, optional
         Greatest number of 20 s clips to take from a video, from its start. [default: all]
-    clips_per_part : int
-        Clips in each file of targets; a run that is killed loses at most the file it was working on.
+    videos_per_part : int
+        Videos whose clips are in one file of the targets; a run that is killed loses at most the file it was working
+        on.
     workers : int, optional
         Processes that decode while the networks run; 0 decodes and labels by turns. [default: one per core, none for a
         handful of videos]
@@ -101,7 +102,7 @@ def teach(
         out,
         frames=frames,
         clips_per_video=clips_per_video,
-        clips_per_part=clips_per_part,
+        videos_per_part=videos_per_part,
         workers=workers,
         deadline_minutes=deadline_minutes,
         backend=backend,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from soundnet_kd.data.target_clips import LabelledClip as LabelledClip
     from soundnet_kd.data.target_clips import count_steps as count_steps
     from soundnet_kd.data.target_clips import tile_to_clip as tile_to_clip
+    from soundnet_kd.data.target_parts import write_part as write_part
     from soundnet_kd.data.targets import Targets as Targets
-    from soundnet_kd.data.targets import write_part as write_part
 
 # Each is imported when it is first used, so that who reads features needs no decoder.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "manifest": ["Clip", "Manifest"],
         "sources.detect": ["read_manifest"],
         "target_clips": ["CLIP_SECONDS", "LabelledClip", "STEP_SECONDS", "count_steps", "tile_to_clip"],
-        "targets": ["Targets", "write_part"],
+        "target_parts": ["write_part"],
+        "targets": ["Targets"],
     },
 )

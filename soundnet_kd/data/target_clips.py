@@ -154,6 +154,26 @@ class LabelledVideo:
     failed_steps: int = 0
 
 
+@dataclass(frozen=True)
+class RefusedVideo:
+    """A video that could not be used.
+
+    Attributes
+    ----------
+    source : str
+        As clips would name it.
+    reason : str
+    bytes, modified_ns, sha256 : str
+        Which file it was: its length, when it was changed, its hash. Empty where the machine may be the cause.
+    """
+
+    source: str
+    reason: str
+    bytes: str = ""
+    modified_ns: str = ""
+    sha256: str = ""
+
+
 SMALLEST_WHOLE = 2.0**-10
 """Below this float16 begins to lose digits of what is a thousandth of it."""
 

@@ -1,8 +1,7 @@
 """Decoding of videos in processes beside the networks, with frames as the networks take them."""
 
 import pickle
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from soundnet_kd.data import STEP_SECONDS
-from soundnet_kd.errors import MediaError, SettingsError
-from soundnet_kd.media import DEADLINE_MINUTES, Sampling, decode_in_processes
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.media import Sampling
 from soundnet_kd.teachers.clips import Tally, VideoClip, read_clips
 from soundnet_kd.teachers.transforms import Transform, stack_frames
 
@@ -79,47 +78,14 @@ def read_decoded(file: str | Path, transforms: int) -> Iterator[VideoClip | Tall
         yield tally
 
 
-@contextmanager
-def decode_videos(
-    decoder: Decoder,
-    videos: Iterable[Path],
-    decoded_folder: str | Path,
-    workers: int,
-    deadline_minutes: float = DEADLINE_MINUTES,
-) -> Iterator[Iterator[tuple[Path, Iterator[VideoClip | Tally] | MediaError]]]:
-    """Decode videos, several at a time, and return them in their order.
-
-    Parameters
-    ----------
-    decoder : Decoder
-    videos : iterable of Path
-    decoded_folder : str or Path
-        Folder for what is decoded and not used yet; what an earlier run left there is deleted.
-    workers : int
-        Processes; 0 decodes in this one, when a video is asked for.
-    deadline_minutes : float
-        How long a process may be at one video.
-
-    Yields
-    ------
-    iterator of (video, its clips and what was left out of it, or why it has none)
-        A video's clips have to be read before the next video is asked for.
+def require_picklable(decoder: Decoder) -> None:
+    """Check that a decoder can be handed to other processes.
 
     Raises
     ------
     SettingsError
-        If no processes can be started, or the transforms cannot be handed to them.
+        If a transform of a teacher cannot.
     """
-    if workers:
-        _require_picklable(decoder)
-    with decode_in_processes(decoder, videos, decoded_folder, workers, deadline_minutes) as files:
-        yield (
-            (video, file if isinstance(file, MediaError) else read_decoded(file, len(decoder.transforms)))
-            for video, file in files
-        )
-
-
-def _require_picklable(decoder: Decoder) -> None:
     try:
         pickle.dumps(decoder)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

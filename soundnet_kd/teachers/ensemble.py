@@ -62,6 +62,11 @@ class TeacherEnsemble:
         self.transforms = tuple(by_key.values())
         self._transform_of = {name: order.index(key) for name, key in keys.items()}
 
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """The names of the classes of each teacher that has classes."""
+        return {name: teacher.class_names for name, teacher in self.teachers.items() if teacher.class_names}
+
     def label(self, clips: Iterable[tuple[str, VideoClip]]) -> Iterator[LabelledClip]:
         """Label clips, each with the name of its video, in batches of at least `FRAMES_PER_BATCH` frames.
 

@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,16 @@ from torch import nn
 from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
-from soundnet_kd.data.target_clips import LabelledVideo, count_clip_steps
-from soundnet_kd.data.targets import (
-    SETTINGS_FILE,
-    Targets,
-    TargetsPart,
-    format_version,
-    next_part_number,
-    part_file,
-    part_files,
-    write_part,
-)
-from soundnet_kd.errors import FormatError, MediaError, SettingsError, none_readable
+from soundnet_kd.data.parts_index import PartsIndex
+from soundnet_kd.data.target_clips import RefusedVideo, count_clip_steps
+from soundnet_kd.data.target_parts import FORMAT_VERSION, TargetsPart, part_file
+from soundnet_kd.data.targets import SETTINGS_FILE, Targets
+from soundnet_kd.errors import SettingsError, none_readable
 from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, Sampling, find_media
 from soundnet_kd.models import state_sha256
+from soundnet_kd.shards.here import do_here
+from soundnet_kd.shards.shard import Shard, cut
 from soundnet_kd.storage import (
     FAILURES_FILE,
     ensure_same_settings,
@@ -40,15 +36,14 @@ from soundnet_kd.storage import (
     versions,
 )
 from soundnet_kd.system.workers import video_decoders
-from soundnet_kd.teachers.clips import Tally, VideoClip
-from soundnet_kd.teachers.decoding import Decoder, decode_videos
+from soundnet_kd.teachers.decoding import Decoder, require_picklable
 from soundnet_kd.teachers.disk_sizes import describe_sizes, estimate_hours, megabytes_per_hour
 from soundnet_kd.teachers.ensemble import TeacherEnsemble
-from soundnet_kd.teachers.known_videos import Refusals, fingerprint, require_moved
+from soundnet_kd.teachers.known_videos import holds_for, read_refusals, require_moved, write_refusals
 from soundnet_kd.teachers.network import device_of
+from soundnet_kd.teachers.shard_work import Labelling
 from soundnet_kd.teachers.teacher import Teacher
 from soundnet_kd.teachers.transforms import Transform
-from soundnet_kd.teachers.usable_steps import UsableSteps
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +51,13 @@ SAMPLE_RATE = 22_050
 """Sample rate of the stored sound, that of SoundNet, in Hz."""
 VIDEOS_WORTH_AN_ENGINE = 64
 """While an engine compiles a network, PyTorch looks at the frames of some dozens of short videos."""
-MAY_DIFFER = ("videos", "backends")
+CLIPS_PER_PART = "clips_per_part"
+"""How older versions counted: their parts end after so many clips, and are gone on with by so many videos."""
+MAY_DIFFER = ("videos", "backends", CLIPS_PER_PART)
 """What targets may go on with that was otherwise when they were begun."""
+VIDEOS_PER_PART = 32
 OUTPUT = "its answer"
 """How the settings name what is kept of a network that has no classes, where that is no layer's input."""
-TOLERANCE_SECONDS = 1e-3
-"""Times of frames are rounded to those of their container."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ def label_videos(
     *,
     frames: Sampling = "exact",
     clips_per_video: int | None = None,
-    clips_per_part: int = 128,
+    videos_per_part: int = VIDEOS_PER_PART,
     workers: int | None = 0,
     deadline_minutes: float = DEADLINE_MINUTES,
     backend: BackendOrAuto = "auto",
@@ -149,7 +145,7 @@ def label_videos(
     out : str or Path
     frames : {"exact", "keyframe"}
     clips_per_video : int, optional
-    clips_per_part : int
+    videos_per_part : int
     workers : int, optional
         With processes, the teachers' transforms have to be picklable, and a script needs its `__main__` guard. None
         takes one for each core, and none where starting them would take longer than they save.
@@ -187,7 +183,7 @@ def label_videos(
             "teach needs at least one teacher: give --objects or --scenes, such as --objects resnet50:IMAGENET1K_V2"
         )
     for name, value, least in (
-        ("clips_per_part", clips_per_part, 1),
+        ("videos_per_part", videos_per_part, 1),
         ("clips_per_video", clips_per_video, 1),
         ("workers", workers, 0),
     ):
@@ -202,9 +198,9 @@ def label_videos(
         name: _keep_begun_transform(teacher, before.get("teachers", {}).get(name, {}))
         for name, teacher in teachers.items()
     }
-    has_features = any(teacher.has_features for teacher in teachers.values())
     settings: dict[str, Any] = {
-        "format_version": format_version(step_seconds, frames_per_step, has_features),
+        # What was begun in an older version goes on, in parts that are named after shards.
+        "format_version": before.get("format_version", FORMAT_VERSION),
         "videos": escape_name(root.resolve()),
         "teachers": {
             name: {
@@ -226,18 +222,19 @@ def label_videos(
             **({} if frames_per_step == 1 else {"frames_per_step": frames_per_step, "keep_frames": keep_frames}),
         },
         "sample_rate": SAMPLE_RATE,
-        "clips_per_part": clips_per_part,
+        "videos_per_part": videos_per_part,
         "versions": versions(),
     }
-    require_same_settings(out / SETTINGS_FILE, settings, besides=MAY_DIFFER)
-    sources = {video: escape_name(video.relative_to(root).as_posix()) for video in files}
-    video_of = {source: video for video, source in sources.items()}
-    labelled, known = _read_labelled(out)
+    may_differ = (*MAY_DIFFER, *(("videos_per_part",) if CLIPS_PER_PART in before else ()))
+    require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
+    video_of = {escape_name(video.relative_to(root).as_posix()): video for video in files}
+    index = _read_parts(out)
     if before and before["videos"] != settings["videos"]:
-        require_moved(out, before["videos"], str(settings["videos"]), labelled, known, video_of)
-    refusals = Refusals(out / FAILURES_FILE, video_of)
-    done = labelled | refusals.remembered
-    waiting = [video for video in files if sources[video] not in done]
+        require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
+    refusals = _remembered(out, index, video_of)
+    remembered = len(refusals)
+    shards = _waiting(index, refusals, video_of, videos_per_part)
+    waiting = [video for shard in shards for video in shard.sources]
     if workers is None:
         workers = video_decoders(len(waiting))
     begun_with = before.get("backends", {})
@@ -246,13 +243,15 @@ def label_videos(
         for name, teacher in teachers.items()
     }
     ensemble = TeacherEnsemble(teachers, backends, step_seconds, keep_frames)
-    names = {name: teacher.class_names for name, teacher in teachers.items() if teacher.class_names}
+    decoder = Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video, step_seconds, frames_per_step)
+    if workers:
+        require_picklable(decoder)
     if waiting:
         ensemble.compile()
         sizes = megabytes_per_hour(
             SAMPLE_RATE,
             step_seconds,
-            {name: len(each) for name, each in names.items()},
+            {name: len(each) for name, each in ensemble.class_names.items()},
             ensemble.feature_sizes(),
             frames_per_step if keep_frames else 0,
         )
@@ -262,45 +261,54 @@ def label_videos(
         log.info(describe_sizes(sizes, len(waiting), estimate_hours(waiting, clips_per_video), while_it_runs))
     settings["backends"] = ensemble.backends
     settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
-    ensure_same_settings(out / SETTINGS_FILE, settings, besides=MAY_DIFFER)
-    decoder = Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video, step_seconds, frames_per_step)
+    ensure_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
+    work = Labelling(out, ensemble, decoder, settings)
     with (
         lock_folder(out),
         tqdm(total=len(files), initial=len(files) - len(waiting), desc="teach", unit="video") as progress,
-        decode_videos(decoder, waiting, out / DECODED_FOLDER, workers, deadline_minutes) as decoded,
     ):
-        are_left = True
+        for result in do_here(
+            work, shards, out / DECODED_FOLDER, workers, deadline_minutes, heard=lambda _: progress.update()
+        ):
+            if result.failures:
+                with closing(TargetsPart(part_file(out, result.name))) as part:
+                    refusals |= {each.source: each for each in part.refused()}
+                progress.set_postfix(refused=len(refusals))
+            write_refusals(out / FAILURES_FILE, refusals.values())
+        index = _read_parts(out)
+        index.write(out)
+        write_refusals(out / FAILURES_FILE, refusals.values())
+    return _summarize(videos, out, len(files), index, refusals, remembered, frames)
 
-        def clips_of_a_part(used: list[LabelledVideo]) -> Iterator[tuple[str, VideoClip]]:
-            """Return the clips of whole videos, until there are enough of them, and note what was used of each."""
-            nonlocal are_left
-            count_here = 0
-            while count_here < clips_per_part:
-                video, clips = next(decoded, (None, None))
-                if video is None:
-                    are_left = False
-                    return
-                progress.update()
-                if isinstance(clips, MediaError):
-                    refusals.add(sources[video], clips)
-                    progress.set_postfix(refused=len(refusals))
-                    continue
-                for clip in clips or ():
-                    if isinstance(clip, Tally):
-                        used.append(LabelledVideo(sources[video], fingerprint(video), *astuple(clip)))
-                    else:
-                        yield sources[video], clip
-                        count_here += 1
 
-        while are_left:
-            used: list[LabelledVideo] = []
-            steps = UsableSteps(ensemble.label(clips_of_a_part(used)), used, SAMPLE_RATE)
-            number = next_part_number(out)
-            write_part(part_file(out, number), steps.clips(), names, SAMPLE_RATE, settings, steps.videos())
-            for source in steps.refused():
-                refusals.add(source, MediaError(f"{source} has no step for which every teacher's answer is finite"))
-            refusals.write()
-    return _summarize(videos, out, len(files), refusals, frames)
+def _read_parts(out: Path) -> PartsIndex:
+    """Return what the parts hold; those that are damaged are set aside."""
+    return PartsIndex.of(out, lambda part: rename_damaged(part, "its videos are labelled again"))
+
+
+def _remembered(out: Path, index: PartsIndex, video_of: Mapping[str, Path]) -> dict[str, RefusedVideo]:
+    """Return the refusals of an earlier run that still hold; whoever removes their table has all tried again."""
+    labelled = {source for part in index.parts for source in part.videos}
+    return {
+        source: refused
+        for source, refused in read_refusals(out / FAILURES_FILE).items()
+        if source in video_of and source not in labelled and holds_for(refused, video_of[source])
+    }
+
+
+def _waiting(
+    index: PartsIndex, remembered: Collection[str], video_of: Mapping[str, Path], videos_per_part: int
+) -> list[Shard]:
+    """Return the shards of videos that are in no part, then those of refused ones that are to be tried again."""
+    labelled = {source for part in index.parts for source in part.videos}
+    refused = {each.source for part in index.parts for each in part.refused} - labelled
+    new = [
+        source for source in video_of if source not in labelled and source not in refused and source not in remembered
+    ]
+    again = [source for source in video_of if source in refused and source not in remembered]
+    return [
+        shard for names in (new, again) for shard in cut(names, [video_of[name] for name in names], videos_per_part)
+    ]
 
 
 def require_steps(step_seconds: float, frames_per_step: int, keep_frames: bool) -> None:
@@ -356,48 +364,35 @@ def _keep_begun_transform(teacher: Teacher, before: Mapping[str, str]) -> Teache
     return teacher.as_given() if as_given else teacher
 
 
-def _read_labelled(out: Path) -> tuple[set[str], dict[str, LabelledVideo]]:
-    """Return the names of the labelled videos, and what the targets record of them."""
-    sources: set[str] = set()
-    known: dict[str, LabelledVideo] = {}
-    for file in part_files(out):
-        try:
-            part = TargetsPart(file)
-        except FormatError:
-            rename_damaged(file, "its videos are labelled again")
-            continue
-        sources.update(part.sources())
-        known.update({video.source: video for video in part.videos()})
-        part.close()
-    return sources, known
-
-
-def _summarize(videos: Path, out: Path, files: int, refusals: Refusals, frames: Sampling) -> TeachResult:
-    labelled, known = _read_labelled(out)
-    failures = refusals.reasons()
+def _summarize(
+    videos: Path,
+    out: Path,
+    files: int,
+    index: PartsIndex,
+    refusals: Mapping[str, RefusedVideo],
+    remembered: int,
+    frames: Sampling,
+) -> TeachResult:
+    labelled = {source for part in index.parts for source in part.videos}
+    failures = {source: refusals[source].reason for source in sorted(refusals)}
     if not labelled:
-        cure = "; remove it to try them again" if refusals.remembered else ""
+        cure = "; remove it to try them again" if remembered else ""
         what = f"{files} files in {videos}"
         raise none_readable(what, failures, out / FAILURES_FILE, done="labelled", cure=cure)
     targets = Targets(out)
-    begins, looked_at = targets.steps()
-    behind = looked_at.reshape(len(begins), -1) - begins[:, None]
-    # The frame of an exact step may have been on show for long.
-    stray = (behind < -TOLERANCE_SECONDS) | (behind > targets.step_seconds + TOLERANCE_SECONDS)
+    totals = index.totals()
+    if frames != "keyframe":
+        # An exact frame may have been on show for long.
+        totals["stray_steps"] = 0
     return TeachResult(
         out,
         len(labelled),
         len(targets),
         failures,
-        remembered=len(refusals.remembered),
-        seconds=sum(video.seconds for video in known.values()),
-        silent_seconds=sum(video.silent_seconds for video in known.values()),
-        rest_seconds=sum(video.rest_seconds for video in known.values()),
-        behind_jump_seconds=sum(video.behind_jump_seconds for video in known.values()),
-        steps=len(begins),
-        stray_steps=int(stray.any(axis=1).sum()) if frames == "keyframe" else 0,
-        failed_steps=sum(video.failed_steps for video in known.values()),
+        remembered=remembered,
+        steps=int(targets.step_counts.sum()),
         step_seconds=targets.step_seconds,
+        **totals,
     )
 
 

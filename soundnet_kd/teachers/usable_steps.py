@@ -48,10 +48,6 @@ class UsableSteps:
             if video.source in self._kept:
                 yield replace(video, failed_steps=video.failed_steps + self._failed[video.source])
 
-    def refused(self) -> list[str]:
-        """Return the videos that have not a single usable step."""
-        return [source for source in self._failed if source not in self._kept]
-
 
 def finite_steps(clip: LabelledClip) -> NDArray[np.bool_]:
     """Return of which steps everything that the teachers gave is finite, (steps,)."""

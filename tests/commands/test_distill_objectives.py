@@ -16,7 +16,7 @@ from soundnet_kd import SoundNet8, load_student
 from soundnet_kd.cli import main
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import LabelledClip, Targets
-from soundnet_kd.data.targets import TargetsPart
+from soundnet_kd.data.target_parts import TargetsPart
 from soundnet_kd.distill.data import HeldOutClips, TrainingStream, held_out_clips
 from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
 from soundnet_kd.errors import RunConflictError, SettingsError

@@ -283,7 +283,7 @@ def test_empty_paths_and_wrong_parts_are_refused(words: list[str], message: str)
     [
         ("out: [a]", r"teach: --out: expected a path, not \[a\]; put it in quotes, if that is its name"),
         ("out: null", "teach: --out: expected a path, not null; put it in quotes, if that is its name"),
-        ("clips_per_part: null", "teach: --clips_per_part: expected int, not null"),
+        ("videos_per_part: null", "teach: --videos_per_part: expected int, not null"),
     ],
 )
 def test_what_yaml_takes_for_itself_is_told(content: str, message: str) -> None:
@@ -321,7 +321,7 @@ def test_an_unset_variable_of_the_shell_is_no_folder(tmp_path: Path) -> None:
     ("setting", "message"),
     [
         ("workers: '${d}', out: o", None),
-        ("clips_per_part: '${d}', out: o", "--clips_per_part: expected int, not an empty text"),
+        ("videos_per_part: '${d}', out: o", "--videos_per_part: expected int, not an empty text"),
         ("device: '${d}', out: o", "--device: expected str, not an empty text"),
         ("out: '${d}'", "--out: expected a path, not an empty text"),
         ("out: '${d}/y'", "needs a value for 'out'; give it with --set d="),

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from soundnet_kd.data import LabelledClip, Targets, count_steps, tile_to_clip, write_part
-from soundnet_kd.data.target_clips import LabelledVideo, count_clip_steps, from_half, to_half
-from soundnet_kd.data.targets import TargetsPart, next_part_number, part_file, part_files
+from soundnet_kd.data.parts_index import PartsIndex
+from soundnet_kd.data.target_clips import LabelledVideo, RefusedVideo, count_clip_steps, from_half, to_half
+from soundnet_kd.data.target_parts import TargetsPart, part_file, part_files
 from soundnet_kd.errors import FormatError, SettingsError
 from tests.targets import CLASSES, make_clip, make_targets
 
@@ -95,8 +96,60 @@ def test_parts_are_counted_beyond_five_digits(tmp_path: Path) -> None:
     for number in (99_999, 100_001, 100_000, 7):
         part_file(tmp_path, number).touch()
     assert [part.stem for part in part_files(tmp_path)] == ["part-00007", "part-99999", "part-100000", "part-100001"]
-    assert next_part_number(tmp_path) == 100_002
-    assert next_part_number(tmp_path / "empty") == 0
+
+
+def test_parts_of_shards_are_in_the_order_of_their_videos(tmp_path: Path) -> None:
+    """Behind those with numbers, whatever they are called and whoever wrote them first."""
+    rng = np.random.default_rng(0)
+    make_targets(tmp_path, [make_clip("n", 1, rng, samples=10)])
+    for name, source in (("a" * 16, "c"), ("0" * 16, "b"), ("b" * 16, "a")):
+        write_part(part_file(tmp_path, name), [make_clip(source, 1, rng, samples=10)], CLASSES, 22_050, {})
+    write_part(part_file(tmp_path, "c" * 16), [], CLASSES, 22_050, {}, refused=[RefusedVideo("aa", "silent")])
+    assert list(Targets(tmp_path).sources()) == ["n", "a", "b", "c"]
+    index = PartsIndex.of(tmp_path)
+    assert [part.first for part in index.parts] == ["n", "a", "aa", "b", "c"]
+    assert index.parts[2].refused == (RefusedVideo("aa", "silent"),)
+
+
+def test_an_index_knows_what_is_in_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens none of those that it knows, and those that have changed since, or are gone, are not taken from it."""
+    rng = np.random.default_rng(0)
+    clips = [make_clip(f"{number // 2}", 1 + number % 4, rng, samples=10) for number in range(12)]
+    make_targets(tmp_path, clips)
+    video = LabelledVideo("x", "hash", 26.0, 1.5, 1.0, 0.0, 2)
+    last = part_file(tmp_path, "f" * 16)
+    refused = [RefusedVideo("y", "it is silent"), RefusedVideo("z", "it is broken", "10", "5", "ab")]
+    write_part(last, [make_clip("x", 2, rng, samples=10)], CLASSES, 22_050, {}, [video], refused)
+    before = PartsIndex.of(tmp_path)
+    before.write(tmp_path)
+    opened: list[str] = []
+    read = TargetsPart.__init__
+
+    def note(self: TargetsPart, path: Path) -> None:
+        opened.append(path.name)
+        read(self, path)
+
+    monkeypatch.setattr(TargetsPart, "__init__", note)
+    found = PartsIndex.of(tmp_path)
+    assert not opened
+    for one, other in zip(found.parts, before.parts, strict=True):
+        assert (one.file, one.stat, one.videos, one.refused) == (other.file, other.stat, other.videos, other.refused)
+        for name in ("source_hashes", "step_counts", "totals"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert found.totals() == {
+        "seconds": 26.0, "silent_seconds": 1.5, "rest_seconds": 1.0, "behind_jump_seconds": 0.0, "failed_steps": 2,
+        "stray_steps": 0,
+    }  # fmt: skip
+    assert found.parts[-1].refused == tuple(refused)
+    targets = Targets(tmp_path)
+    assert targets.step_counts.tolist() == [len(clip.frame_seconds) for clip in [*clips, targets[12]]]
+    opened.clear()
+    part_file(tmp_path, 1).unlink()
+    make_targets(tmp_path, clips[:1])
+    assert [part.clips for part in PartsIndex.of(tmp_path).parts] == [1, 4, 1]
+    assert opened == ["part-00000.h5"]
+    (tmp_path / ".index.h5").write_bytes(b"half")
+    assert [part.clips for part in PartsIndex.of(tmp_path).parts] == [1, 4, 1]
 
 
 def test_a_folder_of_version_1(tmp_path: Path) -> None:
@@ -139,12 +192,10 @@ def test_a_folder_of_version_1(tmp_path: Path) -> None:
     }
 
 
-def test_what_needs_no_more_is_written_as_version_1(tmp_path: Path, clips: list[LabelledClip]) -> None:
-    """So that programs of before read it."""
+def test_without_features_a_part_has_none(tmp_path: Path, clips: list[LabelledClip]) -> None:
     make_targets(tmp_path, clips)
     with h5py.File(part_file(tmp_path, 0)) as part:
-        assert part.attrs["format_version"] == 1
-        assert "step_seconds" not in part.attrs
+        assert part.attrs["format_version"] == 3
         assert not {"features", "feature_factor", "frames"} & part.keys()
 
 
@@ -192,7 +243,7 @@ def test_features_and_frames_are_read_as_written(tmp_path: Path) -> None:
     begins, looked_at = targets.steps()
     assert (begins.tolist()[:3], looked_at.shape) == ([40, 42, 44], (13, 3))
     with h5py.File(part_file(tmp_path, 0)) as part:
-        assert (part.attrs["format_version"], part.attrs["step_seconds"]) == (2, 2.0)
+        assert (part.attrs["format_version"], part.attrs["step_seconds"]) == (3, 2.0)
         assert part["features/clip"].dtype == part["frames/features/a"].dtype == np.float16
     assert TargetsPart(part_file(tmp_path, 0)).videos() == [video]
 

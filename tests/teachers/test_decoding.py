@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torchvision import models
 
 from soundnet_kd.data import Targets
+from soundnet_kd.data.target_parts import TargetsPart, part_files
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import Frame, Video, decode_pool, write_video
 from soundnet_kd.storage import lock_folder
-from soundnet_kd.teachers import Teacher, label_videos, labelling, write_teacher
+from soundnet_kd.teachers import Teacher, label_videos, shard_work, write_teacher
 from soundnet_kd.teachers.transforms import frame_transform
 from tests.processes import run_command, signal_itself_after
 from tests.teachers.colours import COLOURS, NAMES, MeanColour, make_video, plain
@@ -64,7 +65,7 @@ def test_workers_give_what_decoding_in_turn_gives(tmp_path: Path) -> None:
     (videos / "2b.mp4").write_text("no video")
     teachers = {name: Teacher(MeanColour(), plain, NAMES, {"network": name}) for name in ("a", "b")}
     results = {
-        workers: label_videos(videos, teachers, tmp_path / f"{workers}", clips_per_part=2, workers=workers)
+        workers: label_videos(videos, teachers, tmp_path / f"{workers}", videos_per_part=2, workers=workers)
         for workers in (0, 2)
     }
     assert_same(Targets(results[0].out), Targets(results[2].out))
@@ -203,7 +204,7 @@ def test_nothing_readable_in_a_worker_is_an_error_with_an_example(tmp_path: Path
 
 
 def die_after_a_part() -> None:
-    signal_itself_after(labelling, "write_part", signal.SIGKILL, lambda *_: True)
+    signal_itself_after(shard_work, "write_part", signal.SIGKILL, lambda *_: True)
 
 
 SEVERAL = ["--keep_features", "--step_seconds", "2", "--frames_per_step", "2", "--keep_frames"]
@@ -220,12 +221,13 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path: Path, more: li
     write_teacher(tmp_path / "teacher.safetensors", network, "shufflenet_v2_x0_5", NAMES, input_size=64)
 
     def run(name: str, prepare: Callable[[], None] | None = None) -> int | None:
-        command = ["teach", str(videos), "--out", str(tmp_path / name), "--clips_per_part", "1", "--device", "cpu"]
+        command = ["teach", str(videos), "--out", str(tmp_path / name), "--videos_per_part", "1", "--device", "cpu"]
         options = ["--objects", str(tmp_path / "teacher.safetensors"), "--workers", "1", *more]
         return run_command([*command, *options], tmp_path / "log.txt", prepare)
 
     assert run("killed", die_after_a_part) == -signal.SIGKILL
-    assert [part.name for part in (tmp_path / "killed" / "parts").glob("part-*.h5")] == ["part-00000.h5"]
+    (first,) = part_files(tmp_path / "killed")
+    assert TargetsPart(first).sources() == ["0.mp4"]
     assert run("killed") == 0
     assert run("whole") == 0
     assert_same(Targets(tmp_path / "killed"), Targets(tmp_path / "whole"))

@@ -12,7 +12,7 @@ import torch
 from torchvision import models
 
 from soundnet_kd.data import Targets
-from soundnet_kd.data.targets import TargetsPart
+from soundnet_kd.data.target_parts import TargetsPart
 from soundnet_kd.errors import MediaError, RunConflictError
 from soundnet_kd.media import write_video
 from soundnet_kd.storage import read_json, write_json
@@ -114,9 +114,9 @@ def test_a_killed_run_remembers_what_it_refused(tmp_path: Path, opened: list[str
 
     stopping = Teacher(Stop(), plain, NAMES, TEACHER.identity)
     with pytest.raises(KeyboardInterrupt):
-        label_videos(videos, {"objects": stopping}, out, clips_per_part=1)
+        label_videos(videos, {"objects": stopping}, out, videos_per_part=1)
     opened.clear()
-    assert set(label(videos, out, clips_per_part=1).failures) == {"a.mp4"}
+    assert set(label(videos, out, videos_per_part=1).failures) == {"a.mp4"}
     assert opened == ["c.mp4"]
 
 
@@ -242,7 +242,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     limited = label(videos, tmp_path / "limited", clips_per_video=1)
     assert limited.seconds == pytest.approx(67, abs=0.2)
     assert limited.rest_seconds == pytest.approx(2, abs=0.1)
-    known = {video.source: video for video in TargetsPart(tmp_path / "targets" / "parts" / "part-00000.h5").videos()}
+    known = {video.source: video for video in TargetsPart(Targets(tmp_path / "targets").parts[0]).videos()}
     assert known["silence.mp4"].seconds == pytest.approx(44, abs=0.1)
     assert known["whole.mp4"].rest_seconds == pytest.approx(0, abs=0.1)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from soundnet_kd.commands.teach import teach
 from soundnet_kd.data import Targets
-from soundnet_kd.data.targets import part_files
+from soundnet_kd.data.target_parts import part_files
 from soundnet_kd.errors import MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import write_audio, write_video
 from soundnet_kd.teachers import Teacher, label_videos
@@ -95,10 +95,10 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path: Path, teacher: Teache
 
     stopping = Teacher(Stop(), teacher.transform, NAMES, teacher.identity)
     with pytest.raises(KeyboardInterrupt):
-        label_videos(videos, {"objects": stopping}, tmp_path / "stopped", clips_per_part=2)
+        label_videos(videos, {"objects": stopping}, tmp_path / "stopped", videos_per_part=2)
     assert list(Targets(tmp_path / "stopped").sources()) == ["0.mp4", "1.mp4"]
-    label_videos(videos, {"objects": teacher}, tmp_path / "stopped", clips_per_part=2)
-    label_videos(videos, {"objects": teacher}, tmp_path / "whole", clips_per_part=2)
+    label_videos(videos, {"objects": teacher}, tmp_path / "stopped", videos_per_part=2)
+    label_videos(videos, {"objects": teacher}, tmp_path / "whole", videos_per_part=2)
     stopped, whole = Targets(tmp_path / "stopped"), Targets(tmp_path / "whole")
     assert [part.name for part in stopped.parts] == [part.name for part in whole.parts]
     for first, second in zip(stopped, whole, strict=True):

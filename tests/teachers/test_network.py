@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from soundnet_kd.commands.teach import teach
-from soundnet_kd.data.targets import SETTINGS_FILE, Targets, part_files
+from soundnet_kd.data.targets import SETTINGS_FILE, Targets
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.inference import extras
 from soundnet_kd.inference.backends import Backend
@@ -115,7 +115,7 @@ def small_teacher() -> Teacher:
 def settings_of_parts(out: Path) -> list[dict[str, dict[str, str]]]:
     """Return what each part says of how it was made."""
     found = []
-    for file in part_files(out):
+    for file in Targets(out).parts:
         with h5py.File(file) as part:
             found.append(json.loads(str(part.attrs["settings"])))
     return found
@@ -132,7 +132,7 @@ def test_targets_go_on_with_another_engine_and_say_which(tmp_path: Path, engine:
     first, second = settings_of_parts(out)
     assert (first["backends"], second["backends"]) == ({"objects": "torch"}, {"objects": engine})
     assert second["versions"].keys() - first["versions"].keys() == {engine}
-    whole = label_videos(videos, teachers, tmp_path / "whole", backend="torch", clips_per_part=1)
+    whole = label_videos(videos, teachers, tmp_path / "whole", backend="torch", videos_per_part=1)
     for found, wanted in zip(Targets(out), Targets(whole.out), strict=True):
         # They are kept in half precision.
         np.testing.assert_allclose(found.distributions["objects"], wanted.distributions["objects"], rtol=2e-3)

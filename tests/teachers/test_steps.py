@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from soundnet_kd.commands.teach import teach
 from soundnet_kd.data import Targets
-from soundnet_kd.data.targets import TargetsPart, part_files
+from soundnet_kd.data.target_parts import TargetsPart, part_files
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.media import read_frames, write_video
 from soundnet_kd.storage import read_json
@@ -150,12 +150,13 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> No
     make_video(videos / "a.mp4", ["green", "green"])
     make_video(videos / "b.mp4", ["red", "green", "blue", "blue", "green"])
     teacher = Teacher(MeanColour(), BlindTo("green"), NAMES, {"network": "mean colour"})
-    result = label_videos(videos, {"objects": teacher}, tmp_path / "out", clips_per_part=1)
+    result = label_videos(videos, {"objects": teacher}, tmp_path / "out", videos_per_part=1)
     assert result.failures == {"a.mp4": "a.mp4 has no step for which every teacher's answer is finite"}
     assert (result.labelled, result.clips, result.steps, result.failed_steps) == (1, 2, 3, 2)
-    videos_before = [video for file in part_files(result.out) for video in TargetsPart(file).videos()]
+    files = Targets(result.out).parts
+    videos_before = [video for file in files for video in TargetsPart(file).videos()]
     assert [(type(video.failed_steps), video.failed_steps) for video in videos_before] == [(int, 2)]
-    for file in part_files(result.out):
+    for file in files:
         with h5py.File(file, "r+") as part:  # As the column was before.
             del part["videos/failed_steps"]
             part["videos/failed_steps"] = np.array([2.0])
@@ -168,7 +169,7 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> No
     begins, _ = Targets(result.out).steps()
     assert begins.tolist() == [0, 10, 15]
     make_video(videos / "c.mp4", ["red"])
-    again = label_videos(videos, {"objects": teacher}, tmp_path / "out", clips_per_part=1)
+    again = label_videos(videos, {"objects": teacher}, tmp_path / "out", videos_per_part=1)
     assert (again.remembered, again.labelled, again.failed_steps) == (1, 2, 2)
 
 
@@ -247,7 +248,7 @@ def test_targets_that_were_begun_otherwise_are_not_mixed(tmp_path: Path) -> None
     make_video(tmp_path / "videos" / "a.mp4", ["red"])
     label_videos(tmp_path / "videos", {"objects": TEACHER}, tmp_path / "out")
     settings = read_json(tmp_path / "out" / "targets.json")
-    assert settings["format_version"] == 1
+    assert settings["format_version"] == 3
     assert settings["teachers"]["objects"].keys() == {"network", "state_sha256", "transform", "class_names_sha256"}
     assert settings["frame_sampling"] == {
         "clip_seconds": 20.0,
@@ -259,7 +260,7 @@ def test_targets_that_were_begun_otherwise_are_not_mixed(tmp_path: Path) -> None
     changed: dict[str, Any]
     for changed, message in (
         ({"step_seconds": 2.5}, r"step_seconds was 5\.0, now 2\.5"),
-        ({"frames_per_step": 2}, r"format_version was 1, now 2; .*frames_per_step was null, now 2"),
+        ({"frames_per_step": 2}, r"frames_per_step was null, now 2"),
     ):
         with pytest.raises(RunConflictError, match=rf"already holds a different run .*{message}.*choose another --out"):
             label_videos(tmp_path / "videos", {"objects": TEACHER}, tmp_path / "out", **changed)

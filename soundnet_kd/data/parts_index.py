@@ -1,0 +1,236 @@
+"""What the parts of a targets folder hold, in one file: thousands of parts need not be opened to know it.
+
+`.index.h5` is made from the parts, and made anew of those that it does not know, or that have changed since. For p
+parts with n clips, v labelled and r refused videos together:
+
+========================================  ==================  ====================================================
+`part/file`, `part/first`                 (p,) str            the part's name, the first in order of its videos
+`part/bytes`, `part/modified_ns`          (p,) int64          of the file that was indexed
+`part/clip_end`, `part/video_end`,        (p,) int64          where each part's clips, labelled and refused videos end
+`part/refused_end`
+`part/totals`                             (p, 6) float64      sums over the part's videos: see `TOTALS`
+`clip/source_hash`, `clip/step_count`     (n,) uint64, int64
+`video`                                   (v,) str
+`refused/source`, `refused/reason` …      (r,) str
+========================================  ==================  ====================================================
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from soundnet_kd.data.target_clips import RefusedVideo
+from soundnet_kd.data.target_parts import TargetsPart, is_of_shard, part_files
+from soundnet_kd.errors import FormatError
+from soundnet_kd.hdf5 import open_hdf5
+from soundnet_kd.storage import atomic_write
+
+INDEX_FILE = ".index.h5"
+SECONDS = ("seconds", "silent_seconds", "rest_seconds", "behind_jump_seconds")
+TOTALS = (*SECONDS, "failed_steps", "stray_steps")
+"""Of `LabelledVideo`, and how many steps were labelled from a frame outside their own time."""
+TOLERANCE_SECONDS = 1e-3
+"""Times of frames are rounded to those of their container."""
+TEXT = h5py.string_dtype()
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedPart:
+    """What a part holds.
+
+    Attributes
+    ----------
+    file : str
+        Its name.
+    stat : (int, int)
+        Length in bytes, and when it was changed, in ns.
+    videos : tuple of str
+        The labelled ones, each once.
+    refused : tuple of RefusedVideo
+    source_hashes : (clips,) uint64
+        Of the name of each clip's video.
+    step_counts : (clips,) int64
+    totals : (6,) float64
+        `TOTALS` of its videos.
+    """
+
+    file: str
+    stat: tuple[int, int]
+    videos: tuple[str, ...]
+    refused: tuple[RefusedVideo, ...]
+    source_hashes: NDArray[np.uint64]
+    step_counts: NDArray[np.int64]
+    totals: NDArray[np.float64]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what a part holds.
+
+        Raises
+        ------
+        FormatError
+            If it is damaged.
+        """
+        stat = _stat(path)
+        part = TargetsPart(path)
+        try:
+            sources = part.sources()
+            videos = part.videos()
+            hashes = {source: hash_source(source) for source in dict.fromkeys(sources)}
+            totals = [sum(getattr(video, name) for video in videos) for name in TOTALS[:-1]]
+            return cls(
+                path.name,
+                stat,
+                tuple(hashes),
+                tuple(part.refused()),
+                np.array([hashes[source] for source in sources], np.uint64),
+                part.step_counts(),
+                np.array([*totals, _count_stray(part)], np.float64),
+            )
+        finally:
+            part.close()
+
+    @property
+    def clips(self) -> int:
+        """How many it has."""
+        return len(self.step_counts)
+
+    @property
+    def first(self) -> str:
+        """The first in order of its videos, by which parts of shards are in order."""
+        return min((*self.videos, *(refused.source for refused in self.refused)), default="")
+
+    def path(self, folder: str | Path) -> Path:
+        """Return where it lies in a targets folder."""
+        return Path(folder) / "parts" / self.file
+
+
+@dataclass(frozen=True)
+class PartsIndex:
+    """What all parts of a targets folder hold, in the order of their clips.
+
+    Numbered parts, of versions 1 and 2, come in the order of their numbers, then those of shards in that of their first
+    videos, whoever wrote them and when.
+    """
+
+    parts: tuple[IndexedPart, ...]
+
+    @classmethod
+    def of(cls, folder: str | Path, set_aside: Callable[[Path], object] | None = None) -> Self:
+        """Return what a folder's parts hold; only those that its index does not know are opened.
+
+        Parameters
+        ----------
+        folder : str or Path
+        set_aside : callable, optional
+            Called with each part that is damaged, which is then left out.
+
+        Raises
+        ------
+        FormatError
+            If a part is damaged, and nobody sets it aside.
+        """
+        folder = Path(folder)
+        known = _read(folder / INDEX_FILE)
+        parts = []
+        for path in part_files(folder):
+            part = known.get(path.name)
+            if part is None or part.stat != _stat(path):
+                try:
+                    part = IndexedPart.read(path)
+                except FormatError:
+                    if set_aside is None:
+                        raise
+                    set_aside(path)
+                    continue
+            parts.append(part)
+        # Sorting is stable: numbered ones stay as they are.
+        return cls(tuple(sorted(parts, key=lambda part: part.first if is_of_shard(part.file) else "")))
+
+    def totals(self) -> dict[str, Any]:
+        """Return the sums of `TOTALS` over all videos."""
+        sums = np.sum([part.totals for part in self.parts], axis=0) if self.parts else np.zeros(len(TOTALS))
+        return {
+            name: value if name in SECONDS else int(value) for name, value in zip(TOTALS, sums.tolist(), strict=True)
+        }
+
+    def write(self, folder: str | Path) -> None:
+        """Keep it."""
+        parts = self.parts
+        refused = [each for part in parts for each in part.refused]
+        columns: dict[str, Any] = {
+            "part/file": np.array([part.file for part in parts], TEXT),
+            "part/bytes": np.array([part.stat[0] for part in parts], np.int64),
+            "part/modified_ns": np.array([part.stat[1] for part in parts], np.int64),
+            "part/clip_end": np.cumsum([part.clips for part in parts], dtype=np.int64),
+            "part/video_end": np.cumsum([len(part.videos) for part in parts], dtype=np.int64),
+            "part/refused_end": np.cumsum([len(part.refused) for part in parts], dtype=np.int64),
+            "part/totals": np.array([part.totals for part in parts], np.float64).reshape(-1, len(TOTALS)),
+            "clip/source_hash": _joined([part.source_hashes for part in parts], np.uint64),
+            "clip/step_count": _joined([part.step_counts for part in parts], np.int64),
+            "video": np.array([video for part in parts for video in part.videos], TEXT),
+        }
+        for column in fields(RefusedVideo):
+            columns[f"refused/{column.name}"] = np.array([getattr(each, column.name) for each in refused], TEXT)
+        with atomic_write(Path(folder) / INDEX_FILE) as partial, open_hdf5(partial, "w") as file:
+            for name, values in columns.items():
+                file[name] = values
+
+
+def _read(path: Path) -> dict[str, IndexedPart]:
+    """Read an index; one that is not there or is damaged knows no part."""
+    if not path.is_file():
+        return {}
+    try:
+        with open_hdf5(path) as file:
+            names = file["part/file"].asstr()[:]
+            stats = zip(file["part/bytes"][:].tolist(), file["part/modified_ns"][:].tolist(), strict=True)
+            clips, videos, refusals = (_slices(file[f"part/{what}_end"][:]) for what in ("clip", "video", "refused"))
+            totals, hashes, counts = file["part/totals"][:], file["clip/source_hash"][:], file["clip/step_count"][:]
+            video = file["video"].asstr()[:].tolist()
+            refused = [
+                RefusedVideo(*row)
+                for row in zip(
+                    *(file[f"refused/{column.name}"].asstr()[:] for column in fields(RefusedVideo)), strict=True
+                )
+            ]
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, UnicodeDecodeError):
+        return {}
+    return {
+        name: IndexedPart(name, stat, tuple(video[v]), tuple(refused[r]), hashes[c], counts[c], total)
+        for name, stat, v, r, c, total in zip(names, stats, videos, refusals, clips, totals, strict=True)
+    }
+
+
+def _slices(ends: NDArray[np.int64]) -> list[slice]:
+    return [slice(*edges) for edges in pairwise([0, *ends.tolist()])]
+
+
+def _count_stray(part: TargetsPart) -> int:
+    if not len(part):
+        return 0
+    begins, looked_at = part.steps()
+    behind = looked_at.reshape(len(begins), -1) - begins[:, None]
+    stray = (behind < -TOLERANCE_SECONDS) | (behind > part.step_seconds + TOLERANCE_SECONDS)
+    return int(stray.any(axis=1).sum())
+
+
+def _joined(arrays: Sequence[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, kind), *arrays])
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def hash_source(source: str) -> int:
+    """Return the hash of a video's name that fits into 64 bits."""
+    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8])

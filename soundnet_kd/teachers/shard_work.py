@@ -1,0 +1,93 @@
+"""Labelling shards of videos: from what is decoded of them to a part of the targets."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from soundnet_kd.data.target_clips import LabelledVideo, RefusedVideo
+from soundnet_kd.data.target_parts import part_file, write_part
+from soundnet_kd.errors import MediaError
+from soundnet_kd.shards.shard import Shard, ShardResult
+from soundnet_kd.teachers.clips import Tally, VideoClip
+from soundnet_kd.teachers.decoding import Decoder, read_decoded
+from soundnet_kd.teachers.ensemble import TeacherEnsemble
+from soundnet_kd.teachers.known_videos import fingerprint, refuse
+from soundnet_kd.teachers.usable_steps import UsableSteps
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What is done with shards of videos: their frames are labelled, and the labels kept with the sound as a part.
+
+    Attributes
+    ----------
+    out : Path
+        The targets folder.
+    ensemble : TeacherEnsemble
+    decode : Decoder
+    settings : mapping
+        What makes the targets.
+    """
+
+    out: Path
+    ensemble: TeacherEnsemble
+    decode: Decoder
+    settings: Mapping[str, Any]
+
+    def is_done(self, shard: Shard) -> bool:
+        """Return whether its part is there."""
+        return part_file(self.out, shard.name).exists()
+
+    @contextmanager
+    def start(self) -> Iterator["Labeller"]:
+        """Return what labels in this process."""
+        yield Labeller(self)
+
+
+class Labeller:
+    """Labels shards in one process."""
+
+    def __init__(self, work: Labelling) -> None:
+        self._work = work
+
+    def do(self, shard: Shard, decoded: Iterator[Path | MediaError]) -> ShardResult:
+        """Write the part of a shard."""
+        ensemble, sample_rate = self._work.ensemble, self._work.decode.sample_rate
+        used: list[LabelledVideo] = []
+        refused: list[RefusedVideo] = []
+
+        def clips() -> Iterator[tuple[str, VideoClip]]:
+            """Return the clips of the videos, and note what was used of each."""
+            for name, video, file in zip(shard.ids, shard.sources, decoded, strict=True):
+                if isinstance(file, MediaError):
+                    refused.append(refuse(name, video, file))
+                    continue
+                for clip in read_decoded(file, len(ensemble.transforms)):
+                    if isinstance(clip, Tally):
+                        used.append(LabelledVideo(name, fingerprint(video), *astuple(clip)))
+                    else:
+                        yield name, clip
+
+        def all_refused() -> Iterator[RefusedVideo]:
+            """Return those that could not be decoded, and those of which nothing could be used."""
+            kept = {video.source for video in steps.videos()} | {each.source for each in refused}
+            for name, video in zip(shard.ids, shard.sources, strict=True):
+                if name not in kept:
+                    error = MediaError(f"{name} has no step for which every teacher's answer is finite")
+                    refused.append(refuse(name, video, error))
+            yield from sorted(refused, key=lambda each: shard.ids.index(each.source))
+
+        steps = UsableSteps(ensemble.label(clips()), used, sample_rate)
+        count = write_part(
+            part_file(self._work.out, shard.name),
+            steps.clips(),
+            ensemble.class_names,
+            sample_rate,
+            self._work.settings,
+            steps.videos(),
+            all_refused(),
+        )
+        reasons = {each.source: each.reason for each in refused}
+        return ShardResult(shard.name, reasons, len(shard) - len(reasons), count)
