@@ -189,6 +189,7 @@ def extract(
             )
         identity["versions"] = versions() | {"computed by": computed_by(part for parts in passes for part in parts)}
         failures = {clip: reason for parts in passes for part in parts for clip, reason in part_failures(part).items()}
+        failures |= manifest.failures
         clips = [clip for clip in manifest.clips if clip.id not in failures]
         write_failures(failures_file(out), failures)
         if clips:

@@ -9,11 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 from soundnet_kd.data.checks import describe_files
+from soundnet_kd.data.sources.stored import find_all
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.features.predictor import Span, predict_sound, prepare_to_predict
 from soundnet_kd.inference.backends import BackendOrAuto, Precision
 from soundnet_kd.inference.prepared import Engine
-from soundnet_kd.media import find_media
+from soundnet_kd.media import StoredMedia, local_file
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import escape_name, failures_file, make_folder, write_csv, write_failures, write_json
@@ -115,7 +116,7 @@ def predict(
     Parameters
     ----------
     sounds : str or Path, or several of them
-        Sound or video files, or folders of them.
+        Sound or video files, folders of them, or tars (`'shards/*.tar'`); also under an address such as s3://bucket.
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
         distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
@@ -150,7 +151,7 @@ def predict(
         raise SettingsError(f"top is {top}; at least one guess is shown")
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise SettingsError(f"{out} has to end in .csv or .json")
-    files = find_media(sounds)
+    files = find_all(sounds)
     if dry_run:
         return Predictions({}, {}, reading=describe_files(files))
     if out is not None:
@@ -161,10 +162,12 @@ def predict(
     read: dict[str, list[Span]] = {}
     failures: dict[str, str] = {}
     for file in tqdm(files, desc="predict", unit="sound", leave=False):
+        name = file.address if isinstance(file, StoredMedia) else escape_name(file)
         try:
-            read[escape_name(file)] = predict_sound(prepared, file, top, per_step)
+            with local_file(file) as path:
+                read[name] = predict_sound(prepared, path, top, per_step)
         except MediaError as error:
-            failures[escape_name(file)] = str(error)
+            failures[name] = str(error)
     if out is not None:
         write_failures(failures_file(out), failures)
     if not read:

@@ -12,6 +12,7 @@ import numpy as np
 from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
+from soundnet_kd.media import MediaSource
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def describe_data_set(manifest: Manifest, split: SplitSounds | None = None, deco
     return "; ".join([", ".join(facts), *([f"left out: {', '.join(skipped)}"] if skipped else [])])
 
 
-def describe_files(files: Sequence[Path]) -> str:
+def describe_files(files: Sequence[MediaSource]) -> str:
     """Describe which files are taken for sounds."""
     return f"{_count(len(files), 'sound')}: {_some([str(file) for file in files])}"
 
@@ -149,7 +150,9 @@ def _folds(manifest: Manifest, split: SplitSounds | None) -> str:
 
 
 def _missing(clips: Sequence[Clip]) -> list[str]:
-    return [clip.id for clip in clips if not os.path.exists(clip.path)]  # noqa: PTH110  (never raises)
+    # What is no file of this machine was seen where it was listed, or is seen when it is fetched.
+    paths = ((clip.id, clip.path) for clip in clips)
+    return [name for name, path in paths if isinstance(path, Path) and not os.path.exists(path)]  # noqa: PTH110
 
 
 def _by_reason(unusable: Mapping[str, str]) -> list[tuple[str, list[str]]]:

@@ -4,13 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import FormatError
+from soundnet_kd.media import MediaSource
 
 UNLABELED = -1
 NO_FOLD = 0
@@ -63,7 +63,7 @@ class Clip:
     ----------
     id : str
         Unique in its manifest, stable when the data set moves.
-    path : Path
+    path : Path or StoredMedia
         Where the sound lies.
     label : int
         Index into the manifest's class names, -1 if unlabeled.
@@ -75,7 +75,7 @@ class Clip:
     """
 
     id: str
-    path: Path
+    path: MediaSource
     label: int = UNLABELED
     fold: int = NO_FOLD
     carried: tuple[str, ...] = ()
@@ -98,6 +98,8 @@ class Manifest:
         The one of `columns` that holds the split of each clip, where a data set is split and has no folds.
     skipped : mapping from reason to tuple of str
         Other files that were found and are not among the clips.
+    failures : mapping from id to reason
+        Sounds that should be there and are not, such as those that nobody could download.
     """
 
     clips: tuple[Clip, ...]
@@ -106,6 +108,7 @@ class Manifest:
     folds_from: int = 1
     split_column: str = ""
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    failures: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

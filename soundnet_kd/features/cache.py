@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, Split
 from soundnet_kd.errors import FormatError, SettingsError, nearest
 from soundnet_kd.hdf5 import OpenHdf5
+from soundnet_kd.media import MediaSource, as_source
 from soundnet_kd.storage import read_json
 
 if TYPE_CHECKING:
@@ -159,9 +160,9 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         return tuple(self._file["id"].asstr()[:])
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[MediaSource, ...]:
         """Where each sound lay."""
-        return tuple(Path(path) for path in self._file["path"].asstr()[:])
+        return tuple(as_source(path) for path in self._file["path"].asstr()[:])
 
     @property
     def labels(self) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from soundnet_kd.data import Clip
 from soundnet_kd.errors import FormatError
 from soundnet_kd.features.cache import FORMAT_VERSION, pooled_name, poolings_in, read_failures
 from soundnet_kd.hdf5 import open_hdf5
+from soundnet_kd.media import place_name
 from soundnet_kd.storage import atomic_write, escape_name, rename_damaged
 from soundnet_kd.system.machine_errors import machine_error
 
@@ -178,7 +179,7 @@ def join_parts(
         if split_column:
             cache.attrs["split_column"] = split_column
         cache["id"] = np.array([clip.id for clip in clips], dtype=text)
-        cache["path"] = np.array([escape_name(clip.path.resolve()) for clip in clips], dtype=text)
+        cache["path"] = np.array([place_name(clip.path) for clip in clips], dtype=text)
         cache["label"] = np.array([clip.label for clip in clips], dtype=np.int64)
         cache["fold"] = np.array([clip.fold for clip in clips], dtype=np.int64)
         cache["class_names"] = np.array(list(class_names), dtype=text)

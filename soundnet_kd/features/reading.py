@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import DEADLINE_MINUTES, RawAudioDecoder, RawAudioFile, decode_in_processes
+from soundnet_kd.media import DEADLINE_MINUTES, MediaSource, RawAudioDecoder, RawAudioFile, decode_in_processes
 
 HELD_SAMPLES = 600 * 22_050
 """What is held in memory of sounds that wait for others of their length (53 MB)."""
@@ -25,7 +25,7 @@ Sound = NDArray[np.float32] | RawAudioFile
 
 @contextmanager
 def decode_in_order(
-    paths: Iterable[Path],
+    paths: Iterable[MediaSource],
     store: RawAudioDecoder,
     longest: int,
     decoded_folder: Path,
@@ -37,7 +37,7 @@ def decode_in_order(
 
     Parameters
     ----------
-    paths : iterable of Path
+    paths : iterable of Path or StoredMedia
     store : RawAudioDecoder
         How they are decoded.
     longest : int

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from soundnet_kd.media.raw_audio import RawAudioDecoder as RawAudioDecoder
     from soundnet_kd.media.raw_audio import RawAudioFile as RawAudioFile
     from soundnet_kd.media.samples import Channel as Channel
+    from soundnet_kd.media.stored import MediaSource as MediaSource
+    from soundnet_kd.media.stored import StoredMedia as StoredMedia
+    from soundnet_kd.media.stored import address_of as address_of
+    from soundnet_kd.media.stored import as_source as as_source
+    from soundnet_kd.media.stored import fetched_folder as fetched_folder
+    from soundnet_kd.media.stored import local_file as local_file
+    from soundnet_kd.media.stored import local_path as local_path
+    from soundnet_kd.media.stored import located as located
+    from soundnet_kd.media.stored import place_name as place_name
+    from soundnet_kd.media.stored import read_bytes as read_bytes
     from soundnet_kd.media.video import Frame as Frame
     from soundnet_kd.media.video import Sampling as Sampling
     from soundnet_kd.media.video import Video as Video
@@ -42,6 +52,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "full_scale": ["as_float"],
         "raw_audio": ["RawAudioDecoder", "RawAudioFile"],
         "samples": ["Channel"],
+        "stored": [
+            "MediaSource",
+            "StoredMedia",
+            "address_of",
+            "as_source",
+            "fetched_folder",
+            "local_file",
+            "local_path",
+            "located",
+            "place_name",
+            "read_bytes",
+        ],
         "video": ["Frame", "Sampling", "Video", "read_frames"],
         "writing": ["write_audio", "write_video"],
     },

@@ -45,6 +45,19 @@ def time_limit(minutes: float) -> Iterator[None]:
         _LIMIT.reset(token)
 
 
+def require_time(name: str) -> None:
+    """Give a file up whose `time_limit` is over.
+
+    Raises
+    ------
+    GivenUpError
+        If it is.
+    """
+    limit = _LIMIT.get()
+    if limit is not None and monotonic() > limit[0]:
+        raise give_up_error(name, limit[1])
+
+
 def give_up_error(name: str, minutes: float) -> GivenUpError:
     """Return the error of a file that was not decoded in time."""
     return GivenUpError(
@@ -193,9 +206,7 @@ def read_packets(container: InputContainer, *streams: AudioStream | VideoStream)
         # PyAV raises IndexError at the end of a file in which FFmpeg found one more track on the way.
         except (StopIteration, FFmpegError, IndexError):
             return
-        limit = _LIMIT.get()
-        if limit is not None and monotonic() > limit[0]:
-            raise give_up_error(Path(container.name.removeprefix("file:")).name, limit[1])
+        require_time(Path(container.name.removeprefix("file:")).name)
         yield packet
 
 

@@ -18,6 +18,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
 from soundnet_kd.media.container import give_up_error, time_limit
+from soundnet_kd.media.stored import MediaSource, StoredMedia, as_source, fetched_folder
 from soundnet_kd.system.child_processes import work_for_parent
 
 FILES_AHEAD, MOST_FILES_AHEAD = 4, 32
@@ -40,19 +41,19 @@ TRIALS = 2
 DECODED_FOLDER = ".decoded"
 """Name of a folder for what is decoded and not used yet."""
 
-Decode = Callable[[Path, Path, int], None]
-"""Decodes a file to another one, with so many threads (0: as many as it likes)."""
+Decode = Callable[[MediaSource, Path, int], None]
+"""Decodes a source to another one, with so many threads (0: as many as it likes)."""
 
 
 @contextmanager
 def decode_in_processes(
     decode: Decode,
-    sources: Iterable[str | Path],
+    sources: Iterable[str | Path | StoredMedia],
     folder: str | Path,
     workers: int,
     deadline_minutes: float = DEADLINE_MINUTES,
     burst: int | None = None,
-) -> Iterator[Iterator[tuple[Path, Path | MediaError]]]:
+) -> Iterator[Iterator[tuple[MediaSource, Path | MediaError]]]:
     """Decode files, several at a time, and return them in their order; what waits is on disk, not in memory.
 
     Parameters
@@ -60,7 +61,7 @@ def decode_in_processes(
     decode : callable
         Given a source, the file to write what is decoded to, and a number of threads. With processes it has to be
         picklable; where it is of a script's own making, the script needs its `__main__` guard.
-    sources : iterable of str or Path
+    sources : iterable of str, Path or StoredMedia
     folder : str or Path
         For what is decoded and not used yet; what an earlier run left there is deleted.
     workers : int
@@ -87,7 +88,7 @@ def decode_in_processes(
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    jobs = ((Path(source), folder / f"{number}") for number, source in enumerate(sources))
+    jobs = ((_readable_by(workers, as_source(source)), folder / f"{number}") for number, source in enumerate(sources))
     try:
         if workers == 0:
             decode_here = partial(_decode_here, decode, deadline_minutes)
@@ -99,12 +100,22 @@ def decode_in_processes(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _decode_here(decode: Decode, deadline_minutes: float, source: Path, file: Path) -> None:
+def _readable_by(workers: int, source: MediaSource) -> MediaSource:
+    if workers and isinstance(source, StoredMedia) and source.container.startswith("memory:"):
+        raise SettingsError(
+            f"{source} is in the memory of this process, where no other one can read it; give workers=0"
+        )
+    return source
+
+
+def _decode_here(decode: Decode, deadline_minutes: float, source: MediaSource, file: Path) -> None:
     with time_limit(deadline_minutes):
         decode(source, file, 0)
 
 
-def _results(jobs: Iterable[tuple[Path, Path, Callable[[], None]]]) -> Iterator[tuple[Path, Path | MediaError]]:
+def _results(
+    jobs: Iterable[tuple[MediaSource, Path, Callable[[], None]]],
+) -> Iterator[tuple[MediaSource, Path | MediaError]]:
     for source, file, finish in jobs:
         try:
             finish()
@@ -114,6 +125,8 @@ def _results(jobs: Iterable[tuple[Path, Path, Callable[[], None]]]) -> Iterator[
             yield source, file
         file.unlink(missing_ok=True)
         _note(file).unlink(missing_ok=True)
+        # A process that was ended left it.
+        shutil.rmtree(fetched_folder(file), ignore_errors=True)
 
 
 def _note(file: Path) -> Path:
@@ -121,7 +134,7 @@ def _note(file: Path) -> Path:
     return file.with_name(f"{file.name}.process")
 
 
-def _decode_there(decode: Decode, source: Path, file: Path, note: Path) -> None:
+def _decode_there(decode: Decode, source: MediaSource, file: Path, note: Path) -> None:
     """Decode in a process, which says first which one it is."""
     note.write_text(str(os.getpid()))
     decode(source, file, 1)
@@ -129,7 +142,7 @@ def _decode_there(decode: Decode, source: Path, file: Path, note: Path) -> None:
 
 @dataclass
 class _Job:
-    source: Path
+    source: MediaSource
     file: Path
     future: "ProcessFuture[None] | None" = None
     trials: int = 0
@@ -218,8 +231,8 @@ class _Workers:
 
 
 def _ahead(
-    decoders: _Workers, jobs: Iterator[tuple[Path, Path]], workers: int, burst: int | None
-) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
+    decoders: _Workers, jobs: Iterator[tuple[MediaSource, Path]], workers: int, burst: int | None
+) -> Iterator[tuple[MediaSource, Path, Callable[[], None]]]:
     """Keep some files in work, and return them in the order in which they were begun."""
     begun: deque[_Job] = deque()
     taken = largest = 0

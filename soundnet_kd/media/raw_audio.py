@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from soundnet_kd.media.audio import stream_audio
 from soundnet_kd.media.container import translate_decoding_errors
 from soundnet_kd.media.samples import Channel
+from soundnet_kd.media.stored import MediaSource, fetched_folder, local_file
 
 _BYTES = np.dtype(np.float32).itemsize
 
@@ -30,7 +31,7 @@ class RawAudioDecoder:
     sample_rate: int | None
     channel: Channel
 
-    def __call__(self, path: Path, out: Path, threads: int = 0) -> None:
+    def __call__(self, sound: MediaSource, out: Path, threads: int = 0) -> None:
         """Decode a sound; it is never in memory as a whole.
 
         Raises
@@ -38,7 +39,11 @@ class RawAudioDecoder:
         MediaError
             If the file holds no readable sound.
         """
-        with out.open("wb") as file, closing(self._blocks(path)) as blocks:
+        with (
+            local_file(sound, fetched_folder(out)) as path,
+            out.open("wb") as file,
+            closing(self._blocks(path)) as blocks,
+        ):
             # Where it is written is not the sound's fault: a full disk ends the run.
             for block in blocks:
                 file.write(block.tobytes())

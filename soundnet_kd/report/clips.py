@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.manifest import NO_FOLD, UNLABELED
 from soundnet_kd.features import FeatureCache
+from soundnet_kd.media import MediaSource, as_source
 from soundnet_kd.transfer.fitting import UNTESTED
 from soundnet_kd.transfer.results import Evaluation
 
@@ -37,7 +38,7 @@ class Clips:
     labels: NDArray[np.int64] = field(repr=False)
     folds: NDArray[np.int64] = field(repr=False)
     class_names: tuple[str, ...]
-    paths: tuple[Path | None, ...] = field(repr=False)
+    paths: tuple[MediaSource | None, ...] = field(repr=False)
     no_fold: int = NO_FOLD
 
     @classmethod
@@ -70,7 +71,7 @@ class Clips:
         known = (
             {}
             if evaluation.paths is None
-            else {clip: Path(path) for clip, path in zip(evaluation.ids, evaluation.paths, strict=True)}
+            else {clip: as_source(path) for clip, path in zip(evaluation.ids, evaluation.paths, strict=True)}
         )
         places = {**known, **_places(sounds)}
         folds = evaluation.folds[tested]
@@ -95,8 +96,8 @@ class Clips:
         return bool((self.labels != UNLABELED).any())
 
 
-def _places(sounds: str | Path | None) -> Mapping[str, Path]:
-    return {} if sounds is None else {clip.id: clip.path for clip in read_manifest(Path(sounds)).clips}
+def _places(sounds: str | Path | None) -> Mapping[str, MediaSource]:
+    return {} if sounds is None else {clip.id: clip.path for clip in read_manifest(sounds).clips}
 
 
 def predictions_of(evaluation: Evaluation, layer: str, clips: Clips) -> NDArray[np.int64]:

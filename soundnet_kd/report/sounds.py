@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import read_audio, write_audio
+from soundnet_kd.media import MediaSource, local_file, read_audio, write_audio
 from soundnet_kd.media.container import audio_track, open_media
 from soundnet_kd.report.clips import Clips
 from soundnet_kd.storage import atomic_write
@@ -94,21 +94,26 @@ def _with_progress(sounds: Iterator[PlayableSound | MediaError], count: int) -> 
             yield sound
 
 
-def _written(clip: str, path: Path | None, longest_seconds: float, folder: Path) -> PlayableSound | MediaError:
-    if path is None:
+def _written(clip: str, source: MediaSource | None, longest_seconds: float, folder: Path) -> PlayableSound | MediaError:
+    if source is None:
         return MediaError(f"nobody knows where {clip} lies; give the sounds with --sounds")
     try:
-        waveform, sample_rate = read_audio(path, longest_seconds=longest_seconds)
-        seconds = len(waveform) / sample_rate
-        copied = _copied_format(path, seconds) if seconds < longest_seconds else None
-        file = folder / f"{_stem(clip, waveform, sample_rate)}.{copied or 'mp3'}"
-        if copied and not file.is_file():
-            with atomic_write(file) as partial:
-                shutil.copyfile(path, partial)
-        elif not file.is_file():
-            write_audio(file, waveform, sample_rate)
+        with local_file(source) as path:
+            return _written_from(path, clip, longest_seconds, folder)
     except MediaError as error:
         return error
+
+
+def _written_from(path: Path, clip: str, longest_seconds: float, folder: Path) -> PlayableSound:
+    waveform, sample_rate = read_audio(path, longest_seconds=longest_seconds)
+    seconds = len(waveform) / sample_rate
+    copied = _copied_format(path, seconds) if seconds < longest_seconds else None
+    file = folder / f"{_stem(clip, waveform, sample_rate)}.{copied or 'mp3'}"
+    if copied and not file.is_file():
+        with atomic_write(file) as partial:
+            shutil.copyfile(path, partial)
+    elif not file.is_file():
+        write_audio(file, waveform, sample_rate)
     return PlayableSound(file.name, seconds, _peaks(waveform))
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media.decode_pool import Decode
+from soundnet_kd.media.stored import MediaSource
 
 NAME_DIGITS = 16
 """Of the hash that names a shard: among a million shards two are alike with a chance of 3 in 10^8."""
@@ -28,13 +29,13 @@ class Shard:
         Place of its first sound or video in the list.
     ids : tuple of str
         What the sounds or videos are called, in order.
-    sources : tuple of Path
+    sources : tuple of Path or StoredMedia
         Where they lie.
     """
 
     first: int
     ids: tuple[str, ...]
-    sources: tuple[Path, ...]
+    sources: tuple[MediaSource, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,7 +96,7 @@ class ShardWork(Protocol):
         """Return whether the file of a shard is there."""
 
 
-def cut(ids: Sequence[str], sources: Sequence[Path], size: int, first: int = 0) -> list[Shard]:
+def cut(ids: Sequence[str], sources: Sequence[MediaSource], size: int, first: int = 0) -> list[Shard]:
     """Cut a list into shards of so many, the last of which may have fewer."""
     return [
         Shard(first + start, tuple(ids[start : start + size]), tuple(sources[start : start + size]))

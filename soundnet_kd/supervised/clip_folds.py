@@ -10,7 +10,7 @@ from soundnet_kd.data.datasets.esc50 import SOURCE_COLUMN
 from soundnet_kd.data.manifest import UNLABELED, Clip, Split
 from soundnet_kd.data.splits import SplitSounds, draw_split
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.storage import escape_name
+from soundnet_kd.media import place_name
 from soundnet_kd.transfer.folds import plan_folds, recordings
 
 
@@ -74,7 +74,7 @@ class ClipFolds:
     @property
     def paths(self) -> tuple[str, ...]:
         """Where all clips lie."""
-        return tuple(escape_name(clip.path.resolve()) for clip in self.clips)
+        return tuple(place_name(clip.path) for clip in self.clips)
 
     def split(
         self, seeds: Sequence[int], validation_share: float = 0.0, needs_validation: bool = False

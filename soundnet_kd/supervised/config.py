@@ -29,10 +29,10 @@ from soundnet_kd.data.datasets.registry import DATA_SETS, DataSet
 from soundnet_kd.data.splits import SplitSounds
 from soundnet_kd.data.voice_activity import VoiceActivity
 from soundnet_kd.errors import SettingsError, TooShortError, nearest
+from soundnet_kd.media import place_name
 from soundnet_kd.models.classifiers import CLASSIFIERS, SoundClassifier
 from soundnet_kd.models.front_ends import FRONT_ENDS
 from soundnet_kd.models.preprocessing import ClipPreprocessing
-from soundnet_kd.storage import escape_name
 from soundnet_kd.supervised.plan import EvaluatedClips, ResultNames, RunLayout
 from soundnet_kd.supervised.sounds import clips_for, merged_identity, require_clips
 from soundnet_kd.training.optimization import TrainingConfig
@@ -227,7 +227,7 @@ class ExperimentConfig:
             ids=tuple(fold_of),
             labels=np.array([clip_of[name].label for name in fold_of], dtype=np.int64),
             folds=np.array(list(fold_of.values()), dtype=np.int64),
-            paths=tuple(escape_name(clip_of[name].path.resolve()) for name in fold_of),
+            paths=tuple(place_name(clip_of[name].path) for name in fold_of),
             groups=None,
             origin="the folds of the data set" if several else "one test, the split of the data set",
         )

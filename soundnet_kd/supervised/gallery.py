@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from soundnet_kd.data import Clip
 from soundnet_kd.figures.style import COLORS, GREY, display_name, new_figure
-from soundnet_kd.media import read_audio
+from soundnet_kd.media import local_file, read_audio
 from soundnet_kd.storage import make_folder, unique_file_stems, write_csv
 from soundnet_kd.supervised.evaluation import class_probabilities
 from soundnet_kd.supervised.experiment import ExperimentRun
@@ -142,7 +142,8 @@ def draw_gallery(
 
 
 def _waveform(clip: Clip, run: ExperimentRun) -> tuple[NDArray[np.float32], int]:
-    waveform, rate = read_audio(clip.path)
+    with local_file(clip.path) as file:
+        waveform, rate = read_audio(file)
     part = run.sets[run.config.seeds[0]].segments.get(clip.id)
     if part is not None:
         first = round(part.start_seconds * rate)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+CACHE_VARIABLE = "SOUNDNET_KD_CACHE"
+"""Environment variable: the folder for what is fetched and found, instead of the user's cache."""
 NUMBA_VARIABLE = "NUMBA_CACHE_DIR"
 CACHES_VARIABLE = "XDG_CACHE_HOME"
 
@@ -20,6 +22,16 @@ def home_folder() -> Path | None:
         return Path.home()
     except RuntimeError:
         return None
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps what was fetched, converted, and found in tars."""
+    from platformdirs import user_cache_dir
+
+    if home_folder() is None and not {CACHE_VARIABLE, "XDG_CACHE_HOME"} & os.environ.keys():
+        # Nothing is there, and nothing can be kept there: the error of whoever tries names the variable.
+        return Path(os.devnull) / "soundnet_kd"
+    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("soundnet_kd")).expanduser()
 
 
 @contextmanager

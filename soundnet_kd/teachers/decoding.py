@@ -12,7 +12,7 @@ from torch import Tensor
 
 from soundnet_kd.data import STEP_SECONDS
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.media import Sampling
+from soundnet_kd.media import MediaSource, Sampling, fetched_folder, local_file
 from soundnet_kd.teachers.clips import Tally, VideoClip, read_clips
 from soundnet_kd.teachers.transforms import Transform, stack_frames
 
@@ -41,13 +41,13 @@ class Decoder:
     step_seconds: float = STEP_SECONDS
     frames_per_step: int = 1
 
-    def __call__(self, video: Path, out: Path, threads: int = 0) -> None:
+    def __call__(self, video: MediaSource, out: Path, threads: int = 0) -> None:
         """Write a video's clips to a file that `read_decoded` reads; a long one is never in memory as a whole."""
         if threads:
             torch.set_num_threads(threads)
         tally = Tally()
-        with out.open("wb") as file:
-            for clip in self._read(video, threads, tally):
+        with local_file(video, fetched_folder(out)) as path, out.open("wb") as file:
+            for clip in self._read(path, threads, tally):
                 np.save(file, np.array(clip.start_seconds))
                 np.save(file, clip.sound)
                 np.save(file, clip.frame_seconds)

@@ -1,11 +1,10 @@
 """How much room targets take on a disk, told before they are made."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from soundnet_kd.data import CLIP_SECONDS
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import stated_seconds
+from soundnet_kd.media import MediaSource, StoredMedia, address_of, local_file, stated_seconds
 
 OPENED = 32
 """How many of the videos are opened for the lengths in their headers, which stand for those of all."""
@@ -39,13 +38,19 @@ def megabytes_per_hour(
     return sizes
 
 
-def estimate_hours(videos: Sequence[Path], clips_per_video: int | None = None) -> float:
-    """Return how long videos are together, by the headers of some of them that lie evenly among them."""
+def estimate_hours(videos: Sequence[MediaSource], clips_per_video: int | None = None) -> float:
+    """Return how long videos are together, by the headers of some of them that lie evenly among them.
+
+    Where these would have to be fetched from another machine first, nobody knows: 0.
+    """
     step = -(-len(videos) // OPENED) or 1
     lengths = []
     for video in videos[::step]:
+        if isinstance(video, StoredMedia) and address_of(video.container) is not None:
+            return 0.0
         try:
-            lengths.append(stated_seconds(video))
+            with local_file(video) as file:
+                lengths.append(stated_seconds(file))
         except MediaError:
             lengths.append(0.0)
     longest = float("inf") if clips_per_video is None else clips_per_video * CLIP_SECONDS

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import astuple
@@ -12,6 +11,7 @@ from soundnet_kd.data.parts_index import PartsIndex
 from soundnet_kd.data.target_clips import RefusedVideo
 from soundnet_kd.data.target_parts import TargetsPart
 from soundnet_kd.errors import GivenUpError, MediaError, RunConflictError
+from soundnet_kd.media import MediaSource, StoredMedia, as_source, local_file, located, read_bytes
 from soundnet_kd.pretrained.verification import sha256_of
 from soundnet_kd.storage import escape_name, write_csv
 
@@ -22,28 +22,42 @@ COMPARED = 64
 """How many of a moved folder's videos are opened to see whether they are the same."""
 
 
-def refuse(source: str, video: str | Path, error: MediaError) -> RefusedVideo:
+def refuse(source: str, video: str | Path | StoredMedia, error: MediaError) -> RefusedVideo:
     """Return the refusal of a video; where the machine may be the cause it names no file, and does not last."""
     try:
-        found = Path(video).stat()
         if not isinstance(error, GivenUpError):
-            return RefusedVideo(
-                source, escape_name(str(error)), str(found.st_size), str(found.st_mtime_ns), sha256_of(video)
-            )
-    except OSError:
+            place = as_source(video)
+            # What would have to be fetched for its hash is known by its size, and the version of its tar.
+            hashed = "" if isinstance(place, StoredMedia) else sha256_of(place)
+            return RefusedVideo(source, escape_name(str(error)), *_size_and_date(place), hashed)
+    except (OSError, MediaError):
         pass
     return RefusedVideo(source, escape_name(str(error)))
 
 
-def holds_for(refused: RefusedVideo, video: str | Path) -> bool:
+def holds_for(refused: RefusedVideo, video: str | Path | StoredMedia) -> bool:
     """Whether a file is still the one that was refused; it is read only if its date has changed."""
-    try:
-        found = Path(video).stat()
-        if not refused.sha256 or refused.bytes != str(found.st_size):
-            return False
-        return refused.modified_ns == str(found.st_mtime_ns) or refused.sha256 == sha256_of(video)
-    except OSError:
+    if not refused.modified_ns:
         return False
+    try:
+        place = as_source(video)
+        size, date = _size_and_date(place)
+        if isinstance(place, StoredMedia):
+            return (refused.bytes, refused.modified_ns) == (size, date)
+        if not refused.sha256 or refused.bytes != size:
+            return False
+        return refused.modified_ns == date or refused.sha256 == sha256_of(place)
+    except (OSError, MediaError):
+        return False
+
+
+def _size_and_date(place: MediaSource) -> tuple[str, str]:
+    """Return how large a video is, and when its file was changed, or the version of the tar or object it lies in."""
+    if isinstance(place, StoredMedia):
+        place = located(place)
+        return str(place.size), place.version
+    found = place.stat()
+    return str(found.st_size), str(found.st_mtime_ns)
 
 
 def read_refusals(file: str | Path) -> dict[str, RefusedVideo]:
@@ -66,18 +80,31 @@ def write_refusals(file: str | Path, refusals: Iterable[RefusedVideo]) -> None:
         Path(file).unlink(missing_ok=True)
 
 
-def fingerprint(video: str | Path) -> str:
-    """Return a hash that identifies a video's file by its length, its start and its end."""
-    with Path(video).open("rb") as file:
-        length = file.seek(0, os.SEEK_END)
-        hashed = hashlib.sha256(str(length).encode())
-        for start in (0, max(0, length - FINGERPRINTED_BYTES)):
-            file.seek(start)
-            hashed.update(file.read(FINGERPRINTED_BYTES))
+def fingerprint(video: str | Path | StoredMedia) -> str:
+    """Return a hash that identifies a video's file by its length, its start and its end, wherever it lies."""
+    place = as_source(video)
+    if isinstance(place, StoredMedia):
+        place = located(place)
+        if place.size < 0:
+            # Its server does not say how long it is.
+            with local_file(place) as copy:
+                return fingerprint(copy)
+    length = place.size if isinstance(place, StoredMedia) else place.stat().st_size
+    hashed = hashlib.sha256(str(length).encode())
+    for start in (0, max(0, length - FINGERPRINTED_BYTES)):
+        hashed.update(_bytes_of(place, start, min(FINGERPRINTED_BYTES, length - start)))
     return hashed.hexdigest()
 
 
-def require_moved(out: str | Path, before: str, now: str, parts: PartsIndex, videos: Mapping[str, Path]) -> None:
+def _bytes_of(place: MediaSource, start: int, count: int) -> bytes:
+    if isinstance(place, StoredMedia):
+        return read_bytes(place, start, count)
+    with place.open("rb") as file:
+        file.seek(start)
+        return file.read(count)
+
+
+def require_moved(out: str | Path, before: str, now: str, parts: PartsIndex, videos: Mapping[str, MediaSource]) -> None:
     """Require that the videos of a run have been moved from one folder to another, as far as it has labelled them.
 
     Parameters
@@ -88,7 +115,7 @@ def require_moved(out: str | Path, before: str, now: str, parts: PartsIndex, vid
         The two folders.
     parts : PartsIndex
         What it has labelled.
-    videos : mapping from source to Path
+    videos : mapping from source to Path or StoredMedia
         Those that are there now.
 
     Raises

@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
 from soundnet_kd.data.parts_index import PartsIndex
+from soundnet_kd.data.sources.stored import find_sources
 from soundnet_kd.data.target_clips import RefusedVideo, count_clip_steps
 from soundnet_kd.data.target_parts import FORMAT_VERSION, TargetsPart, part_file
 from soundnet_kd.data.targets import SETTINGS_FILE, Targets
 from soundnet_kd.errors import SettingsError, none_readable
 from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
-from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, Sampling, find_media
+from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, MediaSource, Sampling
+from soundnet_kd.media.tar_index import INDEX_FOLDER
 from soundnet_kd.models import state_sha256
 from soundnet_kd.shards.here import do_here
 from soundnet_kd.shards.shard import Shard, cut
@@ -192,8 +194,8 @@ def label_videos(
     require_steps(step_seconds, frames_per_step, keep_frames)
     before = read_settings(out / SETTINGS_FILE) or {}
     _require_names(teachers, before.get("teachers", {}))
-    files = find_media(videos)
-    root = videos if videos.is_dir() else videos.parent
+    found = find_sources(videos, out / INDEX_FOLDER)
+    video_of = found.sources
     teachers = {
         name: _keep_begun_transform(teacher, before.get("teachers", {}).get(name, {}))
         for name, teacher in teachers.items()
@@ -201,7 +203,7 @@ def label_videos(
     settings: dict[str, Any] = {
         # What was begun in an older version goes on, in parts that are named after shards.
         "format_version": before.get("format_version", FORMAT_VERSION),
-        "videos": escape_name(root.resolve()),
+        "videos": found.root,
         "teachers": {
             name: {
                 **teacher.identity,
@@ -227,12 +229,12 @@ def label_videos(
     }
     may_differ = (*MAY_DIFFER, *(("videos_per_part",) if CLIPS_PER_PART in before else ()))
     require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
-    video_of = {escape_name(video.relative_to(root).as_posix()): video for video in files}
     index = _read_parts(out)
     if before and before["videos"] != settings["videos"]:
         require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
     refusals = _remembered(out, index, video_of)
     remembered = len(refusals)
+    refusals |= {source: RefusedVideo(source, escape_name(reason)) for source, reason in found.failures.items()}
     shards = _waiting(index, refusals, video_of, videos_per_part)
     waiting = [video for shard in shards for video in shard.sources]
     if workers is None:
@@ -265,7 +267,7 @@ def label_videos(
     work = Labelling(out, ensemble, decoder, settings)
     with (
         lock_folder(out),
-        tqdm(total=len(files), initial=len(files) - len(waiting), desc="teach", unit="video") as progress,
+        tqdm(total=len(video_of), initial=len(video_of) - len(waiting), desc="teach", unit="video") as progress,
     ):
         for result in do_here(
             work, shards, out / DECODED_FOLDER, workers, deadline_minutes, heard=lambda _: progress.update()
@@ -278,7 +280,7 @@ def label_videos(
         index = _read_parts(out)
         index.write(out)
         write_refusals(out / FAILURES_FILE, refusals.values())
-    return _summarize(videos, out, len(files), index, refusals, remembered, frames)
+    return _summarize(videos, out, len(video_of) + len(found.failures), index, refusals, remembered, frames)
 
 
 def _read_parts(out: Path) -> PartsIndex:
@@ -286,7 +288,7 @@ def _read_parts(out: Path) -> PartsIndex:
     return PartsIndex.of(out, lambda part: rename_damaged(part, "its videos are labelled again"))
 
 
-def _remembered(out: Path, index: PartsIndex, video_of: Mapping[str, Path]) -> dict[str, RefusedVideo]:
+def _remembered(out: Path, index: PartsIndex, video_of: Mapping[str, MediaSource]) -> dict[str, RefusedVideo]:
     """Return the refusals of an earlier run that still hold; whoever removes their table has all tried again."""
     labelled = {source for part in index.parts for source in part.videos}
     return {
@@ -297,7 +299,7 @@ def _remembered(out: Path, index: PartsIndex, video_of: Mapping[str, Path]) -> d
 
 
 def _waiting(
-    index: PartsIndex, remembered: Collection[str], video_of: Mapping[str, Path], videos_per_part: int
+    index: PartsIndex, remembered: Collection[str], video_of: Mapping[str, MediaSource], videos_per_part: int
 ) -> list[Shard]:
     """Return the shards of videos that are in no part, then those of refused ones that are to be tried again."""
     labelled = {source for part in index.parts for source in part.videos}

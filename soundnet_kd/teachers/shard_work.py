@@ -61,12 +61,18 @@ class Labeller:
         def clips() -> Iterator[tuple[str, VideoClip]]:
             """Return the clips of the videos, and note what was used of each."""
             for name, video, file in zip(shard.ids, shard.sources, decoded, strict=True):
+                identity = ""
+                try:
+                    identity = "" if isinstance(file, MediaError) else fingerprint(video)
+                except MediaError as error:
+                    # Its store was lost since it was fetched.
+                    file = error
                 if isinstance(file, MediaError):
                     refused.append(refuse(name, video, file))
                     continue
                 for clip in read_decoded(file, len(ensemble.transforms)):
                     if isinstance(clip, Tally):
-                        used.append(LabelledVideo(name, fingerprint(video), *astuple(clip)))
+                        used.append(LabelledVideo(name, identity, *astuple(clip)))
                     else:
                         yield name, clip
 

@@ -106,7 +106,7 @@ def network(options: argparse.Namespace) -> str:
     """Give clips per second and CPU milliseconds a clip of the network alone; in a checkout before, as it did there."""
     keep_freed_memory()
     hears = load_network(options.student)
-    paths = [clip.path for clip in read_manifest(options.sounds).clips[: options.network_clips]]
+    paths = [Path(str(clip.path)) for clip in read_manifest(options.sounds).clips[: options.network_clips]]
     waveforms = [hears.preprocessing.read(path) for path in paths]
     least = min(map(len, waveforms))
     batches = [np.stack([each[:least] for each in waveforms[first : first + 8]]) for first in range(0, len(paths), 8)]
@@ -143,7 +143,7 @@ def _unprepared(hears: Any) -> Any:
 
 def plain(options: argparse.Namespace) -> str:
     """Give clips per second and CPU milliseconds a clip of the plain loop."""
-    paths = [clip.path for clip in read_manifest(options.sounds).clips[: options.plain_clips]]
+    paths = [Path(str(clip.path)) for clip in read_manifest(options.sounds).clips[: options.plain_clips]]
     layers = _two_dimensional(SoundNet8().eval())
     # Libraries load their code at their first use.
     _plain(paths[0], layers)
@@ -239,7 +239,7 @@ def _two_dimensional(student: SoundNet8) -> list[nn.Module]:
 
 
 def _table(sounds: Path, table: Path, clips: int) -> Path:
-    paths = [clip.path.resolve() for clip in read_manifest(sounds).clips[:clips]]
+    paths = [Path(str(clip.path)).resolve() for clip in read_manifest(sounds).clips[:clips]]
     table.write_text("\n".join(["path", *map(str, paths)]) + "\n")
     return table
 

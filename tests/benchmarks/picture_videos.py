@@ -50,7 +50,7 @@ def sources(data: Path) -> list[Source]:
     pictures = pictures_of(data)
     manifest = read_manifest(data / "esc50")
     return [
-        Source(clip.path.stem, clip.path, clip.fold, pictures[manifest.class_names[clip.label]])
+        Source(clip.path.stem, Path(str(clip.path)), clip.fold, pictures[manifest.class_names[clip.label]])
         for clip in manifest.clips
         if manifest.class_names[clip.label] in pictures
     ]

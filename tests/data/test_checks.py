@@ -27,7 +27,7 @@ def told(manifest: Manifest) -> dict[str, tuple[str, int]]:
 
 
 def all_there(manifest: Manifest) -> bool:
-    return all(clip.path.is_file() for clip in manifest.clips)
+    return all(Path(str(clip.path)).is_file() for clip in manifest.clips)
 
 
 SOUNDS = ("dog_0.wav", "dog_1.wav", "rain_0.wav", "rain_1.wav")

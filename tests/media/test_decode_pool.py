@@ -13,13 +13,22 @@ import pytest
 from pebble.pool.process import PoolManager
 
 from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
-from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes, decode_pool, read_audio, write_audio
+from soundnet_kd.media import (
+    MediaSource,
+    RawAudioDecoder,
+    RawAudioFile,
+    decode_in_processes,
+    decode_pool,
+    read_audio,
+    write_audio,
+)
 
 RATE = 22_050
 
 
-def upper(source: Path, file: Path, threads: int) -> None:
+def upper(source: MediaSource, file: Path, threads: int) -> None:
     """Decode a text; some words are bad for the process."""
+    assert isinstance(source, Path)
     text = source.read_text()
     if text == "die":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -169,7 +178,7 @@ def test_a_script_without_a_guard_may_decode_in_processes(tmp_path: Path, from_s
     write_audio(tmp_path / "noise.wav", np.full(RATE, 0.1, np.float32), RATE)
     script = (
         "from pathlib import Path\n"
-        "from soundnet_kd.media import RawAudioDecoder, decode_in_processes\n"
+        "from soundnet_kd.media import MediaSource, RawAudioDecoder, decode_in_processes\n"
         "print('once')\n"
         "decoder = RawAudioDecoder(None, 'first')\n"
         "with decode_in_processes(decoder, [Path('noise.wav')], Path('decoded'), workers=1) as files:\n"

@@ -11,7 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass
@@ -35,6 +35,8 @@ class Site:
     """The name and password of each request that had one."""
     busy: int = 0
     """How many requests to answer with 503."""
+    cuts: int = 0
+    """How many answers to break off in the middle."""
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def serve(folder: Path, certificate: ssl.SSLContext | None = None) -> Iterator[S
                 return
             if self.path.endswith("/") and (folder / self.path[1:] / "index.json").is_file():
                 self.path += "index.json"
-            path, wanted = folder / self.path.lstrip("/"), self.headers.get("Range")
+            path, wanted = folder / unquote(self.path.lstrip("/")), self.headers.get("Range")
             if not (site.ranges and wanted and path.is_file()):
                 super().do_GET()
                 return
@@ -66,17 +68,19 @@ def serve(folder: Path, certificate: ssl.SSLContext | None = None) -> Iterator[S
             if self.headers.get("If-Range", version) != version:
                 super().do_GET()
                 return
-            content, start = path.read_bytes(), int(wanted.removeprefix("bytes=").removesuffix("-"))
+            content = path.read_bytes()
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, end = int(first), min(int(last or len(content)), len(content) - 1) + 1
             if start >= len(content):
                 self.send_error(416)
                 return
             site.parts.append(wanted)
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.send_header("Content-Length", str(len(content) - start))
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
+            self.send_header("Content-Length", str(end - start))
             self.send_header("Last-Modified", version)
             self.end_headers()
-            self.copyfile(io.BytesIO(content[start:]), self.wfile)
+            self.copyfile(io.BytesIO(content[start:end]), self.wfile)
 
         def send_header(self, keyword: str, value: str) -> None:
             if site.named or keyword != "Last-Modified":
@@ -84,7 +88,8 @@ def serve(folder: Path, certificate: ssl.SSLContext | None = None) -> Iterator[S
 
         def copyfile(self, source: Any, outputfile: Any) -> None:
             content = source.read()
-            cut = site.cut and not self.path.endswith("/")
+            cut = (site.cut or site.cuts > 0) and not self.path.endswith("/")
+            site.cuts -= cut and not site.cut
             outputfile.write(content[: len(content) // 2] if cut else content)
 
         def log_message(self, format: str, *arguments: Any) -> None:

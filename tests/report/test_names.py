@@ -34,7 +34,7 @@ def test_names_that_look_like_numbers_or_nothing_stay_names(tmp_path: Path) -> N
     folds = [clip.fold for clip in manifest.clips if clip.fold is not None]
     run = tmp_path / "1e5"
     run.mkdir()
-    paths = [clip.path for clip in manifest.clips]
+    paths = [Path(str(clip.path)) for clip in manifest.clips]
     cache = write_cache(run / "features.h5", features(), labels, folds, manifest.class_names, paths)
     wanted = [NAMES[label] for label in LABELS]
     with FeatureCache(cache) as opened:

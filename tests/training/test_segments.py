@@ -125,7 +125,7 @@ def test_the_real_cats_and_dogs_are_as_described(real_data: Path, tmp_path: Path
     (splits,) = data.splits.values()
     tested = [clip for clip, part in zip(data.manifest.clips, splits, strict=True) if part == "test"]
     assert len(tested) == 10
-    sounds = [stored(tmp_path / clip.path.name, read_audio(clip.path, 16_000)[0]) for clip in tested]
+    sounds = [stored(tmp_path / clip.path.name, read_audio(str(clip.path), 16_000)[0]) for clip in tested]
     targets = np.eye(2, dtype=np.float32)[[clip.label for clip in tested]]
     assert len(Segments().test(LabelledSounds(sounds, targets, 16_000, 16_000, True)).owners) == 105
 

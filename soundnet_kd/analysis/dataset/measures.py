@@ -10,7 +10,7 @@ from tqdm import tqdm
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.data.voice_activity import Span, VoiceActivity
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import read_audio
+from soundnet_kd.media import local_file, read_audio
 
 WINDOW_SECONDS, STEP_SECONDS = 0.02, 0.01
 FLOOR = 1e-10
@@ -130,7 +130,8 @@ def _waveforms(
     progress = tqdm([clip for clip in manifest.clips if clip.label >= 0], desc="explore", unit="sound")
     for clip in progress:
         try:
-            waveform, _ = read_audio(clip.path, sample_rate)
+            with local_file(clip.path) as file:
+                waveform, _ = read_audio(file, sample_rate)
         except MediaError as error:
             failures[clip.id] = str(error)
             progress.set_postfix(skipped=len(failures))

@@ -12,12 +12,13 @@ from pathlib import Path
 from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.sources.csv_files import TABLE_SUFFIXES
 from soundnet_kd.data.sources.folders import read_folder
-from soundnet_kd.data.sources.tables import find_table, read_list, read_sound_table
+from soundnet_kd.data.sources.stored import is_stored, read_remote, read_tars
+from soundnet_kd.data.sources.tables import LIST_SUFFIXES, find_table, read_list, read_sound_table
 from soundnet_kd.errors import FormatError, SettingsError
-from soundnet_kd.media import find_media, search_folder
+from soundnet_kd.media import address_of, find_media, local_path, search_folder
+from soundnet_kd.media.tar_shards import names_tars
 from soundnet_kd.storage import escape_name
 
-LIST_SUFFIXES = frozenset({".txt", ".lst", ".mf"})
 READERS: Mapping[str, Callable[[Path], Manifest]] = {
     **dict.fromkeys(TABLE_SUFFIXES, read_sound_table),
     **dict.fromkeys(LIST_SUFFIXES, read_list),
@@ -34,8 +35,9 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
     sounds : str or Path, or several of them
         A folder in the layout of ESC-50 (`meta/esc50.csv` and `audio/`) or UrbanSound8K, a table (CSV) with a column
         `path` (relative to the file) and optionally `label`, `fold` or `split`, and others that are carried along, a
-        text file (`.txt`) with a path on each line (relative to the file), any other folder (see `read_folder`), or a
-        single media file. Several files and folders are one unlabeled data set.
+        text file (`.txt`) with a path on each line (relative to the file), any other folder (see `read_folder`), tars
+        (see `read_tars`), any of these under an address that fsspec knows, or a single media file. Several files and
+        folders, or several tars, are one data set.
 
     Raises
     ------
@@ -44,7 +46,16 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
     MediaError
         If there is nothing there.
     """
-    several = [Path(sounds)] if isinstance(sounds, str | Path) else [Path(sound) for sound in sounds]
+    places: list[str | Path] = [sounds] if isinstance(sounds, str | Path) else list(sounds)
+    if places and all(map(names_tars, places)):
+        return read_tars(places)
+    if len(places) == 1 and (address := address_of(places[0])) is not None:
+        return read_remote(address)
+    if (other := next(filter(is_stored, places), None)) is not None:
+        raise SettingsError(
+            f"{other} is a collection of its own; give it alone, or give tars only, or files and folders only"
+        )
+    several = [local_path(place) for place in places]
     if len(several) != 1:
         return _read_several(several)
     [place] = several
@@ -63,7 +74,7 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
 def _read_table_of_folder(folder: Path, table: Path) -> Manifest:
     """Read the table of a folder, and note the sounds there that it does not name."""
     manifest = read_sound_table(table)
-    named = {os.path.realpath(clip.path) for clip in manifest.clips}
+    named = {os.path.realpath(clip.path) for clip in manifest.clips if isinstance(clip.path, Path)}
     others = [file for file in search_folder(folder).files if os.path.realpath(file) not in named]
     unnamed = tuple(escape_name(file.relative_to(folder).as_posix()) for file in others)
     return replace(manifest, skipped={f"not in {table.name}": unnamed} if unnamed else {})

@@ -46,6 +46,11 @@ def read_folder(folder: str | Path) -> Manifest:
     folder = Path(folder)
     found = search_folder(folder)
     found.require_media(folder)
+    return manifest_of_folder(folder, found)
+
+
+def manifest_of_folder(folder: Path, found: FoundMedia) -> Manifest:
+    """Read names as those of the sounds in a folder, as `read_folder` does; no file has to be there."""
     files = {escape_name(file.relative_to(folder).as_posix()): file for file in found.files}
     parents: Places = {name: PurePosixPath(name).parts[:-1] for name in files}
     noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]

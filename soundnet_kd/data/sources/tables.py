@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from soundnet_kd.data.datasets import esc50, urbansound8k
@@ -11,11 +11,12 @@ from soundnet_kd.data.manifest import UNLABELED, Clip, Manifest, parse_split, re
 from soundnet_kd.data.sources.csv_files import Table, order_classes, read_table, read_text
 from soundnet_kd.data.sources.named_files import locate_files, normalize_slashes
 from soundnet_kd.errors import FormatError, SoundNetKDError
-from soundnet_kd.media import is_known_other
+from soundnet_kd.media import MediaSource, address_of, as_source, is_known_other
 
 log = logging.getLogger(__name__)
 
 KNOWN_TABLES = (*esc50.TABLES, *urbansound8k.TABLES)
+LIST_SUFFIXES = frozenset({".txt", ".lst", ".mf"})
 HUGGING_FACE_TABLE = "metadata.csv"
 _FOLD = re.compile(r"(?:fold[ _-]*)?(\d{1,9})(?:[.,]0+)?", re.IGNORECASE)
 _NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -64,8 +65,14 @@ def _only_folder(folder: Path) -> Path | None:
     return inner[0] if len(inner) == 1 and all(map(is_known_other, rest)) else None
 
 
-def read_sound_table(file: str | Path) -> Manifest:
+def read_sound_table(file: str | Path, base: str = "") -> Manifest:
     """Read a table of sounds.
+
+    Parameters
+    ----------
+    file : str or Path
+    base : str
+        Address that its paths are relative to, where it was fetched from one.
 
     Raises
     ------
@@ -74,7 +81,24 @@ def read_sound_table(file: str | Path) -> Manifest:
     """
     file = Path(file)
     table = read_table(file)
-    names = tuple(normalize_slashes(file, name) for name in table.paths())
+    return manifest_of_table(table, [normalize_slashes(file, name) for name in table.paths()], base=base)
+
+
+def manifest_of_table(
+    table: Table, ids: Sequence[str], sources: Sequence[MediaSource] | None = None, base: str = ""
+) -> Manifest:
+    """Return the sounds of a table.
+
+    Parameters
+    ----------
+    table : Table
+    ids : sequence of str
+        What the sound of each row is called.
+    sources : sequence of Path or StoredMedia, optional
+        Where each lies. [default: found by `ids`, which are paths or addresses]
+    base : str
+        Address that paths are relative to.
+    """
     labels, classes, of_labels = _classes(table)
     folds, split_column = _folds_and_split(table, labels)
     folds_from = _folds_from(folds, labels)
@@ -82,22 +106,44 @@ def read_sound_table(file: str | Path) -> Manifest:
     carried = [
         place for place, column in enumerate(table.columns) if column and (place not in used or column == split_column)
     ]
-    between: dict[str, Sequence[str]] = {"fold": [f"fold{fold}" for fold in folds]} if any(folds) else {}
-    between |= {column: values for column in ("label", "split") if (values := table.values(column)) is not None}
+    if sources is None:
+        between: dict[str, Sequence[str]] = {"fold": [f"fold{fold}" for fold in folds]} if any(folds) else {}
+        between |= {column: values for column in ("label", "split") if (values := table.values(column)) is not None}
+        sources = _located(table.file, ids, between, table.lines, base)
     number_of = {name: place for place, name in enumerate(classes)}
     clips = tuple(
         Clip(
             id=name,
-            path=path,
+            path=source,
             label=number_of.get(label, UNLABELED),
             fold=folds_from - 1 if fold is None else fold,
             carried=tuple(row[place] for place in carried),
         )
-        for name, path, label, fold, row in zip(
-            names, locate_files(file, names, between, table.lines), labels, folds, table.rows, strict=True
-        )
+        for name, source, label, fold, row in zip(ids, sources, labels, folds, table.rows, strict=True)
     )
     return Manifest(clips, classes, tuple(table.columns[place] for place in carried), folds_from, split_column)
+
+
+def _located(
+    file: Path, names: Sequence[str], between: Mapping[str, Sequence[str]], lines: Sequence[int], base: str
+) -> Sequence[MediaSource]:
+    """Find sounds: addresses are where they are, paths relative to an address or near the table."""
+    if base:
+        return [as_source(name if address_of(name) else f"{base}/{name.lstrip('/')}") for name in names]
+    stored = {row: as_source(address) for row, name in enumerate(names) if (address := address_of(name)) is not None}
+    on_disk = [row for row in range(len(names)) if row not in stored]
+    found = (
+        locate_files(
+            file,
+            [names[row] for row in on_disk],
+            {column: [values[row] for row in on_disk] for column, values in between.items()},
+            [lines[row] for row in on_disk],
+        )
+        if on_disk
+        else []
+    )
+    sources: dict[int, MediaSource] = {**stored, **dict(zip(on_disk, found, strict=True))}
+    return [sources[row] for row in range(len(names))]
 
 
 def _classes(table: Table) -> tuple[Sequence[str], tuple[str, ...], tuple[str, ...]]:
@@ -155,7 +201,7 @@ def _folds_from(folds: Sequence[int | None], labels: Sequence[str]) -> int:
     return 0 if 0 in counted and len(counted) > 1 else 1
 
 
-def read_list(file: str | Path) -> Manifest:
+def read_list(file: str | Path, base: str = "") -> Manifest:
     """Read a text file with a path on each line, and behind a tab, where there is one, its class.
 
     A first line that names columns, such as path and label, makes it a table.
@@ -168,7 +214,7 @@ def read_list(file: str | Path) -> Manifest:
     if len(rows[0]) > 1 and len(rows) > 1:
         heading = Table(file, tuple(rows[0]), (), ())
         if heading.place("path") is not None and any(heading.place(each) is not None for each in DESCRIBING):
-            return read_sound_table(file)
+            return read_sound_table(file, base)
     has_labels = {len(row) for row in rows} in ({2}, {1, 2}) and not any(
         len(row) == 2 and os.path.isfile(file.parent / line)  # noqa: PTH113  (never raises)
         for row, (_, line) in zip(rows, numbered, strict=True)
@@ -180,7 +226,8 @@ def read_list(file: str | Path) -> Manifest:
     labels = [row[1] if has_labels and len(row) == 2 else "" for row in rows]
     _warn_of_labels_that_are_none(file, labels)
     classes = order_classes(labels)
-    paths = locate_files(file, names, {"label": labels} if has_labels else {}, [number for number, _ in numbered])
+    between = {"label": labels} if has_labels else {}
+    paths = _located(file, names, between, [number for number, _ in numbered], base)
     return Manifest(
         tuple(
             Clip(name, path, classes.index(label) if label else UNLABELED)
