@@ -12,7 +12,7 @@ import pytest
 from soundnet_kd.errors import FormatError
 from soundnet_kd.shards.shard import Shard
 from soundnet_kd.storage import ensure_same_settings
-from tests.kill_scenarios import SCENARIOS, begin, changes_of, inputs, left, start_again
+from tests.kill_scenarios import HERTZ, SCENARIOS, begin, changes_of, inputs, left, start_again
 from tests.kills import killed_before
 
 WHOLE: dict[str, dict[str, object]] = {}
@@ -81,6 +81,9 @@ def rerun(name: str, trial: Path) -> str:
 
 PART_OF = [f"part-{Shard(0, (f'{number}.mp4',), ()).name}.h5" for number in range(3)]
 """The parts of the scenario's videos."""
+SOUNDS = sorted(f"{list(HERTZ)[number % 2]}/{number}.wav" for number in range(12))
+SOUNDS_OF = [f"part-{Shard(0, tuple(SOUNDS[first : first + 4]), ()).name}.h5" for first in (0, 4, 8)]
+"""Those of its sounds."""
 
 
 def without_damaged(trial: Path) -> dict[str, object]:
@@ -90,8 +93,8 @@ def without_damaged(trial: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("name", "moment", "file", "damages", "then"),
     [
-        ("extract", "open .partial-f.h5", "f.h5.parts/part-00002.h5", ALL, "its sounds are heard again"),
-        ("extract", "open .partial-f.h5", "f.h5.parts/part-00000.h5", ["empty"], "its sounds are heard again"),
+        ("extract", "open .partial-f.h5", f"f.h5.parts/{SOUNDS_OF[2]}", ALL, "its sounds are heard again"),
+        ("extract", "open .partial-f.h5", f"f.h5.parts/{SOUNDS_OF[0]}", ["empty"], "its sounds are heard again"),
         ("teach", f"rename parts/.partial-{PART_OF[2]}", f"parts/{PART_OF[1]}", ALL,
          "its videos are labelled again"),
         ("distill", "open .partial-student.safetensors", "checkpoints/step=5.ckpt", (*ALL, "one bit"),

@@ -12,7 +12,7 @@ from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.features.cache import FeatureCache
 from soundnet_kd.features.cache_parts import computed_by, join_parts, part_failures
-from soundnet_kd.features.cache_writer import write_parts
+from soundnet_kd.features.cache_writer import Extraction, write_parts
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
 from soundnet_kd.inference.backends import BackendOrAuto, Precision
@@ -184,9 +184,8 @@ def extract(
             folder = parts_folder / f"speed-{speed:g}" if number else parts_folder
             slowed = store if speed == 1 else replace(store, sample_rate=round(preprocessing.sample_rate / speed))
             name = "extract" if len(speeds) == 1 else f"extract ({number + 1} of {len(speeds)}, speed {speed:g})"
-            passes.append(
-                write_parts(folder, extractor, slowed, sequences, manifest, batch_size, workers, deadline_minutes, name)
-            )
+            work = Extraction(folder, extractor, slowed, sequences, batch_size)
+            passes.append(write_parts(work, manifest.clips, workers, deadline_minutes, name))
         identity["versions"] = versions() | {"computed by": computed_by(part for parts in passes for part in parts)}
         failures = {clip: reason for parts in passes for part in parts for clip, reason in part_failures(part).items()}
         failures |= manifest.failures

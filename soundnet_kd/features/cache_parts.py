@@ -23,6 +23,8 @@ from soundnet_kd.media import place_name
 from soundnet_kd.storage import atomic_write, escape_name, rename_damaged
 from soundnet_kd.system.machine_errors import machine_error
 
+NUMBER_DIGITS = 12
+"""Names of parts with so many characters at most are numbers, which earlier versions gave them."""
 CHUNK_BYTES = 1 << 18
 """Sequences are compressed in pieces of about this size."""
 COPIED_BYTES = 1 << 26
@@ -79,27 +81,38 @@ def new_part(path: str | Path) -> Iterator[CachePart]:
         yield CachePart(file)
 
 
-def written_parts(folder: str | Path) -> dict[int, range]:
-    """Return which sounds of the manifest the parts of an earlier run hold; damaged parts are renamed.
+def written_parts(folder: str | Path) -> dict[Path, range]:
+    """Return which sounds of the manifest the parts of an earlier run hold, in their order; damaged parts are renamed.
 
-    Returns
-    -------
-    dict from the number of a part to range
-        In order; without those that are missing, and those behind them of which it is not known where they begin.
+    Those of earlier versions are numbered, and the oldest of these do not say where they begin: behind the one before.
     """
     folder = Path(folder)
-    found: dict[int, range] = {}
-    follows, end = 0, 0
-    numbers = sorted(int(path.stem.removeprefix("part-")) for path in folder.glob("part-*.h5"))
-    for number, path in ((number, part_file(folder, number)) for number in numbers):
-        about, follower = _sounds_of(path), number == follows
-        if about is not None and about.start < 0 and follower:
-            about = range(end, end + len(about))
-        if about is None or (about.start != end if follower else about.start <= end):
-            rename_damaged(path, "its sounds are heard again", "damaged, or behind a damaged one,")
+    found: dict[Path, range] = {}
+    follows = end = 0
+    paths = {path: path.stem.removeprefix("part-") for path in folder.glob("part-*.h5")}
+    numbers = {path: int(name) for path, name in paths.items() if len(name) <= NUMBER_DIGITS and name.isdecimal()}
+    for path in sorted(paths, key=lambda path: numbers.get(path, -1)):
+        about = _sounds_of(path)
+        if about is not None and about.start < 0:
+            about = range(end, end + len(about)) if numbers.get(path) == follows else None
+        if about is None:
+            _set_aside(path)
             continue
-        found[number], follows, end = about, number + 1, about.stop
-    return found
+        found[path] = about
+        if path in numbers:
+            follows, end = numbers[path] + 1, about.stop
+    whole: dict[Path, range] = {}
+    end = 0
+    for path, about in sorted(found.items(), key=lambda item: item[1].start):
+        if about.start < end:
+            _set_aside(path)
+            continue
+        whole[path], end = about, about.stop
+    return whole
+
+
+def _set_aside(path: Path) -> None:
+    rename_damaged(path, "its sounds are heard again", "damaged, or behind a damaged one,")
 
 
 def _sounds_of(path: Path) -> range | None:
@@ -116,9 +129,9 @@ def _sounds_of(path: Path) -> range | None:
     return range(first, first + sounds) if sounds > 0 and all(count == read for count in counts) else None
 
 
-def part_file(folder: str | Path, number: int) -> Path:
-    """Return the place of a part."""
-    return Path(folder) / f"part-{number:05d}.h5"
+def part_file(folder: str | Path, name: str) -> Path:
+    """Return the place of the part of a shard, by its name."""
+    return Path(folder) / f"part-{name}.h5"
 
 
 def part_failures(path: str | Path) -> dict[str, str]:

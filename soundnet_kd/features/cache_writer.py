@@ -1,40 +1,80 @@
 """Write a cache part by part: the sounds that are missing are decoded, their layers extracted and kept."""
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from soundnet_kd.data import Clip, Manifest
+from soundnet_kd.data import Clip
 from soundnet_kd.errors import MediaError, TooShortError
 from soundnet_kd.features.cache import pooled_name
 from soundnet_kd.features.cache_parts import CachePart, new_part, part_file, written_parts
 from soundnet_kd.features.extractor import FeatureExtractor
-from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
+from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_decoded
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, RawAudioDecoder
+from soundnet_kd.shards.here import do_here
+from soundnet_kd.shards.shard import Shard, ShardResult, cut
 from soundnet_kd.system.workers import sound_decoders
 
 SOUNDS_PER_PART = 256
-SAMPLES_PER_PART = 30 * 60 * 22_050
-SECONDS_PER_PART = 10.0
-"""After so many sounds, so much sound, or so long a time, a killed run can go on."""
-BATCHES_PER_BLOCK = 8
-"""Batches are made of the sounds of a block of so many. Parts end where blocks do: the clock then decides what a kill
-costs, but not which sounds go through the network together, to which the last digits of a layer are due."""
+BYTES_PER_PART = 1 << 27
+"""Sounds, and bytes of their files, after which a killed run can go on."""
+SAMPLES_PER_BLOCK = 30 * 60 * 22_050
+"""Batches are made of the sounds of a part; of long ones, of so much of it at a time."""
+BATCHES_PER_PART = 8
+"""So many at most: which sounds go through the network together, to which the last digits of a layer are due, depends
+on nothing but the list of sounds and their lengths."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What is done with shards of sounds: their layers are extracted, and kept as a part.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the parts.
+    extractor : FeatureExtractor
+    decode : RawAudioDecoder
+        How sounds are decoded.
+    sequences : bool
+        Whether whole sequences are kept.
+    batch_size : int
+    """
+
+    folder: Path
+    extractor: FeatureExtractor
+    decode: RawAudioDecoder
+    sequences: bool
+    batch_size: int
+
+    def shards(self, clips: Sequence[Clip], first: int = 0) -> list[Shard]:
+        """Cut a list of sounds, or the stretch of it that begins at `first`."""
+        return cut(
+            [clip.id for clip in clips],
+            [clip.path for clip in clips],
+            min(BATCHES_PER_PART * self.batch_size, SOUNDS_PER_PART),
+            first,
+            BYTES_PER_PART,
+        )
+
+    def is_done(self, shard: Shard) -> bool:
+        """Return whether its part is there."""
+        return part_file(self.folder, shard.name).exists()
+
+    @contextmanager
+    def start(self) -> Iterator["PartWriter"]:
+        """Return what extracts in this process."""
+        yield PartWriter(self)
 
 
 def write_parts(
-    folder: str | Path,
-    extractor: FeatureExtractor,
-    store: RawAudioDecoder,
-    sequences: bool,
-    manifest: Manifest,
-    batch_size: int,
+    work: Extraction,
+    clips: Sequence[Clip],
     workers: int | None,
     deadline_minutes: float = DEADLINE_MINUTES,
     progress_name: str = "extract",
@@ -43,15 +83,9 @@ def write_parts(
 
     Parameters
     ----------
-    folder : str or Path
-        Folder of the parts.
-    extractor : FeatureExtractor
-    store : RawAudioDecoder
-        How sounds are decoded.
-    sequences : bool
-        Whether whole sequences are kept.
-    manifest : Manifest
-    batch_size : int
+    work : Extraction
+    clips : sequence of Clip
+        All sounds.
     workers : int, optional
         Processes that decode.
     deadline_minutes : float
@@ -64,131 +98,111 @@ def write_parts(
     list of Path
         All parts, in order.
     """
-    folder = Path(folder)
-    written = written_parts(folder)
-    gaps, number, end = _gaps(written)
-    waiting = [*(manifest.clips[place] for gap in gaps.values() for place in gap), *manifest.clips[end:]]
-    done = len(manifest) - len(waiting)
+    shards = waiting_shards(work, clips)
+    waiting = sum(map(len, shards))
     if workers is None:
-        workers = sound_decoders(len(waiting))
+        workers = sound_decoders(waiting)
     # On a CPU all cores decode a batch, then all compute: what decodes beside it makes each of its threads wait.
-    batches = -(-workers // batch_size) or 1
-    burst = batches * batch_size if extractor.prepared.device.type == "cpu" else None
-    paths = [clip.path for clip in waiting]
-    with (
-        tqdm(total=len(manifest), initial=done, desc=progress_name, unit="sound") as progress,
-        decode_in_order(
-            paths, store, extractor.longest, folder / DECODED_FOLDER, workers, deadline_minutes, burst
-        ) as sounds,
-    ):
-        clips = zip(waiting, sounds, strict=True)
-        for gap_number, gap in gaps.items():
-            with new_part(part_file(folder, gap_number)) as part:
-                _write_part(part, extractor, sequences, clips, batch_size, progress, gap.start, len(gap))
-        while end < len(manifest):
-            with new_part(part_file(folder, number)) as part:
-                end += _write_part(part, extractor, sequences, clips, batch_size, progress, end)
-            number += 1
-    return [path for path in map(partial(part_file, folder), range(number)) if path.is_file()]
+    batches = -(-workers // work.batch_size) or 1
+    burst = batches * work.batch_size if work.extractor.prepared.device.type == "cpu" else None
+    with tqdm(total=len(clips), initial=len(clips) - waiting, desc=progress_name, unit="sound") as progress:
+        skipped = 0
+        for result in do_here(
+            work,
+            shards,
+            work.folder / DECODED_FOLDER,
+            workers,
+            deadline_minutes,
+            burst,
+            heard=lambda _: progress.update(),
+        ):
+            skipped += len(result.failures)
+            if skipped:
+                progress.set_postfix(skipped=skipped)
+    return list(written_parts(work.folder))
 
 
-def _gaps(written: Mapping[int, range]) -> tuple[dict[int, range], int, int]:
-    """Find what is missing between parts.
-
-    Returns
-    -------
-    gaps : dict from the number that a missing part can have to the sounds that it has to be about
-    number : int
-        Number of the part that follows the last one.
-    end : int
-        Where that begins.
-    """
-    gaps: dict[int, range] = {}
-    number = end = 0
-    for each, about in written.items():
-        if about.start > end:
-            gaps[number] = range(end, about.start)
-        number, end = each + 1, about.stop
-    return gaps, number, end
+def waiting_shards(work: Extraction, clips: Sequence[Clip]) -> list[Shard]:
+    """Return the shards of the sounds that are in no part."""
+    shards: list[Shard] = []
+    end = 0
+    for about in (*written_parts(work.folder).values(), range(len(clips), len(clips))):
+        shards += work.shards(clips[end : about.start], end)
+        end = about.stop
+    return shards
 
 
-def _write_part(
-    part: CachePart,
-    extractor: FeatureExtractor,
-    sequences: bool,
-    clips: Iterator[tuple[Clip, Sound | MediaError]],
-    batch_size: int,
-    progress: "tqdm[Any]",
-    first: int,
-    exactly: int | None = None,
-) -> int:
-    """Write the features of the next sounds and give how many they are: so many, or as it is time for."""
-    started = monotonic()
-    block = min(BATCHES_PER_BLOCK * batch_size, SOUNDS_PER_PART)
-    samples = 0
-    taken: list[Clip] = []
-    rows: dict[int, dict[str, NDArray[np.float32]]] = {}
-    failures: dict[int, str] = {}
+class PartWriter:
+    """Extracts the layers of shards in one process."""
 
-    def fail(number: int, error: str) -> None:
-        failures[number] = error
-        progress.update()
-        progress.set_postfix(skipped=len(failures))
+    def __init__(self, work: Extraction) -> None:
+        self._work = work
+        self._extractor = work.extractor
 
-    def read_block() -> Iterator[tuple[int, Sound]]:
-        """Return the sounds of a block."""
-        nonlocal samples
-        begun, samples_before = len(taken), samples
-        while len(taken) - begun < block and samples - samples_before < SAMPLES_PER_PART and len(taken) != exactly:
-            clip, sound = next(clips, (None, None))
-            if clip is None or sound is None:
+    def do(self, shard: Shard, decoded: Iterator[Path | MediaError]) -> ShardResult:
+        """Write the part of a shard."""
+        rows: dict[int, dict[str, NDArray[np.float32]]] = {}
+        failures: dict[int, str] = {}
+        sounds = enumerate(read_decoded(decoded, self._extractor.longest))
+        with new_part(part_file(self._work.folder, shard.name)) as part:
+            heard = 0
+            while heard < len(shard):
+                block = _Block(sounds, failures)
+                for batch in batches_of_equal_length(block, self._work.batch_size, self._extractor.longest):
+                    try:
+                        rows |= self._extract(part, batch)
+                    except TooShortError as error:
+                        failures |= {number: f"{shard.sources[number].name}: {error}" for number in batch}
+                heard += block.count
+            names = next(iter(rows.values()), {})
+            reasons = {shard.ids[number]: failures[number] for number in sorted(failures)}
+            part.finish(
+                len(shard),
+                {name: [rows[number][name] for number in sorted(rows)] for name in names},
+                reasons,
+                shard.first,
+                self._extractor.prepared.made_by,
+            )
+        return ShardResult(shard.name, reasons, len(rows), len(rows))
+
+    def _extract(self, part: CachePart, batch: Mapping[int, Sound]) -> dict[int, dict[str, NDArray[np.float32]]]:
+        """Return the arrays of each sound of a batch by their names; sequences are appended to the part."""
+        extractor = self._extractor
+        if self._work.sequences:
+            pools = extractor.new_pools()
+            for layer, steps in extractor.stream(list(batch.values())):
+                for pool in pools[layer]:
+                    pool.add(steps)
+                for number, sequence in zip(batch, steps.transpose(1, 2).cpu().numpy(), strict=True):
+                    part.extend(number, layer, sequence)
+            pooled = {layer: [pool.result() for pool in several] for layer, several in pools.items()}
+        else:
+            pooled = extractor.pooled(list(batch.values()))
+        named = {
+            pooled_name(layer, pooling, extractor.poolings): values
+            for layer, several in pooled.items()
+            for pooling, values in zip(extractor.poolings, several, strict=True)
+        }
+        return {number: {name: values[place] for name, values in named.items()} for place, number in enumerate(batch)}
+
+
+class _Block:
+    """The next sounds of a shard, until there is enough of them for batches of equal lengths."""
+
+    def __init__(self, sounds: Iterator[tuple[int, Sound | MediaError]], failures: dict[int, str]) -> None:
+        self.count = 0
+        self._sounds = sounds
+        self._failures = failures
+
+    def __iter__(self) -> Iterator[tuple[int, Sound]]:
+        samples = 0
+        while samples < SAMPLES_PER_BLOCK:
+            number, sound = next(self._sounds, (-1, None))
+            if sound is None:
                 return
-            taken.append(clip)
+            self.count += 1
             if isinstance(sound, MediaError):
-                fail(len(taken) - 1, str(sound))
+                self._failures[number] = str(sound)
             else:
                 samples += len(sound)
-                yield len(taken) - 1, sound
-
-    def pooled_with_sequences(batch: Mapping[int, Sound]) -> dict[str, list[NDArray[np.float32]]]:
-        pools = extractor.new_pools()
-        for layer, steps in extractor.stream(list(batch.values())):
-            for pool in pools[layer]:
-                pool.add(steps)
-            for number, sequence in zip(batch, steps.transpose(1, 2).cpu().numpy(), strict=True):
-                part.extend(number, layer, sequence)
-        return {layer: [pool.result() for pool in several] for layer, several in pools.items()}
-
-    def extract_block() -> bool:
-        """Extract the features of the sounds of a block, and say whether there were any."""
-        before = len(taken)
-        for batch in batches_of_equal_length(read_block(), batch_size, extractor.longest):
-            try:
-                pooled = pooled_with_sequences(batch) if sequences else extractor.pooled(list(batch.values()))
-            except TooShortError as error:
-                for number in batch:
-                    fail(number, f"{taken[number].path.name}: {error}")
-                continue
-            named = {
-                pooled_name(layer, pooling, extractor.poolings): values
-                for layer, several in pooled.items()
-                for pooling, values in zip(extractor.poolings, several, strict=True)
-            }
-            for place, number in enumerate(batch):
-                rows[number] = {name: values[place] for name, values in named.items()}
-            progress.update(len(batch))
-        return len(taken) > before
-
-    while extract_block():
-        full = len(taken) >= SOUNDS_PER_PART or samples >= SAMPLES_PER_PART
-        if exactly is None and (full or monotonic() - started >= SECONDS_PER_PART):
-            break
-    names = next(iter(rows.values()), {})
-    part.finish(
-        len(taken),
-        {name: [rows[number][name] for number in sorted(rows)] for name in names},
-        {taken[number].id: failures[number] for number in sorted(failures)},
-        first,
-        extractor.prepared.made_by,
-    )
-    return len(taken)
+                yield number, sound

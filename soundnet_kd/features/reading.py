@@ -1,7 +1,6 @@
 """Sounds from their files, decoded in other processes where there are some."""
 
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import DEADLINE_MINUTES, MediaSource, RawAudioDecoder, RawAudioFile, decode_in_processes
+from soundnet_kd.media import RawAudioFile
 
 HELD_SAMPLES = 600 * 22_050
 """What is held in memory of sounds that wait for others of their length (53 MB)."""
@@ -23,51 +22,17 @@ Sound = NDArray[np.float32] | RawAudioFile
 """A waveform, (samples,) in ±1, or one on disk that is too long to be held."""
 
 
-@contextmanager
-def decode_in_order(
-    paths: Iterable[MediaSource],
-    store: RawAudioDecoder,
-    longest: int,
-    decoded_folder: Path,
-    workers: int,
-    deadline_minutes: float = DEADLINE_MINUTES,
-    burst: int | None = None,
-) -> Iterator[Iterator[Sound | MediaError]]:
-    """Decode sounds, several at a time, and yield them in their order.
+def read_decoded(files: Iterable[Path | MediaError], longest: int) -> Iterator[Sound | MediaError]:
+    """Read sounds that a `RawAudioDecoder` has decoded, in their order.
 
-    Parameters
-    ----------
-    paths : iterable of Path or StoredMedia
-    store : RawAudioDecoder
-        How they are decoded.
-    longest : int
-        Sounds of more samples stay on disk.
-    decoded_folder : Path
-        Folder for what is decoded and not used yet.
-    workers : int
-        Processes that decode; 0 decodes in this one.
-    deadline_minutes : float
-        How long one may be at a sound.
-    burst : int, optional
-        So many are decoded when the first of them is asked for, and none before the last one was. [default: always
-        some ahead]
-
-    Yields
-    ------
-    iterator of sounds, or why there is none
-        One that stays on disk has to be used before the next one is asked for.
+    One of more samples than `longest` stays on disk, and has to be used before the next one is asked for.
     """
-    with decode_in_processes(store, paths, decoded_folder, workers, deadline_minutes, burst) as files:
-
-        def sounds() -> Iterator[Sound | MediaError]:
-            for _, file in files:
-                if isinstance(file, MediaError):
-                    yield file
-                else:
-                    sound = RawAudioFile(file)
-                    yield sound if len(sound) > longest else sound.read()
-
-        yield sounds()
+    for file in files:
+        if isinstance(file, MediaError):
+            yield file
+        else:
+            sound = RawAudioFile(file)
+            yield sound if len(sound) > longest else sound.read()
 
 
 def batches_of_equal_length(

@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.pooling import Pooling
-from soundnet_kd.features.reading import Sound, batches_of_equal_length, decode_in_order
-from soundnet_kd.media import RawAudioDecoder, as_float
+from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_decoded
+from soundnet_kd.media import RawAudioDecoder, as_float, decode_in_processes
 from soundnet_kd.media.full_scale import MAX_OVERSHOOT, to_array
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
@@ -138,9 +138,9 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         store = RawAudioDecoder(preprocessing.sample_rate, preprocessing.channel)
         with (
             tempfile.TemporaryDirectory() as folder,
-            decode_in_order(paths, store, extractor.longest, Path(folder) / "decoded", workers=0) as found,
+            decode_in_processes(store, paths, Path(folder) / "decoded", workers=0) as files,
         ):
-            yield map(_readable, found)
+            yield map(_readable, read_decoded((file for _, file in files), extractor.longest))
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn what it takes: numbers, or text that names files."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media.decode_pool import Decode
-from soundnet_kd.media.stored import MediaSource
+from soundnet_kd.media.stored import MediaSource, StoredMedia
 
 NAME_DIGITS = 16
 """Of the hash that names a shard: among a million shards two are alike with a chance of 3 in 10^8."""
@@ -96,9 +96,38 @@ class ShardWork(Protocol):
         """Return whether the file of a shard is there."""
 
 
-def cut(ids: Sequence[str], sources: Sequence[MediaSource], size: int, first: int = 0) -> list[Shard]:
-    """Cut a list into shards of so many, the last of which may have fewer."""
-    return [
-        Shard(first + start, tuple(ids[start : start + size]), tuple(sources[start : start + size]))
-        for start in range(0, len(ids), size)
-    ]
+def cut(
+    ids: Sequence[str], sources: Sequence[MediaSource], size: int, first: int = 0, most_bytes: int | None = None
+) -> list[Shard]:
+    """Cut a list into shards.
+
+    Parameters
+    ----------
+    ids, sources
+        As in `Shard`.
+    size : int
+        Of each shard; the last one may have less.
+    first : int
+        Place of the first one in the list that this is a stretch of.
+    most_bytes : int, optional
+        A shard ends with the file with which all of its files have so many bytes.
+    """
+    shards: list[Shard] = []
+    start = sum_bytes = 0
+    for end, source in enumerate(sources, start=1):
+        if most_bytes is not None:
+            sum_bytes += _bytes_of(source)
+        if end - start == size or end == len(ids) or (most_bytes is not None and sum_bytes >= most_bytes):
+            shards.append(Shard(first + start, tuple(ids[start:end]), tuple(sources[start:end])))
+            start, sum_bytes = end, 0
+    return shards
+
+
+def _bytes_of(source: MediaSource) -> int:
+    """Return how long a file is; one that is not there is found out by who decodes it."""
+    if isinstance(source, StoredMedia):
+        return max(0, source.size)
+    try:
+        return source.stat().st_size
+    except OSError:
+        return 0

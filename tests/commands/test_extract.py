@@ -16,6 +16,7 @@ from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.features import cache_writer as writing
 from soundnet_kd.features import extractor
+from soundnet_kd.features.cache_parts import written_parts
 from soundnet_kd.features.pooling import Pooling, PoolingOrNone
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import read_audio, write_audio
@@ -325,7 +326,7 @@ def test_where_parts_end_makes_no_difference(sounds: Path, tmp_path: Path, monke
     caches = []
     for name, number, samples in (("one", 256, 10**9), ("sounds", 2, 10**9), ("seconds", 256, RATE)):
         monkeypatch.setattr(writing, "SOUNDS_PER_PART", number)
-        monkeypatch.setattr(writing, "SAMPLES_PER_PART", samples)
+        monkeypatch.setattr(writing, "SAMPLES_PER_BLOCK", samples)
         out = tmp_path / f"{name}.h5"
         extract(sounds, network, out, ["pool1", "conv5"], sequences=True, batch_size=1, device="cpu")
         caches.append(out.read_bytes())
@@ -344,7 +345,7 @@ def test_parts_whose_first_one_is_gone_are_made_again(
         extract(sounds, network, out, ["conv5"], device="cpu")
     whole = out.read_bytes()
     out.unlink()
-    (tmp_path / "out.h5.parts" / "part-00000.h5").unlink()
+    next(iter(written_parts(tmp_path / "out.h5.parts"))).unlink()
     extract(sounds, network, out, ["conv5"], device="cpu")
     assert out.read_bytes() == whole
 
@@ -358,7 +359,7 @@ def test_two_engines_that_made_a_cache_are_both_named(
         patch.setattr(extraction, "_remove", lambda folder: None)
         extract(sounds, network, out, ["conv5"], device="cpu")
     out.unlink()
-    (tmp_path / "out.h5.parts" / "part-00000.h5").unlink()
+    next(iter(written_parts(tmp_path / "out.h5.parts"))).unlink()
     extract(sounds, network, out, ["conv5"], device="cpu", backend="openvino")
     with FeatureCache(out) as cache:
         first, second = cache.identity["versions"]["computed by"].split(", ")

@@ -41,7 +41,7 @@ def extract_in_parts(sounds: Path, student: Path, workers: int, kept: Mapping[st
 def die_after_a_part(sounds: Path, student: Path, workers: int, kept: Mapping[str, Any], out: Path) -> None:
     """Do the same until the first part is there."""
     parts = Path(f"{out}.parts")
-    signal_itself_after(writing, "_write_part", signal.SIGKILL, lambda *_: any(parts.glob("part-*.h5")))
+    signal_itself_after(writing.PartWriter, "do", signal.SIGKILL, lambda *_: any(parts.glob("part-*.h5")))
     extract_in_parts(sounds, student, workers, kept, out)
 
 
