@@ -16,7 +16,6 @@ from torch.export import ExportedProgram
 from soundnet_kd.demo.sounds import EVENT_SOUNDS, event_sound
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.features.pooling import pool_array
-from soundnet_kd.inference.extras import import_extra
 from soundnet_kd.inference.graph import BATCH, Sizes, export_graph
 from soundnet_kd.inference.portable import Answers, Choice, PortableNetwork, StepPooling, as_texts, from_texts
 from soundnet_kd.inference.portable_files import FORMATS, Run, read_description
@@ -26,6 +25,7 @@ from soundnet_kd.models.preprocessing import tile_to
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.pretrained.students import student_place
 from soundnet_kd.storage import atomic_write, require_equal, versions
+from soundnet_kd.system.extras import import_extra
 
 TOLERANCE = 1e-5
 """Greatest difference to PyTorch, relative to an output's greatest value."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundnet_kd.errors import FormatError, SettingsError, one_line
-from soundnet_kd.inference.extras import import_extra, unreported
 from soundnet_kd.inference.graph import BATCH, export_graph
 from soundnet_kd.inference.onnx import graph_to_onnx
+from soundnet_kd.system.extras import import_extra, unreported
 
 log = logging.getLogger(__name__)
 

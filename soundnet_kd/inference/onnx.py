@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.inference.extras import import_extra
 from soundnet_kd.inference.graph import BATCH, Sizes, export_graph
+from soundnet_kd.system.extras import import_extra
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from soundnet_kd.errors import RunConflictError
-from soundnet_kd.inference.extras import import_extra
 from soundnet_kd.inference.graph import Sizes
 from soundnet_kd.inference.onnx import EXTRA, graph_to_onnx
 from soundnet_kd.inference.portable import from_texts
+from soundnet_kd.system.extras import import_extra
 
 DESCRIPTION = "soundnet_kd"
 Run = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]

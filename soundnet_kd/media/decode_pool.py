@@ -188,9 +188,10 @@ class _Workers:
                 ) from error
             yield self
         finally:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the processes."""
         self._pool.stop()
         self._pool.join()
 
@@ -224,10 +225,44 @@ class _Workers:
                     raise GivenUpError(
                         f"{job.source.name} was decoded when the process for it died; convert it"
                     ) from error
-                self._close()
+                self.close()
                 self._pool = self._opened()
                 for each in (job, *others):
                     self.begin(each)
+
+
+class DecodeProcess:
+    """One process that decodes files as they are asked for, for who gets them one by one; where it dies, a new one.
+
+    Parameters
+    ----------
+    decode : callable
+        As `decode_in_processes` takes it.
+    deadline_minutes : float
+        How long the process may be at one file.
+    """
+
+    def __init__(self, decode: Decode, deadline_minutes: float = DEADLINE_MINUTES) -> None:
+        self._workers = _Workers(decode, 1, deadline_minutes)
+
+    def decode(self, source: MediaSource, file: Path) -> None:
+        """Decode a file to another one.
+
+        Raises
+        ------
+        MediaError
+            If it cannot be, its process died, or it hangs.
+        """
+        job = _Job(source, file)
+        try:
+            self._workers.begin(job)
+            self._workers.finish(job, ())
+        finally:
+            _note(file).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End the process."""
+        self._workers.close()
 
 
 def _ahead(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.inference import extras
 from soundnet_kd.inference.backends import Backend, choose_backend, compile_module
+from soundnet_kd.system import extras
 
 CPU = torch.device("cpu")
 

@@ -16,10 +16,10 @@ from torchvision import models
 from soundnet_kd.commands.teach import teach
 from soundnet_kd.data.targets import SETTINGS_FILE, Targets
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.inference import extras
 from soundnet_kd.inference.backends import Backend
 from soundnet_kd.models import state_sha256
 from soundnet_kd.storage import read_json
+from soundnet_kd.system import extras
 from soundnet_kd.teachers import Teacher, label_videos, labelling
 from soundnet_kd.teachers.network import FRAMES_AT_A_TIME, prepare_network
 from tests.teachers.colours import NAMES, make_video, plain
