@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ REQUIRE_REAL = "SOUNDNET_KD_REQUIRE_REAL"
 # Before anything imports PyTorch: test processes side by side share the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before anything imports Ray: no other machine can use the clusters that tests start, and nobody is told of them.
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
+}
 
 
 @pytest.fixture(scope="session")

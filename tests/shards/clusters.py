@@ -1,20 +1,11 @@
 """Ray clusters of several nodes on one machine, for nobody who does not know their secret."""
 
-import os
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 STORE_BYTES = 100_000_000
-
-# Ray takes note of these when it is imported.
-os.environ |= {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
-}
 
 
 class Nodes:
@@ -38,12 +29,11 @@ class Nodes:
             "include_dashboard": False,
             "_system_config": checks,
         }
-        self.cpus = cpus
+        self.count, self.cpus = others, cpus
         self._cluster: Any = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
         self.address = str(self._cluster.address)
         self.others: list[Any] = []
-        for _ in range(others):
-            self.add()
+        self.fill()
 
     def add(self, **options: Any) -> Any:
         """Start another node."""
@@ -52,6 +42,11 @@ class Nodes:
         )
         self.others.append(node)
         return node
+
+    def fill(self) -> None:
+        """Start as many nodes as there were at first."""
+        while len(self.others) < self.count:
+            self.add()
 
     def lose(self, node: Any) -> None:
         """Kill a node with all its processes."""

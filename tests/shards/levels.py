@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.errors import MediaError
-from soundnet_kd.media import RawAudioDecoder, RawAudioFile, decode_in_processes
+from soundnet_kd.media import RawAudioDecoder, RawAudioFile
 from soundnet_kd.media.stored import MediaSource
 from soundnet_kd.shards.shard import Shard, ShardResult
 from soundnet_kd.storage import write_json
@@ -89,16 +89,6 @@ class LevelsWorker:
             os._exit(1)
         write_json(self.work.file(shard), {"levels": levels, "failures": failures})
         return ShardResult(shard.name, failures, len(levels), len(levels))
-
-
-def do_here(work: Levels, shards: list[Shard], folder: Path) -> list[ShardResult]:
-    """Do shards in order in this process, and decode in another one."""
-    results = []
-    with work.start() as worker:
-        for shard in shards:
-            with decode_in_processes(work.decode, shard.sources, folder / "decoded", 1) as files:
-                results.append(worker.do(shard, (file for _, file in files)))
-    return results
 
 
 def read_parts(work: Levels) -> dict[str, bytes]:

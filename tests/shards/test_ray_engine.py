@@ -17,12 +17,13 @@ import pytest
 
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
+from soundnet_kd.shards.here import do_here
 from soundnet_kd.shards.ray_cluster import connect
 from soundnet_kd.shards.ray_engine import do_on_ray
 from soundnet_kd.shards.shard import Shard, ShardResult, cut
 from soundnet_kd.system.machine_errors import MachineError
 from tests.shards.clusters import Nodes, nodes, wait_until
-from tests.shards.levels import RATE, Levels, do_here, read_parts
+from tests.shards.levels import RATE, Levels, read_parts
 
 pytest.importorskip("ray")
 IDS = [f"{number}.wav" for number in range(36)]
@@ -62,7 +63,7 @@ def run(work: Levels, shards: list[Shard], cluster: Nodes, **options: Any) -> li
 def test_the_results_are_those_of_the_plain_run(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
     shards = shards_of(sounds, [*IDS[:18], "die.wav", "broken.wav", *IDS[18:]])
     here, there = Levels(tmp_path / "here"), Levels(tmp_path / "there")
-    wanted = do_here(here, shards, tmp_path)
+    wanted = list(do_here(here, shards, tmp_path / "decoded", workers=1))
     found = run(there, shards, cluster)
     assert sorted(found, key=lambda each: each.name) == sorted(wanted, key=lambda each: each.name)
     assert read_parts(there) == read_parts(here)
@@ -88,12 +89,12 @@ def test_lost_nodes_cost_nothing(cluster: Nodes, sounds: Path, tmp_path: Path) -
             for node in cluster.others[: moments.randint(1, 2)]:
                 cluster.lose(node)
         if number == 5:
-            while len(cluster.others) < 2:
-                cluster.add()
+            cluster.fill()
+    cluster.fill()
     assert sorted(each.name for each in found) == sorted(shard.name for shard in shards)
     assert not any(each.failures for each in found)
     here = Levels(tmp_path / "here")
-    do_here(here, shards, tmp_path)
+    list(do_here(here, shards, tmp_path / "decoded", workers=1))
     assert read_parts(work) == read_parts(here)
 
 
@@ -172,7 +173,7 @@ def test_a_run_that_was_killed_goes_on(cluster: Nodes, sounds: Path, tmp_path: P
     assert 0 < len(left) < len(shards)
     assert {each.name for each in run(work, shards, cluster)} >= left
     here = Levels(tmp_path / "here")
-    do_here(here, shards, tmp_path)
+    list(do_here(here, shards, tmp_path / "decoded", workers=1))
     assert read_parts(work) == read_parts(here)
 
 
@@ -223,7 +224,8 @@ def test_a_head_that_is_lost_ends_the_run_which_goes_on_with_another(sounds: Pat
     shards = shards_of(sounds, IDS)
     script = (
         "import sys\nfrom pathlib import Path\nfrom soundnet_kd.errors import SoundNetKDError\n"
-        "from soundnet_kd.shards import ray_engine\nfrom tests.shards.test_ray_engine import *\nray_engine.HEAD_SECONDS = 1\n"
+        "from soundnet_kd.shards import ray_engine\nfrom tests.shards.test_ray_engine import *\n"
+        "ray_engine.HEAD_SECONDS = 1\n"
         f"work = Levels(Path({str(work.folder)!r}), seconds=0.1)\n"
         f"shards = shards_of(Path({str(sounds)!r}), IDS)\n"
         "try:\n    list(do_on_ray(work, shards, address=sys.argv[1]))\n"
@@ -240,5 +242,5 @@ def test_a_head_that_is_lost_ends_the_run_which_goes_on_with_another(sounds: Pat
     with nodes(others=0) as other:
         run(work, shards, other)
     here = Levels(tmp_path / "here")
-    do_here(here, shards, tmp_path)
+    list(do_here(here, shards, tmp_path / "decoded", workers=1))
     assert read_parts(work) == read_parts(here)
