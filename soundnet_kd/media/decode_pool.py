@@ -88,7 +88,7 @@ def decode_in_processes(
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    jobs = ((_readable_by(workers, as_source(source)), folder / f"{number}") for number, source in enumerate(sources))
+    jobs = ((readable_by(workers, as_source(source)), folder / f"{number}") for number, source in enumerate(sources))
     try:
         if workers == 0:
             decode_here = partial(_decode_here, decode, deadline_minutes)
@@ -100,7 +100,14 @@ def decode_in_processes(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _readable_by(workers: int, source: MediaSource) -> MediaSource:
+def readable_by(workers: int, source: MediaSource) -> MediaSource:
+    """Return a source that so many other processes can read, 0 for this one.
+
+    Raises
+    ------
+    SettingsError
+        If they cannot.
+    """
     if workers and isinstance(source, StoredMedia) and source.container.startswith("memory:"):
         raise SettingsError(
             f"{source} is in the memory of this process, where no other one can read it; give workers=0"

@@ -14,7 +14,7 @@ import os
 import pickle
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -22,7 +22,8 @@ from typing import Any
 from tqdm import tqdm
 
 from soundnet_kd.errors import SettingsError, SoundNetKDError
-from soundnet_kd.media.decode_pool import DEADLINE_MINUTES
+from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, readable_by
+from soundnet_kd.media.stored import MediaSource, address_of, local_path
 from soundnet_kd.shards.ray_cluster import Machine, RayCluster, answers, connect, places, require_sizes
 from soundnet_kd.shards.ray_workers import CHECK_SECONDS, NetworkProcess
 from soundnet_kd.shards.shard import Shard, ShardResult, ShardWork
@@ -211,8 +212,9 @@ class _Run:
         at_once = 2 * -(-cpus // count) if self.decoders is None else max(1, self.decoders // count)
         for process in self.processes:
             if process.answer is None and waiting:
-                process.shard = waiting.popleft()
-                process.answer = process.actor.do.remote(process.shard, at_once)
+                process.shard = shard = waiting.popleft()
+                everywhere = replace(shard, sources=tuple(map(_everywhere, shard.sources)))
+                process.answer = process.actor.do.remote(everywhere, at_once)
 
     def _answered(self) -> list[_Process]:
         """Wait for answers, at most for some seconds, and return the processes that gave them."""
@@ -280,6 +282,29 @@ class _Run:
             f"{sum(machine.cpus for machine in self.machines):g} CPUs and {len(self.processes)} processes with networks"
             f"{where}; `ray status` says what the cluster is at"
         )
+
+
+def _everywhere(source: MediaSource) -> MediaSource:
+    """Return a source as other processes find it, whose working directory is another one.
+
+    Raises
+    ------
+    SettingsError
+        If they cannot.
+    """
+    source = readable_by(1, source)
+    if isinstance(source, Path):
+        return source.absolute()
+    if address_of(source.container) is None:
+        return replace(source, container=str(local_path(source.container).absolute()))
+    return source
+
+
+def _files_of(source: MediaSource | None) -> list[Path]:
+    """Return the files that a machine has to see to read a source."""
+    if source is None or isinstance(source, Path):
+        return [] if source is None else [source]
+    return [local_path(source.container)] if address_of(source.container) is None else []
 
 
 def _pickle(work: ShardWork) -> bytes:
