@@ -80,8 +80,9 @@ def extract(
     sounds : str or Path or Manifest, or several paths
         Folder in the layout of ESC-50 or UrbanSound8K, CSV file with a column "path" and optionally "label", "fold" or
         "split" and others that are carried along, text file (.txt) with a path on each line, any other folder (a
-        sound's label is the sub-folder that it lies in; train, validation and test are a split), or one or more files
-        and folders.
+        sound's label is the sub-folder that it lies in; train, validation and test are a split), one or more files and
+        folders, or tars as WebDataset writes them ('shards/*.tar', 'shards/{00000..01234}.tar', a folder of them), with
+        the values of their JSON files as columns; each also under an address such as s3://bucket/sounds.
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
         distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released

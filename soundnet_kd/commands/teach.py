@@ -40,7 +40,9 @@ def teach(
     Parameters
     ----------
     videos : str or Path
-        Folder of videos, searched with its sub-folders, or one video.
+        Folder of videos, searched with its sub-folders, one video, a table (CSV with a column "path", or a text file
+        with a path on each line), or tars as WebDataset and video2dataset write them ('shards/*.tar',
+        'shards/{00000..01234}.tar', a folder of them); each also under an address such as s3://bucket/videos.
     out : str or Path
         Folder to write the targets to.
     objects : str, optional

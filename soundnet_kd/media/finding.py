@@ -107,6 +107,10 @@ def _of_folder(folder: Path) -> tuple[Path, ...]:
     found.require_media(folder)
     for path, reason in found.unread.items():
         log.warning("%s %s; it is left out", path, reason)
+    if tars := [file for file in found.others if file.suffix.lower() == ".tar"]:
+        log.warning(
+            "%s holds %d tars beside sounds or videos; give '%s/*.tar' for those in them", folder, len(tars), folder
+        )
     for path, first in found.twice.items():
         log.warning("%s is the same folder as %s; its files are taken once", path, first)
     return found.files

@@ -6,6 +6,7 @@ bucket, the run ends: every other object would fail in the same way.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ WEB = ("http", "https")
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation", "Last-Modified", "LastModified", "mtime", "created", "updated")
 _DENIED = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError", "TokenRetrieval")
+_WILDCARD = re.compile(r"[*\[]")
 _PASSING_ANSWERS = (408, 425, 429)
 """Of the answers 4xx, those that another try may change."""
 
@@ -108,7 +110,8 @@ def list_objects(address: str) -> dict[str, StoredMedia]:
     """
     system, path = file_system(address)
     protocol = protocol_of(address)
-    wild = has_wildcard(address.partition("://")[2])
+    wild = has_wildcard(address)
+    base = folder_before_wildcards(path)
     with ends_the_run():
         system.invalidate_cache()
         found = _tried(address, lambda: (system.glob if wild else system.find)(path, detail=True))
@@ -117,8 +120,8 @@ def list_objects(address: str) -> dict[str, StoredMedia]:
         if info.get("type") == "directory" or name.endswith("/"):
             continue
         full = name if "://" in name else f"{protocol}://{name.lstrip('/')}"
-        below = full.rpartition("/")[2] if wild else name.removeprefix(path.rstrip("/")).lstrip("/")
-        objects[full if wild else below or full.rpartition("/")[2]] = with_facts(StoredMedia(full), info)
+        below = name.removeprefix(base.rstrip("/")).lstrip("/")
+        objects[below or full.rpartition("/")[2]] = with_facts(StoredMedia(full), info)
     return objects
 
 
@@ -130,6 +133,8 @@ def is_object(address: str) -> bool:
     SettingsError
         If there is nothing, or it lets nobody in.
     """
+    if has_wildcard(address):
+        return False
     if protocol_of(address) in WEB:
         # Web servers know no folders; a page that lists files has such an address.
         last = address.partition("?")[0].rpartition("/")[2]
@@ -141,7 +146,13 @@ def is_object(address: str) -> bool:
 
 def has_wildcard(text: str) -> bool:
     """Return whether a path stands for several, by a wildcard."""
-    return any(sign in text for sign in "*[")
+    return _WILDCARD.search(text) is not None
+
+
+def folder_before_wildcards(text: str) -> str:
+    """Return the part of a path that has none."""
+    found = _WILDCARD.search(text)
+    return text if found is None else text[: found.start()].rpartition("/")[0]
 
 
 def read_object(address: str, start: int, count: int) -> bytes:

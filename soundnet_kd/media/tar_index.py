@@ -332,8 +332,8 @@ def _text(value: object) -> str | None:
     if value is None:
         return ""
     if isinstance(value, str):
-        # HDF5 holds no zero bytes.
-        return value.replace("\0", "")
+        # What no file of text, and no HDF5, can hold.
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 

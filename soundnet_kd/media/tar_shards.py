@@ -12,9 +12,11 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.media.finding import is_known_other, search_folder
 from soundnet_kd.media.remote import ends_the_run, has_wildcard, list_objects
 from soundnet_kd.media.stored import StoredMedia, address_of, local_path
 from soundnet_kd.media.tar_index import TarIndex, described, split_name, tar_columns, tar_index
+from soundnet_kd.storage import escape_name
 
 TAR_SUFFIX = ".tar"
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -47,14 +49,14 @@ class TarShards:
 
     def name_of(self, index: TarIndex, member: str) -> str:
         """Return what a member is called: the tar it is in, and its own name."""
-        return f"{index.container.removeprefix(self.root).lstrip('/')}/{member}"
+        return escape_name(f"{index.container.removeprefix(self.root).lstrip('/')}/{member}")
 
     def sources(self) -> Iterator[tuple[str, StoredMedia]]:
         """Return all sounds and videos with their names."""
         for index in self.indexes:
             above = self.name_of(index, "")
             for source in index.sources():
-                yield f"{above}{source.member}", source
+                yield escape_name(f"{above}{source.member}"), source
 
     def failures(self) -> dict[str, str]:
         """Return why samples were never fetched, by what they would be called."""
@@ -80,19 +82,19 @@ def names_tars(place: str | Path) -> bool:
 
 def _tars_of_folder(folder: Path) -> list[str]:
     """Return the tars of a folder that holds no sounds or videos beside them."""
-    from soundnet_kd.media.finding import search_folder
-
-    found = search_folder(folder)
-    tars = [str(file) for file in found.others if file.suffix.lower() == TAR_SUFFIX]
-    if tars and found.files:
-        log.warning(
-            "%s holds sounds or videos and %d tars; the tars are left out, give %s to take what is in them",
-            folder,
-            len(tars),
-            f"'{folder}/*.tar'",
-        )
+    if _holds_media(folder):
         return []
-    return tars
+    found = search_folder(folder)
+    return [] if found.files else [str(file) for file in found.others if file.suffix.lower() == TAR_SUFFIX]
+
+
+def _holds_media(folder: Path) -> bool:
+    """Return whether there is a sound or video in a folder, as soon as one is found."""
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(not name.startswith(".") and not is_known_other(name) for name in files):
+            return True
+    return False
 
 
 def find_tars(places: Iterable[str | Path]) -> dict[str, StoredMedia | None]:
@@ -186,12 +188,15 @@ def open_tars(places: Iterable[str | Path], index_folder: str | Path | None = No
     MediaError
         If there is no sound or video in them, and none was to be there.
     """
+    places = list(places)
+    shown = ", ".join(map(str, places[:3])) + (" …" if len(places) > 3 else "")
     tars = find_tars(places)
     opened = partial(tar_index, folder=index_folder)
     remote = any(address_of(tar) is not None for tar in tars)
     with ends_the_run(), ThreadPoolExecutor(CONNECTIONS if remote else 1) as pool:
         indexes = tuple(pool.map(lambda item: opened(item[0], known=item[1]), tars.items()))
     told = [line for index in indexes for line in described(index)]
+    log.info("%s: %d tars with %d sounds or videos", shown, len(indexes), sum(map(len, indexes)))
     for line in told[:MAX_TOLD]:
         log.warning("%s", line)
     if len(told) > MAX_TOLD:
@@ -200,7 +205,7 @@ def open_tars(places: Iterable[str | Path], index_folder: str | Path | None = No
     if not any(map(len, indexes)) and not any(index.failures for index in indexes):
         others = shards.others()
         what = f"{len(others)} samples, such as {others[0]}, have none" if others else "they are empty"
-        raise MediaError(f"{', '.join(map(str, places))} holds no sounds or videos ({what}); name tars that do")
+        raise MediaError(f"{shown} holds no sounds or videos ({what}); name tars that do")
     return shards
 
 
@@ -214,7 +219,7 @@ def columns_of(
         columns = tar_columns(index.container, index_folder, known)
         above = shards.name_of(index, "")
         for source in index.sources():
-            yield f"{above}{source.member}", source, columns.get(split_name(source.member)[0], {})
+            yield escape_name(f"{above}{source.member}"), source, columns.get(split_name(source.member)[0], {})
 
 
 def _common_folder(tars: Sequence[str]) -> str:

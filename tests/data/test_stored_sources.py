@@ -132,6 +132,7 @@ def test_a_folder_under_an_address(memory: str) -> None:
     assert manifest.skipped == {"no sound": ("cat/notes.txt",)}
     with local_file(manifest.clips[1].path) as file:
         assert file.read_bytes() == b"dog/1.wav"
+    assert list(find_sources(f"{memory}/*/1.wav").sources) == ["dog/1.wav"]
     found = find_sources(f"{memory}/")
     assert found.root == memory
     assert list(found.sources) == ["cat/2.wav", "dog/1.wav"]

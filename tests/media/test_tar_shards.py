@@ -11,6 +11,7 @@ import pytest
 import webdataset
 
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
+from soundnet_kd.media import find_media
 from soundnet_kd.media.tar_index import described, split_name, tar_columns, tar_index
 from soundnet_kd.media.tar_shards import expand_braces, names_tars, open_tars
 from tests.tars import write_tar
@@ -184,7 +185,16 @@ def test_a_folder_with_sounds_and_tars_is_a_folder(tmp_path: Path, caplog: pytes
     write_tar(tmp_path / "a.tar", [("a.mp4", CLIP)])
     (tmp_path / "b.mp4").touch()
     assert not names_tars(tmp_path)
-    assert "1 tars; the tars are left out" in caplog.text
+    assert find_media(tmp_path) == [tmp_path / "b.mp4"]
+    assert f"holds 1 tars beside sounds or videos; give '{tmp_path}/*.tar' for those in them" in caplog.text
+
+
+def test_names_that_are_no_text_can_be_kept(tmp_path: Path) -> None:
+    told = b'{"caption": "a\\ud800\\u0000b"}'
+    tar = write_tar(tmp_path / "a.tar", [("caf\udce9.mp4", CLIP), ("caf\udce9.json", told)])
+    [(name, _)] = open_tars([tar]).sources()
+    assert name == r"a.tar/caf\xe9.mp4"
+    assert tar_columns(str(tar)) == {"caf\udce9": {"caption": "a?b"}}
 
 
 def test_nothing_there_is_one_line_with_the_cure(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from soundnet_kd.media import (
     local_file,
     local_path,
 )
-from soundnet_kd.media.remote import is_object, list_objects
+from soundnet_kd.media.remote import folder_before_wildcards, is_object, list_objects
 from soundnet_kd.media.tar_shards import TarShards, columns_of, names_tars, open_tars
 from soundnet_kd.storage import escape_name
 
@@ -87,7 +87,8 @@ def find_sources(place: str | Path, index_folder: str | Path | None = None) -> F
     address = address_of(place)
     if address is not None:
         names_sounds = PurePosixPath(address).suffix.lower() in TABLE_SUFFIXES | LIST_SUFFIXES
-        root = address.rstrip("/") if not names_sounds and not is_object(address) else address.rpartition("/")[0]
+        is_folder = not names_sounds and not is_object(address)
+        root = folder_before_wildcards(address).rstrip("/") if is_folder else address.rpartition("/")[0]
         if names_sounds:
             return FoundSources(root, {clip.id: clip.path for clip in read_remote(address).clips})
         return FoundSources(root, _media_below(address)[0])
