@@ -71,8 +71,9 @@ READ_ONLY = {
     "soundnet-kd run pipelines/distill_videos.yaml --set videos=videos/ --out run",
     "soundnet-kd teach 'shards/{00000..01234}.tar' --out run/targets --objects resnet50:IMAGENET1K_V2",
 }
-"""What takes hours, released weights or a bucket; tests/commands/test_run.py and tests/demo run what the recipes are made
-of, tests/pretrained/test_released.py asks for the answer that is printed, tests/media/test_remote.py has a bucket."""
+"""What takes hours, released weights or a bucket; tests/commands/test_run.py and tests/demo run what the recipes are
+made of, tests/pretrained/test_released.py asks for the answer that is printed, tests/media/test_remote.py has a
+bucket."""
 
 ELSEWHERE = {'import { InferenceSession, Tensor } from "onnxruntime-node";'}
 """Blocks for other languages."""

@@ -84,7 +84,6 @@ def teach(
         What runs them. OpenVINO and ONNX Runtime take some seconds to begin and are then about twice as fast on a CPU,
         with the same answers; auto takes one that is installed for 64 videos or more.
     """
-    videos = Path(videos)
     out = Path(out)
     object_classes = None if object_classes is None else Path(object_classes)
     scene_classes = None if scene_classes is None else Path(scene_classes)

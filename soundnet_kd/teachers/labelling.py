@@ -178,7 +178,6 @@ def label_videos(
     MediaError
         If not a single video could be labelled.
     """
-    videos = Path(videos)
     out = Path(out)
     if not teachers:
         raise SettingsError(
@@ -367,7 +366,7 @@ def _keep_begun_transform(teacher: Teacher, before: Mapping[str, str]) -> Teache
 
 
 def _summarize(
-    videos: Path,
+    videos: str | Path,
     out: Path,
     files: int,
     index: PartsIndex,
