@@ -218,12 +218,17 @@ def draw_history(
         for (top, said), line in zip((("", "first guess"), ("top5_", "in first five")), lines, strict=True)
     ]
     panels["Sounds whose own picture is the nearest"] = [
-        (f"{stage}/{RETRIEVAL}{teacher}", f"{teacher}, {said}", color, line)
+        (f"{stage}/{RETRIEVAL}{teacher}", f"{teacher}, {among}", color, STAGES[stage][1])
         for teacher, color in colors.items()
-        for stage, (said, line) in STAGES.items()
+        for stage, among in (
+            ("train", "in a training batch"),
+            (VALIDATION, "among held-out clips"),
+            (AVERAGED, "among held-out clips, average"),
+        )
     ]
     shown = {title: curves for title, curves in panels.items() if any(column in columns for column, *_ in curves)}
-    across = min(len(shown), 3)
+    # Four stand in a square.
+    across = 2 if len(shown) == 4 else min(len(shown), 3)
     down = -(-len(shown) // max(across, 1))
     with new_figure(path, 7 if across < 2 else 5.5 * across, 4.2 * down) as figure:
         places = figure.subplots(max(down, 1), max(across, 1), squeeze=False).flatten()

@@ -20,6 +20,7 @@ from soundnet_kd.commands.demo_world import demo_world
 from soundnet_kd.commands.quickstart import quickstart
 from soundnet_kd.config.recipes import read_recipe
 from soundnet_kd.data import Targets
+from soundnet_kd.models.checkpoint import read_training
 
 LAYERS = ["conv1", "pool5", "conv8"]
 """Enough for a test; people get all of them."""
@@ -44,6 +45,10 @@ def test_the_whole_route_on_a_tiny_world(tiny_run: tuple[Path, RecipeResult]) ->
     targets = Targets(out / "targets")
     assert len(targets) == 6
     assert {name: len(names) for name, names in targets.class_names.items()} == {"objects": 10, "scenes": 4}
+    assert list(targets.feature_sizes) == ["objects", "scenes"]
+    student = read_training(out / "student" / "student.safetensors")
+    assert student["objectives"] == {"kl": 1, "contrast": 1}
+    assert (student["steps_done"], student["batch_size"]) == (2, 4)
     with FeatureCache(out / "features" / "distilled.h5") as cache:
         assert len(cache.ids) == 50
         assert cache.folds.tolist() == [number // 10 % 5 + 1 for number in range(50)]
