@@ -21,18 +21,27 @@ from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, translate_mach
 log = logging.getLogger(__name__)
 
 FAILURES_FILE = "failures.csv"
+LOCK = ".lock"
+LOOKING_SECONDS = 10.0
+"""Whoever only looks whether a lock is free holds it for a moment."""
 NAMES_OF_WEIGHTS = ("weights", "sha256", "url")
 """Settings that name where weights came from; the hash of the state identifies the network itself."""
 
 
 @contextmanager
-def lock_folder(folder: str | Path) -> Iterator[None]:
+def lock_folder(folder: str | Path, job: str = "") -> Iterator[None]:
     """Lock a folder against other runs for the block; the lock of a killed process is released.
+
+    Parameters
+    ----------
+    folder : str or Path
+    job : str, optional
+        One of several that may be in it at the same time, each once.
 
     Raises
     ------
     RunConflictError
-        If another run is in it.
+        If another run is in it, or for a run that is no job, a job.
     """
     folder = Path(folder)
     from filelock import Timeout
@@ -40,25 +49,38 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
     make_folder(folder)
     with ExitStack() as held:
         try:
-            held.enter_context(lock_file(folder / ".lock", wait=False))
+            if job:
+                held.enter_context(lock_file(folder / f"{LOCK}-{job}", wait=False))
+                # Others who only look hold it for a moment.
+                with lock_file(folder / LOCK, seconds=LOOKING_SECONDS):
+                    pass
+            else:
+                held.enter_context(lock_file(folder / LOCK, seconds=LOOKING_SECONDS if any(_jobs(folder)) else 0))
+                for file in _jobs(folder):
+                    with lock_file(file, wait=False):
+                        pass
         except Timeout as error:
             raise RunConflictError(f"another run is writing to {folder}; wait for its end, or stop it") from error
         yield
 
 
+def _jobs(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{LOCK}-*-of-*"))
+
+
 @contextmanager
-def lock_file(file: str | Path, wait: bool = True) -> Iterator[None]:
+def lock_file(file: str | Path, wait: bool = True, seconds: float = -1) -> Iterator[None]:
     """Hold a lock for the block; where a disk has no locks, go on without one and warn.
 
     Raises
     ------
     filelock.Timeout
-        If another process holds it, unless this one is to `wait`.
+        If another process holds it, unless this one is to `wait`, for so many seconds or (-1) for ever.
     """
     from filelock import FileLock
 
     file = Path(file)
-    lock = FileLock(file, timeout=-1 if wait else 0)
+    lock = FileLock(file, timeout=seconds if wait else 0)
     try:
         with warnings.catch_warnings(record=True) as caught:
             # Where the system knows no locks at all, filelock warns and takes a file for one.
@@ -273,7 +295,12 @@ def ensure_same_settings(path: str | Path, settings: Mapping[str, Any], besides:
     path = Path(path)
     require_same_settings(path, settings, besides)
     if not path.exists():
-        write_json(path, settings)
+        make_folder(path.parent)
+        # Of many that start at the same time one writes them, and the others compare theirs.
+        with lock_file(path.with_name(f"{LOCK}-{path.name}")):
+            require_same_settings(path, settings, besides)
+            if not path.exists():
+                write_json(path, settings)
 
 
 def require_same_settings(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:

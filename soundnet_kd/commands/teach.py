@@ -28,6 +28,7 @@ def teach(
     deadline_minutes: float = DEADLINE_MINUTES,
     device: str = "auto",
     backend: BackendOrAuto = "auto",
+    shard: str | None = None,
 ) -> TeachResult:
     """Label the frames of videos with image networks, and keep the labels with the sound.
 
@@ -83,6 +84,10 @@ def teach(
     backend : {"auto", "torch", "openvino", "onnxruntime"}
         What runs them. OpenVINO and ONNX Runtime take some seconds to begin and are then about twice as fast on a CPU,
         with the same answers; auto takes one that is installed for 64 videos or more.
+    shard : str, optional
+        Which of several jobs this is, such as 3/64, the third of 64 that share the videos: on other machines of a
+        cluster, or in other terminals, with the same --out. When all are done, the same command without --shard does
+        what is missing, and joins all. The result is the same as that of one job.
     """
     out = Path(out)
     object_classes = None if object_classes is None else Path(object_classes)
@@ -110,4 +115,5 @@ def teach(
         step_seconds=step_seconds,
         frames_per_step=frames_per_step,
         keep_frames=keep_frames,
+        shard=shard,
     )

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,22 +20,27 @@ from soundnet_kd.data.sources.stored import find_sources
 from soundnet_kd.data.target_clips import RefusedVideo, count_clip_steps
 from soundnet_kd.data.target_parts import FORMAT_VERSION, TargetsPart, part_file
 from soundnet_kd.data.targets import SETTINGS_FILE, Targets
-from soundnet_kd.errors import SettingsError, none_readable
+from soundnet_kd.errors import RunConflictError, SettingsError, none_readable
 from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, MediaSource, Sampling
 from soundnet_kd.media.tar_index import INDEX_FOLDER
 from soundnet_kd.models import state_sha256
 from soundnet_kd.shards.here import do_here
+from soundnet_kd.shards.jobs import Job, JobResult
 from soundnet_kd.shards.shard import Shard, cut
 from soundnet_kd.storage import (
     FAILURES_FILE,
+    LOCK,
     ensure_same_settings,
     escape_name,
+    lock_file,
     lock_folder,
+    read_json,
     read_settings,
     rename_damaged,
     require_same_settings,
     versions,
+    write_json,
 )
 from soundnet_kd.system.workers import video_decoders
 from soundnet_kd.teachers.decoding import Decoder, require_picklable
@@ -58,6 +63,8 @@ CLIPS_PER_PART = "clips_per_part"
 MAY_DIFFER = ("videos", "backends", CLIPS_PER_PART)
 """What targets may go on with that was otherwise when they were begun."""
 VIDEOS_PER_PART = 32
+PLAN_FILE = "shards.json"
+"""The names of the videos of each shard that jobs share."""
 OUTPUT = "its answer"
 """How the settings name what is kept of a network that has no classes, where that is no layer's input."""
 
@@ -84,6 +91,8 @@ class TeachResult:
         Steps that were left out since there was no picture of them, or since a teacher's answer was not finite.
     step_seconds : float
         Length of a step.
+    job : JobResult, optional
+        What one of several jobs did; all of the above is then of its own videos.
     """
 
     out: Path
@@ -99,8 +108,11 @@ class TeachResult:
     stray_steps: int = 0
     failed_steps: int = 0
     step_seconds: float = STEP_SECONDS
+    job: JobResult | None = None
 
     def __str__(self) -> str:
+        if self.job is not None:
+            return str(self.job)
         facts = [f"wrote {self.out}: {self.clips} clips of {self.labelled} videos"]
         if self.failures:
             again = "; remove it to try them again" if self.remembered else ""
@@ -136,6 +148,7 @@ def label_videos(
     step_seconds: float = STEP_SECONDS,
     frames_per_step: int = 1,
     keep_frames: bool = False,
+    shard: str | None = None,
 ) -> TeachResult:
     """Do what `teach` does, with teachers that are already there: any number, any network.
 
@@ -162,6 +175,8 @@ def label_videos(
         How many frames of a step are looked at; what is seen in them is averaged.
     keep_frames : bool
         Keep what is seen in each of them too.
+    shard : str, optional
+        Which of several jobs this is, as 3/64.
 
     Returns
     -------
@@ -179,6 +194,7 @@ def label_videos(
         If not a single video could be labelled.
     """
     out = Path(out)
+    job = None if shard is None else Job.parse(shard)
     if not teachers:
         raise SettingsError(
             "teach needs at least one teacher: give --objects or --scenes, such as --objects resnet50:IMAGENET1K_V2"
@@ -264,6 +280,8 @@ def label_videos(
     settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
     ensure_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
     work = Labelling(out, ensemble, decoder, settings)
+    if job is not None:
+        return _do_job(job, work, _claimed(out, shards, video_of), workers, deadline_minutes)
     with (
         lock_folder(out),
         tqdm(total=len(video_of), initial=len(video_of) - len(waiting), desc="teach", unit="video") as progress,
@@ -279,7 +297,54 @@ def label_videos(
         index = _read_parts(out)
         index.write(out)
         write_refusals(out / FAILURES_FILE, refusals.values())
+        (out / PLAN_FILE).unlink(missing_ok=True)
     return _summarize(videos, out, len(video_of) + len(found.failures), index, refusals, remembered, frames)
+
+
+def _claimed(out: Path, shards: Sequence[Shard], video_of: Mapping[str, MediaSource]) -> list[Shard]:
+    """Return the shards that all jobs share, which the first of them finds: others may find some of them done.
+
+    Raises
+    ------
+    RunConflictError
+        If a video of theirs is not there any more.
+    """
+    with lock_file(out / f"{LOCK}-{PLAN_FILE}"):
+        if not (out / PLAN_FILE).exists():
+            write_json(out / PLAN_FILE, [shard.ids for shard in shards])
+        plan = read_json(out / PLAN_FILE)
+    gone = next((name for ids in plan for name in ids if name not in video_of), None)
+    if gone is not None:
+        raise RunConflictError(
+            f"{gone}, which the jobs of {out} are to label, is not there any more; bring it back, or run the command "
+            "without --shard"
+        )
+    return [Shard(0, tuple(ids), tuple(video_of[name] for name in ids)) for ids in plan]
+
+
+def _do_job(job: Job, work: Labelling, shards: Sequence[Shard], workers: int, deadline_minutes: float) -> TeachResult:
+    own = job.share(shards)
+    waiting = [shard for shard in own if not work.is_done(shard)]
+    total = sum(map(len, waiting))
+    with (
+        lock_folder(work.out, job.name),
+        tqdm(total=total, desc=f"teach {job}", unit="video") as progress,
+    ):
+        decoded = work.out / f"{DECODED_FOLDER}-{job.name}"
+        results = list(do_here(work, waiting, decoded, workers, deadline_minutes, heard=lambda _: progress.update()))
+    failures = {name: reason for result in results for name, reason in result.failures.items()}
+    used = sum(result.used for result in results)
+    done = JobResult(
+        work.out,
+        job,
+        len(results),
+        used,
+        len(failures),
+        len(own) - len(waiting),
+        sum(not work.is_done(shard) for shard in shards),
+        len(shards),
+    )
+    return TeachResult(work.out, used, sum(result.clips for result in results), failures, job=done)
 
 
 def _read_parts(out: Path) -> PartsIndex:

@@ -36,6 +36,12 @@ class Labelling:
     decode: Decoder
     settings: Mapping[str, Any]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Networks that were made ready on this device are made ready again where the work is done.
+        ensemble = self.ensemble
+        fresh = TeacherEnsemble(ensemble.teachers, ensemble.backends, ensemble.step_seconds, ensemble.keep_frames)
+        return {**self.__dict__, "ensemble": fresh}
+
     def is_done(self, shard: Shard) -> bool:
         """Return whether its part is there."""
         return part_file(self.out, shard.name).exists()

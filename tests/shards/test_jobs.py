@@ -1,0 +1,157 @@
+"""Jobs that share shards: together they leave what one of them alone would."""
+
+import multiprocessing
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from soundnet_kd.data import Targets
+from soundnet_kd.data.target_parts import part_files
+from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.shards.jobs import Job
+from soundnet_kd.shards.shard import Shard, cut
+from soundnet_kd.storage import ensure_same_settings, lock_folder, read_json
+from soundnet_kd.teachers import Teacher, TeachResult, label_videos
+from tests.processes import forks
+from tests.teachers.colours import NAMES, MeanColour, make_video, plain
+
+TEACHER = Teacher(MeanColour(), plain, NAMES, {"network": "mean colour"})
+
+
+def label(videos: Path, out: Path, shard: str | None = None, videos_per_part: int = 2) -> TeachResult:
+    return label_videos(videos, {"objects": TEACHER}, out, shard=shard, videos_per_part=videos_per_part)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(9):
+        make_video(folder / f"{number}.mp4", [["red", "green", "blue"][number % 3], "green"])
+    (folder / "4.mp4").write_text("this is no video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return label(videos, tmp_path_factory.mktemp("whole") / "out").out
+
+
+def contents(out: Path) -> Mapping[str, bytes]:
+    """Give the files of the targets but for what is no result: locks and the index, which has times."""
+    files = [file for file in out.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    return {file.relative_to(out).as_posix(): file.read_bytes() for file in files}
+
+
+def test_jobs_leave_what_one_run_leaves(videos: Path, whole: Path, tmp_path: Path) -> None:
+    """In any order, with one that is done twice, and one that nobody did: the last command does that."""
+    out = tmp_path / "out"
+    told = [str(label(videos, out, shard)) for shard in ("3/4", "1/4", "3/4")]
+    assert told[0].startswith("job 3/4 did 1 shards (1 files, 1 refused); 4 of all 5 are missing still: the same command ")
+    assert told[1].startswith("job 1/4 did 2 shards (3 files); 2 of all 5 are missing still")
+    assert told[2].startswith("job 3/4 did 0 shards (0 files), 1 were there; 2 of all 5")
+    assert len(part_files(out)) == 3
+    assert not (out / "failures.csv").exists()
+    label(videos, out)
+    assert contents(out) == contents(whole)
+    assert list(Targets(out).sources()) == sorted(f"{number}.mp4" for number in range(9) if number != 4)
+
+
+def test_jobs_at_the_same_time(videos: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with forks().Pool(2) as pool:
+        results = pool.starmap(label, [(videos, out, f"{number}/2") for number in (1, 2)])
+    assert sum(result.labelled for result in results) == 8
+    label(videos, out)
+    assert contents(out) == contents(whole)
+
+
+def test_work_is_the_same_wherever_videos_come_while_jobs_run(tmp_path: Path) -> None:
+    """What is new waits for the next run, and nothing is labelled twice; what is gone is told."""
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    for number in (0, 2, 3, 5):
+        make_video(videos / f"{number}.mp4", ["red"])
+    label(videos, out, "1/2")
+    make_video(videos / "1.mp4", ["blue"])
+    label(videos, out, "2/2")
+    assert list(Targets(out).sources()) == ["0.mp4", "2.mp4", "3.mp4", "5.mp4"]
+    label(videos, out)
+    assert sorted(Targets(out).sources()) == [f"{number}.mp4" for number in (0, 1, 2, 3, 5)]
+    label(videos, tmp_path / "other", "1/2")
+    (videos / "5.mp4").unlink()
+    with pytest.raises(RunConflictError, match=r"5\.mp4, which the jobs of .* is not there any more"):
+        label(videos, tmp_path / "other", "2/2")
+
+
+def test_other_settings_are_refused_by_every_job(videos: Path, tmp_path: Path) -> None:
+    label(videos, tmp_path / "out", "5/5")
+    with pytest.raises(RunConflictError, match="videos_per_part was 2, now 3"):
+        label(videos, tmp_path / "out", "2/5", videos_per_part=3)
+
+
+def claim(path: Path, value: int) -> bool:
+    try:
+        ensure_same_settings(path, {"value": value})
+    except RunConflictError:
+        return False
+    return True
+
+
+def test_settings_are_claimed_once(tmp_path: Path) -> None:
+    """By eight processes at the same time: those of the first hold, all others are told."""
+    with forks().Pool(8) as pool:
+        claimed = pool.starmap(claim, [(tmp_path / "targets.json", number) for number in range(40)], chunksize=1)
+    assert sum(claimed) == 1
+    assert read_json(tmp_path / "targets.json") == {"value": claimed.index(True)}
+
+
+def try_to_lock(folder: Path, job: str) -> bool:
+    try:
+        with lock_folder(folder, job):
+            return True
+    except RunConflictError:
+        return False
+
+
+def test_a_run_and_jobs_keep_out_of_each_others_way(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+
+        def other(job: str) -> bool:
+            return bool(pool.apply(try_to_lock, (tmp_path, job)))
+
+        with lock_folder(tmp_path, "1-of-2"):
+            assert [other(job) for job in ("", "1-of-2", "2-of-2")] == [False, False, True]
+        with lock_folder(tmp_path):
+            assert not other("")
+        assert all(other(job) for job in ("", "1-of-2", "2-of-2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("3", "it is written as 3/64, the third of 64 jobs"),
+        ("a/2", "it is written as"),
+        ("0/4", "shard is 0/4; jobs are counted from 1/4 to 4/4"),
+        ("5/4", "jobs are counted from 1/4 to 4/4"),
+        ("0/0", "jobs are counted from 1/1"),
+    ],
+)
+def test_what_is_no_job_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Job.parse(text)
+
+
+def test_shards_end_by_number_and_by_size(tmp_path: Path) -> None:
+    """And a stretch that begins where a shard does is cut as in the whole."""
+    sizes = [5, 1, 1, 1, 9, 1, 1]
+    files = [tmp_path / f"{number}" for number in range(len(sizes))]
+    for file, size in zip(files, sizes, strict=True):
+        file.write_bytes(bytes(size))
+    names = [file.name for file in files]
+    shards = cut(names, files, 3, most_bytes=6)
+    assert [shard.ids for shard in shards] == [("0", "1"), ("2", "3", "4"), ("5", "6")]
+    assert [shard.first for shard in shards] == [0, 2, 5]
+    assert cut(names[2:], files[2:], 3, 2, 6) == shards[1:]
+    assert cut([], [], 3) == []
+    assert len({shard.name for shard in shards}) == 3
+    assert shards[0].name == Shard(7, ("0", "1"), ()).name
