@@ -355,9 +355,13 @@ def _read_parts(out: Path) -> PartsIndex:
 def _remembered(out: Path, index: PartsIndex, video_of: Mapping[str, MediaSource]) -> dict[str, RefusedVideo]:
     """Return the refusals of an earlier run that still hold; whoever removes their table has all tried again."""
     labelled = {source for part in index.parts for source in part.videos}
+    refusals = read_refusals(out / FAILURES_FILE)
+    if (out / PLAN_FILE).exists():
+        # Jobs write no table.
+        refusals |= {refused.source: refused for part in index.parts for refused in part.refused}
     return {
         source: refused
-        for source, refused in read_refusals(out / FAILURES_FILE).items()
+        for source, refused in refusals.items()
         if source in video_of and source not in labelled and holds_for(refused, video_of[source])
     }
 
