@@ -12,7 +12,7 @@ from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
 from soundnet_kd.features.cache import FeatureCache
 from soundnet_kd.features.cache_parts import computed_by, join_parts, part_failures
-from soundnet_kd.features.cache_writer import Extraction, write_parts
+from soundnet_kd.features.cache_writer import Extraction, do_job, write_parts
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
 from soundnet_kd.inference.backends import BackendOrAuto, Precision
@@ -20,6 +20,7 @@ from soundnet_kd.inference.prepared import Engine
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
+from soundnet_kd.shards.jobs import Job, JobResult
 from soundnet_kd.storage import (
     ensure_same_settings,
     failures_file,
@@ -41,8 +42,12 @@ class ExtractResult:
     found: bool = False
     reading: str = ""
     """What the sounds are taken for, where nothing but this was asked for."""
+    job: JobResult | None = None
+    """What one of several jobs did; there is no cache yet then."""
 
     def __str__(self) -> str:
+        if self.job is not None:
+            return str(self.job)
         if self.reading:
             return self.reading
         skipped = f", {len(self.failures)} skipped (see {failures_file(self.out)})" if self.failures else ""
@@ -69,6 +74,7 @@ def extract(
     backend: BackendOrAuto = "auto",
     precision: Precision = "32",
     dry_run: bool = False,
+    shard: str | None = None,
 ) -> ExtractResult:
     """Keep the layers of a network for every sound of a data set.
 
@@ -123,6 +129,10 @@ def extract(
         32, or bf16: features within a hundredth, faster where the device has such instructions.
     dry_run : bool
         Say what the data set is taken for, and stop: nothing is decoded or written.
+    shard : str, optional
+        Which of several jobs this is, such as 3/64, the third of 64 that share the sounds: on other machines of a
+        cluster, or in other terminals, with the same --out. When all are done, the same command without --shard does
+        what is missing, and joins all. The result is the same as that of one job.
 
     Raises
     ------
@@ -135,6 +145,7 @@ def extract(
         If some labelled sounds have a fold and others do not.
     """
     out = Path(out)
+    job = None if shard is None else Job.parse(shard)
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
     poolings = poolings_of(pooling)
@@ -174,18 +185,30 @@ def extract(
     parts_folder = out.with_name(f"{out.name}.parts")
     if out.exists():
         return _found(out, identity, parts_folder)
-    with lock_folder(parts_folder):
+    with lock_folder(parts_folder, "" if job is None else job.name):
         if out.exists():
             # Another run has finished since.
             return _found(out, identity, parts_folder)
         ensure_same_settings(parts_folder / "identity.json", identity)
         extractor = FeatureExtractor(network, wanted, pooling, sequences, engine, len(manifest))
+        works = [
+            Extraction(
+                parts_folder / f"speed-{speed:g}" if number else parts_folder,
+                extractor,
+                store if speed == 1 else replace(store, sample_rate=round(preprocessing.sample_rate / speed)),
+                sequences,
+                batch_size,
+            )
+            for number, speed in enumerate(speeds)
+        ]
+        if job is not None:
+            # The sounds of a shard go through the network together, so many at a time.
+            ensure_same_settings(parts_folder / "jobs.json", {"batch_size": batch_size})
+            done = do_job(job, works, manifest.clips, workers, deadline_minutes)
+            return ExtractResult(out, done.used, wanted, {}, job=replace(done, out=out))
         passes = []
-        for number, speed in enumerate(speeds):
-            folder = parts_folder / f"speed-{speed:g}" if number else parts_folder
-            slowed = store if speed == 1 else replace(store, sample_rate=round(preprocessing.sample_rate / speed))
+        for number, (work, speed) in enumerate(zip(works, speeds, strict=True)):
             name = "extract" if len(speeds) == 1 else f"extract ({number + 1} of {len(speeds)}, speed {speed:g})"
-            work = Extraction(folder, extractor, slowed, sequences, batch_size)
             passes.append(write_parts(work, manifest.clips, workers, deadline_minutes, name))
         identity["versions"] = versions() | {"computed by": computed_by(part for parts in passes for part in parts)}
         failures = {clip: reason for parts in passes for part in parts for clip, reason in part_failures(part).items()}

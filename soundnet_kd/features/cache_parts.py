@@ -89,8 +89,8 @@ def written_parts(folder: str | Path) -> dict[Path, range]:
     folder = Path(folder)
     found: dict[Path, range] = {}
     follows = end = 0
-    paths = {path: path.stem.removeprefix("part-") for path in folder.glob("part-*.h5")}
-    numbers = {path: int(name) for path, name in paths.items() if len(name) <= NUMBER_DIGITS and name.isdecimal()}
+    paths = list(folder.glob("part-*.h5"))
+    numbers = {path: int(_name(path)) for path in paths if is_numbered(path)}
     for path in sorted(paths, key=lambda path: numbers.get(path, -1)):
         about = _sounds_of(path)
         if about is not None and about.start < 0:
@@ -109,6 +109,16 @@ def written_parts(folder: str | Path) -> dict[Path, range]:
             continue
         whole[path], end = about, about.stop
     return whole
+
+
+def is_numbered(path: Path) -> bool:
+    """Return whether a part is of an earlier version, which numbered them."""
+    name = _name(path)
+    return len(name) <= NUMBER_DIGITS and name.isdecimal()
+
+
+def _name(path: Path) -> str:
+    return path.stem.removeprefix("part-")
 
 
 def _set_aside(path: Path) -> None:

@@ -12,11 +12,12 @@ from tqdm import tqdm
 from soundnet_kd.data import Clip
 from soundnet_kd.errors import MediaError, TooShortError
 from soundnet_kd.features.cache import pooled_name
-from soundnet_kd.features.cache_parts import CachePart, new_part, part_file, written_parts
+from soundnet_kd.features.cache_parts import CachePart, is_numbered, new_part, part_file, written_parts
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_decoded
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, RawAudioDecoder
 from soundnet_kd.shards.here import do_here
+from soundnet_kd.shards.jobs import Job, JobResult
 from soundnet_kd.shards.shard import Shard, ShardResult, cut
 from soundnet_kd.system.workers import sound_decoders
 
@@ -62,6 +63,14 @@ class Extraction:
             BYTES_PER_PART,
         )
 
+    def burst(self, workers: int) -> int | None:
+        """Return how many sounds so many processes are to decode before the network hears any of them.
+
+        On a CPU all cores decode a batch, then all compute: what decodes beside it makes each of its threads wait.
+        """
+        batches = -(-workers // self.batch_size) or 1
+        return batches * self.batch_size if self.extractor.prepared.device.type == "cpu" else None
+
     def is_done(self, shard: Shard) -> bool:
         """Return whether its part is there."""
         return part_file(self.folder, shard.name).exists()
@@ -102,31 +111,80 @@ def write_parts(
     waiting = sum(map(len, shards))
     if workers is None:
         workers = sound_decoders(waiting)
-    # On a CPU all cores decode a batch, then all compute: what decodes beside it makes each of its threads wait.
-    batches = -(-workers // work.batch_size) or 1
-    burst = batches * work.batch_size if work.extractor.prepared.device.type == "cpu" else None
-    with tqdm(total=len(clips), initial=len(clips) - waiting, desc=progress_name, unit="sound") as progress:
-        skipped = 0
+    list(_do(work, shards, len(clips), work.folder / DECODED_FOLDER, workers, deadline_minutes, progress_name))
+    return list(written_parts(work.folder))
+
+
+def _do(
+    work: Extraction,
+    shards: Sequence[Shard],
+    sounds: int,
+    decoded_folder: Path,
+    workers: int,
+    deadline_minutes: float,
+    progress_name: str,
+) -> Iterator[ShardResult]:
+    """Do shards, which are the last ones of so many sounds, and show how far it has come."""
+    done = sounds - sum(map(len, shards))
+    skipped = 0
+    with tqdm(total=sounds, initial=done, desc=progress_name, unit="sound") as progress:
+        burst = work.burst(workers)
         for result in do_here(
-            work,
-            shards,
-            work.folder / DECODED_FOLDER,
-            workers,
-            deadline_minutes,
-            burst,
-            heard=lambda _: progress.update(),
+            work, shards, decoded_folder, workers, deadline_minutes, burst, heard=lambda _: progress.update()
         ):
             skipped += len(result.failures)
             if skipped:
                 progress.set_postfix(skipped=skipped)
-    return list(written_parts(work.folder))
+            yield result
 
 
-def waiting_shards(work: Extraction, clips: Sequence[Clip]) -> list[Shard]:
-    """Return the shards of the sounds that are in no part."""
+def do_job(
+    job: Job, works: Sequence[Extraction], clips: Sequence[Clip], workers: int | None, deadline_minutes: float
+) -> JobResult:
+    """Write the parts of a cache that are a job's, each time that the sounds are heard.
+
+    Parameters
+    ----------
+    job : Job
+    works : sequence of Extraction
+        One for each speed.
+    clips : sequence of Clip
+        All sounds.
+    workers, deadline_minutes
+        As in `write_parts`.
+
+    Returns
+    -------
+    JobResult
+        Its sounds are counted once for each speed.
+    """
+    results: list[ShardResult] = []
+    before = missing = count = 0
+    for work in works:
+        shards = waiting_shards(work, clips, of_others=True)
+        own = job.share(shards)
+        waiting = [shard for shard in own if not work.is_done(shard)]
+        sounds = sum(map(len, waiting))
+        processes = sound_decoders(sounds) if workers is None else workers
+        decoded = work.folder / f"{DECODED_FOLDER}-{job.name}"
+        results += _do(work, waiting, sounds, decoded, processes, deadline_minutes, f"extract {job}")
+        before += len(own) - len(waiting)
+        missing += sum(not work.is_done(shard) for shard in shards)
+        count += len(shards)
+    used, failed = sum(result.used for result in results), sum(len(result.failures) for result in results)
+    return JobResult(works[0].folder, job, len(results), used, failed, before, missing, count)
+
+
+def waiting_shards(work: Extraction, clips: Sequence[Clip], of_others: bool = False) -> list[Shard]:
+    """Return the shards of the sounds that are in no part; those in parts of shards too, where these are of other jobs.
+
+    What earlier versions have written, in numbered parts, is done in any case.
+    """
     shards: list[Shard] = []
     end = 0
-    for about in (*written_parts(work.folder).values(), range(len(clips), len(clips))):
+    parts = written_parts(work.folder)
+    done = [about for path, about in parts.items() if not of_others or is_numbered(path)]
+    for about in (*done, range(len(clips), len(clips))):
         shards += work.shards(clips[end : about.start], end)
         end = about.stop
     return shards

@@ -1,6 +1,7 @@
 """Layers of a network for batches of sounds, or for one long sound, step by step or pooled over time."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,11 +61,16 @@ class FeatureExtractor:
         sounds: int = 1,
     ) -> None:
         self.network = network
+        self._settings = (tuple(layers), pooling, sequences, engine, sounds)
         self.layers = tuple(layers)
         self.poolings = poolings_of(pooling)
         self.prepared = PreparedNetwork(network, layers, () if sequences else self.poolings, engine, sounds)
         self.longest = max(SAMPLES_AT_ONCE, network.preprocessing.least_samples)
         keep_freed_memory()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A network that was made ready on this machine is made ready again where it is to run.
+        return FeatureExtractor, (self.network, *self._settings)
 
     def extract(self, sounds: Sequence[Sound]) -> dict[str, NDArray[np.float32]]:
         """Return the layers of sounds of one length, (sounds, channels) each, pooled over time in the first way.

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -298,6 +299,9 @@ def label_videos(
         index.write(out)
         write_refusals(out / FAILURES_FILE, refusals.values())
         (out / PLAN_FILE).unlink(missing_ok=True)
+        for left in out.glob(f"{DECODED_FOLDER}-*"):
+            # Of a job that was killed.
+            shutil.rmtree(left, ignore_errors=True)
     return _summarize(videos, out, len(video_of) + len(found.failures), index, refusals, remembered, frames)
 
 

@@ -4,11 +4,17 @@ import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from soundnet_kd.commands.extract import extract
 from soundnet_kd.data import Targets
 from soundnet_kd.data.target_parts import part_files
 from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.features import cache_writer
+from soundnet_kd.media import write_audio
+from soundnet_kd.models import Preprocessing, SoundNet8
 from soundnet_kd.shards.jobs import Job
 from soundnet_kd.shards.shard import Shard, cut
 from soundnet_kd.storage import ensure_same_settings, lock_folder, read_json
@@ -16,6 +22,7 @@ from soundnet_kd.teachers import Teacher, TeachResult, label_videos
 from tests.processes import forks
 from tests.teachers.colours import NAMES, MeanColour, make_video, plain
 
+RATE = 22_050
 TEACHER = Teacher(MeanColour(), plain, NAMES, {"network": "mean colour"})
 
 
@@ -89,6 +96,37 @@ def test_other_settings_are_refused_by_every_job(videos: Path, tmp_path: Path) -
     label(videos, tmp_path / "out", "5/5")
     with pytest.raises(RunConflictError, match="videos_per_part was 2, now 3"):
         label(videos, tmp_path / "out", "2/5", videos_per_part=3)
+
+
+@pytest.mark.usefixtures("small_soundnet8")
+@pytest.mark.parametrize("speeds", [(1.0,), (1.0, 0.8)])
+def test_jobs_extract_what_one_run_extracts(tmp_path: Path, speeds: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(11):
+        noise = (rng.normal(size=RATE * (1 + number % 3) // 2) * 0.1).astype(np.float32)
+        write_audio(tmp_path / "sounds" / f"{number}.wav", noise, RATE)
+    (tmp_path / "sounds" / "7.wav").write_text("this is no sound")
+    torch.manual_seed(0)
+    network = SoundNet8({"objects": 3, "scenes": 2}, Preprocessing(least_samples=1)).eval()
+
+    def hear(name: str, shard: str | None = None, batch_size: int = 1) -> str:
+        options = {"layers": ["conv3", "pool5"], "speeds": speeds, "batch_size": batch_size, "device": "cpu"}
+        return str(extract(tmp_path / "sounds", network, tmp_path / name, shard=shard, **options))  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_writer, "SOUNDS_PER_PART", 2)
+        hear("whole.h5")
+        told = hear("shared.h5", "2/3")
+        passes = len(speeds)
+        assert told.startswith(f"job 2/3 did {2 * passes} shards ({(3 if passes == 1 else 6)} files, {passes} refused)")
+        with pytest.raises(RunConflictError, match="batch_size was 1, now 4"):
+            hear("shared.h5", "1/3", batch_size=4)
+        hear("shared.h5", "1/3")
+        assert not (tmp_path / "shared.h5").exists()
+        assert hear("shared.h5", "1/3").startswith(f"job 1/3 did 0 shards (0 files), {2 * passes} were there")
+        assert hear("shared.h5").startswith(f"wrote {tmp_path / 'shared.h5'}: 2 layers of 10 sounds, 1 skipped")
+    assert (tmp_path / "shared.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert not (tmp_path / "shared.h5.parts").exists()
 
 
 def claim(path: Path, value: int) -> bool:
