@@ -6,14 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import numpy as np
 import pytest
+import s3fs
 from moto.server import ThreadedMotoServer
 
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.sources.stored import find_sources
-from soundnet_kd.errors import GivenUpError, SettingsError
-from soundnet_kd.media import StoredMedia, local_file, remote, stored
+from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
+from soundnet_kd.media import (
+    MediaSource,
+    RawAudioDecoder,
+    StoredMedia,
+    decode_in_processes,
+    local_file,
+    remote,
+    stored,
+    write_audio,
+)
 from soundnet_kd.media.tar_index import tar_index
+from tests.media.faulty_proxy import Faults, proxy
 from tests.pretrained.serving import Site, serve
 from tests.tars import write_tar
 
@@ -183,14 +195,70 @@ def test_what_no_other_try_can_change_is_told_at_once(bucket: str) -> None:
         fetched(f"{bucket}/folder/dog/3.wav")
 
 
+@pytest.fixture
+def faults(bucket: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    """Put a way on which things go wrong between this and the bucket."""
+    with proxy(s3) as faults:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", faults.url)
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield faults
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_what_fails_on_the_way_to_a_bucket_is_tried_again(faults: Faults) -> None:
+    [clip, _] = read_manifest("s3://clips/folder").clips
+    faults.busy = 2
+    with local_file(clip.path) as file:
+        assert file.read_bytes() == b"cat/deep 2.wav" + CONTENT
+    faults.cuts = 2
+    with local_file(clip.path) as file:
+        assert file.read_bytes() == b"cat/deep 2.wav" + CONTENT
+    assert (faults.busy, faults.cuts) == (0, 0)
+    faults.busy = 1000
+    faults.asked.clear()
+    with (
+        pytest.raises(GivenUpError, match=r"could not be fetched in 5 tries .*; run the same command again"),
+        local_file(clip.path),
+    ):
+        pass
+    assert len(faults.asked) == 5
+
+
+def test_a_bucket_that_lets_nobody_in_ends_the_run(faults: Faults, tmp_path: Path) -> None:
+    manifest = read_manifest("s3://clips/folder")
+    faults.denied = True
+    with pytest.raises(SettingsError, match="lets nobody in with these credentials"):
+        read_manifest("s3://clips/folder")
+    for workers in (0, 1):
+        sounds = decode_in_processes(
+            RawAudioDecoder(None, "first"), [clip.path for clip in manifest.clips], tmp_path / "work", workers
+        )
+        with pytest.raises(SettingsError, match="lets nobody in with these credentials"), sounds as decoded:
+            next(decoded)
+
+
+def test_processes_fetch_for_themselves(bucket: str, tmp_path: Path) -> None:
+    wave = (np.random.default_rng(0).normal(size=8000) * 0.1).astype(np.float32)
+    write_audio(tmp_path / "a.wav", wave, 8000)
+    boto3.client("s3").upload_file(str(tmp_path / "a.wav"), "clips", "sounds/a.wav")
+    sources: list[MediaSource] = [
+        tmp_path / "a.wav",
+        StoredMedia(f"{bucket}/sounds/a.wav"),
+        StoredMedia(f"{bucket}/folder/dog/1.wav"),
+    ]
+    with decode_in_processes(RawAudioDecoder(None, "first"), sources, tmp_path / "work", 1) as decoded:
+        [first, second, third] = [(file if isinstance(file, MediaError) else file.read_bytes()) for _, file in decoded]
+    assert first == second
+    assert isinstance(third, MediaError)
+    assert not isinstance(third, GivenUpError)
+
+
 def test_a_store_without_credentials_ends_the_run(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    import s3fs
-
     s3fs.S3FileSystem.clear_instance_cache()
     try:
         with pytest.raises(SettingsError, match=r"lets nobody in with these credentials.*; check them"):
