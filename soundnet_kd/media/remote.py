@@ -114,6 +114,11 @@ def list_objects(address: str) -> dict[str, StoredMedia]:
     base = folder_before_wildcards(path)
     with ends_the_run():
         system.invalidate_cache()
+        # Without these, who lets nobody in, or is not there, seems to hold nothing.
+        if protocol in WEB:
+            _tried(address, lambda: system.ls(f"{base.rstrip('/')}/", detail=False))
+        elif wild and base.strip("/"):
+            _tried(address, lambda: system.info(base))
         found = _tried(address, lambda: (system.glob if wild else system.find)(path, detail=True))
     objects = {}
     for name, info in sorted(found.items()):

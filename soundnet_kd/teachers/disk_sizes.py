@@ -8,6 +8,8 @@ from soundnet_kd.media import MediaSource, StoredMedia, address_of, local_file, 
 
 OPENED = 32
 """How many of the videos are opened for the lengths in their headers, which stand for those of all."""
+MAX_COPIED_BYTES = 2**28
+"""Headers are read from copies of what lies in tars."""
 HALF_BYTES, FACTOR_BYTES, SAMPLE_BYTES = 2, 4, 2
 """Of a number of a distribution or feature, of the factor of a feature, and of a sample of sound."""
 
@@ -41,13 +43,14 @@ def megabytes_per_hour(
 def estimate_hours(videos: Sequence[MediaSource], clips_per_video: int | None = None) -> float:
     """Return how long videos are together, by the headers of some of them that lie evenly among them.
 
-    Where these would have to be fetched from another machine first, nobody knows: 0.
+    Where these would first have to be fetched from another machine, or much be copied out of tars, nobody knows: 0.
     """
     step = -(-len(videos) // OPENED) or 1
+    stored = [video for video in videos[::step] if isinstance(video, StoredMedia)]
+    if any(address_of(each.container) for each in stored) or sum(each.size for each in stored) > MAX_COPIED_BYTES:
+        return 0.0
     lengths = []
     for video in videos[::step]:
-        if isinstance(video, StoredMedia) and address_of(video.container) is not None:
-            return 0.0
         try:
             with local_file(video) as file:
                 lengths.append(stated_seconds(file))

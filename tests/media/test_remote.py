@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,18 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         fetched(f"{url}/a.mp4")
     with pytest.raises(SettingsError, match="could not be fetched in 5 tries"):
         find_sources(f"{url}/{{0..1}}.tar")
+    with pytest.raises(SettingsError, match="could not be fetched in 5 tries"):
+        find_sources(f"{url}/")
+    with pytest.raises(SettingsError, match="could not be fetched in 5 tries"):
+        find_sources(f"{url}/*.tar")
+
+
+def test_a_protocol_without_its_library_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)
+    with pytest.raises(
+        SettingsError, match=r"abfs://a/b\.mp4 cannot be opened without the library for abfs:// .*adlfs"
+    ):
+        find_sources("abfs://a/b.mp4")
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +242,8 @@ def test_a_bucket_that_lets_nobody_in_ends_the_run(faults: Faults, tmp_path: Pat
     faults.denied = True
     with pytest.raises(SettingsError, match="lets nobody in with these credentials"):
         read_manifest("s3://clips/folder")
+    with pytest.raises(SettingsError, match="lets nobody in with these credentials"):
+        read_manifest("s3://clips/folder/*.tar")
     for workers in (0, 1):
         sounds = decode_in_processes(
             RawAudioDecoder(None, "first"), [clip.path for clip in manifest.clips], tmp_path / "work", workers
