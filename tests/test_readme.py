@@ -82,6 +82,7 @@ RUN = [
     "soundnet-kd teach videos/ --out run/targets --objects resnet50:IMAGENET1K_V2 --scenes resnet18:PLACES365",
     "from pathlib import Path",
     "soundnet-kd distill run/targets --out run/student --precision bf16 --devices 4 --batch_size 256 --schedule cosine",
+    "soundnet-kd teach videos/ --out run/shared --objects resnet50:IMAGENET1K_V2 --shard 3/64  # the third of 64 jobs",
     "soundnet-kd extract sounds/ --student run/student --out features.h5 --layers conv5 pool5",
     "from soundnet_kd import FeatureCache",
     "soundnet-kd predict dog.wav --student run/student --top 3",
