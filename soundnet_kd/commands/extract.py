@@ -21,6 +21,7 @@ from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.shards.jobs import Job, JobResult
+from soundnet_kd.shards.engine import shard_engine
 from soundnet_kd.storage import (
     ensure_same_settings,
     failures_file,
@@ -75,6 +76,10 @@ def extract(
     precision: Precision = "32",
     dry_run: bool = False,
     shard: str | None = None,
+    engine: Literal["here", "ray"] = "here",
+    address: str | None = None,
+    networks: int | None = None,
+    decoders: int | None = None,
 ) -> ExtractResult:
     """Keep the layers of a network for every sound of a data set.
 
@@ -133,6 +138,16 @@ def extract(
         Which of several jobs this is, such as 3/64, the third of 64 that share the sounds: on other machines of a
         cluster, or in other terminals, with the same --out. When all are done, the same command without --shard does
         what is missing, and joins all. The result is the same as that of one job.
+    engine : {"here", "ray"}
+        What works: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the machines of
+        its cluster, or this one. They write the same.
+    address : str, optional
+        A running Ray cluster that this machine belongs to, as HOST:PORT, or auto. All its machines have to see the
+        sounds and --out at the same places. [default: what RAY_ADDRESS says, else a Ray of its own on this machine]
+    networks : int, optional
+        With Ray: processes with networks. [default: one for each GPU, or one on each machine]
+    decoders : int, optional
+        With Ray: sounds that are decoded at the same time. [default: one for each CPU]
 
     Raises
     ------
@@ -165,9 +180,10 @@ def extract(
     preprocessing = network.preprocessing
     store = RawAudioDecoder(None if rate == "native" else preprocessing.sample_rate, channel or preprocessing.channel)
     sequences = sequences or not poolings
-    network = network.to(choose_device(device))
-    engine = Engine(backend, precision)
-    engine.choose(network, len(manifest))
+    # It is handed to Ray from this machine's CPU.
+    network = network.to(choose_device(device if engine == "here" else "cpu"))
+    runs_it = Engine(backend, precision)
+    runs_it.choose(network, len(manifest))
     identity: dict[str, Any] = {
         "student": network.identity,
         "sounds": manifest.identity,
@@ -185,19 +201,23 @@ def extract(
     parts_folder = out.with_name(f"{out.name}.parts")
     if out.exists():
         return _found(out, identity, parts_folder)
-    with lock_folder(parts_folder, "" if job is None else job.name):
+    with (
+        shard_engine(engine, parts_folder, device, address, networks, decoders, shard) as ray,
+        lock_folder(parts_folder, "" if job is None else job.name),
+    ):
         if out.exists():
             # Another run has finished since.
             return _found(out, identity, parts_folder)
         ensure_same_settings(parts_folder / "identity.json", identity)
-        extractor = FeatureExtractor(network, wanted, pooling, sequences, engine, len(manifest))
+        extractor = FeatureExtractor(network, wanted, pooling, sequences, runs_it, len(manifest))
         works = [
             Extraction(
-                parts_folder / f"speed-{speed:g}" if number else parts_folder,
+                (parts_folder / f"speed-{speed:g}" if number else parts_folder).absolute(),
                 extractor,
                 store if speed == 1 else replace(store, sample_rate=round(preprocessing.sample_rate / speed)),
                 sequences,
                 batch_size,
+                None if ray is None else ray.device,
             )
             for number, speed in enumerate(speeds)
         ]
@@ -209,7 +229,7 @@ def extract(
         passes = []
         for number, (work, speed) in enumerate(zip(works, speeds, strict=True)):
             name = "extract" if len(speeds) == 1 else f"extract ({number + 1} of {len(speeds)}, speed {speed:g})"
-            passes.append(write_parts(work, manifest.clips, workers, deadline_minutes, name))
+            passes.append(write_parts(work, manifest.clips, workers, deadline_minutes, name, ray))
         identity["versions"] = versions() | {"computed by": computed_by(part for parts in passes for part in parts)}
         failures = {clip: reason for parts in passes for part in parts for clip, reason in part_failures(part).items()}
         failures |= manifest.failures

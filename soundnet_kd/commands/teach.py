@@ -1,11 +1,13 @@
 """The command `teach`: from videos, and networks named as text, to targets."""
 
 from pathlib import Path
+from typing import Literal
 
 from soundnet_kd.data import STEP_SECONDS
 from soundnet_kd.inference.backends import BackendOrAuto, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling
 from soundnet_kd.models import choose_device
+from soundnet_kd.shards.engine import shard_engine
 from soundnet_kd.teachers.labelling import VIDEOS_PER_PART, TeachResult, label_videos, require_steps
 from soundnet_kd.teachers.loading import load_teacher
 
@@ -29,6 +31,10 @@ def teach(
     device: str = "auto",
     backend: BackendOrAuto = "auto",
     shard: str | None = None,
+    engine: Literal["here", "ray"] = "here",
+    address: str | None = None,
+    networks: int | None = None,
+    decoders: int | None = None,
 ) -> TeachResult:
     """Label the frames of videos with image networks, and keep the labels with the sound.
 
@@ -88,32 +94,45 @@ def teach(
         Which of several jobs this is, such as 3/64, the third of 64 that share the videos: on other machines of a
         cluster, or in other terminals, with the same --out. When all are done, the same command without --shard does
         what is missing, and joins all. The result is the same as that of one job.
+    engine : {"here", "ray"}
+        What works: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the machines of
+        its cluster, or this one. They write the same.
+    address : str, optional
+        A running Ray cluster that this machine belongs to, as HOST:PORT, or auto. All its machines have to see the
+        videos and --out at the same places. [default: what RAY_ADDRESS says, else a Ray of its own on this machine]
+    networks : int, optional
+        With Ray: processes with networks. [default: one for each GPU, or one on each machine]
+    decoders : int, optional
+        With Ray: videos that are decoded at the same time. [default: one for each CPU]
     """
     out = Path(out)
     object_classes = None if object_classes is None else Path(object_classes)
     scene_classes = None if scene_classes is None else Path(scene_classes)
     require_steps(step_seconds, frames_per_step, keep_frames)
-    where = choose_device(device)
-    # What is not installed is told before weights are fetched.
-    choose_backend(backend, where)
-    specs = {"objects": (objects, object_classes), "scenes": (scenes, scene_classes)}
-    teachers = {name: load_teacher(spec, classes) for name, (spec, classes) in specs.items() if spec is not None}
-    for teacher in teachers.values():
-        teacher.network.to(where)
-    if keep_features:
-        teachers = {name: teacher.keep_features() for name, teacher in teachers.items()}
-    return label_videos(
-        videos,
-        teachers,
-        out,
-        frames=frames,
-        clips_per_video=clips_per_video,
-        videos_per_part=videos_per_part,
-        workers=workers,
-        deadline_minutes=deadline_minutes,
-        backend=backend,
-        step_seconds=step_seconds,
-        frames_per_step=frames_per_step,
-        keep_frames=keep_frames,
-        shard=shard,
-    )
+    with shard_engine(engine, out, device, address, networks, decoders, shard) as ray:
+        # Networks are handed to Ray from this machine's CPU.
+        where = choose_device(device if ray is None else "cpu")
+        # What is not installed is told before weights are fetched.
+        choose_backend(backend, where)
+        specs = {"objects": (objects, object_classes), "scenes": (scenes, scene_classes)}
+        teachers = {name: load_teacher(spec, classes) for name, (spec, classes) in specs.items() if spec is not None}
+        for teacher in teachers.values():
+            teacher.network.to(where)
+        if keep_features:
+            teachers = {name: teacher.keep_features() for name, teacher in teachers.items()}
+        return label_videos(
+            videos,
+            teachers,
+            out,
+            frames=frames,
+            clips_per_video=clips_per_video,
+            videos_per_part=videos_per_part,
+            workers=workers,
+            deadline_minutes=deadline_minutes,
+            backend=backend,
+            step_seconds=step_seconds,
+            frames_per_step=frames_per_step,
+            keep_frames=keep_frames,
+            shard=shard,
+            ray=ray,
+        )

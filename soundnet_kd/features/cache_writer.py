@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,10 @@ from soundnet_kd.features.cache_parts import CachePart, is_numbered, new_part, p
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_decoded
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, RawAudioDecoder
+from soundnet_kd.models import choose_device
 from soundnet_kd.shards.here import do_here
 from soundnet_kd.shards.jobs import Job, JobResult
+from soundnet_kd.shards.ray_engine import RayEngine
 from soundnet_kd.shards.shard import Shard, ShardResult, cut
 from soundnet_kd.system.workers import sound_decoders
 
@@ -45,6 +47,8 @@ class Extraction:
     sequences : bool
         Whether whole sequences are kept.
     batch_size : int
+    device : str, optional
+        Where another process is to run the network. [default: where it is]
     """
 
     folder: Path
@@ -52,6 +56,7 @@ class Extraction:
     decode: RawAudioDecoder
     sequences: bool
     batch_size: int
+    device: str | None = None
 
     def shards(self, clips: Sequence[Clip], first: int = 0) -> list[Shard]:
         """Cut a list of sounds, or the stretch of it that begins at `first`."""
@@ -78,7 +83,8 @@ class Extraction:
     @contextmanager
     def start(self) -> Iterator["PartWriter"]:
         """Return what extracts in this process."""
-        yield PartWriter(self)
+        extractor = self.extractor if self.device is None else self.extractor.on(choose_device(self.device))
+        yield PartWriter(replace(self, extractor=extractor))
 
 
 def write_parts(
@@ -87,6 +93,7 @@ def write_parts(
     workers: int | None,
     deadline_minutes: float = DEADLINE_MINUTES,
     progress_name: str = "extract",
+    ray: RayEngine | None = None,
 ) -> list[Path]:
     """Write what is missing of the parts of a cache.
 
@@ -101,6 +108,8 @@ def write_parts(
         How long one may be at a sound.
     progress_name : str
         What the progress bar is called.
+    ray : RayEngine, optional
+        Extract on a Ray cluster, to which a network on this machine's CPU is handed.
 
     Returns
     -------
@@ -111,7 +120,8 @@ def write_parts(
     waiting = sum(map(len, shards))
     if workers is None:
         workers = sound_decoders(waiting)
-    list(_do(work, shards, len(clips), work.folder / DECODED_FOLDER, workers, deadline_minutes, progress_name))
+    decoded = work.folder / DECODED_FOLDER
+    list(_do(work, shards, len(clips), decoded, workers, deadline_minutes, progress_name, ray))
     return list(written_parts(work.folder))
 
 
@@ -123,14 +133,17 @@ def _do(
     workers: int,
     deadline_minutes: float,
     progress_name: str,
+    ray: RayEngine | None = None,
 ) -> Iterator[ShardResult]:
     """Do shards, which are the last ones of so many sounds, and show how far it has come."""
     done = sounds - sum(map(len, shards))
     skipped = 0
     with tqdm(total=sounds, initial=done, desc=progress_name, unit="sound") as progress:
         burst = work.burst(workers)
-        for result in do_here(
-            work, shards, decoded_folder, workers, deadline_minutes, burst, heard=lambda _: progress.update()
+        for result in (
+            do_here(work, shards, decoded_folder, workers, deadline_minutes, burst, heard=lambda _: progress.update())
+            if ray is None
+            else ray.do(work, shards, deadline_minutes, heard=progress.update)
         ):
             skipped += len(result.failures)
             if skipped:

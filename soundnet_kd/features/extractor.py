@@ -69,8 +69,14 @@ class FeatureExtractor:
         keep_freed_memory()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A network that was made ready on this machine is made ready again where it is to run.
+        """Return what it is made of, since a network has to be made ready again where it is to run."""
         return FeatureExtractor, (self.network, *self._settings)
+
+    def on(self, device: torch.device) -> "FeatureExtractor":
+        """Return this on a device."""
+        if device == self.prepared.device:
+            return self
+        return FeatureExtractor(self.network.to(device), *self._settings)
 
     def extract(self, sounds: Sequence[Sound]) -> dict[str, NDArray[np.float32]]:
         """Return the layers of sounds of one length, (sounds, channels) each, pooled over time in the first way.

@@ -95,6 +95,18 @@ class RayCluster:
 
         return NodeAffinitySchedulingStrategy(machine.id, soft=False)
 
+    def require_seen(self, files: Sequence[Path]) -> None:
+        """Check that all machines see some files too, those that are there and those that will come.
+
+        Raises
+        ------
+        SettingsError
+            If one does not.
+        """
+        self._seen = [*self._seen, *(file for file in files if file.exists())]
+        self._looked_at.clear()
+        self.require_alike(self.machines())
+
     def require_alike(self, machines: Sequence[Machine]) -> list[Machine]:
         """Check that machines have what this one has, each of them once, and return those that are still there.
 
@@ -151,7 +163,7 @@ class RayCluster:
 
 
 @contextmanager
-def connect(address: str | None, out: Path | None = None, sources: Sequence[Path] = ()) -> Iterator[RayCluster]:
+def connect(address: str | None, out: Path | None = None) -> Iterator[RayCluster]:
     """Connect to a Ray cluster, and check that all its machines can do this one's work.
 
     Parameters
@@ -161,8 +173,6 @@ def connect(address: str | None, out: Path | None = None, sources: Sequence[Path
         Ray of its own on this machine, which ends with the block]
     out : Path, optional
         A folder that all machines have to see.
-    sources : sequence of Path
-        Files that all machines have to see.
 
     Raises
     ------
@@ -180,8 +190,7 @@ def connect(address: str | None, out: Path | None = None, sources: Sequence[Path
         ray = import_extra("ray", "ray")
         if not ray.is_initialized():
             held.enter_context(_connected(ray, address))
-        token = () if out is None else (held.enter_context(_token(out)),)
-        cluster = RayCluster(ray, (*token, *sources))
+        cluster = RayCluster(ray, () if out is None else (held.enter_context(_token(out)),))
         cluster.require_alike(cluster.machines())
         yield cluster
 

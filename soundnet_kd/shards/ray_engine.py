@@ -13,13 +13,12 @@ import logging
 import os
 import pickle
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-
-from tqdm import tqdm
 
 from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, readable_by
@@ -51,8 +50,6 @@ def do_on_ray(
     decoders: int | None = None,
     gpus_per_network: float | None = None,
     deadline_minutes: float = DEADLINE_MINUTES,
-    name: str = "shards",
-    unit: str = "file",
 ) -> Iterator[ShardResult]:
     """Do the shards that are not done yet, and return what became of each as it is finished.
 
@@ -75,8 +72,6 @@ def do_on_ray(
         GPUs for each of these processes, 0 for none, 0.5 for two on a GPU. [default: 1 where there are any]
     deadline_minutes : float
         Longest time for decoding one file.
-    name, unit : str
-        What the progress bar is called, and what it counts.
 
     Yields
     ------
@@ -90,11 +85,82 @@ def do_on_ray(
     SoundNetKDError
         If a shard could not be done for a reason that is not one of its files'.
     """
-    seen = next((shard.sources[:1] for shard in shards), ())
-    with connect(
-        address, None if out is None else Path(out), [each for each in seen if isinstance(each, Path)]
-    ) as found:
-        yield from _Run(found, work, networks, decoders, gpus_per_network, deadline_minutes).do(shards, name, unit)
+    with on_ray(out, address, networks, decoders, gpus_per_network) as engine:
+        yield from engine.do(work, shards, deadline_minutes)
+
+
+@contextmanager
+def on_ray(
+    out: str | Path | None = None,
+    address: str | None = None,
+    networks: int | None = None,
+    decoders: int | None = None,
+    gpus_per_network: float | None = None,
+    device: str = "auto",
+) -> "Iterator[RayEngine]":
+    """Connect to a cluster and check it, before anything heavy begins.
+
+    The arguments are those of `do_on_ray`; `device` is where the networks run: auto, cpu or cuda.
+    """
+    with connect(address, None if out is None else Path(out)) as cluster:
+        yield RayEngine(cluster, networks, decoders, gpus_per_network, device)
+
+
+class RayEngine:
+    """A cluster that can do shards.
+
+    Attributes
+    ----------
+    device : str
+        Where the networks run, as each machine takes it.
+    gpus_per_network : float
+        0 where they run on CPUs.
+
+    Raises
+    ------
+    SettingsError
+        If it has no room for what is asked for.
+    """
+
+    def __init__(
+        self,
+        cluster: RayCluster,
+        networks: int | None = None,
+        decoders: int | None = None,
+        gpus_per_network: float | None = None,
+        device: str = "auto",
+    ) -> None:
+        machines = cluster.machines()
+        if gpus_per_network is None:
+            has_gpus = any(machine.gpus >= 1 for machine in machines) if device == "auto" else device != "cpu"
+            gpus_per_network = 1 if has_gpus else 0
+        require_sizes(machines, gpus_per_network, networks, decoders)
+        if networks is None and decoders is not None:
+            networks = min(decoders, places(machines, gpus_per_network, None).total())
+        self.device = device
+        self.gpus_per_network = gpus_per_network
+        self._cluster = cluster
+        self._networks = networks
+        self._decoders = decoders
+
+    def do(
+        self,
+        work: ShardWork,
+        shards: Sequence[Shard],
+        deadline_minutes: float = DEADLINE_MINUTES,
+        heard: Callable[[int], object] = lambda _: None,
+    ) -> Iterator[ShardResult]:
+        """Do the shards that are not done yet, as `do_on_ray` does; `heard` is told how many files each had."""
+        if not deadline_minutes > 0:
+            raise SettingsError(f"deadline_minutes is {deadline_minutes:g}; it has to be above 0")
+        waiting = deque(shard for shard in shards if not work.is_done(shard))
+        if not waiting:
+            return
+        self._cluster.require_seen(_files_of(_everywhere(waiting[0].sources[0])))
+        run = _Run(self._cluster, work, self._networks, self._decoders, self.gpus_per_network, deadline_minutes)
+        for shard, result in run.do(waiting):
+            heard(len(shard))
+            yield result
 
 
 @dataclass
@@ -126,55 +192,41 @@ class _Run:
         work: ShardWork,
         networks: int | None,
         decoders: int | None,
-        gpus_per_network: float | None,
+        gpus_per_network: float,
         deadline_minutes: float,
     ) -> None:
-        if not deadline_minutes > 0:
-            raise SettingsError(f"deadline_minutes is {deadline_minutes:g}; it has to be above 0")
         self.cluster = cluster
         self.ray = cluster.ray
-        self.work = work
+        self.networks = networks
         self.decoders = decoders
+        self.gpus_per_network = gpus_per_network
         self.deadline_minutes = deadline_minutes
         self.machines = cluster.machines()
-        if gpus_per_network is None:
-            gpus_per_network = 1 if any(machine.gpus >= 1 for machine in self.machines) else 0
-        self.gpus_per_network = gpus_per_network
-        require_sizes(self.machines, gpus_per_network, networks, decoders)
-        if networks is None and decoders is not None:
-            networks = min(decoders, places(self.machines, gpus_per_network, None).total())
-        self.networks = networks
         self.pickled = self.ray.put(_pickle(work))
         self.processes: list[_Process] = []
         self.lost_on: dict[str, Counter[str]] = {}
         self.head_answered = monotonic()
         self.looked = -LOOK_SECONDS
 
-    def do(self, shards: Sequence[Shard], name: str, unit: str) -> Iterator[ShardResult]:
-        """Do those that are not done."""
-        waiting = deque(shard for shard in shards if not self.work.is_done(shard))
-        total, left, failed = sum(map(len, shards)), sum(map(len, waiting)), 0
-        last_news = monotonic()
-        with tqdm(total=total, initial=total - left, desc=name, unit=unit) as progress:
-            try:
-                while left:
-                    self._look_at_machines()
-                    self._hand_out(waiting)
-                    for process in self._answered():
-                        result = self._take(process, waiting)
-                        if result is not None:
-                            last_news = monotonic()
-                            left -= result[0]
-                            failed += len(result[1].failures)
-                            progress.update(result[0])
-                            progress.set_postfix(failed=failed)
-                            yield result[1]
-                    if monotonic() - last_news > NEWS_SECONDS:
+    def do(self, waiting: deque[Shard]) -> Iterator[tuple[Shard, ShardResult]]:
+        """Do shards, those that are lost again."""
+        left, last_news = len(waiting), monotonic()
+        try:
+            while left:
+                self._look_at_machines()
+                self._hand_out(waiting)
+                for process in self._answered():
+                    result = self._take(process, waiting)
+                    if result is not None:
                         last_news = monotonic()
-                        log.warning(self._standing())
-            finally:
-                for process in self.processes:
-                    self.ray.kill(process.actor)
+                        left -= 1
+                        yield result
+                if monotonic() - last_news > NEWS_SECONDS:
+                    last_news = monotonic()
+                    log.warning(self._standing())
+        finally:
+            for process in self.processes:
+                self.ray.kill(process.actor)
 
     def _look_at_machines(self) -> None:
         """Take note of machines that are lost or have come, and start processes where there are none."""
@@ -226,8 +278,8 @@ class _Run:
         ready, _ = self.ray.wait(list(asked), num_returns=1, timeout=CHECK_SECONDS)
         return [asked[answer] for answer in ready]
 
-    def _take(self, process: _Process, waiting: deque[Shard]) -> tuple[int, ShardResult] | None:
-        """Take an answer: a shard's number of files and what became of it, or nothing yet.
+    def _take(self, process: _Process, waiting: deque[Shard]) -> tuple[Shard, ShardResult] | None:
+        """Take an answer: a shard and what became of it, or nothing yet.
 
         Raises
         ------
@@ -252,7 +304,7 @@ class _Run:
             found = type(answer)(f"{answer} (on {process.machine.name})")
             found.__notes__ = getattr(answer, "__notes__", [])
             raise found
-        return None if shard is None else (len(shard), answer)
+        return None if shard is None else (shard, answer)
 
     def _count_loss(self, machine: Machine, shard: Shard | None, error: Exception) -> None:
         """Note that a process was lost.
@@ -300,10 +352,10 @@ def _everywhere(source: MediaSource) -> MediaSource:
     return source
 
 
-def _files_of(source: MediaSource | None) -> list[Path]:
+def _files_of(source: MediaSource) -> list[Path]:
     """Return the files that a machine has to see to read a source."""
-    if source is None or isinstance(source, Path):
-        return [] if source is None else [source]
+    if isinstance(source, Path):
+        return [source]
     return [local_path(source.container)] if address_of(source.container) is None else []
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +62,15 @@ class TeacherEnsemble:
         order = list(by_key)
         self.transforms = tuple(by_key.values())
         self._transform_of = {name: order.index(key) for name, key in keys.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs; it makes the networks ready itself."""
+        return self.__dict__ | {"_answering": set(), "_looks": {}}
+
+    def move_to(self, device: torch.device) -> None:
+        """Move all networks to a device; before they have looked at anything."""
+        for teacher in self.teachers.values():
+            teacher.network.to(device)
 
     @property
     def class_names(self) -> dict[str, tuple[str, ...]]:

@@ -28,6 +28,7 @@ from soundnet_kd.media.tar_index import INDEX_FOLDER
 from soundnet_kd.models import state_sha256
 from soundnet_kd.shards.here import do_here
 from soundnet_kd.shards.jobs import Job, JobResult
+from soundnet_kd.shards.ray_engine import RayEngine
 from soundnet_kd.shards.shard import Shard, cut
 from soundnet_kd.storage import (
     FAILURES_FILE,
@@ -150,6 +151,7 @@ def label_videos(
     frames_per_step: int = 1,
     keep_frames: bool = False,
     shard: str | None = None,
+    ray: RayEngine | None = None,
 ) -> TeachResult:
     """Do what `teach` does, with teachers that are already there: any number, any network.
 
@@ -178,6 +180,8 @@ def label_videos(
         Keep what is seen in each of them too.
     shard : str, optional
         Which of several jobs this is, as 3/64.
+    ray : RayEngine, optional
+        Label on a Ray cluster, to which networks on this machine's CPU are handed.
 
     Returns
     -------
@@ -256,13 +260,18 @@ def label_videos(
     if workers is None:
         workers = video_decoders(len(waiting))
     begun_with = before.get("backends", {})
+    on_gpus = ray is not None and ray.gpus_per_network > 0
+
+    def device_for(teacher: Teacher) -> torch.device:
+        return torch.device("cuda") if on_gpus else device_of(teacher.network)
+
     backends = {
-        name: _choose_backend(backend, device_of(teacher.network), begun_with.get(name), len(waiting))
+        name: _choose_backend(backend, device_for(teacher), begun_with.get(name), len(waiting))
         for name, teacher in teachers.items()
     }
     ensemble = TeacherEnsemble(teachers, backends, step_seconds, keep_frames)
     decoder = Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video, step_seconds, frames_per_step)
-    if workers:
+    if workers or ray is not None:
         require_picklable(decoder)
     if waiting:
         ensemble.compile()
@@ -280,15 +289,18 @@ def label_videos(
     settings["backends"] = ensemble.backends
     settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
     ensure_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
-    work = Labelling(out, ensemble, decoder, settings)
+    work = Labelling(out.absolute(), ensemble, decoder, settings, None if ray is None else ray.device)
     if job is not None:
         return _do_job(job, work, _claimed(out, shards, video_of), workers, deadline_minutes)
     with (
         lock_folder(out),
         tqdm(total=len(video_of), initial=len(video_of) - len(waiting), desc="teach", unit="video") as progress,
     ):
-        for result in do_here(
-            work, shards, out / DECODED_FOLDER, workers, deadline_minutes, heard=lambda _: progress.update()
+        decoded = out / DECODED_FOLDER
+        for result in (
+            do_here(work, shards, decoded, workers, deadline_minutes, heard=lambda _: progress.update())
+            if ray is None
+            else ray.do(work, shards, deadline_minutes, heard=progress.update)
         ):
             if result.failures:
                 with closing(TargetsPart(part_file(out, result.name))) as part:

@@ -9,6 +9,7 @@ from typing import Any
 from soundnet_kd.data.target_clips import LabelledVideo, RefusedVideo
 from soundnet_kd.data.target_parts import part_file, write_part
 from soundnet_kd.errors import MediaError
+from soundnet_kd.models import choose_device
 from soundnet_kd.shards.shard import Shard, ShardResult
 from soundnet_kd.teachers.clips import Tally, VideoClip
 from soundnet_kd.teachers.decoding import Decoder, read_decoded
@@ -29,12 +30,15 @@ class Labelling:
     decode : Decoder
     settings : mapping
         What makes the targets.
+    device : str, optional
+        Where another process is to run the networks. [default: where they are]
     """
 
     out: Path
     ensemble: TeacherEnsemble
     decode: Decoder
     settings: Mapping[str, Any]
+    device: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Networks that were made ready on this device are made ready again where the work is done.
@@ -49,6 +53,8 @@ class Labelling:
     @contextmanager
     def start(self) -> Iterator["Labeller"]:
         """Return what labels in this process."""
+        if self.device is not None:
+            self.ensemble.move_to(choose_device(self.device))
         yield Labeller(self)
 
 

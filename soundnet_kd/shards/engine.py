@@ -1,0 +1,53 @@
+"""Where shards are done: in this process, or on Ray."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.shards.ray_engine import RayEngine, on_ray
+
+ENGINES = ("here", "ray")
+
+
+@contextmanager
+def shard_engine(
+    engine: str,
+    out: Path,
+    device: str = "auto",
+    address: str | None = None,
+    networks: int | None = None,
+    decoders: int | None = None,
+    shard: str | None = None,
+) -> Iterator[RayEngine | None]:
+    """Return what does shards in place of this process; None for this process.
+
+    Parameters
+    ----------
+    engine : {"here", "ray"}
+    out : Path
+        A folder that all machines have to see.
+    device : str
+        Where the networks run.
+    address, networks, decoders
+        As `do_on_ray` takes them.
+    shard : str, optional
+        Which of several jobs this is, which need no engine.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such engine, something is given that is not of this one, or the cluster cannot do this.
+    """
+    if engine not in ENGINES:
+        raise SettingsError(f"there is no engine {engine!r}{nearest(engine, ENGINES)}")
+    if engine == "ray" and shard is not None:
+        raise SettingsError(f"Ray divides the work itself; leave --shard {shard} out, or --engine ray")
+    if engine == "ray":
+        with on_ray(out, address, networks, decoders, device=device) as found:
+            yield found
+        return
+    for name, value in (("address", address), ("networks", networks), ("decoders", decoders)):
+        if value is not None:
+            raise SettingsError(f"{name} is of a Ray cluster; add --engine ray, or leave --{name} out")
+    yield None
