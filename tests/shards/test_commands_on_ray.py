@@ -79,7 +79,7 @@ def test_targets_are_those_of_one_machine(cluster: Nodes, tmp_path: Path) -> Non
     ("words", "message"),
     [
         ("--address auto", "address is of a Ray cluster; add --engine ray, or leave --address out"),
-        ("--engine rai", "ray"),
+        ("--engine ray --shard 1/2", "Ray divides the work itself; leave --shard 1/2 out, or --engine ray"),
         ("--engine ray --address 127.0.0.1:1 --networks 0", "networks is 0; it is at least 1"),
     ],
 )
