@@ -20,8 +20,8 @@ from soundnet_kd.inference.prepared import Engine
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
-from soundnet_kd.shards.jobs import Job, JobResult
 from soundnet_kd.shards.engine import shard_engine
+from soundnet_kd.shards.jobs import Job, JobResult
 from soundnet_kd.storage import (
     ensure_same_settings,
     failures_file,
