@@ -55,7 +55,7 @@ def resolve_splits(splits: Sequence[Split | None]) -> tuple[Split | None, ...]:
     return tuple(stands_for if split == "validation" else split for split in splits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One sound of a data set.
 

@@ -49,14 +49,14 @@ class TarShards:
 
     def name_of(self, index: TarIndex, member: str) -> str:
         """Return what a member is called: the tar it is in, and its own name."""
-        return escape_name(f"{index.container.removeprefix(self.root).lstrip('/')}/{member}")
+        return escape_name(f"{index.container.removeprefix(self.root).lstrip('/')}/{plain_name(member)}")
 
     def sources(self) -> Iterator[tuple[str, StoredMedia]]:
         """Return all sounds and videos with their names."""
         for index in self.indexes:
             above = self.name_of(index, "")
             for source in index.sources():
-                yield escape_name(f"{above}{source.member}"), source
+                yield escape_name(f"{above}{plain_name(source.member)}"), source
 
     def failures(self) -> dict[str, str]:
         """Return why samples were never fetched, by what they would be called."""
@@ -69,6 +69,11 @@ class TarShards:
     def others(self) -> tuple[str, ...]:
         """Return the samples that have no sound or video and name no reason."""
         return tuple(self.name_of(index, key) for index in self.indexes for key in index.others)
+
+
+def plain_name(member: str) -> str:
+    """Return the name of a member without what `tar cf a.tar .` puts before it."""
+    return member.removeprefix("./")
 
 
 def names_tars(place: str | Path) -> bool:
@@ -219,7 +224,11 @@ def columns_of(
         columns = tar_columns(index.container, index_folder, known)
         above = shards.name_of(index, "")
         for source in index.sources():
-            yield escape_name(f"{above}{source.member}"), source, columns.get(split_name(source.member)[0], {})
+            yield (
+                escape_name(f"{above}{plain_name(source.member)}"),
+                source,
+                columns.get(split_name(source.member)[0], {}),
+            )
 
 
 def _common_folder(tars: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ def main() -> None:
     for name, row in (
         ("tars, first start", "tars"),
         ("tars, by their index", "tars"),
+        ("tars with the values of their JSON files, first start", "sounds"),
         ("tars with the values of their JSON files, by their index", "sounds"),
         ("table of addresses", "table"),
     ):

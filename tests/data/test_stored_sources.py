@@ -77,7 +77,27 @@ def test_what_stands_in_json_is_carried_along_as_in_a_table(tmp_path: Path) -> N
         1
     ] == "a cat, ñ"
     assert not {"path", "tags"} & set(manifest.columns)
+    assert [dict(zip(manifest.columns, clip.carried, strict=True))["path in its JSON"] for clip in manifest.clips] == [
+        "elsewhere"
+    ] * 3
     assert manifest.failures == {"a.tar/3": "it was not downloaded (failed_to_download: gone)"}
+
+
+def test_values_that_only_some_clips_have(tmp_path: Path) -> None:
+    members = [
+        ("./a.wav", b""),
+        ("./a.json", b'{"x": 1}'),
+        ("./b.wav", b""),
+        ("./b.json", b'{"y": true}'),
+        ("c.wav", b""),
+    ]
+    manifest = read_manifest(write_tar(tmp_path / "a.tar", members))
+    assert manifest.columns == ("x", "y")
+    assert [(clip.id, *clip.carried) for clip in manifest.clips] == [
+        ("a.tar/a.wav", "1", ""),
+        ("a.tar/b.wav", "", "true"),
+        ("a.tar/c.wav", "", ""),
+    ]
 
 
 def test_names_that_several_tars_have_are_told_apart(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from soundnet_kd.data.datasets.speech_commands import LISTS, NOISE_FOLDER, read_
 from soundnet_kd.data.datasets.urbansound8k import URBANSOUND8K_CLASSES
 from soundnet_kd.data.manifest import NO_FOLD, SPLIT, UNLABELED, Clip, Manifest, parse_split
 from soundnet_kd.errors import FormatError
-from soundnet_kd.media import FoundMedia, search_folder
+from soundnet_kd.media import FoundMedia, MediaSource, search_folder
 from soundnet_kd.storage import escape_name
 
 log = logging.getLogger(__name__)
@@ -46,13 +46,23 @@ def read_folder(folder: str | Path) -> Manifest:
     folder = Path(folder)
     found = search_folder(folder)
     found.require_media(folder)
-    return manifest_of_folder(folder, found)
+    return read_names(folder, {escape_name(file.relative_to(folder).as_posix()): file for file in found.files}, found)
 
 
-def manifest_of_folder(folder: Path, found: FoundMedia) -> Manifest:
-    """Read names as those of the sounds in a folder, as `read_folder` does; no file has to be there."""
-    files = {escape_name(file.relative_to(folder).as_posix()): file for file in found.files}
-    parents: Places = {name: PurePosixPath(name).parts[:-1] for name in files}
+def read_names(folder: Path, files: Mapping[str, MediaSource], found: FoundMedia | None = None) -> Manifest:
+    """Read names as `read_folder` does those of files; no file has to be there.
+
+    Parameters
+    ----------
+    folder : Path
+        For messages.
+    files : mapping from name to Path or StoredMedia
+        Names have / between their parts.
+    found : FoundMedia, optional
+        What else there is in a folder of this machine.
+    """
+    found = FoundMedia((), (), {}, {}) if found is None else found
+    parents: Places = {name: tuple(name.split("/")[:-1]) for name in files}
     noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]
     places = {name: parts for name, parts in parents.items() if NOISE_FOLDER not in parts}
     levels: set[int] = set()
@@ -135,7 +145,7 @@ def read_file_names(files: Collection[str], in_folds: bool) -> dict[str, FileNam
     classes: Sequence[str] = URBANSOUND8K_CLASSES if in_folds else ESC50_CLASSES
     names = {}
     for file in files:
-        match = pattern.fullmatch(PurePosixPath(file).stem)
+        match = pattern.fullmatch(file.rpartition("/")[2].rpartition(".")[0])
         groups = match.groupdict() if match else {}
         target = int(groups.get("target") or -1)
         if match and target < len(classes):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from soundnet_kd.data.manifest import Clip, Manifest
 from soundnet_kd.data.sources.csv_files import TABLE_SUFFIXES, Table
-from soundnet_kd.data.sources.folders import manifest_of_folder
+from soundnet_kd.data.sources.folders import read_names
 from soundnet_kd.data.sources.tables import (
     DESCRIBING,
     KNOWN_TABLES,
@@ -19,7 +19,6 @@ from soundnet_kd.data.sources.tables import (
 )
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media import (
-    FoundMedia,
     MediaSource,
     StoredMedia,
     address_of,
@@ -29,7 +28,7 @@ from soundnet_kd.media import (
     local_path,
 )
 from soundnet_kd.media.remote import folder_before_wildcards, is_object, list_objects
-from soundnet_kd.media.tar_shards import TarShards, columns_of, names_tars, open_tars
+from soundnet_kd.media.tar_shards import TarShards, columns_of, names_tars, open_tars, plain_name
 from soundnet_kd.storage import escape_name
 
 log = logging.getLogger(__name__)
@@ -120,31 +119,45 @@ def read_tars(places: Iterable[str | Path], index_folder: str | Path | None = No
     read as those of files in a folder.
     """
     shards = open_tars(places, index_folder)
-    rows = list(columns_of(shards, index_folder))
-    # A member named path would stand in the way of where the sound lies.
-    columns = tuple(dict.fromkeys(name for _, _, values in rows for name in values if name))
-    if PATH in columns:
-        log.warning("%s: %r in the JSON files is left out, as the cache has its own", shards.root, PATH)
-        columns = tuple(name for name in columns if name != PATH)
-    ids, sources = [escape_name(name) for name, _, _ in rows], [source for _, source, _ in rows]
-    table = Table(
-        Path(shards.root),
-        (PATH, *columns),
-        tuple((name, *(values.get(column, "") for column in columns)) for name, _, values in rows),
-        tuple(range(1, len(rows) + 1)),
-    )
-    if not rows:
+    places_of_columns: dict[str, int] = {}
+    ids: list[str] = []
+    sources: list[StoredMedia] = []
+    values: list[tuple[str, ...]] = []
+    for name, source, found in columns_of(shards, index_folder):
+        for column in found:
+            places_of_columns.setdefault(column, len(places_of_columns))
+        ids.append(name)
+        sources.append(source)
+        values.append(tuple(found.get(column, "") for column in places_of_columns))
+    columns = tuple(places_of_columns)
+    # Those before the first one that has a column lack it.
+    values = [row if len(row) == len(columns) else (*row, *[""] * (len(columns) - len(row))) for row in values]
+    if not ids:
         manifest = Manifest(())
-    elif any(table.place(meaning) is not None for meaning in DESCRIBING):
-        manifest = manifest_of_table(table, ids, sources)
+    elif any(Table(Path(shards.root), columns, (), ()).place(meaning) is not None for meaning in DESCRIBING):
+        manifest = _by_columns(shards.root, ids, sources, columns, values)
     else:
-        manifest = _by_their_names(shards.root, ids, sources, columns, [row[1:] for row in table.rows])
+        manifest = _by_their_names(shards.root, ids, sources, columns, values)
     others = shards.others()
     return replace(
         manifest,
         skipped=dict(manifest.skipped) | ({NOT_DOWNLOADED: others} if others else {}),
         failures=shards.failures(),
     )
+
+
+def _by_columns(
+    root: str,
+    ids: Sequence[str],
+    sources: Sequence[StoredMedia],
+    columns: tuple[str, ...],
+    values: Sequence[tuple[str, ...]],
+) -> Manifest:
+    """Read what stands beside members of tars as the rows of a table."""
+    # A value named path would stand in the way of where the sound lies.
+    own = tuple("path in its JSON" if column.strip().casefold() == PATH else column for column in columns)
+    rows = tuple((name, *row) for name, row in zip(ids, values, strict=True))
+    return manifest_of_table(Table(Path(root), (PATH, *own), rows, tuple(range(1, len(rows) + 1))), ids, sources)
 
 
 def _by_their_names(
@@ -155,25 +168,19 @@ def _by_their_names(
     values: Sequence[tuple[str, ...]],
 ) -> Manifest:
     """Read members of tars as the files of a folder, with other values that they carry along."""
-    place_of = {escape_name(source.member): place for place, source in enumerate(sources)}
+    place_of = {escape_name(plain_name(source.member)): place for place, source in enumerate(sources)}
     if len(place_of) < len(sources):
         # Of several tars with the same names in them; no folder could hold them.
-        clips = [Clip(name, source) for name, source in zip(ids, sources, strict=True)]
-        return Manifest(
-            tuple(replace(clip, carried=each) for clip, each in zip(clips, values, strict=True)), (), tuple(columns)
-        )
-    read = _of_folder(root, {source.member: source for source in sources})
-    places = [place_of[clip.id] for clip in read.clips]
+        rows = zip(ids, sources, values, strict=True)
+        return Manifest(tuple(Clip(name, source, carried=row) for name, source, row in rows), (), tuple(columns))
+    read = read_names(Path(root), {name: sources[place] for name, place in place_of.items()})
     kept = [place for place, column in enumerate(columns) if column not in read.columns]
-    clips = [
-        replace(
-            clip,
-            id=ids[place],
-            path=sources[place],
-            carried=(*clip.carried, *(values[place][each] for each in kept)),
-        )
-        for clip, place in sorted(zip(read.clips, places, strict=True), key=lambda pair: pair[1])
-    ]
+    all_kept = len(kept) == len(columns)
+    clips = []
+    for clip in read.clips:
+        place = place_of[clip.id]
+        row = values[place] if all_kept else tuple(values[place][each] for each in kept)
+        clips.append(Clip(ids[place], clip.path, clip.label, clip.fold, (*clip.carried, *row)))
     return replace(read, clips=tuple(clips), columns=(*read.columns, *(columns[each] for each in kept)))
 
 
@@ -186,7 +193,7 @@ def read_remote(address: str) -> Manifest:
     known = next((table for table in KNOWN_TABLES if table in others), None)
     if known is not None:
         return _read_table(f"{address.rstrip('/')}/{known}")
-    manifest = _of_folder(address, files)
+    manifest = read_names(Path(address), files)
     return replace(manifest, skipped=dict(manifest.skipped) | ({NO_SOUND: tuple(others)} if others else {}))
 
 
@@ -198,19 +205,6 @@ def _read_table(address: str) -> Manifest:
     read = read_list if PurePosixPath(address).suffix.lower() in LIST_SUFFIXES else read_sound_table
     with local_file(StoredMedia(address)) as copy:
         return read(copy, base)
-
-
-def _of_folder(root: str, files: Mapping[str, StoredMedia]) -> Manifest:
-    """Read names as those of files in a folder."""
-    folder = Path(root)
-    by_path = {folder / name: source for name, source in files.items()}
-    manifest = manifest_of_folder(folder, FoundMedia(tuple(sorted(by_path)), (), {}, {}))
-    return replace(manifest, clips=tuple(replace(clip, path=by_path[_path_of(clip)]) for clip in manifest.clips))
-
-
-def _path_of(clip: Clip) -> Path:
-    assert isinstance(clip.path, Path)
-    return clip.path
 
 
 def _media_below(address: str) -> tuple[dict[str, StoredMedia], list[str]]:

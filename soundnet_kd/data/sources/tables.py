@@ -197,7 +197,8 @@ def _fold(value: str, table: Table) -> int | None:
 
 def _folds_from(folds: Sequence[int | None], labels: Sequence[str]) -> int:
     """Whether folds are counted from 0 or from 1; a 0 that no labelled sound has, or that all have, means none."""
-    counted = {fold for fold, label in zip(folds, labels, strict=True) if label or not any(labels)} - {None}
+    unlabelled = not any(labels)
+    counted = {fold for fold, label in zip(folds, labels, strict=True) if label or unlabelled} - {None}
     return 0 if 0 in counted and len(counted) > 1 else 1
 
 
