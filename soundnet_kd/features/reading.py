@@ -22,7 +22,7 @@ Sound = NDArray[np.float32] | RawAudioFile
 """A waveform, (samples,) in ±1, or one on disk that is too long to be held."""
 
 
-def read_decoded(files: Iterable[Path | MediaError], longest: int) -> Iterator[Sound | MediaError]:
+def read_decoded(files: Iterable[str | Path | MediaError], longest: int) -> Iterator[Sound | MediaError]:
     """Read sounds that a `RawAudioDecoder` has decoded, in their order.
 
     One of more samples than `longest` stays on disk, and has to be used before the next one is asked for.
@@ -31,7 +31,7 @@ def read_decoded(files: Iterable[Path | MediaError], longest: int) -> Iterator[S
         if isinstance(file, MediaError):
             yield file
         else:
-            sound = RawAudioFile(file)
+            sound = RawAudioFile(Path(file))
             yield sound if len(sound) > longest else sound.read()
 
 

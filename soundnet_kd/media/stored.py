@@ -105,18 +105,20 @@ def as_source(place: str | Path | StoredMedia) -> MediaSource:
     return local_path(place) if address is None else StoredMedia(address)
 
 
-def place_name(source: MediaSource) -> str:
+def place_name(source: str | Path | StoredMedia) -> str:
     """Return where a sound or video lies as text that any file can hold, which `as_source` reads."""
+    source = as_source(source)
     return escape_name(source.address if isinstance(source, StoredMedia) else source.resolve())
 
 
 @contextmanager
-def local_file(source: MediaSource, folder: str | Path | None = None) -> Iterator[Path]:
+def local_file(source: str | Path | StoredMedia, folder: str | Path | None = None) -> Iterator[Path]:
     """Return a file that FFmpeg and libsndfile can open: a path itself, else a copy, for as long as the block lasts.
 
     Parameters
     ----------
-    source : Path or StoredMedia
+    source : str, Path or StoredMedia
+        A text is a path or an address.
     folder : str or Path, optional
         One of its own for a copy, which has its own name there; made if need be, and removed with the copy. [default:
         one of the system's temporary folders]
@@ -128,6 +130,7 @@ def local_file(source: MediaSource, folder: str | Path | None = None) -> Iterato
     SettingsError
         If the store does not let this user in.
     """
+    source = as_source(source)
     if isinstance(source, Path):
         yield source
         return
@@ -142,8 +145,9 @@ def local_file(source: MediaSource, folder: str | Path | None = None) -> Iterato
         shutil.rmtree(own, ignore_errors=True)
 
 
-def fetched_folder(out: Path) -> Path:
+def fetched_folder(out: str | Path) -> Path:
     """Return the folder for a copy of what is decoded to a file; beside that, so that a killed process leaves none."""
+    out = Path(out)
     return out.with_name(f"{out.name}.fetched")
 
 

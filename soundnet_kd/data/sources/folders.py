@@ -49,18 +49,19 @@ def read_folder(folder: str | Path) -> Manifest:
     return read_names(folder, {escape_name(file.relative_to(folder).as_posix()): file for file in found.files}, found)
 
 
-def read_names(folder: Path, files: Mapping[str, MediaSource], found: FoundMedia | None = None) -> Manifest:
+def read_names(folder: str | Path, files: Mapping[str, MediaSource], found: FoundMedia | None = None) -> Manifest:
     """Read names as `read_folder` does those of files; no file has to be there.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         For messages.
     files : mapping from name to Path or StoredMedia
         Names have / between their parts.
     found : FoundMedia, optional
         What else there is in a folder of this machine.
     """
+    folder = Path(folder)
     found = FoundMedia((), (), {}, {}) if found is None else found
     parents: Places = {name: tuple(name.split("/")[:-1]) for name in files}
     noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]
