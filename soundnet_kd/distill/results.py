@@ -235,7 +235,10 @@ def draw_history(
         for axes, (title, curves) in zip(places, shown.items(), strict=False):
             for column, label, color, line in curves:
                 _draw_curve(axes, history, column, label, color, line)
-            finish_curves(axes, title, fractions=not title.startswith("Loss"))
+            if is_loss := title.startswith("Loss"):
+                # From 0, as on the page; this also leaves room for the legend.
+                axes.set_ylim(bottom=0)
+            finish_curves(axes, title, fractions=not is_loss)
             axes.legend()
         for axes in places[len(shown) :]:
             axes.set_axis_off()
