@@ -18,7 +18,7 @@ from soundnet_kd.distill.feature_objectives import (
     ContrastSettings,
     ProjectionSettings,
 )
-from soundnet_kd.distill.module import LEAST_LOSS, Distillation, Schedule
+from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objectives import OF_DISTRIBUTIONS, OF_FEATURES, Objectives, ObjectiveSettings, read_weights
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
@@ -31,7 +31,7 @@ from soundnet_kd.system.launch import is_first_process
 from soundnet_kd.system.workers import batch_readers
 from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, ClipAugmentation
 from soundnet_kd.training.callbacks import Columns, Progress
-from soundnet_kd.training.checkpoints import FOLDER, BestCheckpoint, LastCheckpoints, last_checkpoint
+from soundnet_kd.training.checkpoints import FOLDER, LEAST_LOSS, BestCheckpoint, LastCheckpoints, last_checkpoint
 from soundnet_kd.training.devices import clips_per_batch, trainer_options
 from soundnet_kd.training.settings_file import DISTILL_FILE
 from soundnet_kd.training.trainer import deterministic, fit, quiet_lightning, trainer_of

@@ -14,7 +14,7 @@ from soundnet_kd.errors import SettingsError
 from soundnet_kd.models import Student
 from soundnet_kd.models.device import keep_freed_memory
 from soundnet_kd.pretrained.description import CHECKPOINT_KEY, describe
-from soundnet_kd.training.checkpoints import HELD_OUT_LOSSES
+from soundnet_kd.training.checkpoints import HELD_OUT_LOSSES, LEAST_LOSS
 from soundnet_kd.training.devices import gathered
 from soundnet_kd.training.optimization import average_of, cosine_factor, is_fused
 from soundnet_kd.training.trainer import be_deterministic
@@ -28,8 +28,6 @@ TEMPERATURE = "temperature_"
 """The start of the figures that say nothing of what is held out."""
 VALIDATION, AVERAGED = "validation", "averaged"
 """What the figures on held-out videos begin with, those of the weights of the step and those of their average."""
-LEAST_LOSS = "least_loss"
-"""The lower loss of the two, by which the best state is told; it is not logged."""
 
 
 class Distillation(lightning.LightningModule):

@@ -26,6 +26,8 @@ STUDENT_PREFIX, AVERAGED_PREFIX = "student.", "averaged.module."
 HELD_OUT_LOSSES = "held_out_losses"
 """Key of a distillation's checkpoint: the loss on held-out videos, last measured, of `validation` (the weights of the
 step) and of `averaged`; only where there is an average."""
+LEAST_LOSS = "least_loss"
+"""The figure of the lower one of these two, which is not logged."""
 STOPPING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 ASKED_EVERY_STEPS = 10
 """How often several processes agree on whether to save; each time they wait for each other."""
@@ -174,6 +176,11 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._is_done = False
+
+    @property
+    def state_key(self) -> str:
+        """Its name in checkpoints, the same with an average as without, as before averages were measured."""
+        return super().state_key.replace(repr(LEAST_LOSS), repr("validation/loss"))
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]

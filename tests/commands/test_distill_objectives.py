@@ -24,7 +24,7 @@ from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.storage import read_json
 from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, Augmentation, ClipAugmentation
 from soundnet_kd.training.callbacks import read_history
-from soundnet_kd.training.checkpoints import last_checkpoint
+from soundnet_kd.training.checkpoints import LEAST_LOSS, BestCheckpoint, last_checkpoint
 from tests.processes import run_command
 from tests.stops import killed_at_checkpoint
 from tests.targets import CLASSES, SAMPLE_RATE, make_targets
@@ -210,6 +210,12 @@ def test_the_average_is_measured_beside_the_weights(
     assert (about["steps_done"], about.get("weights")) == (step, "averaged" if stage == "averaged" else None)
     last, own = rows[5]["averaged/loss"], rows[5]["validation/loss"]
     assert f"; averaged.safetensors: held-out loss {last:.4f}, not {own:.4f}, " in capsys.readouterr().out
+
+
+def test_a_run_whose_average_was_not_measured_yet_keeps_its_best(tmp_path: Path) -> None:
+    """Lightning hands a checkpoint's state of the best on to what has the same name."""
+    assert BestCheckpoint(tmp_path, LEAST_LOSS).state_key == BestCheckpoint(tmp_path).state_key
+    assert BestCheckpoint(tmp_path, "accuracy", "max").state_key != BestCheckpoint(tmp_path).state_key
 
 
 def test_weights_decay_but_neither_biases_nor_batch_norm(targets: Path, tmp_path: Path) -> None:
