@@ -65,6 +65,8 @@ CLIPS_PER_PART = "clips_per_part"
 MAY_DIFFER = ("videos", "backends", CLIPS_PER_PART)
 """What targets may go on with that was otherwise when they were begun."""
 VIDEOS_PER_PART = 32
+PARTS_PER_INDEX = 256
+"""After so many parts more they are indexed, so that a killed run need not open them all when it starts again."""
 PLAN_FILE = "shards.json"
 """The names of the videos of each shard that jobs share."""
 OUTPUT = "its answer"
@@ -296,17 +298,19 @@ def label_videos(
         lock_folder(out),
         tqdm(total=len(video_of), initial=len(video_of) - len(waiting), desc="teach", unit="video") as progress,
     ):
-        decoded = out / DECODED_FOLDER
-        for result in (
-            do_here(work, shards, decoded, workers, deadline_minutes, heard=lambda _: progress.update())
+        results = (
+            do_here(work, shards, out / DECODED_FOLDER, workers, deadline_minutes, heard=lambda _: progress.update())
             if ray is None
             else ray.do(work, shards, deadline_minutes, heard=progress.update)
-        ):
+        )
+        for number, result in enumerate(results, start=1):
+            if number % PARTS_PER_INDEX == 0:
+                _read_parts(out).write(out)
             if result.failures:
                 with closing(TargetsPart(part_file(out, result.name))) as part:
                     refusals |= {each.source: each for each in part.refused()}
                 progress.set_postfix(refused=len(refusals))
-            write_refusals(out / FAILURES_FILE, refusals.values())
+                write_refusals(out / FAILURES_FILE, refusals.values())
         index = _read_parts(out)
         index.write(out)
         write_refusals(out / FAILURES_FILE, refusals.values())
