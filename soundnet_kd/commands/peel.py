@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.analysis.layers.figures import draw_head, draw_layers, draw_pictures, draw_pooled
+from soundnet_kd.errors import SettingsError
 from soundnet_kd.features.activation_file import (
     PEEL_FILE,
     SETTINGS_FILE,
@@ -17,6 +18,8 @@ from soundnet_kd.features.activation_file import (
 )
 from soundnet_kd.features.activations import peel_sound
 from soundnet_kd.figures.filters import draw_filter_pictures, draw_filters
+from soundnet_kd.media import as_source, local_file
+from soundnet_kd.media.tar_shards import names_tars
 from soundnet_kd.models import FinetunedNetwork, Network
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import ensure_same_settings, versions
@@ -64,7 +67,7 @@ def peel(
     Parameters
     ----------
     sound : str or Path
-        A sound or video file.
+        A sound or video file, also in a tar (tar://clip.mp4::shards/00001.tar) or under an address (s3://bucket/a.wav).
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
         distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
@@ -81,15 +84,18 @@ def peel(
     RunConflictError
         If `out` holds another sound, network or part.
     """
-    out, sound = Path(out), Path(sound)
+    out, place = Path(out), as_source(sound)
+    if names_tars(sound):
+        raise SettingsError(f"{sound} may hold many sounds; name one of them, such as tar://clip.wav::{sound}")
     network = load_network(student)
-    peeled = peel_sound(sound, network, start_seconds, seconds)
-    about = PeelSource(sound.name, _named_by_first_version(network))
+    with local_file(place) as file:
+        peeled = peel_sound(file, network, start_seconds, seconds)
+    about = PeelSource(place.name, _named_by_first_version(network))
     settings = {"start_seconds": start_seconds, "seconds": seconds}
     source = peel_source(peeled, about, network.fingerprint(), settings, versions())
     ensure_same_settings(out / SETTINGS_FILE, source)
     write_peel(out / PEEL_FILE, peeled, source)
-    _draw(out / PEEL_FILE, sound.name, network.architecture)
+    _draw(out / PEEL_FILE, place.name, network.architecture)
     return PeelResult(out, peeled)
 
 

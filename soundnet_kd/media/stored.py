@@ -93,14 +93,19 @@ def local_path(place: str | Path) -> Path:
     return Path("/" + text[match.end() :].lstrip("/")) if match is not None and is_address else Path(place)
 
 
+def is_member(text: str) -> bool:
+    """Return whether a text is the address of a member of a tar."""
+    return text.startswith("tar:/") and "::" in text
+
+
 def as_source(place: str | Path | StoredMedia) -> MediaSource:
     """Return where a sound or video lies: a path stays one, an address becomes a `StoredMedia`."""
     if isinstance(place, StoredMedia):
         return place
     text = os.fspath(place)
-    if text.startswith(("tar://", "tar:/")) and "::" in text:
+    if is_member(text):
         member, _, container = text.removeprefix("tar:").lstrip("/").partition("::")
-        return StoredMedia(address_of(container) or str(local_path(container)), member)
+        return StoredMedia(address_of(container) or str(local_path(container).absolute()), member)
     address = address_of(place)
     return local_path(place) if address is None else StoredMedia(address)
 

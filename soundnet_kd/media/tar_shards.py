@@ -14,7 +14,7 @@ from pathlib import Path
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.media.finding import is_known_other, search_folder
 from soundnet_kd.media.remote import ends_the_run, has_wildcard, list_objects
-from soundnet_kd.media.stored import StoredMedia, address_of, local_path
+from soundnet_kd.media.stored import StoredMedia, address_of, is_member, local_path
 from soundnet_kd.media.tar_index import TarIndex, described, split_name, tar_columns, tar_index
 from soundnet_kd.storage import escape_name
 
@@ -79,6 +79,8 @@ def plain_name(member: str) -> str:
 def names_tars(place: str | Path) -> bool:
     """Return whether a text stands for tars: by its ending, or as a folder that holds tars and no sounds or videos."""
     text = os.fspath(place)
+    if is_member(text):
+        return False
     path = local_path(place)
     if text.lower().endswith((TAR_SUFFIX, *PACKED_SUFFIXES)):
         return address_of(place) is not None or not path.is_dir()

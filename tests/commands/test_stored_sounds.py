@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, SoundNet8, extract
+from soundnet_kd.commands.peel import peel
 from soundnet_kd.commands.predict import predict
+from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredMedia, local_file, write_audio
 from soundnet_kd.models import write_network
 from soundnet_kd.report.clips import Clips
@@ -79,6 +81,15 @@ def test_features(folder: Path, tars: Path, student: Path, tmp_path: Path, worke
     assert all(isinstance(sound, PlayableSound) for sound in played)
     again = extract(tars, student, tmp_path / "tars.h5", layers=layers, device="cpu")
     assert again.found
+
+
+def test_one_sound_of_a_tar(folder: Path, tars: Path, student: Path, tmp_path: Path) -> None:
+    one = f"tar://rain/1.wav::{tars / '0.tar'}"
+    from_file, from_tar = peel(folder / "rain" / "1.wav", student, tmp_path / "a"), peel(one, student, tmp_path / "b")
+    np.testing.assert_array_equal(from_tar.peeled.layers["pool5"].pooled, from_file.peeled.layers["pool5"].pooled)
+    assert next(iter(predict(one, student, device="cpu").rows()))[0] == one
+    with pytest.raises(SettingsError, match=r"0\.tar may hold many sounds; name one of them, such as tar://"):
+        peel(tars / "0.tar", student, tmp_path / "c")
 
 
 def test_guesses(folder: Path, tars: Path, student: Path) -> None:

@@ -22,12 +22,14 @@ from soundnet_kd.media import (
     MediaSource,
     StoredMedia,
     address_of,
+    as_source,
     find_media,
     is_known_other,
     local_file,
     local_path,
 )
 from soundnet_kd.media.remote import folder_before_wildcards, is_object, list_objects
+from soundnet_kd.media.stored import is_member
 from soundnet_kd.media.tar_shards import TarShards, columns_of, names_tars, open_tars, plain_name
 from soundnet_kd.storage import escape_name
 
@@ -86,7 +88,7 @@ def find_sources(place: str | Path, index_folder: str | Path | None = None) -> F
     address = address_of(place)
     if address is not None:
         names_sounds = PurePosixPath(address).suffix.lower() in TABLE_SUFFIXES | LIST_SUFFIXES
-        is_folder = not names_sounds and not is_object(address)
+        is_folder = not names_sounds and not is_member(address) and not is_object(address)
         root = folder_before_wildcards(address).rstrip("/") if is_folder else address.rpartition("/")[0]
         if names_sounds:
             return FoundSources(root, {clip.id: clip.path for clip in read_remote(address).clips})
@@ -209,9 +211,12 @@ def _read_table(address: str) -> Manifest:
 
 def _media_below(address: str) -> tuple[dict[str, StoredMedia], list[str]]:
     """Return the sounds and videos below an address by their names, and what else is there."""
-    objects = list_objects(address) if not is_object(address) else {StoredMedia(address).name: StoredMedia(address)}
+    single = as_source(address)
+    if isinstance(single, StoredMedia) and (single.member or is_object(address)):
+        return {single.name: single}, []
+    objects = list_objects(address)
     hidden = {name for name in objects if any(part.startswith(".") for part in PurePosixPath(name).parts)}
-    others = sorted(name for name in objects if is_known_other(name) and name not in hidden and len(objects) > 1)
+    others = sorted(name for name in objects if is_known_other(name) and name not in hidden)
     files = {name: each for name, each in objects.items() if name not in hidden and name not in others}
     tars = [name for name in others if name.lower().endswith(".tar")]
     if not files:
