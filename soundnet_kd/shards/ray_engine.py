@@ -175,12 +175,15 @@ class _Process:
         What it is asked for and has not answered; None while it has nothing to do.
     shard : Shard or None
         What it is to do; None while the networks are loaded.
+    following : Shard or None
+        What it is to do after that, and begins to decode, unless another process is idle before.
     """
 
     machine: Machine
     actor: Any
     answer: Any
     shard: Shard | None = None
+    following: Shard | None = None
 
 
 class _Run:
@@ -263,10 +266,21 @@ class _Run:
         # As many again as can be decoded at once wait for a CPU, so that none is ever without work.
         at_once = 2 * -(-cpus // count) if self.decoders is None else max(1, self.decoders // count)
         for process in self.processes:
-            if process.answer is None and waiting:
-                process.shard = shard = waiting.popleft()
-                everywhere = replace(shard, sources=tuple(map(_everywhere, shard.sources)))
-                process.answer = process.actor.do.remote(everywhere, at_once)
+            if process.answer is None and (shard := self._next_for(process, waiting)) is not None:
+                process.shard = shard
+                process.following = waiting.popleft() if waiting else None
+                given = [None if each is None else _anywhere(each) for each in (shard, process.following)]
+                process.answer = process.actor.do.remote(*given, at_once)
+
+    def _next_for(self, process: _Process, waiting: deque[Shard]) -> Shard | None:
+        """Return the next shard for a process: its own, else any, else what another one was to do next."""
+        taken_from = process
+        if process.following is None:
+            if waiting:
+                return waiting.popleft()
+            taken_from = next((each for each in self.processes if each.following is not None), process)
+        shard, taken_from.following = taken_from.following, None
+        return shard
 
     def _answered(self) -> list[_Process]:
         """Wait for answers, at most for some seconds, and return the processes that gave them."""
@@ -295,9 +309,9 @@ class _Run:
             self.processes.remove(process)
             self.ray.kill(process.actor)
             self._count_loss(process.machine, shard, error)
+            waiting.extendleft(each for each in (process.following, shard) if each is not None)
             if shard is not None:
                 log.warning("%s was lost; its %d files are done again", process.machine.name, len(shard))
-                waiting.appendleft(shard)
             return None
         process.answer = None
         if isinstance(answer, SoundNetKDError):
@@ -334,6 +348,11 @@ class _Run:
             f"{sum(machine.cpus for machine in self.machines):g} CPUs and {len(self.processes)} processes with networks"
             f"{where}; `ray status` says what the cluster is at"
         )
+
+
+def _anywhere(shard: Shard) -> Shard:
+    """Return a shard as other processes find its files."""
+    return replace(shard, sources=tuple(map(_everywhere, shard.sources)))
 
 
 def _everywhere(source: MediaSource) -> MediaSource:

@@ -179,6 +179,8 @@ class NetworkProcess:
         self._worker: ShardWorker | None = None
         self._decode = b""
         self._largest = 0
+        self._ahead_for = ""
+        self._ahead: deque[_Task] = deque()
 
     def start(self) -> SoundNetKDError | None:
         """Load the networks, or return why they cannot be."""
@@ -190,11 +192,20 @@ class NetworkProcess:
             return as_value(error)
         return None
 
-    def do(self, shard: Shard, at_once: int) -> ShardResult | SoundNetKDError:
-        """Do a shard, of whose files so many at most are decoded at a time, or return why it cannot be done."""
+    def do(self, shard: Shard, following: Shard | None, at_once: int) -> ShardResult | SoundNetKDError:
+        """Do a shard, or return why it cannot be done.
+
+        Parameters
+        ----------
+        shard : Shard
+        following : Shard, optional
+            The one that comes after it, most likely: its first files are decoded while this one ends.
+        at_once : int
+            So many files at most are decoded at a time.
+        """
         assert self._worker is not None
         with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
-            decoded = self._decoded(shard, at_once, Path(folder))
+            decoded = self._decoded(shard, following, at_once, Path(folder))
             try:
                 return self._worker.do(shard, decoded)
             except Exception as error:
@@ -202,33 +213,50 @@ class NetworkProcess:
             finally:
                 decoded.close()
 
-    def _decoded(self, shard: Shard, at_once: int, folder: Path) -> Generator[Path | MediaError, None, None]:
+    def _decoded(
+        self, shard: Shard, following: Shard | None, at_once: int, folder: Path
+    ) -> Generator[Path | MediaError, None, None]:
         """Have files decoded, some ahead, and return them in their order; a file is gone when the next is asked for."""
+        if self._ahead_for != shard.name:
+            _cancel(self._ahead)
+            self._ahead.clear()
+        begun = self._ahead
         waiting = deque(shard.sources)
-        begun: deque[_Task] = deque()
-        number = 0
+        for _ in begun:
+            waiting.popleft()
+        if following is not None:
+            waiting += following.sources
+        self._ahead_for = "" if following is None else following.name
+        asked = 0
         try:
-            while waiting or begun:
-                self._begin_some(waiting, begun, at_once)
-                if _is_finished(begun[0]):
-                    file = folder / f"{number}"
-                    try:
-                        self._fetch(begun[0], file)
-                    except MediaError as error:
-                        yield error
-                    except _LostError:
-                        begun[0] = self._again(begun[0])
-                        continue
-                    else:
-                        self._largest = max(self._largest, file.stat().st_size)
-                        yield file
-                    file.unlink(missing_ok=True)
-                    begun.popleft()
-                    number += 1
-                else:
-                    _wait_for_one(begun)
+            for number in range(len(shard)):
+                asked += 1
+                file = folder / f"{number}"
+                yield self._next(waiting, begun, at_once, file)
+                file.unlink(missing_ok=True)
         finally:
-            _cancel(begun)
+            if asked < len(shard):
+                _cancel(begun)
+                begun.clear()
+
+    def _next(self, waiting: deque[MediaSource], begun: deque[_Task], at_once: int, file: Path) -> Path | MediaError:
+        """Wait for the next file, write what is decoded of it, and keep others in work meanwhile."""
+        while True:
+            self._begin_some(waiting, begun, at_once)
+            if not _is_finished(begun[0]):
+                _wait_for_one(begun)
+                continue
+            try:
+                self._fetch(begun[0], file)
+            except _LostError:
+                begun[0] = self._again(begun[0])
+                continue
+            except MediaError as error:
+                begun.popleft()
+                return error
+            begun.popleft()
+            self._largest = max(self._largest, file.stat().st_size)
+            return file
 
     def _begin_some(self, waiting: deque[MediaSource], begun: deque[_Task], at_once: int) -> None:
         ahead = min(FILES_AHEAD * at_once, max(1, WAITING_BYTES // max(1, self._largest)))
