@@ -51,6 +51,12 @@ def lock_folder(folder: str | Path, job: str = "") -> Iterator[None]:
         try:
             if job:
                 held.enter_context(lock_file(folder / f"{LOCK}-{job}", wait=False))
+                count = job.rpartition("-")[2]
+                # Jobs of another number of jobs share the work otherwise.
+                for file in _jobs(folder):
+                    if not file.name.endswith(f"-of-{count}"):
+                        with lock_file(file, wait=False):
+                            pass
                 # Others who only look hold it for a moment.
                 with lock_file(folder / LOCK, seconds=LOOKING_SECONDS):
                     pass
@@ -146,18 +152,27 @@ def unique_file_stems(names: Iterable[str]) -> list[str]:
     return stems
 
 
+_owner = ""
+
+
+def name_partials_after(owner: str) -> None:
+    """Give the temporary files of this process names of their own, where another one may write the same file."""
+    global _owner
+    _owner = f"{owner}-"
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Return a path to write to; what is written there replaces `path` only when the block ends well.
 
     The temporary file is in the same folder under a fixed name, so a killed run leaves at most one, which the next
-    run overwrites.
+    run overwrites; see `name_partials_after`.
     """
     path = Path(path)
     if path.is_dir():
         raise SettingsError(f"{path} is a folder where a file is to be written; choose another --out")
     make_folder(path.parent)
-    partial = path.with_name(f".partial-{path.name}")
+    partial = path.with_name(f".partial-{_owner}{path.name}")
     try:
         with translate_machine_errors(path):
             partial.touch()
@@ -235,7 +250,11 @@ def rename_damaged(path: str | Path, then: str, why: str = "damaged") -> None:
     """
     path = Path(path)
     kept = path.with_name(f"{path.name}.damaged")
-    path.replace(kept)
+    try:
+        path.replace(kept)
+    except FileNotFoundError:
+        # Another job has found it too.
+        return
     log.warning("%s is %s and was set aside as %s; %s", path, why, kept.name, then)
 
 

@@ -4,7 +4,7 @@
 parts with n clips, v labelled and r refused videos together:
 
 ========================================  ==================  ====================================================
-`part/file`, `part/first`                 (p,) str            the part's name, the first in order of its videos
+`part/file`                               (p,) str            the part's name
 `part/bytes`, `part/modified_ns`          (p,) int64          of the file that was indexed
 `part/clip_end`, `part/video_end`,        (p,) int64          where each part's clips, labelled and refused videos end
 `part/refused_end`
@@ -94,6 +94,10 @@ class IndexedPart:
                 part.step_counts(),
                 np.array([*totals, _count_stray(part)], np.float64),
             )
+        except (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise FormatError(
+                f"{path} cannot be read ({error}); delete it and run the same `soundnet-kd teach` again"
+            ) from error
         finally:
             part.close()
 
@@ -195,18 +199,14 @@ def _read(path: Path) -> dict[str, IndexedPart]:
             clips, videos, refusals = (_slices(file[f"part/{what}_end"][:]) for what in ("clip", "video", "refused"))
             totals, hashes, counts = file["part/totals"][:], file["clip/source_hash"][:], file["clip/step_count"][:]
             video = file["video"].asstr()[:].tolist()
-            refused = [
-                RefusedVideo(*row)
-                for row in zip(
-                    *(file[f"refused/{column.name}"].asstr()[:] for column in fields(RefusedVideo)), strict=True
-                )
-            ]
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError, UnicodeDecodeError):
+            columns = (file[f"refused/{column.name}"].asstr()[:] for column in fields(RefusedVideo))
+            refused = [RefusedVideo(*row) for row in zip(*columns, strict=True)]
+            return {
+                name: IndexedPart(name, stat, tuple(video[v]), tuple(refused[r]), hashes[c], counts[c], total)
+                for name, stat, v, r, c, total in zip(names, stats, videos, refusals, clips, totals, strict=True)
+            }
+    except (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
         return {}
-    return {
-        name: IndexedPart(name, stat, tuple(video[v]), tuple(refused[r]), hashes[c], counts[c], total)
-        for name, stat, v, r, c, total in zip(names, stats, videos, refusals, clips, totals, strict=True)
-    }
 
 
 def _slices(ends: NDArray[np.int64]) -> list[slice]:

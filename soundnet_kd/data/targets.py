@@ -31,7 +31,8 @@ For n clips that hold s label steps together:
 Parts that were written before there was a group `videos`, or a column of it, lack it; their `failed_steps` may be
 float64.
 
-Attributes: `format_version`, `sample_rate`, and `settings` (the text of `targets.json`).
+Attributes: `format_version`, `sample_rate`, and `settings` (as in `targets.json`, of the run that
+wrote the part).
 
 This is version 1. Version 2 has besides, where it was asked for:
 
@@ -62,7 +63,7 @@ import hashlib
 import os
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,22 @@ SETTINGS_FILE = "targets.json"
 READABLE_VERSIONS = (1, 2, 3)
 OPEN_PARTS = 16
 """How many parts a reader keeps open."""
+
+
+def require_readable(folder: str | Path, settings: Mapping[str, Any]) -> None:
+    """Check that targets are of a format version that is known.
+
+    Raises
+    ------
+    FormatError
+        If not.
+    """
+    if settings.get("format_version") not in READABLE_VERSIONS:
+        raise FormatError(
+            f"{folder} has format version {settings.get('format_version')}, this program reads "
+            f"{', '.join(map(str, READABLE_VERSIONS))}; install a newer one, or label the videos again with "
+            "`soundnet-kd teach`"
+        )
 
 
 class Targets:
@@ -106,12 +123,7 @@ class Targets:
                 f"{folder} is not a targets folder (no {SETTINGS_FILE}); make one with `soundnet-kd teach`"
             )
         self.settings: dict[str, Any] = read_json(folder / SETTINGS_FILE)
-        if self.settings.get("format_version") not in READABLE_VERSIONS:
-            raise FormatError(
-                f"{folder} has format version {self.settings.get('format_version')}, this program reads "
-                f"{' and '.join(map(str, READABLE_VERSIONS))}; install a newer one, or label the videos again with "
-                "`soundnet-kd teach`"
-            )
+        require_readable(folder, self.settings)
         index = PartsIndex.of(folder)
         parts = [part for part in index.parts if part.clips]
         self.parts = [part.path(folder) for part in parts]

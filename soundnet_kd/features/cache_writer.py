@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from soundnet_kd.data import Clip
-from soundnet_kd.errors import MediaError, TooShortError
+from soundnet_kd.errors import FormatError, MediaError, TooShortError
 from soundnet_kd.features.cache import pooled_name
 from soundnet_kd.features.cache_parts import CachePart, is_numbered, new_part, part_file, written_parts
 from soundnet_kd.features.extractor import FeatureExtractor
@@ -122,6 +122,10 @@ def write_parts(
         workers = sound_decoders(waiting)
     decoded = work.folder / DECODED_FOLDER
     list(_do(work, shards, len(clips), decoded, workers, deadline_minutes, progress_name, ray))
+    if left := waiting_shards(work, clips):
+        raise FormatError(
+            f"parts in {work.folder} are damaged, {sum(map(len, left))} sounds long; run the same command again"
+        )
     return list(written_parts(work.folder))
 
 

@@ -222,6 +222,7 @@ class _Scan:
         self._file = file
         self._length = file.seek(0, os.SEEK_END)
         self._media: dict[str, tuple[int, int]] = {}
+        self._names: set[str] = set()
         self._with_media: set[str] = set()
         self._keys: dict[str, None] = {}
         self._twice: list[str] = []
@@ -301,11 +302,13 @@ class _Scan:
         if is_media(extension):
             self._with_media.add(key)
             name, number = member.name, 1
-            while name in self._media:
+            # A leading ./ does not count in the names of clips.
+            while name.removeprefix("./") in self._names:
                 number += 1
                 name = f"{member.name}~{number}"
             if number > 1:
                 self._twice.append(member.name)
+            self._names.add(name.removeprefix("./"))
             self._media[name] = (member.offset_data, member.size)
         elif extension.rpartition(".")[2] in ("json", "jsn") and member.size <= MAX_JSON_BYTES:
             self._add_values(key, member)

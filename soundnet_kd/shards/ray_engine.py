@@ -86,7 +86,7 @@ def do_on_ray(
         If a shard could not be done for a reason that is not one of its files'.
     """
     with on_ray(out, address, networks, decoders, gpus_per_network) as engine:
-        yield from engine.do(work, shards, deadline_minutes)
+        yield from engine.do(work, [shard for shard in shards if not work.is_done(shard)], deadline_minutes)
 
 
 @contextmanager
@@ -150,10 +150,10 @@ class RayEngine:
         deadline_minutes: float = DEADLINE_MINUTES,
         heard: Callable[[int], object] = lambda _: None,
     ) -> Iterator[ShardResult]:
-        """Do the shards that are not done yet, as `do_on_ray` does; `heard` is told how many files each had."""
+        """Do shards, as `do_on_ray` does, those too that are done; `heard` is told how many files each had."""
         if not deadline_minutes > 0:
             raise SettingsError(f"deadline_minutes is {deadline_minutes:g}; it has to be above 0")
-        waiting = deque(shard for shard in shards if not work.is_done(shard))
+        waiting = deque(shards)
         if not waiting:
             return
         self._cluster.require_seen(_files_of(_everywhere(waiting[0].sources[0])))

@@ -23,7 +23,7 @@ from soundnet_kd.errors import GivenUpError, MediaError, SoundNetKDError
 from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, FILES_AHEAD, MAX_WAITING_BYTES, DecodeProcess
 from soundnet_kd.media.stored import MediaSource
 from soundnet_kd.shards.shard import Shard, ShardResult, ShardWorker
-from soundnet_kd.storage import versions
+from soundnet_kd.storage import name_partials_after, versions
 from soundnet_kd.system.machine_errors import explain_error, machine_error
 
 PIECE_BYTES = 32 * 2**20
@@ -173,6 +173,8 @@ class NetworkProcess:
     def __init__(self, work: bytes, threads: int, deadline_minutes: float) -> None:
         # Before anything imports PyTorch, since Ray takes 1 for a process that asks for no CPU.
         os.environ["OMP_NUM_THREADS"] = str(threads)
+        # One that is cut off from the others may still write what another one has been given since.
+        name_partials_after(f"{socket.gethostname()}-{os.getpid()}")
         self._work = work
         self._deadline_minutes = deadline_minutes
         self._held = ExitStack()

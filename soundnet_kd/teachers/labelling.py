@@ -20,8 +20,8 @@ from soundnet_kd.data.parts_index import PartsIndex
 from soundnet_kd.data.sources.stored import find_sources
 from soundnet_kd.data.target_clips import RefusedVideo, count_clip_steps
 from soundnet_kd.data.target_parts import FORMAT_VERSION, TargetsPart, part_file
-from soundnet_kd.data.targets import SETTINGS_FILE, Targets
-from soundnet_kd.errors import RunConflictError, SettingsError, none_readable
+from soundnet_kd.data.targets import SETTINGS_FILE, Targets, require_readable
+from soundnet_kd.errors import FormatError, RunConflictError, SettingsError, none_readable
 from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, MediaSource, Sampling
 from soundnet_kd.media.tar_index import INDEX_FOLDER
@@ -65,6 +65,8 @@ CLIPS_PER_PART = "clips_per_part"
 MAY_DIFFER = ("videos", "backends", CLIPS_PER_PART)
 """What targets may go on with that was otherwise when they were begun."""
 VIDEOS_PER_PART = 32
+SHORT_TABLE = 10_000
+"""Refusals; a table of no more is written after each part that has some."""
 PARTS_PER_INDEX = 256
 """After so many parts more they are indexed, so that a killed run need not open them all when it starts again."""
 PLAN_FILE = "shards.json"
@@ -215,6 +217,8 @@ def label_videos(
             raise SettingsError(f"{name} is {value}; it is at least {least}")
     require_steps(step_seconds, frames_per_step, keep_frames)
     before = read_settings(out / SETTINGS_FILE) or {}
+    if before:
+        require_readable(out, before)
     _require_names(teachers, before.get("teachers", {}))
     found = find_sources(videos, out / INDEX_FOLDER)
     video_of = found.sources
@@ -251,105 +255,124 @@ def label_videos(
     }
     may_differ = (*MAY_DIFFER, *(("videos_per_part",) if CLIPS_PER_PART in before else ()))
     require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
-    index = _read_parts(out)
-    if before and before["videos"] != settings["videos"]:
-        require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
-    refusals = _remembered(out, index, video_of)
-    remembered = len(refusals)
-    refusals |= {source: RefusedVideo(source, escape_name(reason)) for source, reason in found.failures.items()}
-    shards = _waiting(index, refusals, video_of, videos_per_part)
-    waiting = [video for shard in shards for video in shard.sources]
-    if workers is None:
-        workers = video_decoders(len(waiting))
-    begun_with = before.get("backends", {})
-    on_gpus = ray is not None and ray.gpus_per_network > 0
+    # What is there is looked at when nobody else can change it.
+    with lock_folder(out, "" if job is None else job.name):
+        index = _read_parts(out)
+        if before and before["videos"] != settings["videos"]:
+            require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
+        refusals = _remembered(out, index, video_of)
+        remembered = len(refusals)
+        refusals |= {source: RefusedVideo(source, escape_name(reason)) for source, reason in found.failures.items()}
+        new, again = _waiting(index, refusals, video_of, videos_per_part)
+        # Jobs leave refused ones to the run that joins what they did.
+        shards = new + again if job is None else new
+        waiting = [video for shard in shards for video in shard.sources]
+        if workers is None:
+            workers = video_decoders(len(waiting))
+        begun_with = before.get("backends", {})
+        on_gpus = ray is not None and ray.gpus_per_network > 0
 
-    def device_for(teacher: Teacher) -> torch.device:
-        return torch.device("cuda") if on_gpus else device_of(teacher.network)
+        def device_for(teacher: Teacher) -> torch.device:
+            return torch.device("cuda") if on_gpus else device_of(teacher.network)
 
-    backends = {
-        name: _choose_backend(backend, device_for(teacher), begun_with.get(name), len(waiting))
-        for name, teacher in teachers.items()
-    }
-    ensemble = TeacherEnsemble(teachers, backends, step_seconds, keep_frames)
-    decoder = Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video, step_seconds, frames_per_step)
-    if workers or ray is not None:
-        require_picklable(decoder)
-    if waiting:
-        ensemble.compile()
-        sizes = megabytes_per_hour(
-            SAMPLE_RATE,
-            step_seconds,
-            {name: len(each) for name, each in ensemble.class_names.items()},
-            ensemble.feature_sizes(),
-            frames_per_step if keep_frames else 0,
-        )
-        while_it_runs = 0.0
-        if (step_seconds, frames_per_step) != (STEP_SECONDS, 1):
-            while_it_runs = frames_per_step * 3600 / step_seconds * ensemble.frame_bytes() / 1e6
-        log.info(describe_sizes(sizes, len(waiting), estimate_hours(waiting, clips_per_video), while_it_runs))
-    settings["backends"] = ensemble.backends
-    settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
-    ensure_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
-    work = Labelling(out.absolute(), ensemble, decoder, settings, None if ray is None else ray.device)
-    if job is not None:
-        return _do_job(job, work, _claimed(out, shards, video_of), workers, deadline_minutes)
-    with (
-        lock_folder(out),
-        tqdm(total=len(video_of), initial=len(video_of) - len(waiting), desc="teach", unit="video") as progress,
-    ):
-        results = (
-            do_here(work, shards, out / DECODED_FOLDER, workers, deadline_minutes, heard=lambda _: progress.update())
-            if ray is None
-            else ray.do(work, shards, deadline_minutes, heard=progress.update)
-        )
-        for number, result in enumerate(results, start=1):
-            if number % PARTS_PER_INDEX == 0:
-                _read_parts(out).write(out)
-            if result.failures:
-                with closing(TargetsPart(part_file(out, result.name))) as part:
-                    refusals |= {each.source: each for each in part.refused()}
-                progress.set_postfix(refused=len(refusals))
-                write_refusals(out / FAILURES_FILE, refusals.values())
+        backends = {
+            name: _choose_backend(backend, device_for(teacher), begun_with.get(name), len(waiting))
+            for name, teacher in teachers.items()
+        }
+        ensemble = TeacherEnsemble(teachers, backends, step_seconds, keep_frames)
+        decoder = Decoder(SAMPLE_RATE, ensemble.transforms, frames, clips_per_video, step_seconds, frames_per_step)
+        if workers or ray is not None:
+            require_picklable(decoder)
+        if waiting:
+            ensemble.compile()
+            sizes = megabytes_per_hour(
+                SAMPLE_RATE,
+                step_seconds,
+                {name: len(each) for name, each in ensemble.class_names.items()},
+                ensemble.feature_sizes(),
+                frames_per_step if keep_frames else 0,
+            )
+            while_it_runs = 0.0
+            if (step_seconds, frames_per_step) != (STEP_SECONDS, 1):
+                while_it_runs = frames_per_step * 3600 / step_seconds * ensemble.frame_bytes() / 1e6
+            log.info(describe_sizes(sizes, len(waiting), estimate_hours(waiting, clips_per_video), while_it_runs))
+        settings["backends"] = ensemble.backends
+        settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
+        ensure_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
+        work = Labelling(out.absolute(), ensemble, decoder, settings, None if ray is None else ray.device)
+        if job is not None:
+            return _do_job(job, work, _claimed(work, shards, video_of), workers, deadline_minutes)
+        # What jobs have refused is in the table from now on, and what they share is shared anew.
+        write_refusals(out / FAILURES_FILE, refusals.values())
+        (out / PLAN_FILE).unlink(missing_ok=True)
+        done = len(video_of) - len(waiting)
+        with tqdm(total=len(video_of), initial=done, desc="teach", unit="video") as progress:
+            results = (
+                do_here(
+                    work, shards, out / DECODED_FOLDER, workers, deadline_minutes, heard=lambda _: progress.update()
+                )
+                if ray is None
+                else ray.do(work, shards, deadline_minutes, heard=progress.update)
+            )
+            for number, result in enumerate(results, start=1):
+                if result.failures:
+                    with closing(TargetsPart(part_file(out, result.name))) as part:
+                        refusals |= {each.source: each for each in part.refused()}
+                    progress.set_postfix(refused=len(refusals))
+                if number % PARTS_PER_INDEX == 0:
+                    _read_parts(out).write(out)
+                # A long table takes a second to write.
+                if number % PARTS_PER_INDEX == 0 or (result.failures and len(refusals) <= SHORT_TABLE):
+                    write_refusals(out / FAILURES_FILE, refusals.values())
         index = _read_parts(out)
         index.write(out)
         write_refusals(out / FAILURES_FILE, refusals.values())
-        (out / PLAN_FILE).unlink(missing_ok=True)
-        for left in out.glob(f"{DECODED_FOLDER}-*"):
-            # Of a job that was killed.
-            shutil.rmtree(left, ignore_errors=True)
+        _remove_left(out)
+        left, _ = _waiting(index, refusals, video_of, videos_per_part)
+        if left:
+            raise FormatError(
+                f"parts of {out} are damaged, {sum(map(len, left))} videos long; run the same command again"
+            )
     return _summarize(videos, out, len(video_of) + len(found.failures), index, refusals, remembered, frames)
 
 
-def _claimed(out: Path, shards: Sequence[Shard], video_of: Mapping[str, MediaSource]) -> list[Shard]:
+def _remove_left(out: Path) -> None:
+    """Remove what jobs and processes that were killed have left."""
+    for folder in out.glob(f"{DECODED_FOLDER}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (out / "parts").glob(".partial-*"):
+        file.unlink(missing_ok=True)
+
+
+def _claimed(work: Labelling, shards: Sequence[Shard], video_of: Mapping[str, MediaSource]) -> list[Shard]:
     """Return the shards that all jobs share, which the first of them finds: others may find some of them done.
 
     Raises
     ------
     RunConflictError
-        If a video of theirs is not there any more.
+        If a video that is still to be labelled is not there any more.
     """
+    out = work.out
     with lock_file(out / f"{LOCK}-{PLAN_FILE}"):
         if not (out / PLAN_FILE).exists():
             write_json(out / PLAN_FILE, [shard.ids for shard in shards])
         plan = read_json(out / PLAN_FILE)
-    gone = next((name for ids in plan for name in ids if name not in video_of), None)
+    shared = [Shard(0, tuple(ids), tuple(video_of.get(name, Path(name)) for name in ids)) for ids in plan]
+    waiting = (shard for shard in shared if not work.is_done(shard))
+    gone = next((name for shard in waiting for name in shard.ids if name not in video_of), None)
     if gone is not None:
         raise RunConflictError(
             f"{gone}, which the jobs of {out} are to label, is not there any more; bring it back, or run the command "
             "without --shard"
         )
-    return [Shard(0, tuple(ids), tuple(video_of[name] for name in ids)) for ids in plan]
+    return shared
 
 
 def _do_job(job: Job, work: Labelling, shards: Sequence[Shard], workers: int, deadline_minutes: float) -> TeachResult:
     own = job.share(shards)
     waiting = [shard for shard in own if not work.is_done(shard)]
     total = sum(map(len, waiting))
-    with (
-        lock_folder(work.out, job.name),
-        tqdm(total=total, desc=f"teach {job}", unit="video") as progress,
-    ):
+    with tqdm(total=total, desc=f"teach {job}", unit="video") as progress:
         decoded = work.out / f"{DECODED_FOLDER}-{job.name}"
         results = list(do_here(work, waiting, decoded, workers, deadline_minutes, heard=lambda _: progress.update()))
     failures = {name: reason for result in results for name, reason in result.failures.items()}
@@ -375,30 +398,31 @@ def _read_parts(out: Path) -> PartsIndex:
 def _remembered(out: Path, index: PartsIndex, video_of: Mapping[str, MediaSource]) -> dict[str, RefusedVideo]:
     """Return the refusals of an earlier run that still hold; whoever removes their table has all tried again."""
     labelled = {source for part in index.parts for source in part.videos}
-    refusals = read_refusals(out / FAILURES_FILE)
+    refusals = list(read_refusals(out / FAILURES_FILE).values())
     if (out / PLAN_FILE).exists():
         # Jobs write no table.
-        refusals |= {refused.source: refused for part in index.parts for refused in part.refused}
-    return {
-        source: refused
-        for source, refused in refusals.items()
-        if source in video_of and source not in labelled and holds_for(refused, video_of[source])
-    }
+        refusals += [refused for part in index.parts for refused in part.refused]
+    found: dict[str, RefusedVideo] = {}
+    for refused in refusals:
+        source = refused.source
+        is_open = source in video_of and source not in labelled and source not in found
+        if is_open and holds_for(refused, video_of[source]):
+            found[source] = refused
+    return found
 
 
 def _waiting(
     index: PartsIndex, remembered: Collection[str], video_of: Mapping[str, MediaSource], videos_per_part: int
-) -> list[Shard]:
-    """Return the shards of videos that are in no part, then those of refused ones that are to be tried again."""
+) -> tuple[list[Shard], list[Shard]]:
+    """Return the shards of videos that are in no part, and those of refused ones that are to be tried again."""
     labelled = {source for part in index.parts for source in part.videos}
     refused = {each.source for part in index.parts for each in part.refused} - labelled
     new = [
         source for source in video_of if source not in labelled and source not in refused and source not in remembered
     ]
     again = [source for source in video_of if source in refused and source not in remembered]
-    return [
-        shard for names in (new, again) for shard in cut(names, [video_of[name] for name in names], videos_per_part)
-    ]
+    shards = [cut(names, [video_of[name] for name in names], videos_per_part) for names in (new, again)]
+    return shards[0], shards[1]
 
 
 def require_steps(step_seconds: float, frames_per_step: int, keep_frames: bool) -> None:

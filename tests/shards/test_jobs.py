@@ -11,13 +11,13 @@ import torch
 from soundnet_kd.commands.extract import extract
 from soundnet_kd.data import Targets
 from soundnet_kd.data.target_parts import part_files
-from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.features import cache_writer
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, SoundNet8
 from soundnet_kd.shards.jobs import Job
 from soundnet_kd.shards.shard import Shard, cut
-from soundnet_kd.storage import ensure_same_settings, lock_folder, read_json
+from soundnet_kd.storage import ensure_same_settings, lock_folder, read_json, write_json
 from soundnet_kd.teachers import Teacher, TeachResult, label_videos
 from tests.processes import forks
 from tests.teachers.colours import NAMES, MeanColour, make_video, plain
@@ -87,9 +87,62 @@ def test_work_is_the_same_wherever_videos_come_while_jobs_run(tmp_path: Path) ->
     label(videos, out)
     assert sorted(Targets(out).sources()) == [f"{number}.mp4" for number in (0, 1, 2, 3, 5)]
     label(videos, tmp_path / "other", "1/2")
-    (videos / "5.mp4").unlink()
-    with pytest.raises(RunConflictError, match=r"5\.mp4, which the jobs of .* is not there any more"):
-        label(videos, tmp_path / "other", "2/2")
+    (videos / "5.mp4").unlink()  # It is labelled.
+    assert label(videos, tmp_path / "other", "2/2").labelled == 2
+    label(videos, tmp_path / "third", "1/2")
+    (videos / "2.mp4").unlink()
+    with pytest.raises(RunConflictError, match=r"2\.mp4, which the jobs of .* is not there any more"):
+        label(videos, tmp_path / "third", "2/2")
+
+
+def test_a_shard_that_was_refused_whole_is_tried_again(tmp_path: Path) -> None:
+    """By the run that joins, once the video is another one; a job leaves it, whose shard is done."""
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    make_video(videos / "0.mp4", ["red"])
+    (videos / "1.mp4").write_text("this is no video")
+    label(videos, out, "1/1", videos_per_part=1)
+    assert label(videos, out, videos_per_part=1).failures.keys() == {"1.mp4"}
+    (videos / "1.mp4").unlink()
+    make_video(videos / "1.mp4", ["blue"])
+    assert str(label(videos, out, "1/1", videos_per_part=1)).startswith(
+        "job 1/1 did 0 shards (0 files); all 0 are there"
+    )
+    assert label(videos, out, videos_per_part=1).failures == {}
+    assert list(Targets(out).sources()) == ["0.mp4", "1.mp4"]
+    assert not (out / "failures.csv").exists()
+
+
+def test_a_run_that_goes_on_where_jobs_began_ends_their_plan(videos: Path, tmp_path: Path) -> None:
+    """Killed before its end, it leaves none by which jobs would label what it has labelled."""
+    out = tmp_path / "out"
+    label(videos, out, "1/5")
+
+    class Stop(MeanColour):
+        calls = 0
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            Stop.calls += 1
+            if Stop.calls > 2:
+                raise KeyboardInterrupt
+            return super().forward(images)
+
+    stopping = Teacher(Stop(), plain, NAMES, TEACHER.identity)
+    with pytest.raises(KeyboardInterrupt):
+        label_videos(videos, {"objects": stopping}, out, videos_per_part=2)
+    assert not (out / "shards.json").exists()
+    done = sorted(Targets(out).sources())
+    assert 2 < len(done) < 8
+    label(videos, out, "1/1")
+    label(videos, out)
+    assert list(Targets(out).sources()) == sorted(f"{number}.mp4" for number in range(9) if number != 4)
+
+
+def test_a_newer_format_is_not_gone_on_with(videos: Path, tmp_path: Path) -> None:
+    label(videos, tmp_path / "out", "1/5")
+    settings = read_json(tmp_path / "out" / "targets.json")
+    write_json(tmp_path / "out" / "targets.json", {**settings, "format_version": 4})
+    with pytest.raises(FormatError, match="has format version 4, this program reads 1, 2, 3; install a newer one"):
+        label(videos, tmp_path / "out")
 
 
 def test_other_settings_are_refused_by_every_job(videos: Path, tmp_path: Path) -> None:
@@ -160,7 +213,7 @@ def test_a_run_and_jobs_keep_out_of_each_others_way(tmp_path: Path) -> None:
             return bool(pool.apply(try_to_lock, (tmp_path, job)))
 
         with lock_folder(tmp_path, "1-of-2"):
-            assert [other(job) for job in ("", "1-of-2", "2-of-2")] == [False, False, True]
+            assert [other(job) for job in ("", "1-of-2", "2-of-2", "2-of-3")] == [False, False, True, False]
         with lock_folder(tmp_path):
             assert not other("")
         assert all(other(job) for job in ("", "1-of-2", "2-of-2"))

@@ -217,7 +217,8 @@ def _media_below(address: str) -> tuple[dict[str, StoredMedia], list[str]]:
     objects = list_objects(address)
     hidden = {name for name in objects if any(part.startswith(".") for part in PurePosixPath(name).parts)}
     others = sorted(name for name in objects if is_known_other(name) and name not in hidden)
-    files = {name: each for name, each in objects.items() if name not in hidden and name not in others}
+    left_out = hidden.union(others)
+    files = {name: each for name, each in objects.items() if name not in left_out}
     tars = [name for name in others if name.lower().endswith(".tar")]
     if not files:
         if tars:
