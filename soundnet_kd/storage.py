@@ -75,8 +75,8 @@ def _jobs(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def lock_file(file: str | Path, wait: bool = True, seconds: float = -1) -> Iterator[None]:
-    """Hold a lock for the block; where a disk has no locks, go on without one and warn.
+def lock_file(file: str | Path, wait: bool = True, seconds: float = -1, tell: bool = True) -> Iterator[None]:
+    """Hold a lock for the block; where a disk has no locks, go on without one, and `tell` so.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def lock_file(file: str | Path, wait: bool = True, seconds: float = -1) -> Itera
         if errno_of(error) not in NO_LOCKS:
             raise
         has_locks = False
-    if not has_locks:
+    if tell and not has_locks:
         log.warning("the disk of %s has no locks; start no second run that writes there", escape_name(file.parent))
     try:
         yield
@@ -316,10 +316,13 @@ def ensure_same_settings(path: str | Path, settings: Mapping[str, Any], besides:
     if not path.exists():
         make_folder(path.parent)
         # Of many that start at the same time one writes them, and the others compare theirs.
-        with lock_file(path.with_name(f"{LOCK}-{path.name}")):
+        lock = path.with_name(f"{LOCK}-{path.name}")
+        with lock_file(lock, tell=False):
             require_same_settings(path, settings, besides)
             if not path.exists():
                 write_json(path, settings)
+            # Whoever still waits for it only compares.
+            lock.unlink(missing_ok=True)
 
 
 def require_same_settings(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:

@@ -5,7 +5,7 @@ parts with n clips, v labelled and r refused videos together:
 
 ========================================  ==================  ====================================================
 `part/file`                               (p,) str            the part's name
-`part/bytes`, `part/modified_ns`          (p,) int64          of the file that was indexed
+`part/bytes`                              (p,) int64          length of the file that was indexed
 `part/clip_end`, `part/video_end`,        (p,) int64          where each part's clips, labelled and refused videos end
 `part/refused_end`
 `part/totals`                             (p, 6) float64      sums over the part's videos: see `TOTALS`
@@ -49,8 +49,8 @@ class IndexedPart:
     ----------
     file : str
         Its name.
-    stat : (int, int)
-        Length in bytes, and when it was changed, in ns.
+    bytes : int
+        Its length.
     videos : tuple of str
         The labelled ones, each once.
     refused : tuple of RefusedVideo
@@ -62,7 +62,7 @@ class IndexedPart:
     """
 
     file: str
-    stat: tuple[int, int]
+    bytes: int
     videos: tuple[str, ...]
     refused: tuple[RefusedVideo, ...]
     source_hashes: NDArray[np.uint64]
@@ -78,7 +78,7 @@ class IndexedPart:
         FormatError
             If it is damaged.
         """
-        stat = _stat(path)
+        count = path.stat().st_size
         part = TargetsPart(path)
         try:
             sources = part.sources()
@@ -87,7 +87,7 @@ class IndexedPart:
             totals = [sum(getattr(video, name) for video in videos) for name in TOTALS[:-1]]
             return cls(
                 path.name,
-                stat,
+                count,
                 tuple(hashes),
                 tuple(part.refused()),
                 np.array([hashes[source] for source in sources], np.uint64),
@@ -142,11 +142,11 @@ class PartsIndex:
             If a part is damaged, and nobody sets it aside.
         """
         folder = Path(folder)
-        known = _read(folder / INDEX_FILE)
+        known, indexed_ns = _read(folder / INDEX_FILE)
         parts = []
         for path in part_files(folder):
             part = known.get(path.name)
-            if part is None or part.stat != _stat(path):
+            if part is None or not _is_as_indexed(path, part, indexed_ns):
                 try:
                     part = IndexedPart.read(path)
                 except FormatError:
@@ -171,8 +171,7 @@ class PartsIndex:
         refused = [each for part in parts for each in part.refused]
         columns: dict[str, Any] = {
             "part/file": np.array([part.file for part in parts], TEXT),
-            "part/bytes": np.array([part.stat[0] for part in parts], np.int64),
-            "part/modified_ns": np.array([part.stat[1] for part in parts], np.int64),
+            "part/bytes": np.array([part.bytes for part in parts], np.int64),
             "part/clip_end": np.cumsum([part.clips for part in parts], dtype=np.int64),
             "part/video_end": np.cumsum([len(part.videos) for part in parts], dtype=np.int64),
             "part/refused_end": np.cumsum([len(part.refused) for part in parts], dtype=np.int64),
@@ -188,25 +187,33 @@ class PartsIndex:
                 file[name] = values
 
 
-def _read(path: Path) -> dict[str, IndexedPart]:
-    """Read an index; one that is not there or is damaged knows no part."""
+def _read(path: Path) -> tuple[dict[str, IndexedPart], int]:
+    """Read an index, and when it was written, in ns; one that is not there or is damaged knows no part."""
     if not path.is_file():
-        return {}
+        return {}, 0
     try:
+        indexed_ns = path.stat().st_mtime_ns
         with open_hdf5(path) as file:
             names = file["part/file"].asstr()[:]
-            stats = zip(file["part/bytes"][:].tolist(), file["part/modified_ns"][:].tolist(), strict=True)
+            sizes = file["part/bytes"][:].tolist()
             clips, videos, refusals = (_slices(file[f"part/{what}_end"][:]) for what in ("clip", "video", "refused"))
             totals, hashes, counts = file["part/totals"][:], file["clip/source_hash"][:], file["clip/step_count"][:]
             video = file["video"].asstr()[:].tolist()
             columns = (file[f"refused/{column.name}"].asstr()[:] for column in fields(RefusedVideo))
             refused = [RefusedVideo(*row) for row in zip(*columns, strict=True)]
-            return {
-                name: IndexedPart(name, stat, tuple(video[v]), tuple(refused[r]), hashes[c], counts[c], total)
-                for name, stat, v, r, c, total in zip(names, stats, videos, refusals, clips, totals, strict=True)
+            parts = {
+                name: IndexedPart(name, size, tuple(video[v]), tuple(refused[r]), hashes[c], counts[c], total)
+                for name, size, v, r, c, total in zip(names, sizes, videos, refusals, clips, totals, strict=True)
             }
     except (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
-        return {}
+        return {}, 0
+    return parts, indexed_ns
+
+
+def _is_as_indexed(path: Path, part: IndexedPart, indexed_ns: int) -> bool:
+    """Whether a part's file is of the same length, and was not changed since, or at the same moment."""
+    found = path.stat()
+    return found.st_size == part.bytes and found.st_mtime_ns < indexed_ns
 
 
 def _slices(ends: NDArray[np.int64]) -> list[slice]:
@@ -224,11 +231,6 @@ def _count_stray(part: TargetsPart) -> int:
 
 def _joined(arrays: Sequence[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
     return np.concatenate([np.empty(0, kind), *arrays])
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
 
 
 def hash_source(source: str) -> int:

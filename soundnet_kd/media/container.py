@@ -206,7 +206,10 @@ def read_packets(container: InputContainer, *streams: AudioStream | VideoStream)
         # PyAV raises IndexError at the end of a file in which FFmpeg found one more track on the way.
         except (StopIteration, FFmpegError, IndexError):
             return
-        require_time(Path(container.name.removeprefix("file:")).name)
+        # Thousands of packets come here: the name is looked for when it is needed.
+        limit = _LIMIT.get()
+        if limit is not None and monotonic() > limit[0]:
+            require_time(Path(container.name.removeprefix("file:")).name)
         yield packet
 
 
