@@ -18,6 +18,7 @@ from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
 from soundnet_kd.inference.backends import BackendOrAuto, Precision
 from soundnet_kd.inference.prepared import Engine
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
+from soundnet_kd.media.stored import local_output
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.shards.engine import shard_engine
@@ -159,7 +160,7 @@ def extract(
     FormatError
         If some labelled sounds have a fold and others do not.
     """
-    out = Path(out)
+    out = local_output(out)
     job = None if shard is None else Job.parse(shard)
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")

@@ -6,6 +6,7 @@ from typing import Literal
 from soundnet_kd.data import STEP_SECONDS
 from soundnet_kd.inference.backends import BackendOrAuto, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling
+from soundnet_kd.media.stored import local_output
 from soundnet_kd.models import choose_device
 from soundnet_kd.shards.engine import shard_engine
 from soundnet_kd.teachers.labelling import VIDEOS_PER_PART, TeachResult, label_videos, require_steps
@@ -105,7 +106,7 @@ def teach(
     decoders : int, optional
         With Ray: videos that are decoded at the same time. [default: one for each CPU]
     """
-    out = Path(out)
+    out = local_output(out)
     object_classes = None if object_classes is None else Path(object_classes)
     scene_classes = None if scene_classes is None else Path(scene_classes)
     require_steps(step_seconds, frames_per_step, keep_frames)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from soundnet_kd.errors import GivenUpError, MediaError
+from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
 from soundnet_kd.storage import escape_name
 
 CHUNK_BYTES = 8 * 2**20
@@ -96,6 +96,21 @@ def local_path(place: str | Path) -> Path:
 def is_member(text: str) -> bool:
     """Return whether a text is the address of a member of a tar."""
     return text.startswith("tar:/") and "::" in text
+
+
+def local_output(out: str | Path) -> Path:
+    """Return where results are to be written, a path on this machine.
+
+    Raises
+    ------
+    SettingsError
+        If it is an address.
+    """
+    if address_of(out) is not None:
+        raise SettingsError(
+            f"{out} is not on this machine, where results are written; give --out a path, and copy them later"
+        )
+    return local_path(out)
 
 
 def as_source(place: str | Path | StoredMedia) -> MediaSource:

@@ -24,6 +24,7 @@ from soundnet_kd.data.targets import SETTINGS_FILE, Targets, require_readable
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError, none_readable
 from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, MediaSource, Sampling
+from soundnet_kd.media.stored import local_output
 from soundnet_kd.media.tar_index import INDEX_FOLDER
 from soundnet_kd.models import state_sha256
 from soundnet_kd.shards.here import do_here
@@ -202,7 +203,7 @@ def label_videos(
     MediaError
         If not a single video could be labelled.
     """
-    out = Path(out)
+    out = local_output(out)
     job = None if shard is None else Job.parse(shard)
     if not teachers:
         raise SettingsError(

@@ -1,7 +1,7 @@
 """Jobs that share shards: together they leave what one of them alone would."""
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from soundnet_kd.commands.extract import extract
+from soundnet_kd.commands.teach import teach
 from soundnet_kd.data import Targets
 from soundnet_kd.data.target_parts import part_files
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
@@ -217,6 +218,17 @@ def test_a_run_and_jobs_keep_out_of_each_others_way(tmp_path: Path) -> None:
         with lock_folder(tmp_path):
             assert not other("")
         assert all(other(job) for job in ("", "1-of-2", "2-of-2"))
+
+
+@pytest.mark.parametrize("command", [teach, extract])
+@pytest.mark.parametrize("out", ["s3://bucket/out", "memory://out"])
+def test_results_are_not_written_to_an_address(
+    command: Callable[..., object], out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="is not on this machine, where results are written; give --out a path"):
+        command(tmp_path / "none", out=out)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
