@@ -9,8 +9,9 @@ from soundnet_kd.media import DEADLINE_MINUTES, Sampling
 from soundnet_kd.media.stored import local_output
 from soundnet_kd.models import choose_device
 from soundnet_kd.shards.engine import shard_engine
-from soundnet_kd.teachers.labelling import VIDEOS_PER_PART, TeachResult, label_videos, require_steps
+from soundnet_kd.teachers.labelling import VIDEOS_PER_PART, label_videos, require_steps
 from soundnet_kd.teachers.loading import load_teacher
+from soundnet_kd.teachers.result import TeachResult
 
 
 def teach(

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from soundnet_kd.teachers.labelling import TeachResult as TeachResult
     from soundnet_kd.teachers.labelling import label_videos as label_videos
     from soundnet_kd.teachers.loading import load_teacher as load_teacher
+    from soundnet_kd.teachers.result import TeachResult as TeachResult
     from soundnet_kd.teachers.teacher import Teacher as Teacher
     from soundnet_kd.teachers.teacher import write_teacher as write_teacher
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "labelling": ["TeachResult", "label_videos"],
+        "labelling": ["label_videos"],
+        "result": ["TeachResult"],
         "loading": ["load_teacher"],
         "teacher": ["Teacher", "write_teacher"],
     },

@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,7 @@ from soundnet_kd.teachers.disk_sizes import describe_sizes, estimate_hours, mega
 from soundnet_kd.teachers.ensemble import TeacherEnsemble
 from soundnet_kd.teachers.known_videos import holds_for, read_refusals, require_moved, write_refusals
 from soundnet_kd.teachers.network import device_of
+from soundnet_kd.teachers.result import TeachResult
 from soundnet_kd.teachers.shard_work import Labelling
 from soundnet_kd.teachers.teacher import Teacher
 from soundnet_kd.teachers.transforms import Transform
@@ -74,71 +74,6 @@ PLAN_FILE = "shards.json"
 """The names of the videos of each shard that jobs share."""
 OUTPUT = "its answer"
 """How the settings name what is kept of a network that has no classes, where that is no layer's input."""
-
-
-@dataclass(frozen=True)
-class TeachResult:
-    """What a run of the teacher stage left.
-
-    Attributes
-    ----------
-    out : Path
-    labelled, clips, steps : int
-        Videos, their clips, and the labelled steps in them.
-    failures : mapping from video to reason
-        The videos that were refused.
-    remembered : int
-        How many of them an earlier run had refused, so that they were not tried again.
-    seconds, silent_seconds, rest_seconds, behind_jump_seconds : float
-        Sound with pictures that was looked at; what was left out of it in silent clips, in ends too short for a step,
-        and behind a jump of the clock, as where recordings were joined.
-    stray_steps : int
-        Steps that were labelled from a key frame outside their own time.
-    failed_steps : int
-        Steps that were left out since there was no picture of them, or since a teacher's answer was not finite.
-    step_seconds : float
-        Length of a step.
-    job : JobResult, optional
-        What one of several jobs did; all of the above is then of its own videos.
-    """
-
-    out: Path
-    labelled: int
-    clips: int
-    failures: Mapping[str, str]
-    remembered: int = 0
-    seconds: float = 0.0
-    silent_seconds: float = 0.0
-    rest_seconds: float = 0.0
-    behind_jump_seconds: float = 0.0
-    steps: int = 0
-    stray_steps: int = 0
-    failed_steps: int = 0
-    step_seconds: float = STEP_SECONDS
-    job: JobResult | None = None
-
-    def __str__(self) -> str:
-        if self.job is not None:
-            return str(self.job)
-        facts = [f"wrote {self.out}: {self.clips} clips of {self.labelled} videos"]
-        if self.failures:
-            again = "; remove it to try them again" if self.remembered else ""
-            facts.append(f"{len(self.failures)} refused (see {self.out / FAILURES_FILE}{again})")
-        left_out = {
-            "in silent clips": self.silent_seconds,
-            "in ends too short for a step": self.rest_seconds,
-            "behind a jump of the clock": self.behind_jump_seconds,
-        }
-        reasons = [f"{seconds:.1f} s {why}" for why, seconds in left_out.items() if round(seconds, 1) > 0]
-        if reasons:
-            facts.append(f"{' and '.join(reasons)} left out (of {self.seconds:.1f} s)")
-        if self.stray_steps:
-            outside = f"a key frame outside their {self.step_seconds:g} s"
-            facts.append(f"{self.stray_steps} of {self.steps} steps labelled from {outside}")
-        if self.failed_steps:
-            whole = self.steps + self.failed_steps
-            facts.append(f"{self.failed_steps} of {whole} steps without a picture or a finite answer left out")
-        return ", ".join(facts)
 
 
 def label_videos(

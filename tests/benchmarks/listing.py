@@ -1,6 +1,6 @@
 """How long it takes to list a million videos, and how much memory: tars by their index, and a table of addresses.
 
-    python -m tests.benchmarks.listing --folder /tmp/listing [--tars 1000] [--clips 1000]
+    python -m tests.benchmarks.listing --folder FOLDER [--tars 1000] [--clips 1000]
 
 The tars are made first, of tiny members as WebDataset writes them; they take 2 KB a clip. Each row is a process of its
 own.
