@@ -9,7 +9,7 @@ import stat
 import unicodedata
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -321,8 +321,9 @@ def ensure_same_settings(path: str | Path, settings: Mapping[str, Any], besides:
             require_same_settings(path, settings, besides)
             if not path.exists():
                 write_json(path, settings)
-            # Whoever still waits for it only compares.
-            lock.unlink(missing_ok=True)
+            # Whoever still waits for it only compares. Windows keeps a file that is open.
+            with suppress(OSError):
+                lock.unlink()
 
 
 def require_same_settings(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
