@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import current_thread, main_thread
 from types import FrameType
-from typing import TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 _ESCAPED = "soundnet_kd.escaped"
 
@@ -37,6 +37,14 @@ def discard_output(stream: TextIO | None) -> None:
     """Let what is left to write to a stream go, so that Python does not fail over it at its end."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
+
+
+@runtime_checkable
+class Arriving(Protocol):
+    """What a command gives bit by bit, each line printed when it is there."""
+
+    def lines(self) -> Iterator[str]:
+        """Return the lines."""
 
 
 def close_progress_bars() -> None:

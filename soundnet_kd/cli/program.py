@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from signal import Signals as Signal
 
 from soundnet_kd.cli.arguments import parse
-from soundnet_kd.cli.console import Signals, close_progress_bars, discard_output, escape_unprintable, print_line
+from soundnet_kd.cli.console import (
+    Arriving,
+    Signals,
+    close_progress_bars,
+    discard_output,
+    escape_unprintable,
+    print_line,
+)
 from soundnet_kd.cli.parsers import parser_for
 from soundnet_kd.cli.table import COMMANDS, Command, find, group
 from soundnet_kd.errors import SoundNetKDError
@@ -44,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, rest = f"{name} {rest[0]}", rest[1:]
     debug = "--debug" in rest
     signals = Signals()
+    arriving = False
     try:
         with signals.handling():
             if "-h" in rest or "--help" in rest:
@@ -51,12 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             values = parse(name, rest)
             command = find(name)
             result = command.function()(**values)
+            arriving = isinstance(result, Arriving)
+            if isinstance(result, Arriving):
+                _print_arriving(result)
+                return 0
     except SoundNetKDError as error:
         return _fail(str(error), debug)
     except KeyboardInterrupt:
         close_progress_bars()
         why = f" by {Signal(signals.received).name}" if signals.received else ""
-        _print_error(f"\nstopped{why}; the same command goes on from what it has written")
+        _print_error(f"\nstopped{why}" + ("" if arriving else "; the same command goes on from what it has written"))
         return 128 + signals.received if signals.received else INTERRUPTED
     except BrokenPipeError:
         discard_output(sys.stdout)
@@ -101,6 +113,17 @@ def _print_answer(answer: str, otherwise: str) -> int:
         _print_error(f"soundnet-kd: {otherwise} ({error.strerror})")
         return 1
     return 0
+
+
+def _print_arriving(result: Arriving) -> None:
+    """Print lines until there are no more, or nobody reads them any longer."""
+    try:
+        for line in result.lines():
+            print_line(line, sys.stdout)
+    except OSError as error:
+        discard_output(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 class _StderrHandler(logging.Handler):

@@ -1,6 +1,7 @@
 """The command `predict`: what a network takes sounds for, as text, JSON or a table."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +12,15 @@ from tqdm import tqdm
 from soundnet_kd.data.checks import describe_files
 from soundnet_kd.data.sources.stored import find_all
 from soundnet_kd.errors import MediaError, SettingsError, none_readable
-from soundnet_kd.features.predictor import Span, predict_sound, prepare_to_predict
+from soundnet_kd.features.predictor import Span, hear_arriving, predict_sound, prepare_to_predict
 from soundnet_kd.inference.backends import BackendOrAuto, Precision
 from soundnet_kd.inference.prepared import Engine
 from soundnet_kd.media import StoredMedia, local_file
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.storage import escape_name, failures_file, make_folder, write_csv, write_failures, write_json
+
+STANDARD_INPUT = "-"
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,7 @@ class Predictions:
 
     def plain(self) -> dict[str, Any]:
         """Return it as lists and dictionaries that JSON can hold: `sounds`, and the reasons of `failures`."""
-        sounds = [
-            {
-                "file": file,
-                "spans": [
-                    {
-                        "start_seconds": span.start_seconds,
-                        "end_seconds": span.end_seconds,
-                        **{
-                            head: [{"class": guess.name, "probability": guess.probability} for guess in guesses]
-                            for head, guesses in span.guesses.items()
-                        },
-                    }
-                    for span in spans
-                ],
-            }
-            for file, spans in self.sounds.items()
-        ]
+        sounds = [{"file": file, "spans": [_plain(span) for span in spans]} for file, spans in self.sounds.items()]
         return {"sounds": sounds, "failures": self.failures}
 
     def rows(self) -> Iterator[tuple[str, float, float, str, int, str, float]]:
@@ -93,6 +80,31 @@ class Predictions:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class ArrivingPredictions(Predictions):
+    """What a network takes a sound for while it arrives on standard input.
+
+    Attributes
+    ----------
+    arriving : iterator of Span
+        One for each 5 s, or each segment, as soon as it has been heard.
+    """
+
+    arriving: Iterator[Span] = field(default_factory=lambda: iter(()))
+
+    def lines(self) -> Iterator[str]:
+        """Return a line for each span: text, or a JSON object."""
+        for span in self.arriving:
+            if self.as_json:
+                yield json.dumps(_plain(span), ensure_ascii=False)
+            else:
+                heads = (
+                    f"{head} " + "; ".join(f"{guess.probability:.1%} {guess.name}" for guess in guesses)
+                    for head, guesses in span.guesses.items()
+                )
+                yield f"{_seconds(span.start_seconds)}-{_seconds(span.end_seconds)} s  " + "  |  ".join(heads)
+
+
 def predict(
     sounds: str | Path | Iterable[str | Path],
     student: str | Path | Network = "soundnet8",
@@ -113,10 +125,14 @@ def predict(
     of a second or more. A network from scratch leaves a shorter rest out; a sound that is shorter than a segment is
     followed by silence.
 
+    Of `-`, standard input, there is a line for each 5 s as soon as they have arrived, with --json a JSON object:
+    `ffmpeg -i … -f wav - | soundnet-kd predict - --json`. A student is given the last 20 s each time.
+
     Parameters
     ----------
     sounds : str or Path, or several of them
         Sound or video files, folders of them, or tars (`'shards/*.tar'`); also under an address such as s3://bucket.
+        Or -, a sound that arrives on standard input.
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
         distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
@@ -151,6 +167,15 @@ def predict(
         raise SettingsError(f"top is {top}; at least one guess is shown")
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise SettingsError(f"{out} has to end in .csv or .json")
+    sounds = [sounds] if isinstance(sounds, str | Path) else list(sounds)
+    if STANDARD_INPUT in map(str, sounds):
+        if len(sounds) > 1 or out is not None or dry_run:
+            raise SettingsError(
+                "- is standard input, which is heard alone and as it comes; leave out other sounds, --dry_run and "
+                "--out (what is printed can be sent to a file)"
+            )
+        prepared = prepare_to_predict(load_network(student).to(choose_device(device)), Engine(backend, precision))
+        return ArrivingPredictions({}, as_json=json, arriving=hear_arriving(prepared, sys.stdin.buffer, top))
     files = find_all(sounds)
     if dry_run:
         return Predictions({}, {}, reading=describe_files(files))
@@ -179,6 +204,17 @@ def predict(
     elif out is not None:
         write_json(out, predictions.plain())
     return predictions
+
+
+def _plain(span: Span) -> dict[str, Any]:
+    return {
+        "start_seconds": span.start_seconds,
+        "end_seconds": span.end_seconds,
+        **{
+            head: [{"class": guess.name, "probability": guess.probability} for guess in guesses]
+            for head, guesses in span.guesses.items()
+        },
+    }
 
 
 def _seconds(time: float) -> str:

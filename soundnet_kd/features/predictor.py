@@ -1,7 +1,8 @@
 """What a network takes a sound for: the probability of each of its classes, stretch by stretch or over all of it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from torch import Tensor
 from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS, tile_to_clip
 from soundnet_kd.inference.prepared import Engine, PreparedNetwork
 from soundnet_kd.media import stream_audio
+from soundnet_kd.media.live import Pipe, stream_arriving
 from soundnet_kd.models import Network
 from soundnet_kd.models.device import full_precision
 
 MIN_SECONDS = 1.0
-"""A shorter rest of a sound says too little."""
+"""Least rest of a sound that is heard behind others."""
 
 Answer = tuple[float, float, dict[str, NDArray[np.float32]]]
 """Start and end of a stretch in seconds, and the probabilities (classes,) of each head."""
@@ -76,10 +78,7 @@ def predict_sound(prepared: PreparedNetwork, sound: str | Path, top: int, per_st
     if not per_step:
         averages = {head: np.mean([rows[head] for _, _, rows in answers], axis=0) for head in network.class_names}
         answers = [(answers[0][0], answers[-1][1], averages)]
-    return [
-        Span(start, end, {head: _likeliest(network.class_names[head], row, top) for head, row in rows.items()})
-        for start, end, rows in answers
-    ]
+    return [_span(network, *answer, top) for answer in answers]
 
 
 def stream_probabilities(prepared: PreparedNetwork, sound: str | Path) -> Iterator[Answer]:
@@ -102,8 +101,52 @@ def stream_probabilities(prepared: PreparedNetwork, sound: str | Path) -> Iterat
     MediaError
         If the file holds no readable sound.
     """
-    has_steps = prepared.network.receptive_field(prepared.network.output_layer) is not None
-    return _step_answers(prepared, Path(sound)) if has_steps else _segment_answers(prepared, Path(sound))
+    answers = _step_answers if _has_steps(prepared.network) else _segment_answers
+    return answers(prepared, Path(sound))
+
+
+def hear_arriving(prepared: PreparedNetwork, pipe: Pipe, top: int) -> Iterator[Span]:
+    """Return the likeliest classes of each 5 s of a sound that arrives, as soon as they have been heard.
+
+    A network that hears 20 s is given the last 20 s, of which the last 5 s are asked for; before there are as many,
+    what is there, as if the sound ended now. One that hears segments of a fixed length, and does not repeat shorter
+    ones, answers to each segment. A rest of less than a second at the end is left out, as in a file.
+
+    Parameters
+    ----------
+    prepared : PreparedNetwork
+        Its output layer.
+    pipe : file with a descriptor
+        Such as sys.stdin.buffer.
+    top : int
+        Classes of each head.
+
+    Raises
+    ------
+    MediaError
+        If what arrives is no readable sound.
+    """
+    network, asked = prepared.network, prepared.network.preprocessing
+    has_steps = _has_steps(network)
+    segment_seconds = CLIP_SECONDS if has_steps else asked.least_samples / asked.sample_rate
+    slides = has_steps or (asked.repeats and segment_seconds > STEP_SECONDS)
+    heard_seconds = STEP_SECONDS if slides else segment_seconds
+    last: deque[NDArray[np.float32]] = deque(maxlen=int(segment_seconds // heard_seconds))
+    answer = _hear_clip if has_steps else _hear_segment
+    with closing(stream_arriving(pipe, asked.sample_rate, asked.channel, block_seconds=heard_seconds)) as blocks:
+        for number, block in enumerate(blocks):
+            if number and len(block) < _least_rest(network):
+                return
+            last.append(block)
+            rows = answer(prepared, np.concatenate(last))
+            start = number * heard_seconds
+            end = start + len(block) / asked.sample_rate
+            yield _span(network, start, end, {head: row[:, -1] for head, row in rows.items()}, top)
+
+
+def _has_steps(network: Network) -> bool:
+    """Tell whether a network answers step by step, as a student does."""
+    return network.receptive_field(network.output_layer) is not None
 
 
 def _step_answers(prepared: PreparedNetwork, sound: Path) -> Iterator[Answer]:
@@ -111,13 +154,11 @@ def _step_answers(prepared: PreparedNetwork, sound: Path) -> Iterator[Answer]:
     asked = prepared.network.preprocessing
     with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=CLIP_SECONDS)) as blocks:
         for number, block in enumerate(blocks):
-            clip_seconds = len(block) / asked.sample_rate
-            if number and clip_seconds < MIN_SECONDS:
+            if number and len(block) < _least_rest(prepared.network):
                 return
-            steps = math.ceil(clip_seconds / STEP_SECONDS)
-            clip = torch.from_numpy(tile_to_clip(block, steps, asked.sample_rate))
-            rows = _probabilities(prepared, asked.scale(clip)[None])
-            for step in range(steps):
+            clip_seconds = len(block) / asked.sample_rate
+            rows = _hear_clip(prepared, block)
+            for step in range(math.ceil(clip_seconds / STEP_SECONDS)):
                 start = number * CLIP_SECONDS + step * STEP_SECONDS
                 end = min(start + STEP_SECONDS, number * CLIP_SECONDS + clip_seconds)
                 yield start, end, {head: row[:, step] for head, row in rows.items()}
@@ -127,15 +168,35 @@ def _segment_answers(prepared: PreparedNetwork, sound: Path) -> Iterator[Answer]
     """Return the answers to each segment of the length that the network asks for."""
     asked = prepared.network.preprocessing
     segment_seconds = asked.least_samples / asked.sample_rate
-    # A network that does not repeat short sounds learned nothing about a rest that is followed by silence.
-    min_samples = min(MIN_SECONDS * asked.sample_rate, asked.least_samples) if asked.repeats else asked.least_samples
     with closing(stream_audio(sound, asked.sample_rate, asked.channel, block_seconds=segment_seconds)) as blocks:
         for number, block in enumerate(blocks):
-            if number and len(block) < min_samples:
+            if number and len(block) < _least_rest(prepared.network):
                 return
-            rows = _probabilities(prepared, asked.prepare(block))
+            rows = _hear_segment(prepared, block)
             start = number * segment_seconds
             yield start, start + len(block) / asked.sample_rate, {head: row[:, 0] for head, row in rows.items()}
+
+
+def _least_rest(network: Network) -> float:
+    """Return how many samples of a sound are heard behind others; a shorter rest says too little."""
+    asked = network.preprocessing
+    if _has_steps(network):
+        return MIN_SECONDS * asked.sample_rate
+    # A network that does not repeat short sounds learned nothing about a rest that is followed by silence.
+    return min(MIN_SECONDS * asked.sample_rate, asked.least_samples) if asked.repeats else asked.least_samples
+
+
+def _hear_clip(prepared: PreparedNetwork, sound: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities (classes, steps) of each head in up to 20 s, filled up as in training."""
+    asked = prepared.network.preprocessing
+    steps = math.ceil(len(sound) / (STEP_SECONDS * asked.sample_rate))
+    clip = torch.from_numpy(tile_to_clip(sound, steps, asked.sample_rate))
+    return {head: row[:, :steps] for head, row in _probabilities(prepared, asked.scale(clip)[None]).items()}
+
+
+def _hear_segment(prepared: PreparedNetwork, sound: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities (classes, 1) of each head in a sound of at most a segment's length."""
+    return _probabilities(prepared, prepared.network.preprocessing.prepare(sound))
 
 
 def _probabilities(prepared: PreparedNetwork, waveform: Tensor) -> dict[str, NDArray[np.float32]]:
@@ -148,6 +209,10 @@ def _probabilities(prepared: PreparedNetwork, waveform: Tensor) -> dict[str, NDA
         head: network.probabilities(each)[0].cpu().numpy()
         for head, each in zip(network.class_names, heads, strict=True)
     }
+
+
+def _span(network: Network, start: float, end: float, rows: Mapping[str, NDArray[np.float32]], top: int) -> Span:
+    return Span(start, end, {head: _likeliest(network.class_names[head], row, top) for head, row in rows.items()})
 
 
 def _likeliest(names: Sequence[str], probabilities: NDArray[np.float32], top: int) -> list[Guess]:

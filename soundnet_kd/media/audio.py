@@ -64,7 +64,7 @@ def read_audio(
     EmptyAudioError
         If the audio track holds no samples.
     """
-    _check(sample_rate, channel)
+    check_settings(sample_rate, channel)
     blocks: list[NDArray[np.float32]] = []
     samples, wanted, rate = 0, None, 0
     with closing(_pieces(Path(path), sample_rate, channel)) as pieces:
@@ -107,13 +107,20 @@ def stream_audio(
     ValueError
         At once, if a setting is out of its range.
     """
-    _check(sample_rate, channel)
+    check_settings(sample_rate, channel)
     if block_seconds * (sample_rate or 1) < 0.5:
         raise ValueError(f"block_seconds is {block_seconds}; a block must hold a sample or more at {sample_rate} Hz")
-    return _blocks(_pieces(Path(path), sample_rate, channel), block_seconds)
+    return blocks_of(_pieces(Path(path), sample_rate, channel), block_seconds)
 
 
-def _check(sample_rate: int | None, channel: Channel) -> None:
+def check_settings(sample_rate: int | None, channel: Channel) -> None:
+    """Check what a sound is to be read as.
+
+    Raises
+    ------
+    ValueError
+        If there is no such rate or channel.
+    """
     if channel not in ("first", "mean"):
         raise ValueError(f'channel is {channel!r}; it must be "first" or "mean"')
     if sample_rate is not None and sample_rate <= 0:
@@ -135,7 +142,7 @@ def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[
         else:
             blocks = read_misread(path, container, stream)
             if blocks is None:
-                recorded = _decode_by_ffmpeg(container, stream, mono, sample_rate)
+                recorded = decode_by_ffmpeg(container, stream, mono, sample_rate)
             else:
                 recorded = _join_blocks(blocks, mono, sample_rate)
         for piece, rate in recorded:
@@ -147,9 +154,10 @@ def _pieces(path: Path, sample_rate: int | None, channel: Channel) -> Generator[
         raise EmptyAudioError(f"{path.name} has an audio track without a single sample")
 
 
-def _decode_by_ffmpeg(
+def decode_by_ffmpeg(
     container: InputContainer, stream: AudioStream, mono: Mono, sample_rate: int | None
 ) -> Iterator[Piece]:
+    """Return the pieces of an open file's sound track on its timeline, with their rate in Hz."""
     start = clock_start(container)
     end_seconds = _stated_end_seconds(container, stream)
     pictures = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
@@ -185,7 +193,7 @@ def _join_blocks(blocks: Iterator[Block], mono: Mono, sample_rate: int | None) -
         yield piece, timeline.sample_rate or 0
 
 
-def _blocks(pieces: Generator[Piece, None, None], block_seconds: float) -> Generator[NDArray[np.float32], None, None]:
+def blocks_of(pieces: Generator[Piece, None, None], block_seconds: float) -> Generator[NDArray[np.float32], None, None]:
     """Cut pieces of any length into blocks of one length."""
     with closing(pieces):
         block = np.empty(0, np.float32)

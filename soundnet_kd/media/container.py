@@ -24,7 +24,7 @@ from soundnet_kd.system.machine_errors import machine_error
 
 # PyAV 18, the last for Python 3.11, fails at tags in odd encodings unless it is told not to. PyAV 19 never does, and
 # knows no such argument: this goes with Python 3.11.
-_ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
+ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 
 
 # FFmpeg's name for the family, whose files have an index of all that is in them.
@@ -130,7 +130,7 @@ def _open(path: Path) -> InputContainer:
     if path.stat().st_size == 0:
         raise MediaError(f"{path.name} is empty (0 bytes); copy or download it again")
     # Without "file:" a name such as "take:2.mp4" would be an address.
-    container: InputContainer = av.open(f"file:{path}", "r", **_ANY_TAGS)
+    container: InputContainer = av.open(f"file:{path}", "r", **ANY_TAGS)
     return container
 
 

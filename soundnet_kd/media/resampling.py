@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 Block = NDArray[np.float32]
 
-SAMPLES_AT_A_TIME = 1 << 15
-"""A decoder's blocks hold a thousand samples or so, for which a call costs more than the resampling."""
+SECONDS_AT_A_TIME = 0.5
+"""A decoder's blocks hold a thousand samples or so, for which a call costs more than the resampling; whoever listens to
+a sound while it arrives waits for no more than this."""
 
 
 def resample(waveform: Block, rate: int, rate_out: int) -> Block:
@@ -55,7 +56,9 @@ class SegmentResampler:
         else:
             self._waiting.append(block)
             self._samples_waiting += len(block)
-            converted = self._resampled() if self._samples_waiting >= SAMPLES_AT_A_TIME else np.zeros(0, np.float32)
+            converted = (
+                self._resampled() if self._samples_waiting >= SECONDS_AT_A_TIME * self.rate else np.zeros(0, np.float32)
+            )
         self.samples_out += len(converted)
         return converted
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from soundnet_kd.media.resampling import SAMPLES_AT_A_TIME, SegmentResampler
+from soundnet_kd.media.resampling import SECONDS_AT_A_TIME, SegmentResampler
 from soundnet_kd.media.timeline import Timeline
 
 RATE = 48_000
@@ -13,7 +13,7 @@ BLOCK = 960
 """20 ms."""
 
 
-@pytest.mark.parametrize("lengths", [[1], [7, 1024, 3], [SAMPLES_AT_A_TIME - 1], [10**6]])
+@pytest.mark.parametrize("lengths", [[1], [7, 1024, 3], [int(SECONDS_AT_A_TIME * 48_000) - 1], [10**6]])
 def test_blocks_of_any_length_are_resampled_as_the_one_signal_that_they_are(lengths: list[int]) -> None:
     """As PyAV's resampler does it with all of it at once."""
     signal = np.random.default_rng(0).normal(0, 0.2, 5000 if lengths == [1] else 100_000).astype(np.float32)
