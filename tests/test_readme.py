@@ -1,7 +1,8 @@
-"""The README does what it says: each of its code blocks runs, on small data of the layouts that it names.
+"""The README and the site's pages do what they say: each code block runs, on small data of the layouts that it names.
 
 A block that is not named here fails the first test. What of a command is changed, so that it is short and needs no
-network, stands in `SHORTER` and `SHORT`; what is only read by the command's parser, and why, in `READ_ONLY`.
+network, stands in `SHORTER` and `SHORT`; what is only read by the command's parser, and why, in `READ_ONLY`. The README
+shows nothing that no page shows.
 """
 
 import re
@@ -31,13 +32,21 @@ from tests.teachers.colours import MeanColour, plain
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in (
+        *("install", "quickstart", "route", "videos", "students", "many_machines", "features", "suites", "export"),
+        *("protocols", "classifiers", "page", "recipes", "file_formats", "architecture", "performance", "reliability"),
+    )
+}
+"""The site's pages that have commands and code, in a reader's order; its gallery is run where the site is built."""
 HERTZ = {"cat": 500.0, "dog": 1200.0, "rain": 3000.0}
 RATE = 22_050
 
 
 @dataclass(frozen=True)
 class CodeBlock:
-    """A block of the README: its language, and its lines, of which a backslash has joined some."""
+    """A block of a page: its language, and its lines, of which a backslash has joined some."""
 
     language: str
     text: str
@@ -53,11 +62,25 @@ class CodeBlock:
         return [shlex.split(part, comments=True) for line in lines for part in line.split("&&")]
 
 
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS_OF_CODE = [CodeBlock(language, text) for language, text in FENCED.findall(README)]
+FENCED = re.compile(r"^```(\{?\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-INSTALLS = {"pip install -e . && soundnet-kd quickstart", 'pip install -e ".[test]" && pytest'}
-"""How the package is installed; tests/demo runs the quickstart, and whoever reads this has run pytest."""
+
+def blocks_in(page: str) -> list[CodeBlock]:
+    """Blocks of code; what begins with a brace is for the site's builder."""
+    return [CodeBlock(language, text) for language, text in FENCED.findall(page) if not language.startswith("{")]
+
+
+BLOCKS_OF_CODE = [block for page in PAGES.values() for block in blocks_in(page)]
+
+INSTALLS = {
+    "pip install -e .",
+    "uv venv && uv pip install -e .",
+    "pip install -e . && soundnet-kd quickstart",
+    'pip install -e ".[test]" && pytest',
+    'pip install -e ".[docs]" && sphinx-build -W -b html docs build/docs',
+}
+"""How the package is installed; tests/demo runs the quickstart, .ci/run makes the site, and whoever reads this has run
+pytest."""
 
 PICTURES = {
     "chainsaw.flac  0-5 s",
@@ -81,6 +104,7 @@ ELSEWHERE = {'import { InferenceSession, Tensor } from "onnxruntime-node";'}
 RUN = [
     "soundnet-kd teach videos/ --out run/targets --objects resnet50:IMAGENET1K_V2 --scenes resnet18:PLACES365",
     "from pathlib import Path",
+    "soundnet-kd distill run/targets --out run/student --steps 10000",
     "soundnet-kd distill run/targets --out run/student --precision bf16 --devices 4 --batch_size 256 --schedule cosine",
     "soundnet-kd teach videos/ --out run/shared --objects resnet50:IMAGENET1K_V2 --shard 3/64  # the third of 64 jobs",
     "soundnet-kd extract sounds/ --student run/student --out features.h5 --layers conv5 pool5",
@@ -98,7 +122,7 @@ RUN = [
 ]
 """Blocks that are run, in this order, by a reader who begins at the top."""
 
-APART = {RUN[1], RUN[2]}
+APART = {RUN[1], RUN[3]}
 """Blocks that do what was done before in another way, and so need a folder of their own."""
 
 SHORTER = {
@@ -130,23 +154,47 @@ def test_every_block_is_dealt_with_in_one_way() -> None:
     assert sorted([*INSTALLS, *PICTURES, *READ_ONLY, *ELSEWHERE, *RUN]) == sorted(firsts)
     assert [first for first in firsts if first in RUN] == RUN
     for block in BLOCKS_OF_CODE:
-        assert (block.language == "") == (block.first in PICTURES), block.first
-        assert block.language in ("sh", "python", "javascript", ""), block.first
+        assert (block.language == "text") == (block.first in PICTURES), block.first
+        assert block.language in ("sh", "python", "javascript", "text"), block.first
         assert (block.language == "javascript") == (block.first in ELSEWHERE), block.first
     commands = "\n".join(block.text for block in BLOCKS_OF_CODE if block.first in RUN)
     assert [part for part in SHORTER if part not in commands] == []
+
+
+def test_the_readme_is_short_and_shows_what_the_pages_show() -> None:
+    assert len(README.splitlines()) <= 150
+    shown = [words for block in BLOCKS_OF_CODE if block.language == "sh" for words in block.commands]
+    for block in blocks_in(README):
+        if block.language == "sh":
+            assert [words for words in block.commands if words not in shown] == []
+        else:
+            assert block in BLOCKS_OF_CODE
+    assert block_of('pip install -e ".[test]" && pytest') in blocks_in(README)  # .ci/run takes it from there
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = [each for each in re.findall(r"\]\(([^)]+)\)", README) if not each.startswith("http")]
+    assert len(links) > 20
+    for link in links:
+        path, _, heading = link.partition("#")
+        assert (ROOT / path).exists(), link
+        headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE) if heading else ()
+        assert not heading or heading in [each.lower().replace(" ", "-") for each in headings], link
 
 
 def test_what_is_installed_is_there() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for first in INSTALLS:
         for words in block_of(first).commands:
-            if words[0] == "pip":
-                assert words[:3] == ["pip", "install", "-e"]
-                assert re.fullmatch(r"\.(\[(\w+)\])?", words[3])
-                assert words[3] == "." or words[3][2:-1] in extras
+            if "install" in words:
+                assert words[words.index("pip") :][:3] == ["pip", "install", "-e"]
+                assert re.fullmatch(r"\.(\[(\w+)\])?", words[-1])
+                assert words[-1] == "." or words[-1][2:-1] in extras
             else:
-                assert words in (["pytest"], ["soundnet-kd", "quickstart"])
+                others = (["pytest"], ["soundnet-kd", "quickstart"], ["uv", "venv"])
+                assert words[0] == "sphinx-build" or words in others
+    named = re.findall(r"^\| (`.+?) \|", PAGES["install"], re.MULTILINE)
+    assert {*re.findall(r"`(\w+)`", " ".join(named))} == {*extras}
 
 
 def test_commands_that_are_only_read_are_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +206,7 @@ def test_commands_that_are_only_read_are_ones(monkeypatch: pytest.MonkeyPatch) -
 
 def test_commands_in_the_text_are_ones() -> None:
     """Those that are no whole command, with FILE in place of a file or just a name, are looked up and no more."""
-    prose = FENCED.sub("", README)
+    prose = FENCED.sub("", "\n".join([README, *PAGES.values()])).replace("\n", " ")
     found = [shlex.split(each) for each in re.findall(r"`soundnet-kd ([^`]+)`", prose)]
     assert len(found) >= 8
     for words in found:
@@ -179,7 +227,7 @@ def test_what_contributors_are_sent_to_is_there() -> None:
 
 
 def test_the_table_of_commands_has_all() -> None:
-    listed = " ".join(re.findall(r"^\| (`[^|]+) \|", README, re.MULTILINE))
+    listed = " ".join(re.findall(r"^\| (`[^|]+) \|", PAGES["route"], re.MULTILINE))
     for name in COMMANDS:
         # The two that make the demonstration world are the quickstart's.
         assert name.startswith("demo-") or re.search(rf"`({name}|{name.removeprefix('weights ')})[ `]", listed), name
@@ -276,7 +324,7 @@ def apart(name: str) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_reader_can_run_the_readme_from_its_beginning_to_its_end(
+def test_a_reader_can_run_the_pages_from_their_beginning_to_their_end(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for first in RUN:
@@ -299,7 +347,7 @@ def test_a_reader_can_run_the_readme_from_its_beginning_to_its_end(
 
 def run_block(block: CodeBlock, capsys: pytest.CaptureFixture[str]) -> None:
     if block.language == "python":
-        exec(compile(block.text, "README.md", "exec"), GIVEN.get(block.first, dict)())
+        exec(compile(block.text, block.first, "exec"), GIVEN.get(block.first, dict)())
         return
     for words in block.commands:
         command = shlex.join(words)

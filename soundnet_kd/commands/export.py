@@ -86,8 +86,8 @@ def export(
 
     Its preprocessing is inside: it takes sounds as "waveform", (batch, samples) float32 in ±1, mono and at the
     network's rate, any number of any length, and gives what is chosen. The file says which rate and channel, class
-    names, strides, licence and more (README). It is compared with PyTorch on noise and sounds of several lengths, and
-    not written where they differ by more than 1e-5 of an output's greatest value, or more than ten times what PyTorch
+    names, strides, licence and more. It is compared with PyTorch on noise and sounds of several lengths, and not
+    written where they differ by more than 1e-5 of an output's greatest value, or more than ten times what PyTorch
     itself rounds off there.
 
     Parameters

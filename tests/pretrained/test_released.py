@@ -34,7 +34,7 @@ def test_the_readmes_first_sound(
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "chainsaw.flac", "--top", "3"]) == 0
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert f"```\n{capsys.readouterr().out}```\n" in readme
+    assert f"```text\n{capsys.readouterr().out}```\n" in readme
 
 
 @pytest.mark.real
