@@ -40,9 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         return _print_answer(overview(), NO_HELP)
     if given[0] == "--version":
-        from importlib.metadata import version
+        from soundnet_kd.cli.about import describe_installation, version_line
 
-        return _print_answer(f"soundnet-kd {version('soundnet-kd')}", "the version could not be printed")
+        if given[1:] not in ([], ["--verbose"]):
+            _print_error(f"soundnet-kd: --version stands alone or with --verbose, not with {' '.join(given[1:])}")
+            return 2
+        answer = describe_installation() if given[1:] else version_line()
+        return _print_answer(answer, "the version could not be printed")
     _show_log()
     name, *rest = given
     if group(name):
@@ -84,7 +88,8 @@ def overview() -> str:
         "usage: soundnet-kd COMMAND ...\n\n"
         "Distil a sound network from unlabeled video, and use its layers as features for any sound task.\n\n"
         f"commands:\n{_format_commands(COMMANDS)}\n\n"
-        "`soundnet-kd COMMAND --help` explains a command; start with quickstart."
+        "`soundnet-kd COMMAND --help` explains a command; start with quickstart.\n"
+        "`soundnet-kd --version --verbose` says what is installed here."
     )
 
 

@@ -27,6 +27,12 @@ from soundnet_kd.system.machine_errors import machine_error
 ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 
 
+COMMON_CODECS = {
+    "sound": ("aac", "mp3", "opus", "vorbis", "flac", "alac", "ac3", "wmav2", "amrnb", "pcm_s16le"),
+    "pictures": ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores"),
+}
+"""What most files hold, by FFmpeg's names."""
+
 # FFmpeg's name for the family, whose files have an index of all that is in them.
 MP4_FAMILY = "mov,mp4,m4a,3gp,3g2,mj2"
 
@@ -132,6 +138,25 @@ def _open(path: Path) -> InputContainer:
     # Without "file:" a name such as "take:2.mp4" would be an address.
     container: InputContainer = av.open(f"file:{path}", "r", **ANY_TAGS)
     return container
+
+
+def describe_ffmpeg() -> list[str]:
+    """Return lines that say which FFmpeg this is, and which of the `COMMON_CODECS` it decodes."""
+    parts = ("libavcodec", "libavformat", "libswscale", "libswresample")
+    lines = [", ".join(f"{part} {'.'.join(map(str, av.library_versions[part]))}" for part in parts)]
+    for kind, codecs in COMMON_CODECS.items():
+        missing = [name for name in codecs if not _decodes(name)]
+        known = [name for name in codecs if name not in missing]
+        lines.append(f"decodes {kind}: {', '.join(known)}" + (f"; not {', '.join(missing)}" if missing else ""))
+    return lines
+
+
+def _decodes(codec: str) -> bool:
+    try:
+        av.Codec(codec, "r")
+    except ValueError:
+        return False
+    return True
 
 
 def audio_track(container: InputContainer, path: str | Path) -> AudioStream:
