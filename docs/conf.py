@@ -20,8 +20,6 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
-    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "api_pages",
     "findings_page",
@@ -31,7 +29,7 @@ suppress_warnings = ["config.cache"]
 
 myst_heading_anchors = 3
 
-autosummary_generate = False
+default_role = "literal"  # docstrings have code in single backticks
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_class_members_toctree = False

@@ -1,12 +1,14 @@
 """The formats in which SoundNet's weights are published, each read into this package's names and shapes.
 
-| layout | how a convolution is kept |
-|---|---|
-| `pytorch` | state dict, 2-D: `convN.weight` (out, in, kernel, 1), heads `conv8_objs`, `conv8_scns` |
-| `state dict` | this package's own names, 1-D |
-| `lightning` | a checkpoint of `soundnet-kd distill`: this package's names behind `student.` |
-| `numpy` | pickled dict: weights (kernel, 1, in, out), biases, mean, var, beta, gamma; heads `conv8`, `conv8_2` |
-| `torch7` | modules in a `.t7`, alone or in a zip: weight (out, in, kernel, 1), bias, running_mean, running_var |
+============  ======================================================================================================
+layout        how a convolution is kept
+============  ======================================================================================================
+`pytorch`     state dict, 2-D: `convN.weight` (out, in, kernel, 1), heads `conv8_objs`, `conv8_scns`
+`state dict`  this package's own names, 1-D
+`lightning`   a checkpoint of `soundnet-kd distill`: this package's names behind `student.`
+`numpy`       pickled dict: weights (kernel, 1, in, out), biases, mean, var, beta, gamma; heads `conv8`, `conv8_2`
+`torch7`      modules in a `.t7`, alone or in a zip: weight (out, in, kernel, 1), bias, running_mean, running_var
+============  ======================================================================================================
 
 Another format is a file beside these with a reader, and a line in `FORMATS`. Networks from scratch that were published
 in Keras are read by `keras_hdf5`, and built by `soundnet_kd.pretrained.keras_networks`.
