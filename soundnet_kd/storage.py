@@ -50,21 +50,16 @@ def lock_folder(folder: str | Path, job: str = "") -> Iterator[None]:
     with ExitStack() as held:
         try:
             if job:
-                held.enter_context(lock_file(folder / f"{LOCK}-{job}", wait=False))
+                held.enter_context(lock_file(folder / f"{LOCK}-{job}", wait=False, leave=False))
                 count = job.rpartition("-")[2]
                 # Jobs of another number of jobs share the work otherwise.
-                for file in _jobs(folder):
-                    if not file.name.endswith(f"-of-{count}"):
-                        with lock_file(file, wait=False):
-                            pass
+                _require_free(folder, [file for file in _jobs(folder) if not file.name.endswith(f"-of-{count}")])
                 # Others who only look hold it for a moment.
                 with lock_file(folder / LOCK, seconds=LOOKING_SECONDS):
                     pass
             else:
-                held.enter_context(lock_file(folder / LOCK, seconds=LOOKING_SECONDS if any(_jobs(folder)) else 0))
-                for file in _jobs(folder):
-                    with lock_file(file, wait=False):
-                        pass
+                held.enter_context(lock_file(folder / LOCK, seconds=LOOKING_SECONDS if _jobs(folder) else 0))
+                _require_free(folder, _jobs(folder))
         except Timeout as error:
             raise RunConflictError(f"another run is writing to {folder}; wait for its end, or stop it") from error
         yield
@@ -74,9 +69,50 @@ def _jobs(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{LOCK}-*-of-*"))
 
 
+def _require_free(folder: Path, locks: Iterable[Path]) -> None:
+    """Require that jobs of a folder have ended, and remove the locks of those that have."""
+    running = [lock.name.removeprefix(f"{LOCK}-").split("-of-") for lock in locks if not _remove_free_lock(lock)]
+    if running:
+        each = [
+            spell_jobs([int(number) for number, of in running if of == count], int(count))
+            for count in sorted({of for _, of in running})
+        ]
+        cure = "still writes there; wait for its end, or stop it"
+        if len(running) > 1:
+            cure = "still write there; wait for their end, or stop them"
+        raise RunConflictError(f"{folder} is shared by jobs, of which {' and '.join(each)} {cure}")
+
+
+def _remove_free_lock(lock: Path) -> bool:
+    """Remove a lock that nobody holds, and return whether it was so."""
+    from filelock import Timeout
+
+    try:
+        with lock_file(lock, wait=False, tell=False, leave=False):
+            return True
+    except Timeout:
+        return False
+
+
+def spell_jobs(numbers: Iterable[int], count: int) -> str:
+    """Return which jobs they are: "jobs 3, 7-9 of 64"."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    return f"{'job' if text.isdigit() else 'jobs'} {text} of {count}"
+
+
 @contextmanager
-def lock_file(file: str | Path, wait: bool = True, seconds: float = -1, tell: bool = True) -> Iterator[None]:
+def lock_file(
+    file: str | Path, wait: bool = True, seconds: float = -1, tell: bool = True, leave: bool = True
+) -> Iterator[None]:
     """Hold a lock for the block; where a disk has no locks, go on without one, and `tell` so.
+
+    Its file stays where it is, unless it is not to be left: whoever waits for it then makes another one.
 
     Raises
     ------
@@ -102,6 +138,10 @@ def lock_file(file: str | Path, wait: bool = True, seconds: float = -1, tell: bo
     try:
         yield
     finally:
+        if has_locks and not leave:
+            # Windows keeps a file that is open; one that lies there does no harm.
+            with suppress(OSError):
+                file.unlink()
         lock.release()
 
 
@@ -317,13 +357,10 @@ def ensure_same_settings(path: str | Path, settings: Mapping[str, Any], besides:
         make_folder(path.parent)
         # Of many that start at the same time one writes them, and the others compare theirs.
         lock = path.with_name(f"{LOCK}-{path.name}")
-        with lock_file(lock, tell=False):
+        with lock_file(lock, tell=False, leave=False):
             require_same_settings(path, settings, besides)
             if not path.exists():
                 write_json(path, settings)
-            # Whoever still waits for it only compares. Windows keeps a file that is open.
-            with suppress(OSError):
-                lock.unlink()
 
 
 def require_same_settings(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:

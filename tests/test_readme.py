@@ -128,6 +128,7 @@ APART = {RUN[1], RUN[3]}
 SHORTER = {
     "resnet50:IMAGENET1K_V2": "objects.safetensors",
     "resnet18:PLACES365": "scenes.safetensors",
+    "--shard 3/64": "--shard 1/1",
     "--devices 4": "--devices 1",
     "--init soundnet8": "--init run/student",
     "network=NSynthSimple": "network=NSynthSimple training.epochs=1",

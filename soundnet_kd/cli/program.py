@@ -18,7 +18,7 @@ from soundnet_kd.cli.console import (
 from soundnet_kd.cli.parsers import parser_for
 from soundnet_kd.cli.table import COMMANDS, Command, find, group
 from soundnet_kd.errors import SoundNetKDError
-from soundnet_kd.system.launch import is_first_process
+from soundnet_kd.system.launch import is_first_process, running
 from soundnet_kd.system.machine_errors import explain_error
 
 INTERRUPTED = 130
@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _print_answer(parser_for(name).format_help().rstrip(), NO_HELP)
             values = parse(name, rest)
             command = find(name)
-            result = command.function()(**values)
+            with running(given):
+                result = command.function()(**values)
             arriving = isinstance(result, Arriving)
             if isinstance(result, Arriving):
                 _print_arriving(result)

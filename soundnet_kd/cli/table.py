@@ -59,6 +59,7 @@ COMMANDS: Mapping[str, Command] = {
         "distill:distill", ("targets",), "train a student to hear what the teachers saw", is_distributed=True
     ),
     "extract": Command("extract:extract", ("sounds",), "keep a network's layers for every sound of a data set"),
+    "join": Command("join:join", ("out",), "join what the jobs of teach or extract have written"),
     "predict": Command("predict:predict", ("sounds",), "say what a network takes sounds for"),
     "export": Command("export:export", ("student",), "write a network as a file that other programs run"),
     "evaluate": Command("evaluate:evaluate", ("features",), "cross-validate a classifier on every layer"),

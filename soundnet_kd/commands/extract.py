@@ -1,18 +1,23 @@
 """The command `extract`: a network's layers for every sound of a data set, in a feature cache."""
 
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from soundnet_kd.config.values import require_speeds
 from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_whole_folds
-from soundnet_kd.errors import MediaError, SettingsError, none_readable
-from soundnet_kd.features.cache import FeatureCache
-from soundnet_kd.features.cache_parts import computed_by, join_parts, part_failures
-from soundnet_kd.features.cache_writer import Extraction, do_job, write_parts
+from soundnet_kd.errors import MediaError, SettingsError
+from soundnet_kd.features.cache_joining import (
+    ExtractResult,
+    claim_shards,
+    finish_cache,
+    found_cache,
+    parts_folder,
+    pass_folders,
+)
+from soundnet_kd.features.cache_writer import Extraction, do_job, waiting_shards, write_parts
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
 from soundnet_kd.inference.backends import BackendOrAuto, Precision
@@ -22,41 +27,12 @@ from soundnet_kd.media.stored import local_output
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.shards.engine import shard_engine
-from soundnet_kd.shards.jobs import Job, JobResult
+from soundnet_kd.shards.jobs import Job
 from soundnet_kd.storage import (
     ensure_same_settings,
-    failures_file,
     lock_folder,
-    require_equal,
     versions,
-    write_failures,
 )
-
-
-@dataclass(frozen=True)
-class ExtractResult:
-    """What a run of the extraction left."""
-
-    out: Path
-    clips: int
-    layers: tuple[str, ...]
-    failures: Mapping[str, str]
-    found: bool = False
-    reading: str = ""
-    """What the sounds are taken for, where nothing but this was asked for."""
-    job: JobResult | None = None
-    """What one of several jobs did; there is no cache yet then."""
-
-    def __str__(self) -> str:
-        if self.job is not None:
-            return str(self.job)
-        if self.reading:
-            return self.reading
-        skipped = f", {len(self.failures)} skipped (see {failures_file(self.out)})" if self.failures else ""
-        if self.found and self.failures:
-            skipped += "; remove it to try them again"
-        done = "there was already" if self.found else "wrote"
-        return f"{done} {self.out}: {len(self.layers)} layers of {self.clips} sounds{skipped}"
 
 
 def extract(
@@ -137,8 +113,9 @@ def extract(
         Say what the data set is taken for, and stop: nothing is decoded or written.
     shard : str, optional
         Which of several jobs this is, such as 3/64, the third of 64 that share the sounds: on other machines of a
-        cluster, or in other terminals, with the same --out. When all are done, the same command without --shard does
-        what is missing, and joins all. The result is the same as that of one job.
+        cluster, or in other terminals, with the same --out. When all are done, `soundnet-kd join OUT` joins them; so
+        does the same command without --shard, which does what is missing first. The result is the same as that of one
+        job.
     engine : {"here", "ray"}
         What works: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the machines of
         its cluster, or this one. They write the same.
@@ -199,80 +176,43 @@ def extract(
         },
         "versions": versions(),
     }
-    parts_folder = out.with_name(f"{out.name}.parts")
+    fields = {layer: network.receptive_field(layer) for layer in wanted}
+    step_samples = {layer: field.stride for layer, field in fields.items() if field is not None}
     if out.exists():
-        return _found(out, identity, parts_folder)
+        return found_cache(out, identity)
+    folder = parts_folder(out)
     with (
-        shard_engine(engine, parts_folder, device, address, networks, decoders, shard) as ray,
-        lock_folder(parts_folder, "" if job is None else job.name),
+        shard_engine(engine, folder, device, address, networks, decoders, shard) as ray,
+        lock_folder(folder, "" if job is None else job.name),
     ):
         if out.exists():
             # Another run has finished since.
-            return _found(out, identity, parts_folder)
-        ensure_same_settings(parts_folder / "identity.json", identity)
+            return found_cache(out, identity)
+        ensure_same_settings(folder / "identity.json", identity)
         extractor = FeatureExtractor(network, wanted, pooling, sequences, runs_it, len(manifest))
         works = [
             Extraction(
-                (parts_folder / f"speed-{speed:g}" if number else parts_folder).absolute(),
+                of_pass.absolute(),
                 extractor,
                 store if speed == 1 else replace(store, sample_rate=round(preprocessing.sample_rate / speed)),
                 sequences,
                 batch_size,
                 None if ray is None else ray.device,
             )
-            for number, speed in enumerate(speeds)
+            for of_pass, speed in zip(pass_folders(out, speeds), speeds, strict=True)
         ]
         if job is not None:
             # The sounds of a shard go through the network together, so many at a time.
-            ensure_same_settings(parts_folder / "jobs.json", {"batch_size": batch_size})
-            done = do_job(job, works, manifest.clips, workers, deadline_minutes)
+            ensure_same_settings(folder / "jobs.json", {"batch_size": batch_size})
+            cut = [waiting_shards(work, manifest.clips, of_others=True) for work in works]
+            shards = claim_shards(job, out, cut, manifest, identity, step_samples)
+            done = do_job(job, works, shards, workers, deadline_minutes)
             return ExtractResult(out, done.used, wanted, {}, job=replace(done, out=out))
         passes = []
         for number, (work, speed) in enumerate(zip(works, speeds, strict=True)):
             name = "extract" if len(speeds) == 1 else f"extract ({number + 1} of {len(speeds)}, speed {speed:g})"
             passes.append(write_parts(work, manifest.clips, workers, deadline_minutes, name, ray))
-        identity["versions"] = versions() | {"computed by": computed_by(part for parts in passes for part in parts)}
-        failures = {clip: reason for parts in passes for part in parts for clip, reason in part_failures(part).items()}
-        failures |= manifest.failures
-        clips = [clip for clip in manifest.clips if clip.id not in failures]
-        write_failures(failures_file(out), failures)
-        if clips:
-            fields = {layer: network.receptive_field(layer) for layer in wanted}
-            steps = {layer: field.stride for layer, field in fields.items() if field is not None}
-            join_parts(
-                out,
-                passes,
-                manifest.clips,
-                manifest.class_names,
-                failures,
-                identity,
-                manifest.columns,
-                steps,
-                manifest.folds_from,
-                manifest.split_column,
-            )
-        _remove(parts_folder)
-    if not clips:
-        raise none_readable(f"{len(manifest)} sounds", failures, failures_file(out))
-    return ExtractResult(out, len(clips), wanted, failures)
-
-
-def _found(out: Path, identity: Mapping[str, Any], parts_folder: Path) -> ExtractResult:
-    """Return what lies there already, if it is what is wanted."""
-    with FeatureCache(out) as cache:
-        require_equal(str(out), cache.identity, identity)
-        # A run that was killed when it had just finished leaves its parts.
-        if parts_folder.exists():
-            _remove(parts_folder)
-        write_failures(failures_file(out), cache.failures)
-        return ExtractResult(out, len(cache.ids), cache.layers, cache.failures, found=True)
-
-
-def _remove(parts_folder: Path) -> None:
-    """Remove the parts, the last ones first, so that what a kill leaves is the start; then what says whose they are."""
-    for part in sorted(parts_folder.rglob("part-*.h5"), reverse=True):
-        part.unlink(missing_ok=True)
-    shutil.rmtree(parts_folder, ignore_errors=True)
+        return finish_cache(out, passes, manifest, identity, step_samples)
 
 
 def _check(

@@ -94,8 +94,9 @@ def teach(
         with the same answers; auto takes one that is installed for 64 videos or more.
     shard : str, optional
         Which of several jobs this is, such as 3/64, the third of 64 that share the videos: on other machines of a
-        cluster, or in other terminals, with the same --out. When all are done, the same command without --shard does
-        what is missing, and joins all. The result is the same as that of one job.
+        cluster, or in other terminals, with the same --out. When all are done, `soundnet-kd join OUT` joins them; so
+        does the same command without --shard, which does what is missing first. The result is the same as that of one
+        job.
     engine : {"here", "ray"}
         What works: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the machines of
         its cluster, or this one. They write the same.

@@ -158,6 +158,10 @@ class PartsIndex:
         # Sorting is stable: numbered ones stay as they are.
         return cls(tuple(sorted(parts, key=lambda part: part.first if is_of_shard(part.file) else "")))
 
+    def labelled(self) -> set[str]:
+        """Return the videos that have clips."""
+        return {source for part in self.parts for source in part.videos}
+
     def totals(self) -> dict[str, Any]:
         """Return the sums of `TOTALS` over all videos."""
         sums = np.sum([part.totals for part in self.parts], axis=0) if self.parts else np.zeros(len(TOTALS))

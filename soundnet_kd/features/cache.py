@@ -238,6 +238,12 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         start = int(ends[index - 1]) if index else 0
         return np.asarray(self._file[f"sequences/{layer}"][start : int(ends[index])], dtype=np.float32)
 
+    @property
+    def step_samples(self) -> dict[str, int]:
+        """From one step of each layer to the next, in samples of the sound; without those that have no steps."""
+        samples: dict[str, int] = json.loads(self._file.attrs["step_samples"])
+        return samples
+
     def step_seconds(self, layer: str) -> float:
         """Return the time from one step of a layer to the next.
 
@@ -253,7 +259,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
                 f"{self.path} was made at the native rate of each file, so that its steps have no common length; "
                 "extract with --rate model"
             )
-        samples = json.loads(self._file.attrs["step_samples"])
+        samples = self.step_samples
         if layer not in samples:
             raise SettingsError(f"{layer} has no steps over time, each hears a whole sound; choose a layer before it")
         return float(samples[layer] / rate)

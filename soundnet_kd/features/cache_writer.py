@@ -156,7 +156,11 @@ def _do(
 
 
 def do_job(
-    job: Job, works: Sequence[Extraction], clips: Sequence[Clip], workers: int | None, deadline_minutes: float
+    job: Job,
+    works: Sequence[Extraction],
+    shards: Sequence[Sequence[Shard]],
+    workers: int | None,
+    deadline_minutes: float,
 ) -> JobResult:
     """Write the parts of a cache that are a job's, each time that the sounds are heard.
 
@@ -165,8 +169,8 @@ def do_job(
     job : Job
     works : sequence of Extraction
         One for each speed.
-    clips : sequence of Clip
-        All sounds.
+    shards : sequence of sequences of Shard
+        All that jobs share, for each of these.
     workers, deadline_minutes
         As in `write_parts`.
 
@@ -177,17 +181,16 @@ def do_job(
     """
     results: list[ShardResult] = []
     before = missing = count = 0
-    for work in works:
-        shards = waiting_shards(work, clips, of_others=True)
-        own = job.share(shards)
+    for work, of_all in zip(works, shards, strict=True):
+        own = job.share(of_all)
         waiting = [shard for shard in own if not work.is_done(shard)]
         sounds = sum(map(len, waiting))
         processes = sound_decoders(sounds) if workers is None else workers
         decoded = work.folder / f"{DECODED_FOLDER}-{job.name}"
         results += _do(work, waiting, sounds, decoded, processes, deadline_minutes, f"extract {job}")
         before += len(own) - len(waiting)
-        missing += sum(not work.is_done(shard) for shard in shards)
-        count += len(shards)
+        missing += sum(not work.is_done(shard) for shard in of_all)
+        count += len(of_all)
     used, failed = sum(result.used for result in results), sum(len(result.failures) for result in results)
     return JobResult(works[0].folder, job, len(results), used, failed, before, missing, count)
 

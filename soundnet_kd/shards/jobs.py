@@ -1,12 +1,22 @@
 """Jobs that share the shards of a list among them, each of which knows no more of the others than how many they are."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import RunConflictError, SettingsError
 from soundnet_kd.shards.shard import Shard
+from soundnet_kd.storage import LOCK, lock_file, read_own_json, spell_jobs, write_json
+from soundnet_kd.system.launch import command_words
+
+NOTE_FILE = ".shared-by.json"
+"""How many jobs share a folder, and how each was started."""
+SHARE_FLAG = "--shard"
+NAMED = 3
+"""So many of the shards that are missing are named."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,92 @@ class Job:
 
 
 @dataclass(frozen=True)
+class JobsNote:
+    """What is known of the jobs that share a folder; those that started last, where they were of several numbers.
+
+    Attributes
+    ----------
+    jobs : int
+        How many they are.
+    command : str
+        The command line of each, but for which one it is; empty where Python started them.
+    """
+
+    jobs: int
+    command: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Self | None:
+        """Read it; None if there is none, as where jobs of an older version share a folder."""
+        found = read_own_json(folder / NOTE_FILE, ("jobs", "command"), "the next job writes it anew")
+        return None if found is None else cls(found["jobs"], found["command"])
+
+    def require_done(self, out: Path, missing: Iterable[tuple[int, str]], shards: int) -> None:
+        """Check that all shards are there.
+
+        Parameters
+        ----------
+        out : Path
+            What the jobs write.
+        missing : iterable of (int, str)
+            Place among all shards of each that is not there, and its first sound or video.
+        shards : int
+            How many there are.
+
+        Raises
+        ------
+        RunConflictError
+            If some are missing: which, and whose, and how these jobs are started.
+        """
+        missing = list(missing)
+        if not missing:
+            return
+        numbers = sorted({place % self.jobs + 1 for place, _ in missing})
+        named = ", ".join(first for _, first in islice(missing, NAMED)) + (" …" if len(missing) > NAMED else "")
+        start = f"`{self.command} {SHARE_FLAG} {numbers[0]}/{self.jobs}`" if self.command else "as before"
+        which = f"such as {start}" if self.command and len(numbers) > 1 else start
+        raise RunConflictError(
+            f"{out} lacks {len(missing)} of {shards} shards (those that begin with {named}), which are of "
+            f"{spell_jobs(numbers, self.jobs)}; start {'these' if len(numbers) > 1 else 'it'} again, {which}, then "
+            "join"
+        )
+
+
+def claim(folder: Path, job: Job, begin: Callable[[], object], is_begun: Callable[[], bool]) -> None:
+    """Have the first of the jobs that share a folder write down what they share, and note how many they are.
+
+    Parameters
+    ----------
+    folder : Path
+    job : Job
+    begin : callable
+        Writes it.
+    is_begun : callable
+        Tells whether it is there.
+    """
+    note = JobsNote(job.jobs, _shared_command())
+    with lock_file(folder / f"{LOCK}-{NOTE_FILE.lstrip('.')}", tell=False, leave=False):
+        before = JobsNote.of(folder)
+        if before is None or not is_begun():
+            begin()
+        if before != note:
+            write_json(folder / NOTE_FILE, asdict(note))
+
+
+def _shared_command() -> str:
+    """Return the command line of this process without what says which job it is; empty where that is not in it."""
+    words = list(command_words())
+    if SHARE_FLAG in words:
+        place = words.index(SHARE_FLAG)
+        del words[place : place + 2]
+    elif joined := [word for word in words if word.startswith(f"{SHARE_FLAG}=")]:
+        words.remove(joined[0])
+    else:
+        return ""
+    return shlex.join(["soundnet-kd", *words])
+
+
+@dataclass(frozen=True)
 class JobResult:
     """What a job did.
 
@@ -82,11 +178,11 @@ class JobResult:
 
     def __str__(self) -> str:
         there = f", {self.before} were there" if self.before else ""
-        then = f"{self.missing} of all {self.all_shards} are missing still"
-        if not self.missing:
-            then = f"all {self.all_shards} are there"
         refused = f", {self.failed} refused" if self.failed else ""
-        return (
-            f"job {self.job} did {self.shards} shards ({self.used} files{refused}){there}; {then}: the same command "
-            f"without --shard does what is missing and joins all in {self.out}"
+        then = (
+            f"{self.missing} of all {self.all_shards} are missing still: the same command without --shard does what is "
+            f"missing and joins all in {self.out}"
         )
+        if not self.missing:
+            then = f"all {self.all_shards} are there: `{shlex.join(['soundnet-kd', 'join', str(self.out)])}` joins them"
+        return f"job {self.job} did {self.shards} shards ({self.used} files{refused}){there}; {then}"

@@ -1,11 +1,32 @@
-"""Which of several processes this one is, where torchrun, SLURM, LSF or MPI started several that do the same.
+"""How this process was started: by which command, and as which of several that torchrun, SLURM, LSF or MPI started.
 
-Each variable is read because it is the launcher's mark on a process that it started. Those that a job script, a
-container or an older run leave in a shell (RANK, WORLD_SIZE, SLURM_NTASKS …) mean nothing without that mark.
+Each variable of the environment is read because it is the launcher's mark on a process that it started. Those that a
+job script, a container or an older run leave in a shell (RANK, WORLD_SIZE, SLURM_NTASKS …) mean nothing without that
+mark.
 """
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+
+_command: ContextVar[tuple[str, ...]] = ContextVar("command", default=())
+
+
+@contextmanager
+def running(words: Sequence[str]) -> Iterator[None]:
+    """Note for the block which command line is run: its words, without the program's name."""
+    token = _command.set(tuple(words))
+    try:
+        yield
+    finally:
+        _command.reset(token)
+
+
+def command_words() -> tuple[str, ...]:
+    """Return the words of the command line that is run; none where Python calls a function."""
+    return _command.get()
 
 
 @dataclass(frozen=True)

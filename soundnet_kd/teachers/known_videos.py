@@ -12,7 +12,6 @@ from soundnet_kd.data.target_clips import RefusedVideo
 from soundnet_kd.data.target_parts import TargetsPart
 from soundnet_kd.errors import GivenUpError, MediaError, RunConflictError
 from soundnet_kd.media import MediaSource, StoredMedia, as_source, local_file, located, read_bytes
-from soundnet_kd.pretrained.verification import sha256_of
 from soundnet_kd.storage import escape_name, write_csv
 
 COLUMNS = ("file", "reason", "bytes", "modified_ns", "sha256")
@@ -28,7 +27,7 @@ def refuse(source: str, video: str | Path | StoredMedia, error: MediaError) -> R
         if not isinstance(error, GivenUpError):
             place = as_source(video)
             # What would have to be fetched for its hash is known by its size, and the version of its tar.
-            hashed = "" if isinstance(place, StoredMedia) else sha256_of(place)
+            hashed = "" if isinstance(place, StoredMedia) else _sha256_of(place)
             return RefusedVideo(source, escape_name(str(error)), *_size_and_date(place), hashed)
     except (OSError, MediaError):
         pass
@@ -46,9 +45,16 @@ def holds_for(refused: RefusedVideo, video: str | Path | StoredMedia) -> bool:
             return (refused.bytes, refused.modified_ns) == (size, date)
         if not refused.sha256 or refused.bytes != size:
             return False
-        return refused.modified_ns == date or refused.sha256 == sha256_of(place)
+        return refused.modified_ns == date or refused.sha256 == _sha256_of(place)
     except (OSError, MediaError):
         return False
+
+
+def _sha256_of(place: Path) -> str:
+    # With it comes PyTorch.
+    from soundnet_kd.pretrained.verification import sha256_of
+
+    return sha256_of(place)
 
 
 def _size_and_date(place: MediaSource) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import re
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from importlib.util import find_spec
@@ -19,8 +18,8 @@ from soundnet_kd.data.parts_index import PartsIndex
 from soundnet_kd.data.sources.stored import find_sources
 from soundnet_kd.data.target_clips import RefusedVideo, count_clip_steps
 from soundnet_kd.data.target_parts import FORMAT_VERSION, TargetsPart, part_file
-from soundnet_kd.data.targets import SETTINGS_FILE, Targets, require_readable
-from soundnet_kd.errors import FormatError, RunConflictError, SettingsError, none_readable
+from soundnet_kd.data.targets import SETTINGS_FILE, require_readable
+from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, MediaSource, Sampling
 from soundnet_kd.media.stored import local_output
@@ -32,23 +31,19 @@ from soundnet_kd.shards.ray_engine import RayEngine
 from soundnet_kd.shards.shard import Shard, cut
 from soundnet_kd.storage import (
     FAILURES_FILE,
-    LOCK,
     ensure_same_settings,
     escape_name,
-    lock_file,
     lock_folder,
-    read_json,
     read_settings,
-    rename_damaged,
     require_same_settings,
     versions,
-    write_json,
 )
 from soundnet_kd.system.workers import video_decoders
 from soundnet_kd.teachers.decoding import Decoder, require_picklable
 from soundnet_kd.teachers.disk_sizes import describe_sizes, estimate_hours, megabytes_per_hour
 from soundnet_kd.teachers.ensemble import TeacherEnsemble
-from soundnet_kd.teachers.known_videos import holds_for, read_refusals, require_moved, write_refusals
+from soundnet_kd.teachers.joining import claim_shards, join_parts, read_parts, remembered, share_no_more, summarize
+from soundnet_kd.teachers.known_videos import require_moved, write_refusals
 from soundnet_kd.teachers.network import device_of
 from soundnet_kd.teachers.result import TeachResult
 from soundnet_kd.teachers.shard_work import Labelling
@@ -70,8 +65,6 @@ SHORT_TABLE = 10_000
 """Refusals; a table of no more is written after each part that has some."""
 PARTS_PER_INDEX = 256
 """After so many parts more they are indexed, so that a killed run need not open them all when it starts again."""
-PLAN_FILE = "shards.json"
-"""The names of the videos of each shard that jobs share."""
 OUTPUT = "its answer"
 """How the settings name what is kept of a network that has no classes, where that is no layer's input."""
 
@@ -193,11 +186,11 @@ def label_videos(
     require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
     # What is there is looked at when nobody else can change it.
     with lock_folder(out, "" if job is None else job.name):
-        index = _read_parts(out)
+        index = read_parts(out)
         if before and before["videos"] != settings["videos"]:
             require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
-        refusals = _remembered(out, index, video_of)
-        remembered = len(refusals)
+        refusals = remembered(out, index, video_of)
+        known = len(refusals)
         refusals |= {source: RefusedVideo(source, escape_name(reason)) for source, reason in found.failures.items()}
         new, again = _waiting(index, refusals, video_of, videos_per_part)
         # Jobs leave refused ones to the run that joins what they did.
@@ -237,10 +230,11 @@ def label_videos(
         ensure_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
         work = Labelling(out.absolute(), ensemble, decoder, settings, None if ray is None else ray.device)
         if job is not None:
-            return _do_job(job, work, _claimed(work, shards, video_of), workers, deadline_minutes)
-        # What jobs have refused is in the table from now on, and what they share is shared anew.
+            shared = claim_shards(job, work, shards, refusals, video_of)
+            return _do_job(job, work, shared, workers, deadline_minutes)
+        # What jobs have refused is in the table from now on.
         write_refusals(out / FAILURES_FILE, refusals.values())
-        (out / PLAN_FILE).unlink(missing_ok=True)
+        share_no_more(out)
         done = len(video_of) - len(waiting)
         with tqdm(total=len(video_of), initial=done, desc="teach", unit="video") as progress:
             results = (
@@ -256,52 +250,17 @@ def label_videos(
                         refusals |= {each.source: each for each in part.refused()}
                     progress.set_postfix(refused=len(refusals))
                 if number % PARTS_PER_INDEX == 0:
-                    _read_parts(out).write(out)
+                    read_parts(out).write(out)
                 # A long table takes a second to write.
                 if number % PARTS_PER_INDEX == 0 or (result.failures and len(refusals) <= SHORT_TABLE):
                     write_refusals(out / FAILURES_FILE, refusals.values())
-        index = _read_parts(out)
-        index.write(out)
-        write_refusals(out / FAILURES_FILE, refusals.values())
-        _remove_left(out)
+        index = join_parts(out, refusals)
         left, _ = _waiting(index, refusals, video_of, videos_per_part)
         if left:
             raise FormatError(
                 f"parts of {out} are damaged, {sum(map(len, left))} videos long; run the same command again"
             )
-    return _summarize(videos, out, len(video_of) + len(found.failures), index, refusals, remembered, frames)
-
-
-def _remove_left(out: Path) -> None:
-    """Remove what jobs and processes that were killed have left."""
-    for folder in out.glob(f"{DECODED_FOLDER}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
-    for file in (out / "parts").glob(".partial-*"):
-        file.unlink(missing_ok=True)
-
-
-def _claimed(work: Labelling, shards: Sequence[Shard], video_of: Mapping[str, MediaSource]) -> list[Shard]:
-    """Return the shards that all jobs share, which the first of them finds: others may find some of them done.
-
-    Raises
-    ------
-    RunConflictError
-        If a video that is still to be labelled is not there any more.
-    """
-    out = work.out
-    with lock_file(out / f"{LOCK}-{PLAN_FILE}"):
-        if not (out / PLAN_FILE).exists():
-            write_json(out / PLAN_FILE, [shard.ids for shard in shards])
-        plan = read_json(out / PLAN_FILE)
-    shared = [Shard(0, tuple(ids), tuple(video_of.get(name, Path(name)) for name in ids)) for ids in plan]
-    waiting = (shard for shard in shared if not work.is_done(shard))
-    gone = next((name for shard in waiting for name in shard.ids if name not in video_of), None)
-    if gone is not None:
-        raise RunConflictError(
-            f"{gone}, which the jobs of {out} are to label, is not there any more; bring it back, or run the command "
-            "without --shard"
-        )
-    return shared
+    return summarize(out, videos, len(video_of) + len(found.failures), frames, index, refusals, known)
 
 
 def _do_job(job: Job, work: Labelling, shards: Sequence[Shard], workers: int, deadline_minutes: float) -> TeachResult:
@@ -326,32 +285,11 @@ def _do_job(job: Job, work: Labelling, shards: Sequence[Shard], workers: int, de
     return TeachResult(work.out, used, sum(result.clips for result in results), failures, job=done)
 
 
-def _read_parts(out: Path) -> PartsIndex:
-    """Return what the parts hold; those that are damaged are set aside."""
-    return PartsIndex.of(out, lambda part: rename_damaged(part, "its videos are labelled again"))
-
-
-def _remembered(out: Path, index: PartsIndex, video_of: Mapping[str, MediaSource]) -> dict[str, RefusedVideo]:
-    """Return the refusals of an earlier run that still hold; whoever removes their table has all tried again."""
-    labelled = {source for part in index.parts for source in part.videos}
-    refusals = list(read_refusals(out / FAILURES_FILE).values())
-    if (out / PLAN_FILE).exists():
-        # Jobs write no table.
-        refusals += [refused for part in index.parts for refused in part.refused]
-    found: dict[str, RefusedVideo] = {}
-    for refused in refusals:
-        source = refused.source
-        is_open = source in video_of and source not in labelled and source not in found
-        if is_open and holds_for(refused, video_of[source]):
-            found[source] = refused
-    return found
-
-
 def _waiting(
     index: PartsIndex, remembered: Collection[str], video_of: Mapping[str, MediaSource], videos_per_part: int
 ) -> tuple[list[Shard], list[Shard]]:
     """Return the shards of videos that are in no part, and those of refused ones that are to be tried again."""
-    labelled = {source for part in index.parts for source in part.videos}
+    labelled = index.labelled()
     refused = {each.source for part in index.parts for each in part.refused} - labelled
     new = [
         source for source in video_of if source not in labelled and source not in refused and source not in remembered
@@ -412,38 +350,6 @@ def _keep_begun_transform(teacher: Teacher, before: Mapping[str, str]) -> Teache
     begun = before.get("transform")
     as_given = begun == _describe_transform(teacher.given_transform) != _describe_transform(teacher.transform)
     return teacher.as_given() if as_given else teacher
-
-
-def _summarize(
-    videos: str | Path,
-    out: Path,
-    files: int,
-    index: PartsIndex,
-    refusals: Mapping[str, RefusedVideo],
-    remembered: int,
-    frames: Sampling,
-) -> TeachResult:
-    labelled = {source for part in index.parts for source in part.videos}
-    failures = {source: refusals[source].reason for source in sorted(refusals)}
-    if not labelled:
-        cure = "; remove it to try them again" if remembered else ""
-        what = f"{files} files in {videos}"
-        raise none_readable(what, failures, out / FAILURES_FILE, done="labelled", cure=cure)
-    targets = Targets(out)
-    totals = index.totals()
-    if frames != "keyframe":
-        # An exact frame may have been on show for long.
-        totals["stray_steps"] = 0
-    return TeachResult(
-        out,
-        len(labelled),
-        len(targets),
-        failures,
-        remembered=remembered,
-        steps=int(targets.step_counts.sum()),
-        step_seconds=targets.step_seconds,
-        **totals,
-    )
 
 
 def _hash_names(names: tuple[str, ...]) -> str:

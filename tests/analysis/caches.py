@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from soundnet_kd.data import Clip
-from soundnet_kd.features.cache_parts import join_parts, new_part
+from soundnet_kd.data import Clip, Manifest
+from soundnet_kd.features.cache_joining import join_parts
+from soundnet_kd.features.cache_parts import new_part
 from soundnet_kd.models import Preprocessing
 from soundnet_kd.storage import versions
 
@@ -40,7 +41,7 @@ def write_cache(
     part = path.with_suffix(".part")
     with new_part(part) as writer:
         writer.finish(len(labels), {f"layers/{layer}": list(rows) for layer, rows in layers.items()}, {})
-    clips = [
+    clips = tuple(
         Clip(
             id=names[index].name if index in names else f"clip-{index}",
             path=names.get(index, Path(f"clip-{index}.wav")),
@@ -48,7 +49,7 @@ def write_cache(
             fold=fold,
         )
         for index, (label, fold) in enumerate(zip(labels, folds, strict=True))
-    ]
-    join_parts(path, [[part]], clips, class_names, {}, identity)
+    )
+    join_parts(path, [[part]], Manifest(clips, tuple(class_names)), {}, identity)
     part.unlink()
     return path

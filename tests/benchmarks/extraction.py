@@ -48,7 +48,7 @@ STAGES = {
     "network": ("prepared.py", "pooled"),
     "prepare the network": ("prepared.py", "__init__"),
     "write parts": ("cache_parts.py", "finish"),
-    "join parts": ("cache_parts.py", "join_parts"),
+    "join parts": ("cache_joining.py", "join_parts"),
     "load the network": ("students.py", "load_network"),
     "hash the network": ("soundnet.py", "fingerprint"),
 }

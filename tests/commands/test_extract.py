@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from soundnet_kd import FeatureCache, SoundNet8, extract
-from soundnet_kd.commands import extract as extraction
 from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
+from soundnet_kd.features import cache_joining, extractor
 from soundnet_kd.features import cache_writer as writing
-from soundnet_kd.features import extractor
 from soundnet_kd.features.cache_parts import written_parts
 from soundnet_kd.features.pooling import Pooling, PoolingOrNone
 from soundnet_kd.features.reading import batches_of_equal_length
@@ -341,7 +340,7 @@ def test_parts_whose_first_one_is_gone_are_made_again(
     network, out = _student(least_samples=1), tmp_path / "out.h5"
     monkeypatch.setattr(writing, "SOUNDS_PER_PART", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(extraction, "_remove", lambda folder: None)
+        patch.setattr(cache_joining, "_remove", lambda folder: None)
         extract(sounds, network, out, ["conv5"], device="cpu")
     whole = out.read_bytes()
     out.unlink()
@@ -356,7 +355,7 @@ def test_two_engines_that_made_a_cache_are_both_named(
     network, out = _student(least_samples=1), tmp_path / "out.h5"
     monkeypatch.setattr(writing, "SOUNDS_PER_PART", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(extraction, "_remove", lambda folder: None)
+        patch.setattr(cache_joining, "_remove", lambda folder: None)
         extract(sounds, network, out, ["conv5"], device="cpu")
     out.unlink()
     next(iter(written_parts(tmp_path / "out.h5.parts"))).unlink()

@@ -1,7 +1,9 @@
 """Jobs that share shards: together they leave what one of them alone would."""
 
 import multiprocessing
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from soundnet_kd.media import write_audio
 from soundnet_kd.models import Preprocessing, SoundNet8
 from soundnet_kd.shards.jobs import Job
 from soundnet_kd.shards.shard import Shard, cut
-from soundnet_kd.storage import ensure_same_settings, lock_folder, read_json, write_json
+from soundnet_kd.storage import ensure_same_settings, lock_folder, read_json, spell_jobs, write_json
 from soundnet_kd.teachers import Teacher, TeachResult, label_videos
 from tests.processes import forks
 from tests.teachers.colours import NAMES, MeanColour, make_video, plain
@@ -218,6 +220,43 @@ def test_a_run_and_jobs_keep_out_of_each_others_way(tmp_path: Path) -> None:
         with lock_folder(tmp_path):
             assert not other("")
         assert all(other(job) for job in ("", "1-of-2", "2-of-2"))
+    # Whoever ends takes his lock with him.
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+def hold_lock(folder: Path, job: str, held: Event) -> None:
+    with lock_folder(folder, job):
+        held.set()
+        time.sleep(600)
+
+
+def test_locks_of_jobs_that_were_killed_are_removed_by_the_next_run(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    killed = []
+    for number in (1, 2, 3):
+        held = context.Event()
+        killed.append(context.Process(target=hold_lock, args=(tmp_path, f"{number}-of-3", held)))
+        killed[-1].start()
+        assert held.wait(60)
+    for process in killed[:2]:
+        process.kill()
+        process.join()
+    assert len(list(tmp_path.glob(".lock-*"))) == 3
+    with pytest.raises(RunConflictError, match="of which job 3 of 3 still writes there"), lock_folder(tmp_path):
+        pass
+    assert [file.name for file in tmp_path.glob(".lock-*")] == [".lock-3-of-3"]
+    killed[2].kill()
+    killed[2].join()
+    with lock_folder(tmp_path):
+        assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([3], "job 3 of 64"), ([9, 3, 7, 8, 9], "jobs 3, 7-9 of 64"), (range(1, 65), "jobs 1-64 of 64")],
+)
+def test_jobs_are_told_in_a_few_words(numbers: Iterable[int], text: str) -> None:
+    assert spell_jobs(numbers, 64) == text
 
 
 @pytest.mark.parametrize("command", [teach, extract])

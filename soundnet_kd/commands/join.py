@@ -1,0 +1,83 @@
+"""The command `join`: from what jobs have written to what one of them alone would have."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundnet_kd.data import Targets
+from soundnet_kd.errors import SettingsError
+from soundnet_kd.features.cache import FeatureCache, is_feature_cache
+from soundnet_kd.features.cache_joining import ExtractResult, found_cache, join_features, parts_folder
+from soundnet_kd.media.stored import local_output
+from soundnet_kd.storage import lock_folder, read_settings
+from soundnet_kd.teachers.joining import is_targets, join_targets
+from soundnet_kd.teachers.result import TeachResult
+
+
+@dataclass(frozen=True)
+class NothingToJoin:
+    """What is there, where no jobs share anything.
+
+    Attributes
+    ----------
+    out : Path
+    holds : str
+    """
+
+    out: Path
+    holds: str
+
+    def __str__(self) -> str:
+        return f"{self.out} has nothing to join: no jobs share it any more, and it holds {self.holds}"
+
+
+def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
+    """Join what the jobs of `teach` or `extract` have written, each with --shard.
+
+    It checks that all shards are there, and names those that are missing, with the command that does them. Neither the
+    videos or sounds are needed nor a network: the same command as that of the jobs without --shard joins too, but looks
+    at all of them, and does what is missing. The result is the same as that of one job.
+
+    Parameters
+    ----------
+    out : str or Path
+        What the jobs were given as --out: a folder of targets, or a file of features such as features.h5, which is not
+        there yet.
+
+    Raises
+    ------
+    RunConflictError
+        If jobs still run, or shards are missing.
+    SettingsError
+        If it is neither.
+    FormatError
+        If no jobs share it, or it was shared by an older version.
+    """
+    out = local_output(out)
+    if out.suffix == ".parts" and out.is_dir():
+        out = out.with_suffix("")
+    if is_targets(out):
+        joined = join_targets(out)
+        if joined is not None:
+            return joined
+        targets = Targets(out)
+        return NothingToJoin(out, f"{len(targets)} clips of {len(set(targets.sources()))} videos")
+    if out.is_file() and is_feature_cache(out):
+        _remove_left(out)
+        with FeatureCache(out) as cache:
+            return NothingToJoin(out, f"{len(cache)} layers of {len(cache.ids)} sounds")
+    if not out.exists() and parts_folder(out).is_dir():
+        return join_features(out)
+    what = "there is nothing" if not out.exists() else "that is something else"
+    raise SettingsError(
+        f"{out} is neither a folder of targets nor a file of features with its parts beside it ({what}); give what the "
+        "jobs of `teach` or `extract` were given as --out"
+    )
+
+
+def _remove_left(out: Path) -> None:
+    """Remove the parts that a run which was killed when it had just finished has left."""
+    parts = parts_folder(out)
+    if parts.is_dir():
+        with lock_folder(parts):
+            if (identity := read_settings(parts / "identity.json")) is not None:
+                found_cache(out, identity)
