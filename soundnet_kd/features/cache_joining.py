@@ -105,7 +105,7 @@ def found_cache(out: str | Path, identity: Mapping[str, Any]) -> ExtractResult:
 
 def finish_cache(
     out: str | Path,
-    passes: Sequence[Sequence[Path]],
+    passes: Sequence[Sequence[str | Path]],
     manifest: Manifest,
     identity: Mapping[str, Any],
     step_samples: Mapping[str, int],
@@ -211,7 +211,11 @@ def _write_sounds(
 
 
 def _join_pooled(
-    cache: h5py.File, passes: Sequence[Sequence[Path]], name: str, heard: Sequence[Clip], failures: Mapping[str, str]
+    cache: h5py.File,
+    passes: Sequence[Sequence[Path]],
+    name: str,
+    heard: Sequence[Clip],
+    failures: Mapping[str, str],
 ) -> None:
     sounds = sum(clip.id not in failures for clip in heard)
     for parts in passes:

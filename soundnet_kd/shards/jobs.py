@@ -81,17 +81,17 @@ class JobsNote:
     command: str
 
     @classmethod
-    def of(cls, folder: Path) -> Self | None:
+    def of(cls, folder: str | Path) -> Self | None:
         """Read it; None if there is none, as where jobs of an older version share a folder."""
-        found = read_own_json(folder / NOTE_FILE, ("jobs", "command"), "the next job writes it anew")
+        found = read_own_json(Path(folder) / NOTE_FILE, ("jobs", "command"), "the next job writes it anew")
         return None if found is None else cls(found["jobs"], found["command"])
 
-    def require_done(self, out: Path, missing: Iterable[tuple[int, str]], shards: int) -> None:
+    def require_done(self, out: str | Path, missing: Iterable[tuple[int, str]], shards: int) -> None:
         """Check that all shards are there.
 
         Parameters
         ----------
-        out : Path
+        out : str or Path
             What the jobs write.
         missing : iterable of (int, str)
             Place among all shards of each that is not there, and its first sound or video.
@@ -117,18 +117,19 @@ class JobsNote:
         )
 
 
-def claim(folder: Path, job: Job, begin: Callable[[], object], is_begun: Callable[[], bool]) -> None:
+def claim(folder: str | Path, job: Job, begin: Callable[[], object], is_begun: Callable[[], bool]) -> None:
     """Have the first of the jobs that share a folder write down what they share, and note how many they are.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
     job : Job
     begin : callable
         Writes it.
     is_begun : callable
         Tells whether it is there.
     """
+    folder = Path(folder)
     note = JobsNote(job.jobs, _shared_command())
     with lock_file(folder / f"{LOCK}-{NOTE_FILE.lstrip('.')}", tell=False, leave=False):
         before = JobsNote.of(folder)

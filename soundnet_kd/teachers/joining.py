@@ -24,24 +24,25 @@ PLAN_FILE = "shards.json"
 """The names of the videos of each shard that jobs share."""
 
 
-def read_parts(out: Path) -> PartsIndex:
-    """Return what the parts hold; those that are damaged are set aside."""
+def read_parts(out: str | Path) -> PartsIndex:
+    """Return what the parts of a targets folder hold; those that are damaged are set aside."""
     return PartsIndex.of(out, lambda part: rename_damaged(part, "its videos are labelled again"))
 
 
 def remembered(
-    out: Path, index: PartsIndex, video_of: Mapping[str, MediaSource] | None = None
+    out: str | Path, index: PartsIndex, video_of: Mapping[str, MediaSource] | None = None
 ) -> dict[str, RefusedVideo]:
     """Return the refusals of earlier runs and of jobs; whoever removes their table has all tried again.
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         The targets folder.
     index : PartsIndex
     video_of : mapping from name to Path or StoredMedia, optional
         The videos that are there: only what still holds of them counts. [default: nobody looks at them]
     """
+    out = Path(out)
     labelled = index.labelled()
     refusals = list(read_refusals(out / FAILURES_FILE).values())
     if (out / PLAN_FILE).exists():
@@ -103,22 +104,23 @@ def claim_shards(
     return shared
 
 
-def share_no_more(out: Path) -> None:
+def share_no_more(out: str | Path) -> None:
     """End what jobs share: what is missing is done by whoever goes on, and shared anew by other jobs."""
     for name in (PLAN_FILE, NOTE_FILE):
-        (out / name).unlink(missing_ok=True)
+        (Path(out) / name).unlink(missing_ok=True)
 
 
-def join_parts(out: Path, refusals: Mapping[str, RefusedVideo]) -> PartsIndex:
+def join_parts(out: str | Path, refusals: Mapping[str, RefusedVideo]) -> PartsIndex:
     """Join all parts that are there, and remove what jobs and processes that were killed have left.
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         The targets folder.
     refusals : mapping from name to RefusedVideo
         All videos that could not be used.
     """
+    out = Path(out)
     index = read_parts(out)
     index.write(out)
     write_refusals(out / FAILURES_FILE, refusals.values())
@@ -130,7 +132,7 @@ def join_parts(out: Path, refusals: Mapping[str, RefusedVideo]) -> PartsIndex:
 
 
 def summarize(
-    out: Path,
+    out: str | Path,
     videos: str | Path,
     files: int,
     frames: Sampling,
@@ -142,7 +144,7 @@ def summarize(
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
     videos : str or Path
         Where the videos lie.
     files : int
@@ -158,6 +160,7 @@ def summarize(
     MediaError
         If not a single video could be labelled.
     """
+    out = Path(out)
     labelled = index.labelled()
     failures = {source: refusals[source].reason for source in sorted(refusals)}
     if not labelled:
