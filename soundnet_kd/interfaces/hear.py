@@ -6,6 +6,7 @@ HEAR advises for the onsets of events and notes (conv4 of SoundNet8, every 46 ms
 means over frequency are taken.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,24 +15,34 @@ from torch import Tensor, nn
 
 from soundnet_kd.errors import EmptyAudioError, SettingsError, TooShortError
 from soundnet_kd.features.extractor import FeatureExtractor
-from soundnet_kd.features.streaming import stream_layers
-from soundnet_kd.inference.prepared import PreparedNetwork
+from soundnet_kd.interfaces.listening import (
+    MAX_MILLISECONDS,
+    Features,
+    as_features,
+    check_features,
+    layer_steps,
+    scene_layer,
+    timestamp_layer,
+)
 from soundnet_kd.media.full_scale import as_float, to_array
 from soundnet_kd.models import Network
-from soundnet_kd.models.device import full_precision
 from soundnet_kd.pretrained import load_network
-
-MAX_MILLISECONDS = 50.0
-"""HEAR's tolerance for when an event begins; timestamps further apart could not meet it."""
-SAMPLES_AT_ONCE = 8 * 20 * 22_050
-"""Samples of all sounds of a batch together; conv1's output for them takes 113 MB."""
 
 
 class HearModel(nn.Module):
     """A network with what HEAR asks of a model.
 
+    Parameters
+    ----------
+    network : Network
+    features : {"mean", "sqrt"}
+        Scenes are averages over time, or their square roots.
+    scene : str, optional
+        Layer that describes scenes. [default: as said above]
+
     Attributes
     ----------
+    features : {"mean", "sqrt"}
     sample_rate : int
         In Hz.
     scene_embedding_size, timestamp_embedding_size : int
@@ -40,27 +51,30 @@ class HearModel(nn.Module):
     timestamp_layer : str or None
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, features: Features = "mean", scene: str | None = None) -> None:
         super().__init__()
+        check_features(features)
         self.network = network.eval()
+        self.features = features
         self.sample_rate = network.preprocessing.sample_rate
-        pools = [layer for layer in network.layers if layer.startswith("pool")] if network.trunk is network else []
-        self.scene_layer = pools[-1] if pools else network.layers[-2]
+        self.scene_layer = scene or scene_layer(network)
         self.scene_embedding_size = network.channels(self.scene_layer)
-        self.timestamp_layer = _timestamp_layer(network)
+        self.timestamp_layer = timestamp_layer(network)
         self.timestamp_embedding_size = network.channels(self.timestamp_layer) if self.timestamp_layer else 0
 
 
-def load_model(model_file_path: str = "") -> HearModel:
+def load_model(model_file_path: str | Path = "", features: Features = "mean") -> HearModel:
     """Load a network.
 
     Parameters
     ----------
-    model_file_path : str
+    model_file_path : str or Path
         The file of a student, a fine-tuned network or one from scratch, a run folder, or a name of published weights;
         empty is the released network.
+    features : {"mean", "sqrt"}
+        Scenes are averages over time, or their square roots.
     """
-    return HearModel(load_network(model_file_path or "soundnet8"))
+    return HearModel(load_network(model_file_path or "soundnet8"), features)
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
@@ -86,15 +100,36 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     if model.network.trunk is None:
         sounds = [as_float(to_array(sound), asked.keeps_level) for sound in _batch(audio)]
         found = FeatureExtractor(model.network, [model.scene_layer], "mean").extract(sounds)[model.scene_layer]
-        return torch.from_numpy(found).to(next(model.parameters()).device)
-    scaled = torch.stack([asked(sound) for sound in _batch(audio)])
-    steps = _steps(scaled, model, model.scene_layer)
+        return as_features(torch.from_numpy(found).to(next(model.parameters()).device), model.features)
+    return as_features(get_scene_steps(audio, model).mean(dim=-1), model.features)
+
+
+def get_scene_steps(audio: Tensor, model: HearModel) -> Tensor:
+    """Return what a student's scenes are the averages of.
+
+    Parameters
+    ----------
+    audio : (sounds, samples) float32 in ±1, or int16, at `model.sample_rate`.
+    model : HearModel
+        Of a network with a trunk.
+
+    Returns
+    -------
+    (sounds, scene_embedding_size, steps) float32, on the model's device.
+
+    Raises
+    ------
+    SettingsError, MediaError
+        As `get_scene_embeddings`.
+    """
+    scaled = torch.stack([model.network.preprocessing(sound) for sound in _batch(audio)])
+    steps = layer_steps(model.network, scaled, model.scene_layer)
     if not steps.shape[-1]:
         raise TooShortError(
             f"{scaled.shape[-1]} samples are too few for {model.scene_layer}; give the student a preprocessing whose "
             "least_samples are more"
         )
-    return steps.mean(dim=-1)
+    return steps
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
@@ -128,7 +163,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     samples = scaled.shape[-1]
     # A sound shorter than a receptive field is followed by silence.
     padded = nn.functional.pad(scaled, (0, max(0, field.samples - samples)))
-    steps = _steps(padded[:, None], model, layer)
+    steps = layer_steps(network, padded[:, None], layer)
     # Not on the device: Apple's GPU has no float64.
     numbers = torch.arange(steps.shape[-1], dtype=torch.float64)
     middles = field.start + (field.samples - 1) / 2 + field.stride * numbers
@@ -139,19 +174,6 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     return steps[..., inside].transpose(1, 2).contiguous(), timestamps.to(steps.device)
 
 
-def _timestamp_layer(network: Network) -> str | None:
-    """Return the deepest layer whose steps are close enough, if a sound of any length has them at even distances."""
-    asked = network.preprocessing
-    if asked.segment_samples(2 * asked.least_samples) == asked.least_samples:
-        return None
-    found = None
-    for layer in network.layers:
-        field = network.receptive_field(layer)
-        if field is not None and field.stride <= MAX_MILLISECONDS * asked.sample_rate / 1000:
-            found = layer
-    return found
-
-
 def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
     """Check the shape of sounds; arrays and lists are taken too."""
     sounds = audio if isinstance(audio, Tensor) else to_array(audio)
@@ -160,16 +182,3 @@ def _batch(audio: Tensor) -> Tensor | NDArray[Any]:
     if not min(sounds.shape):
         raise EmptyAudioError(f"audio has shape {tuple(sounds.shape)}, without a sample; leave empty sounds out")
     return sounds
-
-
-@torch.no_grad()
-def _steps(scaled: Tensor, model: HearModel, layer: str) -> Tensor:
-    """Return a layer of sounds of any length, of a student in segments that fit into memory together."""
-    # Whoever holds the model may have gone on with its training, or moved it.
-    prepared = PreparedNetwork(model.network, [layer])
-    with full_precision():
-        if prepared.folded is None:
-            return prepared(scaled)[layer]
-        segment_samples = max(1, SAMPLES_AT_ONCE // len(scaled))
-        segments = (segment.to(prepared.device) for segment in torch.split(scaled, segment_samples, dim=-1))
-        return torch.cat([answers[layer] for answers in stream_layers(prepared.folded, segments)], dim=-1)

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.extractor import FeatureExtractor
 from soundnet_kd.features.pooling import Pooling
-from soundnet_kd.features.reading import Sound, batches_of_equal_length, read_decoded
+from soundnet_kd.features.reading import Sound, read_decoded
+from soundnet_kd.interfaces.listening import average_layer
 from soundnet_kd.media import RawAudioDecoder, as_float, decode_in_processes
 from soundnet_kd.media.full_scale import MAX_OVERSHOOT, to_array
 from soundnet_kd.models import Network, choose_device
@@ -110,11 +111,8 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         extractor = FeatureExtractor(self.student_.to(choose_device(self.device)), [self.layer], self.pooling)
-        rows: dict[int, NDArray[np.float32]] = {}
         with self._sounds(X, extractor) as sounds:
-            for batch in batches_of_equal_length(enumerate(sounds), self.batch_size, extractor.longest):
-                rows |= dict(zip(batch, extractor.extract(list(batch.values()))[self.layer], strict=True))
-        return np.stack([rows[number] for number in range(len(rows))])
+            return average_layer(extractor, self.layer, sounds, self.batch_size)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Name the columns: the layer and the channel."""

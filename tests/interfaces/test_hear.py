@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from soundnet_kd import SoundNet5, SoundNet8
-from soundnet_kd.interfaces import hear
+from soundnet_kd.interfaces import listening
 from soundnet_kd.interfaces.hear import (
     HearModel,
     get_scene_embeddings,
@@ -65,7 +65,7 @@ def test_long_sounds_are_heard_in_pieces_with_the_same_answer(
 ) -> None:
     audio = torch.rand(3, RATE * 22) * 2 - 1
     whole = get_scene_embeddings(audio, model), *get_timestamp_embeddings(audio, model)
-    monkeypatch.setattr(hear, "SAMPLES_AT_ONCE", 3 * 100_003)
+    monkeypatch.setattr(listening, "SAMPLES_AT_ONCE", 3 * 100_003)
     pieces = get_scene_embeddings(audio, model), *get_timestamp_embeddings(audio, model)
     for one, other in zip(whole, pieces, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
