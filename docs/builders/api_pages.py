@@ -27,6 +27,11 @@ ROOMS = (
     "soundnet_kd.analysis",
     "soundnet_kd.interfaces.scikit_learn",
     "soundnet_kd.interfaces.hear",
+    "soundnet_kd.interfaces.hear_grid",
+    "soundnet_kd.interfaces.listening",
+    "soundnet_kd.interfaces.maeb",
+    "soundnet_kd.interfaces.xares",
+    "soundnet_kd.interfaces.hoplite",
     "soundnet_kd.errors",
 )
 """Where public names are; what stands in two is described in the first."""

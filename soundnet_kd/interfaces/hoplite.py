@@ -1,5 +1,7 @@
 """perch-hoplite: a network as the model that fills a database of embeddings, which is then searched.
 
+Such as::
+
     from perch_hoplite.agile import embed, source_info
     from perch_hoplite.db import db_loader
     from soundnet_kd.interfaces.hoplite import HopliteModel

@@ -1,5 +1,7 @@
 """MAEB (the audio benchmark of mteb): a network as a model that `mteb.evaluate` runs.
 
+Such as::
+
     import mteb
     from soundnet_kd.interfaces.maeb import MaebModel
 

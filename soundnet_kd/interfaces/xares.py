@@ -1,6 +1,6 @@
 """X-ARES: a network as an encoder that its tasks call, of whole clips or of frames.
 
-X-ARES takes the only name of a file that ends in Encoder, a class without arguments:
+X-ARES takes the only name of a file that ends in Encoder, a class without arguments::
 
     from soundnet_kd.interfaces.xares import clip_encoder
 
