@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from soundnet_kd.distill.card import student_card
 from soundnet_kd.distill.module import AVERAGED, VALIDATION
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.figures import filters
@@ -24,6 +25,7 @@ from soundnet_kd.training.checkpoints import (
     student_state,
 )
 from soundnet_kd.training.history import draw_curve, finish_curves, write_history
+from soundnet_kd.training.model_card import write_model_card
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,6 +133,7 @@ def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]
         write_network(student, out / AVERAGED_STUDENT_FILE, {**settings, **figures})
     student.load_state_dict(state)
     draw_filters(student, out / "conv1.png")
+    write_model_card(student_card(student, settings, result.agreement, result.held_out_loss), out)
     write_network(student, out / STUDENT_FILE, {**settings, **figures})
     return result
 

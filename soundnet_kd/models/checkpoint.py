@@ -181,10 +181,17 @@ def read_training(path: str | Path) -> dict[str, Any]:
 
 
 def network_file(path: str | Path, first: str = CLASSIFIER_FILE) -> Path:
-    """Return the file of the network in a run folder, `first` if there are two; of anything else, itself."""
+    """Return the file of the network in a run folder, `first` if there are two; of anything else, itself.
+
+    Of a repository as the client of Hugging Face's hub caches it (`refs/main` names a folder in `snapshots/`) it is
+    that of its main version.
+    """
     path = Path(path)
     if not path.is_dir():
         return path
+    main = path / "refs" / "main"
+    if main.is_file():
+        path = path / "snapshots" / main.read_text(encoding="utf-8").strip()
     names = sorted((STUDENT_FILE, CLASSIFIER_FILE), key=lambda name: name != first)
     return next((path / name for name in names if (path / name).is_file()), path / first)
 

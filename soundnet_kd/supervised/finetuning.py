@@ -25,6 +25,9 @@ from soundnet_kd.training.optimization import SHARE, TrainingConfig
 from soundnet_kd.training.segments import Crops
 from soundnet_kd.training.settings_file import FINETUNE_FILE
 
+RANDOM_WEIGHTS = "random weights"
+"""What the settings have in place of a student's hash where nothing was kept of it."""
+
 
 def read_labelled(sounds: str | Path | Manifest, dry_run: bool = False) -> tuple[str, Manifest]:
     """Read a data set whose clips have labels.
@@ -297,7 +300,7 @@ class FinetuneConfig:
         return {
             "student": {
                 "architecture": self.network,
-                "sha256": "random weights" if self.scratch else self.student.fingerprint(),
+                "sha256": RANDOM_WEIGHTS if self.scratch else self.student.fingerprint(),
             },
             "settings": {
                 "protocol": self.protocol,

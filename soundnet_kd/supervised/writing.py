@@ -6,14 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.analysis.classes.tables import ClassReport, class_reports, draw_classes, write_class_tables
+from soundnet_kd.models.checkpoint import CLASSIFIER_FILE, read_network
 from soundnet_kd.storage import write_csv
 from soundnet_kd.supervised.evaluation import class_probabilities
 from soundnet_kd.supervised.experiment import ExperimentRun
 from soundnet_kd.supervised.figures import draw_trainings
+from soundnet_kd.supervised.finetuning import RANDOM_WEIGHTS
 from soundnet_kd.supervised.trial import TrialResult
 from soundnet_kd.training.classification import FIGURES, MEASURES
 from soundnet_kd.training.history import write_history
+from soundnet_kd.training.model_card import ModelCard, accuracy_result, write_model_card
 from soundnet_kd.transfer.results import Evaluation, write_evaluation
+
+LEARNED_FROM_ALL = "The accuracy is of networks that each left a fold out; this one has learned from all of them."
 
 
 def write_trainings(run: ExperimentRun) -> None:
@@ -38,9 +43,51 @@ def write_class_evaluation(run: ExperimentRun, evaluation: Evaluation) -> ClassR
     write_probabilities(run, run.out)
     reports = class_reports(evaluation)
     write_class_tables(reports, run.out)
+    _write_card(run, evaluation)
     first = next(iter(evaluation.results))
     draw_classes(evaluation, reports[first], first, run.out)
     return reports[first]
+
+
+def _write_card(run: ExperimentRun, evaluation: Evaluation) -> None:
+    """Write the card of the network that stays, where one was trained."""
+    file = run.out / CLASSIFIER_FILE
+    if run.config.given is not None or not file.is_file():
+        return
+    network = read_network(file)
+    names = list(run.class_names)
+    shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    data = f"{len(run.clips.ids)} sounds of {len(names)} classes ({shown})"
+    found = next(iter(evaluation.results.values()))
+    how = f"mean over {len(found.folds)} folds" if len(found.folds) > 1 else "of sounds that it did not learn from"
+    settings = run.config.training
+    student = run.identity.get("student", {"sha256": RANDOM_WEIGHTS})
+    is_kept = student["sha256"] != RANDOM_WEIGHTS
+    write_model_card(
+        ModelCard(
+            title=f"{network.architecture} for {len(names)} classes of sound",
+            summary="A network that says which of its classes a sound is of, learned from labelled sounds.",
+            network=network,
+            file=CLASSIFIER_FILE,
+            settings={
+                "data": data,
+                **({"began with": f"{student['architecture']} (`{student['sha256'][:16]}`)"} if is_kept else {}),
+                "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, learning rate "
+                f"{settings.learning_rate:g}, seed {run.config.seeds[0]}",
+            },
+            measured={
+                "accuracy": f"{found.accuracy:.1%}, {how}",
+                "chance": f"{evaluation.chance:.1%}",
+            },
+            notes=[
+                f"Tested on {run.clips.origin}."
+                + (f" {LEARNED_FROM_ALL}" if run.config.final_training and len(found.folds) > 1 else "")
+            ],
+            origins=["the sounds", *(["the student that it began with"] if is_kept else [])],
+            results=[accuracy_result(data, found.accuracy, how)],
+        ),
+        run.out,
+    )
 
 
 def write_trials(results: Sequence[TrialResult], out: str | Path) -> None:

@@ -1,0 +1,73 @@
+"""What the README.md beside a student says of it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from soundnet_kd.models import STUDENT_FILE, Student
+from soundnet_kd.pretrained import read_registry
+from soundnet_kd.training.model_card import ModelCard
+
+SUMMARY = """\
+A network that hears: from the sound of videos without labels it learned to predict what image networks saw in their
+frames (SoundNet). It answers for each 5 s; its inner layers, averaged over time, are features for other sounds."""
+
+
+def student_card(
+    student: Student, settings: Mapping[str, Any], agreement: Mapping[str, float], held_out_loss: float
+) -> ModelCard:
+    """Return the card of a student.
+
+    Parameters
+    ----------
+    student : Student
+    settings : mapping
+        Of the distillation, as `run.json` holds them.
+    agreement : mapping from teacher to float
+        On held-out videos; empty if nothing was held out.
+    held_out_loss : float
+        Not a number if nothing was held out.
+    """
+    targets = settings["targets"]
+    teachers = {name: _teacher(identity) for name, identity in targets["teachers"].items()}
+    weights = settings.get("objectives") or {settings["objective"]: 1.0}
+    start = settings.get("init")
+    published = {start, *(said.replace(" ", ":") for said in teachers.values())}
+    licences = [f"{each.name} is under {each.licence}" for each in read_registry().values() if each.name in published]
+    measured = {f"agreement with {name}": f"{share:.1%}" for name, share in agreement.items()}
+    if not math.isnan(held_out_loss):
+        measured["loss"] = f"{held_out_loss:.4f}"
+    return ModelCard(
+        title=f"{student.architecture}, distilled from video",
+        summary=SUMMARY,
+        network=student,
+        file=STUDENT_FILE,
+        settings={
+            "data": f"{targets['clips']} clips of up to 20 s",
+            **{f"teacher of {name}": said for name, said in teachers.items()},
+            "objective": ", ".join(f"{name}:{weight:g}" for name, weight in weights.items()),
+            "training": f"{settings['steps']} steps of {settings['batch_size']} clips, learning rate "
+            f"{settings['learning_rate']:g}, seed {settings['seed']}",
+            **({} if start is None else {"began with": f"{_start(start)} (`{settings['init_sha256'][:16]}`)"}),
+        },
+        measured=measured,
+        notes=[
+            f"On held-out videos, {settings['held_out']:.0%} of all: the share of label steps at which the student's "
+            "first guess is the teacher's, and the loss. What its layers are worth for sounds with labels, "
+            "`soundnet-kd extract` and `evaluate` tell."
+        ]
+        * bool(measured),
+        origins=["the videos", "the weights of the teachers", *(["what it began with"] if start else []), *licences],
+    )
+
+
+def _start(name: str) -> str:
+    """Return what people know a student by; where it lay on somebody's machine is nobody's business."""
+    return name if name in read_registry() else "another student"
+
+
+def _teacher(identity: Mapping[str, Any]) -> str:
+    """Return what tells a teacher to people: its network and weights, or what it was called in Python."""
+    known = [str(identity[key]) for key in ("network", "weights") if key in identity]
+    known = known or [text for key, text in identity.items() if isinstance(text, str) and "sha256" not in key][:1]
+    return " ".join(known) or "a network without a name"
