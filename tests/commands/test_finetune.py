@@ -99,6 +99,7 @@ def test_a_run_learns_and_leaves_what_an_evaluation_leaves(run: Path) -> None:
         "classifier.safetensors",
         "finetune.json",
         "trainings.csv",
+        "README.md",
     }
 
 
