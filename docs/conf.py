@@ -1,5 +1,6 @@
 """The site: `sphinx-build -W -b html docs build/docs` makes it, without a network, and it opens from disk."""
 
+import os
 import re
 import sys
 from importlib.metadata import version as version_of
@@ -10,6 +11,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "builders"))
+os.environ["TQDM_DISABLE"] = "1"  # the gallery shows what its scripts print, and no bars
 
 project = "soundnet_kd"
 author = "The soundnet_kd developers"
@@ -21,8 +23,10 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
     "api_pages",
     "findings_page",
+    "gallery_runs",
 ]
 exclude_patterns = ["gallery", "builders", "pictures", "made"]
 suppress_warnings = ["config.cache"]
@@ -35,10 +39,24 @@ autodoc_member_order = "bysource"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"\.py",
+    "ignore_pattern": r"runs/",
+    "within_subsection_order": "gallery_runs.in_order",
+    "reset_modules": ("matplotlib", "gallery_runs.clear"),
+    "download_all_examples": False,
+    "show_memory": False,
+    "write_computation_times": False,
+    "capture_repr": ("_repr_html_",),
+    "remove_config_comments": True,
+}
+
 html_theme = "furo"
 html_title = f"soundnet_kd {release}"
 html_static_path = ["static"]
-html_css_files = ["wide.css"]
+html_css_files = ["site.css"]
 html_copy_source = False
 
 LINKS = {
