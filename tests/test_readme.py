@@ -95,9 +95,12 @@ READ_ONLY = {
     "soundnet-kd teach 'shards/{00000..01234}.tar' --out run/targets --objects resnet50:IMAGENET1K_V2",
     "ffmpeg -loglevel error -f alsa -i default -f wav - | soundnet-kd predict - --json | tee heard.jsonl",
 }
-"""What takes hours, released weights, a bucket or a microphone; tests/commands/test_run.py and tests/demo run what the recipes are
-made of, tests/pretrained/test_released.py asks for the answer that is printed, tests/media/test_remote.py has a
-bucket."""
+"""What takes hours, released weights, a bucket or a microphone; tests/commands/test_run.py and tests/demo run what
+the recipes are made of, tests/pretrained/test_released.py asks for the answer that is printed,
+tests/media/test_remote.py has a bucket."""
+
+LAUNCHERS = {"#!/bin/bash", "array=$(sbatch --parsable teach.sh)"}
+"""Scripts for a cluster, of which only our commands are read."""
 
 ELSEWHERE = {'import { InferenceSession, Tensor } from "onnxruntime-node";'}
 """Blocks for other languages."""
@@ -162,7 +165,7 @@ def block_of(first: str) -> CodeBlock:
 def test_every_block_is_dealt_with_in_one_way() -> None:
     firsts = [block.first for block in BLOCKS_OF_CODE]
     assert len(set(firsts)) == len(firsts)
-    assert sorted([*INSTALLS, *PICTURES, *READ_ONLY, *ELSEWHERE, *OF_SUITES, *RUN]) == sorted(firsts)
+    assert sorted([*INSTALLS, *PICTURES, *READ_ONLY, *LAUNCHERS, *ELSEWHERE, *OF_SUITES, *RUN]) == sorted(firsts)
     assert [first for first in firsts if first in RUN] == RUN
     for block in BLOCKS_OF_CODE:
         assert (block.language == "text") == (block.first in PICTURES), block.first
@@ -216,6 +219,15 @@ def test_commands_that_are_only_read_are_ones(monkeypatch: pytest.MonkeyPatch) -
         assert ours
         for words in ours:
             require_command(words)
+
+
+def test_commands_of_jobs_on_a_cluster_are_ones() -> None:
+    for first in LAUNCHERS:
+        text = block_of(first).text.replace("\\\n", " ").replace('"$SLURM_ARRAY_TASK_ID/64"', "3/64")
+        found = re.findall(r"soundnet-kd [^\n\"]+", text)
+        assert found, first
+        for command in found:
+            require_command(shlex.split(command))
 
 
 def test_commands_in_the_text_are_ones() -> None:
