@@ -26,6 +26,10 @@ class GivenUpError(MediaError):
     """Decoding a file was given up, which may lie in the machine: another try may succeed."""
 
 
+class MissingError(GivenUpError):
+    """There is nothing at an address."""
+
+
 class SettingsError(SoundNetKDError):
     """Settings contradict each other or name something that does not exist."""
 
@@ -72,7 +76,7 @@ def one_line(error: BaseException, length: int = 200) -> str:
 
 
 def none_readable(
-    what: str, failures: Mapping[str, str], file: Path | None = None, *, done: str = "read", cure: str = ""
+    what: str, failures: Mapping[str, str], file: str | Path | None = None, *, done: str = "read", cure: str = ""
 ) -> MediaError:
     """Return the error of a command all of whose files have failed.
 
@@ -81,7 +85,7 @@ def none_readable(
     what : str
         How many they are and of what, such as 3 sounds.
     failures : mapping from name to reason
-    file : Path, optional
+    file : str or Path, optional
         Where all reasons are written.
     done : str
         What could be done to none of them.

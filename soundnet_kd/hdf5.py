@@ -1,9 +1,11 @@
 """HDF5 files, opened where a disk has no locks too, and handed to other processes by their path."""
 
+import io
 import math
 import os
+import weakref
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import h5py
 import numpy as np
@@ -42,6 +44,13 @@ def open_hdf5(path: str | Path, mode: str = "r") -> h5py.File:
         raise translated from error
 
 
+class Openable(Protocol):
+    """What is opened as a file and is none of this machine; picklable."""
+
+    def open(self) -> io.RawIOBase:
+        """Open it for reading."""
+
+
 class OpenHdf5:
     """A file that is open for reading in every process that wants it.
 
@@ -49,7 +58,7 @@ class OpenHdf5:
 
     Parameters
     ----------
-    path : str or Path
+    place : str, Path or Openable
 
     Raises
     ------
@@ -57,8 +66,8 @@ class OpenHdf5:
         As `open_hdf5`.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
+    def __init__(self, place: str | Path | Openable) -> None:
+        self.place = Path(place).absolute() if isinstance(place, str | Path) else place
         self._closed = False
         self._open()
 
@@ -76,7 +85,7 @@ class OpenHdf5:
             self._file.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_closed": self._closed}
+        return {"place": self.place, "_closed": self._closed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -85,7 +94,13 @@ class OpenHdf5:
             self._file.close()
 
     def _open(self) -> None:
-        self._file, self._process = open_hdf5(self.path), os.getpid()
+        if isinstance(self.place, Path):
+            self._file = open_hdf5(self.place)
+        else:
+            self._file = h5py.File(self.place.open(), "r")
+            # One that is still open when Python ends would be asked for something when nothing can answer any more.
+            weakref.finalize(self, self._file.close)
+        self._process = os.getpid()
 
 
 class WaitingRows:

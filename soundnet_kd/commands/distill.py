@@ -23,6 +23,7 @@ from soundnet_kd.distill.objectives import OF_DISTRIBUTIONS, OF_FEATURES, Object
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
 from soundnet_kd.errors import FormatError, SettingsError, nearest
+from soundnet_kd.media.block_cache import CACHE_GIGABYTES
 from soundnet_kd.models import STUDENT_FILE, Student, build_student, choose_device, read_student, write_network
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
@@ -72,6 +73,7 @@ def distill(
     nodes: int = 1,
     checkpoint_minutes: float = 10.0,
     keep_checkpoints: int = 2,
+    cache_gigabytes: float = CACHE_GIGABYTES,
 ) -> DistillResult:
     """Train a student to hear what the teachers saw.
 
@@ -87,7 +89,7 @@ def distill(
     Parameters
     ----------
     targets : str or Path
-        Folder that `soundnet-kd teach` wrote.
+        Folder that `soundnet-kd teach` wrote, also under an address such as s3://bucket/targets.
     out : str or Path
         Run folder to write.
     architecture : str, optional
@@ -166,6 +168,10 @@ def distill(
         Longest time between two checkpoints.
     keep_checkpoints : int
         Number of checkpoints to keep; older ones are deleted.
+    cache_gigabytes : float
+        For TARGETS under an address: space on the disk, in the user's cache, for what was read of them. What has room
+        there is fetched once; of the rest each pass fetches the clips again, each by itself. The student is the same
+        however large it is.
 
     Raises
     ------
@@ -186,7 +192,6 @@ def distill(
 
     >>> distill("run/targets", "run/student", objectives={"kl": 1, "contrast": 0.5})  # doctest: +SKIP
     """
-    targets = Path(targets)
     out = Path(out)
     positive = {
         "steps": steps,
@@ -213,15 +218,18 @@ def distill(
     chosen_device = choose_device(device)
     options = trainer_options(chosen_device, devices, nodes)
     clips_per_batch(batch_size, accumulate, devices * nodes)
-    labelled = Targets(targets)
+    labelled = Targets(targets, cache_gigabytes)
+    if is_first_process():
+        _tell_cache(labelled)
     training, _ = held_out_clips(labelled.videos, held_out, seed)
     label_steps = int(labelled.step_counts[training].sum())
-    chosen.require_served(labelled.class_names, labelled.feature_sizes, label_steps, targets)
+    chosen.require_served(labelled.class_names, labelled.feature_sizes, label_steps, labelled.folder)
     start = _start(labelled.class_names, architecture, width, init, freeze, seed)
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:
         raise SettingsError(
-            f"{targets} holds sound at {labelled.sample_rate} Hz, the student hears {student.preprocessing.sample_rate}"
+            f"{labelled.folder} holds sound at {labelled.sample_rate} Hz, the student hears "
+            f"{student.preprocessing.sample_rate}"
         )
     layer = _compared_layer(student, chosen)
     settings: dict[str, Any] = {
@@ -353,6 +361,18 @@ def _objectives(
                 f"{_written({**weights, of[-1]: 1.0})}, or leave it out"
             )
     return chosen
+
+
+def _tell_cache(targets: Targets) -> None:
+    """Say what is kept on this machine of targets under an address."""
+    if targets.cache is None:
+        return
+    size, room = targets.bytes / 1e9, targets.cache.room / 1e9
+    kept = f"what is read of {targets.folder} ({size:.3g} GB) is kept in {targets.cache.folder}"
+    if size <= room:
+        log.info("%s", kept)
+    else:
+        log.info("%s as far as %.3g GB go; the rest is fetched in every pass (see --cache_gigabytes)", kept, room)
 
 
 def _written(weights: Mapping[str, float]) -> str:

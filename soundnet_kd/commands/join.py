@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from soundnet_kd.data import Targets
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features.cache import FeatureCache, is_feature_cache
 from soundnet_kd.features.cache_joining import ExtractResult, found_cache, join_features, parts_folder
-from soundnet_kd.media.stored import local_output
+from soundnet_kd.media.stored import address_of, local_path
 from soundnet_kd.storage import lock_folder, read_settings
 from soundnet_kd.teachers.joining import is_targets, join_targets
 from soundnet_kd.teachers.result import TeachResult
@@ -27,7 +29,7 @@ class NothingToJoin:
     holds: str
 
     def __str__(self) -> str:
-        return f"{self.out} has nothing to join: no jobs share it any more, and it holds {self.holds}"
+        return f"{address_of(self.out) or self.out} has nothing to join: no jobs share it any more, and it holds {self.holds}"
 
 
 def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
@@ -40,8 +42,8 @@ def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
     Parameters
     ----------
     out : str or Path
-        What the jobs were given as --out: a folder of targets, or a file of features such as features.h5, which is not
-        there yet.
+        What the jobs were given as --out: a folder of targets, also under an address, or a file of features such as
+        features.h5, which is not there yet.
 
     Raises
     ------
@@ -52,15 +54,13 @@ def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
     FormatError
         If no jobs share it, or it was shared by an older version.
     """
-    out = local_output(out)
+    if address_of(out) is not None:
+        return join_targets(out) or _joined(Targets(out))
+    out = local_path(out)
     if out.suffix == ".parts" and out.is_dir():
         out = out.with_suffix("")
     if is_targets(out):
-        joined = join_targets(out)
-        if joined is not None:
-            return joined
-        targets = Targets(out)
-        return NothingToJoin(out, f"{len(targets)} clips of {len(set(targets.sources()))} videos")
+        return join_targets(out) or _joined(Targets(out))
     if out.is_file() and is_feature_cache(out):
         _remove_left(out)
         with FeatureCache(out) as cache:
@@ -72,6 +72,11 @@ def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
         f"{out} is neither a folder of targets nor a file of features with its parts beside it ({what}); give what the "
         "jobs of `teach` or `extract` were given as --out"
     )
+
+
+def _joined(targets: Targets) -> NothingToJoin:
+    videos = len(np.unique(targets.videos))
+    return NothingToJoin(Path(targets.folder), f"{len(targets)} clips of {videos} videos")
 
 
 def _remove_left(out: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 from soundnet_kd.data import STEP_SECONDS
 from soundnet_kd.inference.backends import BackendOrAuto, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, Sampling
-from soundnet_kd.media.stored import local_output
+from soundnet_kd.media.stored import address_of, local_path
 from soundnet_kd.models import choose_device
 from soundnet_kd.shards.engine import shard_engine
 from soundnet_kd.teachers.labelling import VIDEOS_PER_PART, label_videos, require_steps
@@ -53,7 +53,7 @@ def teach(
         with a path on each line), or tars as WebDataset and video2dataset write them ('shards/*.tar',
         'shards/{00000..01234}.tar', a folder of them); each also under an address such as s3://bucket/videos.
     out : str or Path
-        Folder to write the targets to.
+        Folder to write the targets to, or an address such as s3://bucket/targets, where each file is put whole.
     objects : str, optional
         Network that recognises objects: NETWORK:WEIGHTS, a torchvision network and either its own weights
         (resnet50:IMAGENET1K_V2), published ones (resnet18:PLACES365) or a file (mobilenet_v2:weights.pth).
@@ -108,11 +108,12 @@ def teach(
     decoders : int, optional
         With Ray: videos that are decoded at the same time. [default: one for each CPU]
     """
-    out = local_output(out)
     object_classes = None if object_classes is None else Path(object_classes)
     scene_classes = None if scene_classes is None else Path(scene_classes)
     require_steps(step_seconds, frames_per_step, keep_frames)
-    with shard_engine(engine, out, device, address, networks, decoders, shard) as ray:
+    # Machines reach an address each for itself.
+    shared = local_path(out) if address_of(out) is None else None
+    with shard_engine(engine, shared, device, address, networks, decoders, shard) as ray:
         # Networks are handed to Ray from this machine's CPU.
         where = choose_device(device if ray is None else "cpu")
         # What is not installed is told before weights are fetched.

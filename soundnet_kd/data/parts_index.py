@@ -6,6 +6,7 @@ parts with n clips, v labelled and r refused videos together:
 ========================================  ==================  ====================================================
 `part/file`                               (p,) str            the part's name
 `part/bytes`                              (p,) int64          length of the file that was indexed
+`part/version`                            (p,) str            under an address, what tells it from another one there
 `part/clip_end`, `part/video_end`,        (p,) int64          where each part's clips, labelled and refused videos end
 `part/refused_end`
 `part/totals`                             (p, 6) float64      sums over the part's videos: see `TOTALS`
@@ -17,7 +18,7 @@ parts with n clips, v labelled and r refused videos together:
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -27,9 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundnet_kd.data.target_clips import RefusedVideo
-from soundnet_kd.data.target_parts import TargetsPart, is_of_shard, part_files
-from soundnet_kd.errors import FormatError
+from soundnet_kd.data.target_parts import PartPlace, TargetsPart, is_of_shard, part_places
+from soundnet_kd.errors import FormatError, MissingError
 from soundnet_kd.hdf5 import open_hdf5
+from soundnet_kd.media.block_cache import BlockCache
+from soundnet_kd.media.stored import address_of, local_file
 from soundnet_kd.storage import atomic_write
 
 INDEX_FILE = ".index.h5"
@@ -51,6 +54,8 @@ class IndexedPart:
         Its name.
     bytes : int
         Its length.
+    version : str
+        What tells it from another one under the same address, such as an ETag; empty for a file of this machine.
     videos : tuple of str
         The labelled ones, each once.
     refused : tuple of RefusedVideo
@@ -59,18 +64,22 @@ class IndexedPart:
     step_counts : (clips,) int64
     totals : (6,) float64
         `TOTALS` of its videos.
+    place : Path or CachedObject
+        Where it lies.
     """
 
     file: str
     bytes: int
+    version: str
     videos: tuple[str, ...]
     refused: tuple[RefusedVideo, ...]
     source_hashes: NDArray[np.uint64]
     step_counts: NDArray[np.int64]
     totals: NDArray[np.float64]
+    place: PartPlace
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, place: PartPlace) -> Self:
         """Read what a part holds.
 
         Raises
@@ -78,25 +87,27 @@ class IndexedPart:
         FormatError
             If it is damaged.
         """
-        count = path.stat().st_size
-        part = TargetsPart(path)
+        count, version = _identity(place)
+        part = TargetsPart(place)
         try:
             sources = part.sources()
             videos = part.videos()
             hashes = {source: hash_source(source) for source in dict.fromkeys(sources)}
             totals = [sum(getattr(video, name) for video in videos) for name in TOTALS[:-1]]
             return cls(
-                path.name,
+                place.name,
                 count,
+                version,
                 tuple(hashes),
                 tuple(part.refused()),
                 np.array([hashes[source] for source in sources], np.uint64),
                 part.step_counts(),
                 np.array([*totals, _count_stray(part)], np.float64),
+                place,
             )
         except (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise FormatError(
-                f"{path} cannot be read ({error}); delete it and run the same `soundnet-kd teach` again"
+                f"{place} cannot be read ({error}); delete it and run the same `soundnet-kd teach` again"
             ) from error
         finally:
             part.close()
@@ -111,10 +122,6 @@ class IndexedPart:
         """The first in order of its videos, by which parts of shards are in order."""
         return min((*self.videos, *(refused.source for refused in self.refused)), default="")
 
-    def path(self, folder: str | Path) -> Path:
-        """Return where it lies in a targets folder."""
-        return Path(folder) / "parts" / self.file
-
 
 @dataclass(frozen=True)
 class PartsIndex:
@@ -127,34 +134,42 @@ class PartsIndex:
     parts: tuple[IndexedPart, ...]
 
     @classmethod
-    def of(cls, folder: str | Path, set_aside: Callable[[Path], object] | None = None) -> Self:
+    def of(
+        cls,
+        folder: str | Path,
+        set_aside: Callable[[PartPlace], object] | None = None,
+        cache: BlockCache | None = None,
+    ) -> Self:
         """Return what a folder's parts hold; only those that its index does not know are opened.
 
         Parameters
         ----------
         folder : str or Path
+            Also one under an address.
         set_aside : callable, optional
             Called with each part that is damaged, which is then left out.
+        cache : BlockCache, optional
+            For what is read of parts under an address. [default: the user's]
 
         Raises
         ------
         FormatError
             If a part is damaged, and nobody sets it aside.
         """
-        folder = Path(folder)
-        known, indexed_ns = _read(folder / INDEX_FILE)
+        places = part_places(folder, cache)
+        known, indexed_ns = _read_of(folder)
         parts = []
-        for path in part_files(folder):
-            part = known.get(path.name)
-            if part is None or not _is_as_indexed(path, part, indexed_ns):
-                try:
-                    part = IndexedPart.read(path)
-                except FormatError:
-                    if set_aside is None:
-                        raise
-                    set_aside(path)
-                    continue
-            parts.append(part)
+        for place in places:
+            part = known.get(place.name)
+            if part is not None and _is_as_indexed(place, part, indexed_ns):
+                parts.append(replace(part, version=_identity(place)[1], place=place))
+                continue
+            try:
+                parts.append(IndexedPart.read(place))
+            except FormatError:
+                if set_aside is None:
+                    raise
+                set_aside(place)
         # Sorting is stable: numbered ones stay as they are.
         return cls(tuple(sorted(parts, key=lambda part: part.first if is_of_shard(part.file) else "")))
 
@@ -176,6 +191,7 @@ class PartsIndex:
         columns: dict[str, Any] = {
             "part/file": np.array([part.file for part in parts], TEXT),
             "part/bytes": np.array([part.bytes for part in parts], np.int64),
+            "part/version": np.array([part.version for part in parts], TEXT),
             "part/clip_end": np.cumsum([part.clips for part in parts], dtype=np.int64),
             "part/video_end": np.cumsum([len(part.videos) for part in parts], dtype=np.int64),
             "part/refused_end": np.cumsum([len(part.refused) for part in parts], dtype=np.int64),
@@ -191,6 +207,18 @@ class PartsIndex:
                 file[name] = values
 
 
+def _read_of(folder: str | Path) -> tuple[dict[str, IndexedPart], int]:
+    """Read a folder's index, as `_read` does."""
+    address = address_of(folder)
+    if address is None:
+        return _read(Path(folder) / INDEX_FILE)
+    try:
+        with local_file(f"{address}/{INDEX_FILE}") as copy:
+            return _read(copy)
+    except MissingError:
+        return {}, 0
+
+
 def _read(path: Path) -> tuple[dict[str, IndexedPart], int]:
     """Read an index, and when it was written, in ns; one that is not there or is damaged knows no part."""
     if not path.is_file():
@@ -200,24 +228,40 @@ def _read(path: Path) -> tuple[dict[str, IndexedPart], int]:
         with open_hdf5(path) as file:
             names = file["part/file"].asstr()[:]
             sizes = file["part/bytes"][:].tolist()
+            # Older versions knew none.
+            versions = file["part/version"].asstr()[:] if "part/version" in file else [""] * len(names)
             clips, videos, refusals = (_slices(file[f"part/{what}_end"][:]) for what in ("clip", "video", "refused"))
             totals, hashes, counts = file["part/totals"][:], file["clip/source_hash"][:], file["clip/step_count"][:]
             video = file["video"].asstr()[:].tolist()
             columns = (file[f"refused/{column.name}"].asstr()[:] for column in fields(RefusedVideo))
             refused = [RefusedVideo(*row) for row in zip(*columns, strict=True)]
             parts = {
-                name: IndexedPart(name, size, tuple(video[v]), tuple(refused[r]), hashes[c], counts[c], total)
-                for name, size, v, r, c, total in zip(names, sizes, videos, refusals, clips, totals, strict=True)
+                name: IndexedPart(
+                    name, size, version, tuple(video[v]), tuple(refused[r]), hashes[c], counts[c], total, path
+                )
+                for name, size, version, v, r, c, total in zip(
+                    names, sizes, versions, videos, refusals, clips, totals, strict=True
+                )
             }
     except (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
         return {}, 0
     return parts, indexed_ns
 
 
-def _is_as_indexed(path: Path, part: IndexedPart, indexed_ns: int) -> bool:
-    """Whether a part's file is of the same length, and was not changed since, or at the same moment."""
-    found = path.stat()
-    return found.st_size == part.bytes and found.st_mtime_ns < indexed_ns
+def _is_as_indexed(place: PartPlace, part: IndexedPart, indexed_ns: int) -> bool:
+    """Whether a part is of the same length and the same version; of a file, was not changed since, or just then.
+
+    The index of a folder that was copied to a store knows no versions there.
+    """
+    count, version = _identity(place)
+    if count != part.bytes:
+        return False
+    return place.stat().st_mtime_ns < indexed_ns if isinstance(place, Path) else part.version in ("", version)
+
+
+def _identity(place: PartPlace) -> tuple[int, str]:
+    """Return how long a part is, and its version under an address."""
+    return (place.stat().st_size, "") if isinstance(place, Path) else (place.source.size, place.source.version)
 
 
 def _slices(ends: NDArray[np.int64]) -> list[slice]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from soundnet_kd.data.target_clips import (
 )
 from soundnet_kd.errors import FormatError
 from soundnet_kd.hdf5 import OpenHdf5, WaitingRows, open_hdf5
+from soundnet_kd.media.block_cache import BlockCache, CachedObject
+from soundnet_kd.media.remote import list_objects
+from soundnet_kd.media.stored import StoredMedia, address_of
 from soundnet_kd.storage import atomic_write
 
 FORMAT_VERSION = 3
@@ -33,6 +37,9 @@ NUMBER_DIGITS = 12
 FRAMES = "frames/"
 """Where a part holds what was seen in the frames of a step one by one."""
 GROUPS = tuple(f"{where}{group}" for where in ("", FRAMES) for group in ("distributions", "features", "feature_factor"))
+PARTS_FOLDER = "parts"
+PartPlace = Path | CachedObject
+"""Where a part lies: a file of this machine, or an object under an address."""
 COLUMN_KINDS: Mapping[Any, Any] = {str: h5py.string_dtype(), float: np.float64, int: np.int64}
 """How a column of `videos` is stored, by the type that `LabelledVideo` has it in."""
 
@@ -143,24 +150,26 @@ class TargetsPart:
 
     Parameters
     ----------
-    path : Path
+    place : Path or CachedObject
 
     Raises
     ------
     FormatError
         If the file cannot be read.
+    GivenUpError, SettingsError
+        If its store does not give it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: PartPlace) -> None:
         try:
-            self._opened = OpenHdf5(path)
+            self._opened = OpenHdf5(place)
             self._sound_end = self._file["sound_end"][:]
             self.step_seconds = float(self._file.attrs.get("step_seconds", STEP_SECONDS))
             self._names = {group: tuple(self._file.get(group, ())) for group in GROUPS}
             self._require_whole()
         except (OSError, KeyError, IndexError, ValueError, RuntimeError) as error:
             raise FormatError(
-                f"{path} cannot be read ({error}); delete it and run the same `soundnet-kd teach` again"
+                f"{place} cannot be read ({error}); delete it and run the same `soundnet-kd teach` again"
             ) from error
         self._handles: tuple[h5py.File, dict[str, h5py.Dataset]] = (self._file, {})
 
@@ -303,14 +312,33 @@ def _columns(kind: type[LabelledVideo | RefusedVideo], rows: Iterable[Any]) -> d
     return {name: np.array([row[name] for row in values], dtype=kind) for name, kind in kinds.items()}
 
 
-def part_files(folder: Path) -> list[Path]:
+def part_files(folder: str | Path) -> list[Path]:
     """Return the finished parts of a targets folder: those with numbers in their order, then those of shards."""
-    return sorted((folder / "parts").glob("part-*.h5"), key=_order)
+    return sorted((Path(folder) / PARTS_FOLDER).glob("part-*.h5"), key=_order)
+
+
+def part_places(folder: str | Path, cache: BlockCache | None = None) -> Sequence[PartPlace]:
+    """Return the finished parts of a targets folder, also of one under an address, in the order of `part_files`."""
+    address = address_of(folder)
+    if address is None:
+        return part_files(folder)
+    found = list_objects(f"{address}/{PARTS_FOLDER}", may_miss=True)
+    cache = cache or BlockCache()
+    parts = [each for name, each in found.items() if fnmatchcase(name, "part-*.h5")]
+    return sorted((CachedObject.of(each, cache) for each in parts), key=_order)
+
+
+def part_place(folder: str | Path, name: str, cache: BlockCache | None = None) -> PartPlace:
+    """Return where a part of a targets folder lies, by the name of its shard."""
+    address = address_of(folder)
+    if address is None:
+        return part_file(Path(folder), name)
+    return CachedObject.of(StoredMedia(f"{address}/{part_file(Path(), name).as_posix()}"), cache or BlockCache())
 
 
 def part_file(folder: Path, name: str | int) -> Path:
     """Return the path of a targets folder's part, by the name of its shard, or by its number."""
-    return folder / "parts" / (f"part-{name:05d}.h5" if isinstance(name, int) else f"part-{name}.h5")
+    return folder / PARTS_FOLDER / (f"part-{name:05d}.h5" if isinstance(name, int) else f"part-{name}.h5")
 
 
 def is_of_shard(name: str) -> bool:
@@ -319,8 +347,8 @@ def is_of_shard(name: str) -> bool:
     return len(stem) > NUMBER_DIGITS or not stem.isdecimal()
 
 
-def _order(part: Path) -> tuple[bool, int, str]:
-    name = part.stem.removeprefix("part-")
+def _order(part: PartPlace) -> tuple[bool, int, str]:
+    name = part.name.removeprefix("part-").removesuffix(".h5")
     of_shard = is_of_shard(part.name)
     return of_shard, 0 if of_shard else int(name), name
 

@@ -74,7 +74,9 @@ from numpy.typing import NDArray
 from soundnet_kd.data.parts_index import PartsIndex
 from soundnet_kd.data.target_clips import LabelledClip, count_clip_steps
 from soundnet_kd.data.target_parts import TargetsPart
-from soundnet_kd.errors import FormatError
+from soundnet_kd.errors import FormatError, MissingError
+from soundnet_kd.media.block_cache import CACHE_GIGABYTES, BlockCache
+from soundnet_kd.media.stored import address_of, local_file, local_path
 from soundnet_kd.storage import read_json
 
 SETTINGS_FILE = "targets.json"
@@ -99,6 +101,17 @@ def require_readable(folder: str | Path, settings: Mapping[str, Any]) -> None:
         )
 
 
+def _read_settings(folder: str | Path) -> dict[str, Any]:
+    try:
+        with local_file(f"{folder}/{SETTINGS_FILE}") as file:
+            if file.is_file():
+                settings: dict[str, Any] = read_json(file)
+                return settings
+    except MissingError:
+        pass
+    raise FormatError(f"{folder} is not a targets folder (no {SETTINGS_FILE}); make one with `soundnet-kd teach`")
+
+
 class Targets:
     """A folder of targets, read lazily: parts are opened when a clip of theirs is asked for.
 
@@ -107,26 +120,33 @@ class Targets:
     Parameters
     ----------
     folder : str or Path
-        What `soundnet-kd teach` wrote.
+        What `soundnet-kd teach` wrote, also under an address that fsspec knows, such as s3://bucket/targets.
+    cache_gigabytes : float
+        Under an address: space on this machine for what is read (`soundnet_kd.media.block_cache`).
+
+    Attributes
+    ----------
+    bytes : int
+        Size of the parts.
 
     Raises
     ------
     FormatError
         If `folder` is no targets folder, is of another format version, or holds no clips.
+    SettingsError
+        If its store lets nobody in.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        folder = Path(folder)
-        self.folder = folder
-        if not (folder / SETTINGS_FILE).is_file():
-            raise FormatError(
-                f"{folder} is not a targets folder (no {SETTINGS_FILE}); make one with `soundnet-kd teach`"
-            )
-        self.settings: dict[str, Any] = read_json(folder / SETTINGS_FILE)
+    def __init__(self, folder: str | Path, cache_gigabytes: float = CACHE_GIGABYTES) -> None:
+        self.folder: str | Path = address_of(folder) or local_path(folder)
+        folder = self.folder
+        self.cache = BlockCache(cache_gigabytes) if isinstance(folder, str) else None
+        self.settings: dict[str, Any] = _read_settings(folder)
         require_readable(folder, self.settings)
-        index = PartsIndex.of(folder)
+        index = PartsIndex.of(folder, cache=self.cache)
         parts = [part for part in index.parts if part.clips]
-        self.parts = [part.path(folder) for part in parts]
+        self.parts = [part.place for part in parts]
+        self.bytes = sum(part.bytes for part in parts)
         self._open: OrderedDict[int, TargetsPart] = OrderedDict()
         self._process = os.getpid()
         self._first_clips = [0, *accumulate(part.clips for part in parts)]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from soundnet_kd.errors import GivenUpError, SettingsError, SoundNetKDError, nearest, one_line
+from soundnet_kd.errors import GivenUpError, MissingError, SettingsError, SoundNetKDError, nearest, one_line
 from soundnet_kd.media.stored import CHUNK_BYTES, StoredMedia
 
 TRIES = 5
@@ -90,7 +90,7 @@ def describe_object(source: StoredMedia) -> StoredMedia:
         If the store lets nobody in.
     """
     system, path = file_system(source.container)
-    return with_facts(source, _tried(source.container, lambda: system.info(path)))
+    return with_facts(source, tried(source.container, lambda: system.info(path)))
 
 
 def with_facts(source: StoredMedia, info: Mapping[str, Any]) -> StoredMedia:
@@ -100,8 +100,14 @@ def with_facts(source: StoredMedia, info: Mapping[str, Any]) -> StoredMedia:
     return replace(source, size=-1 if size is None else int(size), version=version)
 
 
-def list_objects(address: str) -> dict[str, StoredMedia]:
+def list_objects(address: str, may_miss: bool = False) -> dict[str, StoredMedia]:
     """Return the objects below an address, or that fit the wildcards in it, by their names relative to it.
+
+    Parameters
+    ----------
+    address : str
+    may_miss : bool
+        Whether there may be no such place, where there is nothing.
 
     Raises
     ------
@@ -112,14 +118,19 @@ def list_objects(address: str) -> dict[str, StoredMedia]:
     protocol = protocol_of(address)
     wild = has_wildcard(address)
     base = folder_before_wildcards(path)
+    found: Mapping[str, Any] = {}
     with ends_the_run():
         system.invalidate_cache()
-        # Without these, who lets nobody in, or is not there, seems to hold nothing.
-        if protocol in WEB:
-            _tried(address, lambda: system.ls(f"{base.rstrip('/')}/", detail=False))
-        elif wild and base.strip("/"):
-            _tried(address, lambda: system.info(base))
-        found = _tried(address, lambda: (system.glob if wild else system.find)(path, detail=True))
+        try:
+            # Without these, who lets nobody in, or is not there, seems to hold nothing.
+            if protocol in WEB:
+                tried(address, lambda: system.ls(f"{base.rstrip('/')}/", detail=False))
+            elif wild and base.strip("/"):
+                tried(address, lambda: system.info(base))
+            found = tried(address, lambda: (system.glob if wild else system.find)(path, detail=True))
+        except MissingError:
+            if not may_miss:
+                raise
     objects = {}
     for name, info in sorted(found.items()):
         if info.get("type") == "directory" or name.endswith("/"):
@@ -146,7 +157,7 @@ def is_object(address: str) -> bool:
         return "." in last
     system, path = file_system(address)
     with ends_the_run():
-        return bool(_tried(address, lambda: system.info(path))["type"] == "file")
+        return bool(tried(address, lambda: system.info(path))["type"] == "file")
 
 
 def has_wildcard(text: str) -> bool:
@@ -174,7 +185,7 @@ def read_object(address: str, start: int, count: int) -> bytes:
         return b""
     system, path = file_system(address)
     try:
-        return _tried(address, lambda: _part(system, path, start, count))
+        return tried(address, lambda: _part(system, path, start, count))
     except _BroughtTooMuchError as error:
         raise GivenUpError(
             f"{address}: its server does not send parts of files, which a tar needs; copy it to a disk or another store"
@@ -209,12 +220,12 @@ def fetch_object(source: StoredMedia, copy: Path) -> None:
             for start in range(0, source.size, CHUNK_BYTES):
                 require_time(source.name)
                 count = min(CHUNK_BYTES, source.size - start)
-                file.write(_tried(source.container, lambda s=start, c=count: _part(system, path, s, c)))  # type: ignore[misc]
+                file.write(tried(source.container, lambda s=start, c=count: _part(system, path, s, c)))  # type: ignore[misc]
             is_whole = source.size >= 0
         except _BroughtTooMuchError:
             is_whole = False
     if not is_whole:
-        _tried(source.container, lambda: _fetch_in_one(system, path, source, copy))
+        tried(source.container, lambda: _fetch_in_one(system, path, source, copy))
     elif source.size > CHUNK_BYTES and describe_object(source).version != source.version:
         raise GivenUpError(f"{source.address} changed while it was fetched; run the same command again")
 
@@ -225,27 +236,40 @@ def _fetch_in_one(system: Any, path: str, source: StoredMedia, copy: Path) -> No
         raise OSError(f"{copy.stat().st_size} of {source.size} bytes came")
 
 
-def _tried(address: str, action: Callable[[], Answer]) -> Answer:
+def tried(address: str, action: Callable[[], Answer], done: str = "fetched") -> Answer:
     """Do something with an object, again where that may help.
+
+    Parameters
+    ----------
+    address : str
+    action : callable
+    done : str
+        What the action does to it, for the error's message.
 
     Raises
     ------
+    MissingError
+        If there is no such object.
     GivenUpError
-        If it failed every time, or there is no such object.
+        If it failed every time.
     SettingsError
-        If the store lets nobody in.
+        If the store lets nobody in, or cannot do this.
     """
     pause = FIRST_PAUSE_SECONDS
     for left in reversed(range(TRIES)):
         try:
             return action()
-        except (SoundNetKDError, _BroughtTooMuchError):
+        except (SoundNetKDError, _BroughtTooMuchError, FileExistsError):
             raise
+        except NotImplementedError as error:
+            raise SettingsError(
+                f"{address} cannot be {done}: {protocol_of(address)}:// is for reading; give a path, or s3://, gs:// …"
+            ) from error
         except Exception as error:
             final = _explain(address, error)
             if final is None and not left:
                 final = GivenUpError(
-                    f"{address} could not be fetched in {TRIES} tries ({_words(error)}); run the same command again"
+                    f"{address} could not be {done} in {TRIES} tries ({_words(error)}); run the same command again"
                 )
             if final is not None:
                 raise final from error
@@ -260,7 +284,7 @@ def _explain(address: str, error: Exception) -> SoundNetKDError | None:
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__) is not None and cause not in chain:
         chain.append(cause)
-    answers = [status for each in chain if (status := _answer(each))]
+    answers = [status for each in chain if (status := answer_of(each))]
     names = {type(each).__name__ for each in chain}
     protocol = protocol_of(address)
     if isinstance(error, PermissionError) or names & set(_DENIED) or {401, 403} & set(answers):
@@ -273,13 +297,13 @@ def _explain(address: str, error: Exception) -> SoundNetKDError | None:
     failed = next((answer for answer in answers if answer >= 400), 0)
     is_missing = isinstance(error, FileNotFoundError) and (protocol not in WEB or len(chain) == 1)
     if is_missing or failed in (404, 410):
-        return GivenUpError(f"{address} is not there (any more); check the address")
+        return MissingError(f"{address} is not there (any more); check the address")
     if 400 <= failed < 500 and failed not in _PASSING_ANSWERS:
         return GivenUpError(f"{address} cannot be fetched ({_words(error)}); check the address")
     return None
 
 
-def _answer(error: BaseException) -> int:
+def answer_of(error: BaseException) -> int:
     """Return the status of a server's answer; 0 where there was none."""
     if hasattr(error, "response") and isinstance(error.response, Mapping):
         # botocore's.

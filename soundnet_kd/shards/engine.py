@@ -13,7 +13,7 @@ ENGINES = ("here", "ray")
 @contextmanager
 def shard_engine(
     engine: str,
-    out: Path,
+    out: Path | None,
     device: str = "auto",
     address: str | None = None,
     networks: int | None = None,
@@ -25,7 +25,7 @@ def shard_engine(
     Parameters
     ----------
     engine : {"here", "ray"}
-    out : Path
+    out : Path or None
         A folder that all machines have to see.
     device : str
         Where the networks run.

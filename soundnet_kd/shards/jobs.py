@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.media.stored import address_of
 from soundnet_kd.shards.shard import Shard
 from soundnet_kd.storage import LOCK, lock_file, read_own_json, spell_jobs, write_json
 from soundnet_kd.system.launch import command_words
@@ -180,10 +181,11 @@ class JobResult:
     def __str__(self) -> str:
         there = f", {self.before} were there" if self.before else ""
         refused = f", {self.failed} refused" if self.failed else ""
+        out = str(address_of(self.out) or self.out)
         then = (
             f"{self.missing} of all {self.all_shards} are missing still: the same command without --shard does what is "
-            f"missing and joins all in {self.out}"
+            f"missing and joins all in {out}"
         )
         if not self.missing:
-            then = f"all {self.all_shards} are there: `{shlex.join(['soundnet-kd', 'join', str(self.out)])}` joins them"
+            then = f"all {self.all_shards} are there: `{shlex.join(['soundnet-kd', 'join', out])}` joins them"
         return f"job {self.job} did {self.shards} shards ({self.used} files{refused}){there}; {then}"

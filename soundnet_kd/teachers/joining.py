@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundnet_kd.data.parts_index import PartsIndex
+from soundnet_kd.data.parts_index import INDEX_FILE, PartsIndex
 from soundnet_kd.data.target_clips import RefusedVideo
-from soundnet_kd.data.target_parts import part_file
+from soundnet_kd.data.target_parts import PARTS_FOLDER, PartPlace, part_file
 from soundnet_kd.data.targets import SETTINGS_FILE, Targets, require_readable
 from soundnet_kd.errors import FormatError, RunConflictError, none_readable
 from soundnet_kd.media import DECODED_FOLDER, MediaSource, Sampling
+from soundnet_kd.media.output_folder import OutputFolder, output_folder
+from soundnet_kd.media.uploading import set_object_aside
 from soundnet_kd.shards.jobs import NOTE_FILE, Job, JobsNote, claim
 from soundnet_kd.shards.shard import Shard
 from soundnet_kd.storage import FAILURES_FILE, lock_folder, read_json, read_settings, rename_damaged, write_json
@@ -24,28 +26,42 @@ PLAN_FILE = "shards.json"
 """The names of the videos of each shard that jobs share."""
 
 
-def read_parts(out: str | Path) -> PartsIndex:
+READ_FILES = (SETTINGS_FILE, FAILURES_FILE, PLAN_FILE, NOTE_FILE)
+"""What earlier runs have left beside parts."""
+
+
+def read_parts(out: OutputFolder) -> PartsIndex:
     """Return what the parts of a targets folder hold; those that are damaged are set aside."""
-    return PartsIndex.of(out, lambda part: rename_damaged(part, "its videos are labelled again"))
+
+    def set_aside(part: PartPlace) -> None:
+        set_part_aside = rename_damaged if isinstance(part, Path) else set_object_aside
+        set_part_aside(str(part), "its videos are labelled again")
+
+    return PartsIndex.of(str(out), set_aside)
+
+
+def keep_index(index: PartsIndex, out: OutputFolder) -> None:
+    """Keep what the parts of a targets folder hold."""
+    index.write(out.path)
+    out.publish(INDEX_FILE)
 
 
 def remembered(
-    out: str | Path, index: PartsIndex, video_of: Mapping[str, MediaSource] | None = None
+    out: OutputFolder, index: PartsIndex, video_of: Mapping[str, MediaSource] | None = None
 ) -> dict[str, RefusedVideo]:
     """Return the refusals of earlier runs and of jobs; whoever removes their table has all tried again.
 
     Parameters
     ----------
-    out : str or Path
+    out : OutputFolder
         The targets folder.
     index : PartsIndex
     video_of : mapping from name to Path or StoredMedia, optional
         The videos that are there: only what still holds of them counts. [default: nobody looks at them]
     """
-    out = Path(out)
     labelled = index.labelled()
-    refusals = list(read_refusals(out / FAILURES_FILE).values())
-    if (out / PLAN_FILE).exists():
+    refusals = list(read_refusals(out.path / FAILURES_FILE).values())
+    if (out.path / PLAN_FILE).exists():
         # Jobs write no table.
         refusals += [refused for part in index.parts for refused in part.refused]
     found: dict[str, RefusedVideo] = {}
@@ -83,56 +99,59 @@ def claim_shards(
     RunConflictError
         If a video that is still to be labelled is not there any more.
     """
-    out = work.out
+    out = work.out.path
 
     def begin() -> None:
         write_refusals(out / FAILURES_FILE, refusals.values())
+        work.out.publish(FAILURES_FILE)
         # Jobs of an older version have one, and note nothing else.
         if not (out / PLAN_FILE).exists():
             write_json(out / PLAN_FILE, [shard.ids for shard in shards])
+            work.out.claim(PLAN_FILE)
 
     claim(out, job, begin, (out / PLAN_FILE).exists)
+    work.out.publish(NOTE_FILE)
     plan = read_json(out / PLAN_FILE)
     shared = [Shard(0, tuple(ids), tuple(video_of.get(name, Path(name)) for name in ids)) for ids in plan]
-    waiting = (shard for shard in shared if not work.is_done(shard))
-    gone = next((name for shard in waiting for name in shard.ids if name not in video_of), None)
+    gone = next((name for shard in work.left(shared) for name in shard.ids if name not in video_of), None)
     if gone is not None:
         raise RunConflictError(
-            f"{gone}, which the jobs of {out} are to label, is not there any more; bring it back, or run the command "
-            "without --shard"
+            f"{gone}, which the jobs of {work.out} are to label, is not there any more; bring it back, or run the "
+            "command without --shard"
         )
     return shared
 
 
-def share_no_more(out: str | Path) -> None:
+def share_no_more(out: OutputFolder) -> None:
     """End what jobs share: what is missing is done by whoever goes on, and shared anew by other jobs."""
     for name in (PLAN_FILE, NOTE_FILE):
-        (Path(out) / name).unlink(missing_ok=True)
+        (out.path / name).unlink(missing_ok=True)
+        out.publish(name)
 
 
-def join_parts(out: str | Path, refusals: Mapping[str, RefusedVideo]) -> PartsIndex:
+def join_parts(out: OutputFolder, refusals: Mapping[str, RefusedVideo]) -> PartsIndex:
     """Join all parts that are there, and remove what jobs and processes that were killed have left.
 
     Parameters
     ----------
-    out : str or Path
+    out : OutputFolder
         The targets folder.
     refusals : mapping from name to RefusedVideo
         All videos that could not be used.
     """
-    out = Path(out)
     index = read_parts(out)
-    index.write(out)
-    write_refusals(out / FAILURES_FILE, refusals.values())
-    for folder in out.glob(f"{DECODED_FOLDER}-*"):
+    keep_index(index, out)
+    write_refusals(out.path / FAILURES_FILE, refusals.values())
+    out.publish(FAILURES_FILE)
+    for folder in out.path.glob(f"{DECODED_FOLDER}-*"):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (out / "parts").glob(".partial-*"):
+    for file in (out.path / PARTS_FOLDER).glob(".partial-*"):
         file.unlink(missing_ok=True)
     return index
 
 
 def summarize(
-    out: str | Path,
+    out: OutputFolder,
     videos: str | Path,
     files: int,
     frames: Sampling,
@@ -144,7 +163,7 @@ def summarize(
 
     Parameters
     ----------
-    out : str or Path
+    out : OutputFolder
     videos : str or Path
         Where the videos lie.
     files : int
@@ -160,20 +179,19 @@ def summarize(
     MediaError
         If not a single video could be labelled.
     """
-    out = Path(out)
     labelled = index.labelled()
     failures = {source: refusals[source].reason for source in sorted(refusals)}
     if not labelled:
         cure = "; remove it to try them again" if remembered else ""
         what = f"{files} files in {videos}"
-        raise none_readable(what, failures, out / FAILURES_FILE, done="labelled", cure=cure)
-    targets = Targets(out)
+        raise none_readable(what, failures, f"{out}/{FAILURES_FILE}", done="labelled", cure=cure)
+    targets = Targets(str(out))
     totals = index.totals()
     if frames != "keyframe":
         # An exact frame may have been on show for long.
         totals["stray_steps"] = 0
     return TeachResult(
-        out,
+        out.place,
         len(labelled),
         len(targets),
         failures,
@@ -195,7 +213,7 @@ def join_targets(out: str | Path) -> TeachResult | None:
     Parameters
     ----------
     out : str or Path
-        The targets folder.
+        The targets folder, or its address.
 
     Returns
     -------
@@ -209,24 +227,31 @@ def join_targets(out: str | Path) -> TeachResult | None:
     FormatError
         If it is of a newer version, or was shared by jobs of an older one, which did not note what they are.
     """
-    out = Path(out)
-    settings = read_settings(out / SETTINGS_FILE) or {}
-    require_readable(out, settings)
-    with lock_folder(out):
-        if not (out / PLAN_FILE).exists():
+    with output_folder(out, names=READ_FILES) as folder:
+        return _join_targets(folder)
+
+
+def _join_targets(out: OutputFolder) -> TeachResult | None:
+    settings = read_settings(out.path / SETTINGS_FILE)
+    if settings is None:
+        raise FormatError(f"{out} is not a targets folder (no {SETTINGS_FILE}); give what the jobs were given as --out")
+    require_readable(str(out), settings)
+    with lock_folder(out.path):
+        if not (out.path / PLAN_FILE).exists():
             return None
-        note = JobsNote.of(out)
+        note = JobsNote.of(out.path)
         if note is None:
             raise FormatError(
                 f"{out} is shared by jobs of an older version, which did not note all that there is to join; run their "
                 "command without --shard, which joins too"
             )
-        plan = read_json(out / PLAN_FILE)
+        plan = read_json(out.path / PLAN_FILE)
         index = read_parts(out)
         shards = [Shard(0, tuple(ids), ()) for ids in plan]
-        parts = [part_file(out, shard.name) for shard in shards]
-        missing = [(place, shards[place].ids[0]) for place, part in enumerate(parts) if not part.exists()]
-        note.require_done(out, missing, len(plan))
+        there = out.names(PARTS_FOLDER)
+        parts = [part_file(Path(), shard.name).name for shard in shards]
+        missing = [(place, shards[place].ids[0]) for place, part in enumerate(parts) if part not in there]
+        note.require_done(str(out), missing, len(plan))
         refusals = remembered(out, index)
         index = join_parts(out, refusals)
         share_no_more(out)

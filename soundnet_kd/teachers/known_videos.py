@@ -136,7 +136,7 @@ def require_moved(out: str | Path, before: str, now: str, parts: PartsIndex, vid
     compared = [source for source in sources if source in videos][::step]
     fingerprints: dict[str, str] = {}
     for part in {part_of[source].file: part_of[source] for source in compared}.values():
-        with closing(TargetsPart(part.path(out))) as opened:
+        with closing(TargetsPart(part.place)) as opened:
             # Of videos in parts of older versions nothing is known.
             fingerprints |= {video.source: video.fingerprint for video in opened.videos()}
     other = next(

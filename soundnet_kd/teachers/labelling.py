@@ -17,12 +17,12 @@ from soundnet_kd.data import CLIP_SECONDS, STEP_SECONDS
 from soundnet_kd.data.parts_index import PartsIndex
 from soundnet_kd.data.sources.stored import find_sources
 from soundnet_kd.data.target_clips import RefusedVideo, count_clip_steps
-from soundnet_kd.data.target_parts import FORMAT_VERSION, TargetsPart, part_file
+from soundnet_kd.data.target_parts import FORMAT_VERSION, TargetsPart, part_place
 from soundnet_kd.data.targets import SETTINGS_FILE, require_readable
 from soundnet_kd.errors import FormatError, SettingsError
 from soundnet_kd.inference.backends import Backend, BackendOrAuto, backend_version, choose_backend
 from soundnet_kd.media import DEADLINE_MINUTES, DECODED_FOLDER, MediaSource, Sampling
-from soundnet_kd.media.stored import local_output
+from soundnet_kd.media.output_folder import OutputFolder, output_folder
 from soundnet_kd.media.tar_index import INDEX_FOLDER
 from soundnet_kd.models import state_sha256
 from soundnet_kd.shards.here import do_here
@@ -42,7 +42,16 @@ from soundnet_kd.system.workers import video_decoders
 from soundnet_kd.teachers.decoding import Decoder, require_picklable
 from soundnet_kd.teachers.disk_sizes import describe_sizes, estimate_hours, megabytes_per_hour
 from soundnet_kd.teachers.ensemble import TeacherEnsemble
-from soundnet_kd.teachers.joining import claim_shards, join_parts, read_parts, remembered, share_no_more, summarize
+from soundnet_kd.teachers.joining import (
+    READ_FILES,
+    claim_shards,
+    join_parts,
+    keep_index,
+    read_parts,
+    remembered,
+    share_no_more,
+    summarize,
+)
 from soundnet_kd.teachers.known_videos import require_moved, write_refusals
 from soundnet_kd.teachers.network import device_of
 from soundnet_kd.teachers.result import TeachResult
@@ -131,7 +140,6 @@ def label_videos(
     MediaError
         If not a single video could be labelled.
     """
-    out = local_output(out)
     job = None if shard is None else Job.parse(shard)
     if not teachers:
         raise SettingsError(
@@ -145,11 +153,47 @@ def label_videos(
         if value is not None and value < least:
             raise SettingsError(f"{name} is {value}; it is at least {least}")
     require_steps(step_seconds, frames_per_step, keep_frames)
+    with output_folder(out, "" if job is None else job.name, READ_FILES, INDEX_FOLDER) as folder:
+        return _label_videos(
+            videos,
+            teachers,
+            folder,
+            frames,
+            clips_per_video,
+            videos_per_part,
+            workers,
+            deadline_minutes,
+            backend,
+            step_seconds,
+            frames_per_step,
+            keep_frames,
+            job,
+            ray,
+        )
+
+
+def _label_videos(
+    videos: str | Path,
+    teachers: Mapping[str, Teacher],
+    folder: OutputFolder,
+    frames: Sampling,
+    clips_per_video: int | None,
+    videos_per_part: int,
+    workers: int | None,
+    deadline_minutes: float,
+    backend: BackendOrAuto,
+    step_seconds: float,
+    frames_per_step: int,
+    keep_frames: bool,
+    job: Job | None,
+    ray: RayEngine | None,
+) -> TeachResult:
+    out = folder.path
     before = read_settings(out / SETTINGS_FILE) or {}
     if before:
         require_readable(out, before)
     _require_names(teachers, before.get("teachers", {}))
-    found = find_sources(videos, out / INDEX_FOLDER)
+    found = find_sources(videos, folder.index_folder)
     video_of = found.sources
     teachers = {
         name: _keep_begun_transform(teacher, before.get("teachers", {}).get(name, {}))
@@ -186,10 +230,10 @@ def label_videos(
     require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
     # What is there is looked at when nobody else can change it.
     with lock_folder(out, "" if job is None else job.name):
-        index = read_parts(out)
+        index = read_parts(folder)
         if before and before["videos"] != settings["videos"]:
             require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
-        refusals = remembered(out, index, video_of)
+        refusals = remembered(folder, index, video_of)
         known = len(refusals)
         refusals |= {source: RefusedVideo(source, escape_name(reason)) for source, reason in found.failures.items()}
         new, again = _waiting(index, refusals, video_of, videos_per_part)
@@ -228,13 +272,17 @@ def label_videos(
         settings["backends"] = ensemble.backends
         settings["versions"] = versions() | {name: backend_version(name) for name in ensemble.backends.values()}
         ensure_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
-        work = Labelling(out.absolute(), ensemble, decoder, settings, None if ray is None else ray.device)
+        # Of jobs on machines that share a store the first one's are kept there.
+        folder.claim(SETTINGS_FILE)
+        require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
+        work = Labelling(folder.absolute(), ensemble, decoder, settings, None if ray is None else ray.device)
         if job is not None:
             shared = claim_shards(job, work, shards, refusals, video_of)
             return _do_job(job, work, shared, workers, deadline_minutes)
         # What jobs have refused is in the table from now on.
         write_refusals(out / FAILURES_FILE, refusals.values())
-        share_no_more(out)
+        folder.publish(FAILURES_FILE)
+        share_no_more(folder)
         done = len(video_of) - len(waiting)
         with tqdm(total=len(video_of), initial=done, desc="teach", unit="video") as progress:
             results = (
@@ -246,43 +294,44 @@ def label_videos(
             )
             for number, result in enumerate(results, start=1):
                 if result.failures:
-                    with closing(TargetsPart(part_file(out, result.name))) as part:
+                    with closing(TargetsPart(part_place(str(folder), result.name))) as part:
                         refusals |= {each.source: each for each in part.refused()}
                     progress.set_postfix(refused=len(refusals))
                 if number % PARTS_PER_INDEX == 0:
-                    read_parts(out).write(out)
+                    keep_index(read_parts(folder), folder)
                 # A long table takes a second to write.
                 if number % PARTS_PER_INDEX == 0 or (result.failures and len(refusals) <= SHORT_TABLE):
                     write_refusals(out / FAILURES_FILE, refusals.values())
-        index = join_parts(out, refusals)
+                    folder.publish(FAILURES_FILE)
+        index = join_parts(folder, refusals)
         left, _ = _waiting(index, refusals, video_of, videos_per_part)
         if left:
             raise FormatError(
-                f"parts of {out} are damaged, {sum(map(len, left))} videos long; run the same command again"
+                f"parts of {folder} are damaged, {sum(map(len, left))} videos long; run the same command again"
             )
-    return summarize(out, videos, len(video_of) + len(found.failures), frames, index, refusals, known)
+    return summarize(folder, videos, len(video_of) + len(found.failures), frames, index, refusals, known)
 
 
 def _do_job(job: Job, work: Labelling, shards: Sequence[Shard], workers: int, deadline_minutes: float) -> TeachResult:
     own = job.share(shards)
-    waiting = [shard for shard in own if not work.is_done(shard)]
+    waiting = work.left(own)
     total = sum(map(len, waiting))
     with tqdm(total=total, desc=f"teach {job}", unit="video") as progress:
-        decoded = work.out / f"{DECODED_FOLDER}-{job.name}"
+        decoded = work.out.path / f"{DECODED_FOLDER}-{job.name}"
         results = list(do_here(work, waiting, decoded, workers, deadline_minutes, heard=lambda _: progress.update()))
     failures = {name: reason for result in results for name, reason in result.failures.items()}
     used = sum(result.used for result in results)
     done = JobResult(
-        work.out,
+        work.out.place,
         job,
         len(results),
         used,
         len(failures),
         len(own) - len(waiting),
-        sum(not work.is_done(shard) for shard in shards),
+        len(work.left(shards)),
         len(shards),
     )
-    return TeachResult(work.out, used, sum(result.clips for result in results), failures, job=done)
+    return TeachResult(work.out.place, used, sum(result.clips for result in results), failures, job=done)
 
 
 def _waiting(

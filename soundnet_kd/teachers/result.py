@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundnet_kd.data import STEP_SECONDS
+from soundnet_kd.media.stored import address_of
 from soundnet_kd.shards.jobs import JobResult
 from soundnet_kd.storage import FAILURES_FILE
 
@@ -16,6 +17,7 @@ class TeachResult:
     Attributes
     ----------
     out : Path
+        The targets folder; an address is understood as a path too.
     labelled, clips, steps : int
         Videos, their clips, and the labelled steps in them.
     failures : mapping from video to reason
@@ -53,10 +55,11 @@ class TeachResult:
     def __str__(self) -> str:
         if self.job is not None:
             return str(self.job)
-        facts = [f"wrote {self.out}: {self.clips} clips of {self.labelled} videos"]
+        out = address_of(self.out) or self.out
+        facts = [f"wrote {out}: {self.clips} clips of {self.labelled} videos"]
         if self.failures:
             again = "; remove it to try them again" if self.remembered else ""
-            facts.append(f"{len(self.failures)} refused (see {self.out / FAILURES_FILE}{again})")
+            facts.append(f"{len(self.failures)} refused (see {out}/{FAILURES_FILE}{again})")
         left_out = {
             "in silent clips": self.silent_seconds,
             "in ends too short for a step": self.rest_seconds,

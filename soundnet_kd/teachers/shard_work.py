@@ -1,14 +1,15 @@
 """Labelling shards of videos: from what is decoded of them to a part of the targets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from soundnet_kd.data.target_clips import LabelledVideo, RefusedVideo
-from soundnet_kd.data.target_parts import part_file, write_part
+from soundnet_kd.data.target_parts import PARTS_FOLDER, part_file, write_part
 from soundnet_kd.errors import MediaError
+from soundnet_kd.media.output_folder import OutputFolder
 from soundnet_kd.models import choose_device
 from soundnet_kd.shards.shard import Shard, ShardResult
 from soundnet_kd.teachers.clips import Tally, VideoClip
@@ -24,7 +25,7 @@ class Labelling:
 
     Attributes
     ----------
-    out : Path
+    out : OutputFolder
         The targets folder.
     ensemble : TeacherEnsemble
     decode : Decoder
@@ -34,7 +35,7 @@ class Labelling:
         Where another process is to run the networks. [default: where they are]
     """
 
-    out: Path
+    out: OutputFolder
     ensemble: TeacherEnsemble
     decode: Decoder
     settings: Mapping[str, Any]
@@ -48,7 +49,12 @@ class Labelling:
 
     def is_done(self, shard: Shard) -> bool:
         """Return whether its part is there."""
-        return part_file(self.out, shard.name).exists()
+        return not self.left([shard])
+
+    def left(self, shards: Sequence[Shard]) -> list[Shard]:
+        """Return the shards whose parts are not there."""
+        there = self.out.names(PARTS_FOLDER)
+        return [shard for shard in shards if part_file(Path(), shard.name).name not in there]
 
     @contextmanager
     def start(self) -> Iterator["Labeller"]:
@@ -98,14 +104,15 @@ class Labeller:
             yield from sorted(refused, key=lambda each: shard.ids.index(each.source))
 
         steps = UsableSteps(ensemble.label(clips()), used, sample_rate)
-        count = write_part(
-            part_file(self._work.out, shard.name),
-            steps.clips(),
-            ensemble.class_names,
-            sample_rate,
-            self._work.settings,
-            steps.videos(),
-            all_refused(),
-        )
+        with self._work.out.writing(part_file(Path(), shard.name).as_posix()) as path:
+            count = write_part(
+                path,
+                steps.clips(),
+                ensemble.class_names,
+                sample_rate,
+                self._work.settings,
+                steps.videos(),
+                all_refused(),
+            )
         reasons = {each.source: each.reason for each in refused}
         return ShardResult(shard.name, reasons, len(shard) - len(reasons), count)

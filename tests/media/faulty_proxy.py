@@ -18,6 +18,8 @@ class Faults:
     """How many requests to answer with 503."""
     cuts: int = 0
     """How many answers to break off in the middle."""
+    cut_uploads: int = 0
+    """How many files to break off in the middle that come."""
     denied: bool = False
     """Answer that nobody may come in."""
     asked: list[str] = field(default_factory=list)
@@ -33,7 +35,13 @@ def proxy(target: str) -> Iterator[Faults]:
 
         def _hand_over(self) -> None:
             faults.asked.append(f"{self.command} {self.path}")
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            if faults.cut_uploads and self.command == "PUT" and length:
+                faults.cut_uploads -= 1
+                self.rfile.read(length // 2)
+                self.close_connection = True
+                return
+            body = self.rfile.read(length)
             if faults.busy or faults.denied:
                 faults.busy -= not faults.denied
                 status, code = (403, "AccessDenied") if faults.denied else (503, "ServiceUnavailable")

@@ -10,7 +10,6 @@ import boto3
 import numpy as np
 import pytest
 import s3fs
-from moto.server import ThreadedMotoServer
 
 from soundnet_kd.data import read_manifest
 from soundnet_kd.data.sources.stored import find_sources
@@ -28,6 +27,7 @@ from soundnet_kd.media import (
 from soundnet_kd.media.tar_index import tar_index
 from tests.media.faulty_proxy import Faults, proxy
 from tests.pretrained.serving import Site, serve
+from tests.stores import s3_server, use_s3
 from tests.tars import write_tar
 
 CONTENT = os.urandom(100_000)
@@ -147,23 +147,13 @@ def test_a_protocol_without_its_library_says_which_to_install(monkeypatch: pytes
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
 def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in (
-        ("AWS_ENDPOINT_URL", s3),
-        ("AWS_ACCESS_KEY_ID", "testing"),
-        ("AWS_SECRET_ACCESS_KEY", "testing"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
+    use_s3(s3, monkeypatch)
     client = boto3.client("s3")
     client.create_bucket(Bucket="clips")
     for name in ("dog/1.wav", "cat/deep 2.wav", "notes.txt"):
@@ -212,10 +202,8 @@ def test_what_no_other_try_can_change_is_told_at_once(bucket: str) -> None:
 def faults(bucket: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
     """Put a way on which things go wrong between this and the bucket."""
     with proxy(s3) as faults:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", faults.url)
-        s3fs.S3FileSystem.clear_instance_cache()
+        use_s3(faults.url, monkeypatch)
         yield faults
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_what_fails_on_the_way_to_a_bucket_is_tried_again(faults: Faults) -> None:
