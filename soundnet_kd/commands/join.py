@@ -29,7 +29,8 @@ class NothingToJoin:
     holds: str
 
     def __str__(self) -> str:
-        return f"{address_of(self.out) or self.out} has nothing to join: no jobs share it any more, and it holds {self.holds}"
+        out = address_of(self.out) or self.out
+        return f"{out} has nothing to join: no jobs share it any more, and it holds {self.holds}"
 
 
 def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:

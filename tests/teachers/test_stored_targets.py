@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from soundnet_kd.commands.join import join
 from soundnet_kd.data import Targets
-from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.media import remote
 from soundnet_kd.media.output_folder import output_folder
 from soundnet_kd.storage import read_json, write_json
@@ -113,6 +114,20 @@ def test_jobs(videos: Path, local: Path, out: str) -> None:
     assert "shards.json" in objects(out)
     label(videos, out)
     require_as_local(out, local)
+
+
+def test_jobs_are_joined_without_videos(videos: Path, local: Path, out: str) -> None:
+    label(videos, out, "1/2")
+    with pytest.raises(
+        RunConflictError, match=rf"^{out} lacks 1 of 3 shards \(those that begin with 2.mp4\), which are of"
+    ):
+        join(out)
+    label(videos, out, "2/2")
+    assert str(join(out)).startswith(f"wrote {out}: 5 clips of 5 videos, 1 refused")
+    require_as_local(out, local)
+    assert str(join(out)) == f"{out} has nothing to join: no jobs share it any more, and it holds 5 clips of 5 videos"
+    with pytest.raises(FormatError, match=rf"^{out}/parts is not a targets folder"):
+        join(f"{out}/parts")
 
 
 def test_the_settings_of_the_first_of_sixty_hold(out: str) -> None:
