@@ -94,10 +94,11 @@ READ_ONLY = {
     "soundnet-kd run pipelines/distill_videos.yaml --set videos=videos/ --out run",
     "soundnet-kd teach 'shards/{00000..01234}.tar' --out run/targets --objects resnet50:IMAGENET1K_V2",
     "ffmpeg -loglevel error -f alsa -i default -f wav - | soundnet-kd predict - --json | tee heard.jsonl",
+    "soundnet-kd teach s3://bucket/videos --out s3://bucket/targets --objects resnet50:IMAGENET1K_V2 --shard 3/64",
 }
-"""What takes hours, released weights, a bucket or a microphone; tests/commands/test_run.py and tests/demo run what
-the recipes are made of, tests/pretrained/test_released.py asks for the answer that is printed,
-tests/media/test_remote.py has a bucket."""
+"""What takes hours, released weights, a bucket or a microphone; tests/commands/test_run.py and tests/demo run what the
+recipes are made of, tests/pretrained/test_released.py asks for the answer that is printed, tests/media/test_remote.py,
+tests/teachers/test_stored_targets.py and tests/commands/test_distill_stored.py have a bucket."""
 
 LAUNCHERS = {"#!/bin/bash", "array=$(sbatch --parsable teach.sh)"}
 """Scripts for a cluster, of which only our commands are read."""
