@@ -1,6 +1,5 @@
 """The site: `sphinx-build -W -b html docs build/docs` makes it, without a network, and it opens from disk."""
 
-import os
 import re
 import sys
 from importlib.metadata import version as version_of
@@ -11,7 +10,6 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "builders"))
-os.environ["TQDM_DISABLE"] = "1"  # the gallery shows what its scripts print, and no bars
 
 project = "soundnet_kd"
 author = "The soundnet_kd developers"
@@ -34,7 +32,9 @@ suppress_warnings = ["config.cache"]
 myst_heading_anchors = 3
 
 default_role = "literal"  # docstrings have code in single backticks
+smartquotes = False  # --flags keep both dashes
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False

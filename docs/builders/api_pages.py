@@ -6,10 +6,11 @@ import inspect
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
-from sphinx.pycode import ModuleAnalyzer
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
 
 ROOMS = (
     "soundnet_kd",
@@ -54,6 +55,8 @@ def home_of(module: ModuleType, name: str) -> str:
 
 def entry(module: ModuleType, name: str) -> str:
     """Return the directive that describes a name."""
+    from sphinx.pycode import ModuleAnalyzer
+
     value: Any = getattr(module, name)
     if inspect.isclass(value):
         return f".. autoclass:: {name}\n   :members:\n   :show-inheritance:\n"
@@ -100,12 +103,12 @@ def plain_markup(lines: list[str]) -> list[str]:
     return "".join(part if part.startswith("`") else part.replace("*", r"\*") for part in parts).split("\n")
 
 
-def adapt_docstring(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+def adapt_docstring(app: "Sphinx", what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """Be called for each docstring, before numpydoc is."""
     lines[:] = plain_markup(lines)
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: "Sphinx") -> None:
     """Write each page, where it is not there as it should be, and read docstrings as they are written here."""
     out = Path(app.srcdir) / "api" / "made"
     out.mkdir(parents=True, exist_ok=True)

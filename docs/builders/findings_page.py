@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def read_finding(script: Path) -> Finding:
     return Finding(script.stem, title.replace("\n", " "), "\n\n".join(paragraphs[:-1]), paragraphs[-1])
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: "Sphinx") -> None:
     """Write `made/findings.md`: a section for each script, in the order of their names, with a link to it."""
     out = Path(app.srcdir) / "made"
     out.mkdir(exist_ok=True)

@@ -2,9 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ORDER = (
     "hear_your_sounds.py",
@@ -34,8 +37,19 @@ def clear(gallery: dict[str, Any], script: str) -> None:
             path.unlink()
 
 
-def setup(app: Sphinx) -> None:
+def hide_progress() -> None:
+    """Draw no progress bars, of which each state would stand on the page."""
+    begin = tqdm.__init__
+
+    def begin_hidden(bar: tqdm, *arguments: Any, **settings: Any) -> None:
+        begin(bar, *arguments, **{**settings, "disable": True})
+
+    tqdm.__init__ = begin_hidden
+
+
+def setup(app: "Sphinx") -> None:
     """Run the quickstart, unless it was run before, or its folder was put in its place."""
+    hide_progress()
     if not QUICKSTART.exists():
         from soundnet_kd.commands.quickstart import quickstart
 
