@@ -10,7 +10,9 @@ from soundnet_kd.data import Manifest, read_manifest
 from soundnet_kd.data.checks import announce, require_whole_folds
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.cache_joining import (
+    IDENTITY_FILE,
     ExtractResult,
+    begun_identity,
     claim_shards,
     finish_cache,
     found_cache,
@@ -26,7 +28,7 @@ from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
 from soundnet_kd.media.stored import local_output
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
-from soundnet_kd.shards.engine import shard_engine
+from soundnet_kd.shards.engine import require_engine, shard_engine
 from soundnet_kd.shards.jobs import Job
 from soundnet_kd.storage import (
     ensure_same_settings,
@@ -70,7 +72,8 @@ def extract(
         "split" and others that are carried along, text file (.txt) with a path on each line, any other folder (a
         sound's label is the sub-folder that it lies in; train, validation and test are a split), one or more files and
         folders, or tars as WebDataset writes them ('shards/*.tar', 'shards/{00000..01234}.tar', a folder of them), with
-        the values of their JSON files as columns; each also under an address such as s3://bucket/sounds.
+        the values of their JSON files as columns and .cls files as labels; each also under an address such as
+        s3://bucket/sounds.
     student : str or Path or Network
         A network: the file of a student, a fine-tuned network or one from scratch, the run folder of `soundnet-kd
         distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
@@ -142,8 +145,9 @@ def extract(
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
     poolings = poolings_of(pooling)
+    require_engine(engine, address, networks, decoders, shard, workers)
     _check(speeds, rate, channel, sequences or not poolings, batch_size, workers)
-    manifest = sounds if isinstance(sounds, Manifest) else read_manifest(sounds)
+    manifest = sounds if isinstance(sounds, Manifest) else _read_sounds(sounds, out)
     if not len(manifest):
         raise MediaError("there are no sounds to extract features of; give files or folders")
     reading = announce(sounds, manifest, dry_run=dry_run)
@@ -188,7 +192,7 @@ def extract(
         if out.exists():
             # Another run has finished since.
             return found_cache(out, identity)
-        ensure_same_settings(folder / "identity.json", identity)
+        ensure_same_settings(folder / IDENTITY_FILE, identity)
         extractor = FeatureExtractor(network, wanted, pooling, sequences, runs_it, len(manifest))
         works = [
             Extraction(
@@ -213,6 +217,17 @@ def extract(
             name = "extract" if len(speeds) == 1 else f"extract ({number + 1} of {len(speeds)}, speed {speed:g})"
             passes.append(write_parts(work, manifest.clips, workers, deadline_minutes, name, ray))
         return finish_cache(out, passes, manifest, identity, step_samples)
+
+
+def _read_sounds(sounds: str | Path | Iterable[str | Path], out: Path) -> Manifest:
+    """Read the sounds, or what they were taken for when this was begun, before files .cls in tars named classes."""
+    places = sounds if isinstance(sounds, str | Path) else list(sounds)
+    manifest = read_manifest(places)
+    begun = begun_identity(out)
+    if begun is None or begun.get("sounds") == manifest.identity:
+        return manifest
+    before = read_manifest(places, class_files=False)
+    return before if before.identity == begun.get("sounds") else manifest
 
 
 def _check(

@@ -8,7 +8,7 @@ import numpy as np
 from soundnet_kd.data import Targets
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.features.cache import FeatureCache, is_feature_cache
-from soundnet_kd.features.cache_joining import ExtractResult, found_cache, join_features, parts_folder
+from soundnet_kd.features.cache_joining import IDENTITY_FILE, ExtractResult, found_cache, join_features, parts_folder
 from soundnet_kd.media.stored import address_of, local_path
 from soundnet_kd.storage import lock_folder, read_settings
 from soundnet_kd.teachers.joining import is_targets, join_targets
@@ -85,5 +85,5 @@ def _remove_left(out: Path) -> None:
     parts = parts_folder(out)
     if parts.is_dir():
         with lock_folder(parts):
-            if (identity := read_settings(parts / "identity.json")) is not None:
+            if (identity := read_settings(parts / IDENTITY_FILE)) is not None:
                 found_cache(out, identity)

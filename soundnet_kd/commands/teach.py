@@ -113,7 +113,7 @@ def teach(
     require_steps(step_seconds, frames_per_step, keep_frames)
     # Machines reach an address each for itself.
     shared = local_path(out) if address_of(out) is None else None
-    with shard_engine(engine, shared, device, address, networks, decoders, shard) as ray:
+    with shard_engine(engine, shared, device, address, networks, decoders, shard, workers) as ray:
         # Networks are handed to Ray from this machine's CPU.
         where = choose_device(device if ray is None else "cpu")
         # What is not installed is told before weights are fetched.

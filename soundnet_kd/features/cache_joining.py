@@ -8,7 +8,7 @@ of the sounds, first and end.
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from soundnet_kd.storage import (
     atomic_write,
     failures_file,
     lock_folder,
+    read_settings,
     rename_damaged,
     require_equal,
     versions,
@@ -42,6 +43,8 @@ from soundnet_kd.storage import (
 )
 from soundnet_kd.system.machine_errors import machine_error
 
+IDENTITY_FILE = "identity.json"
+"""What the parts are of."""
 SHARED_FILE = "shared.h5"
 COPIED_BYTES = 1 << 26
 """Sequences of any length are joined in pieces of about this size."""
@@ -83,6 +86,16 @@ def pass_folders(out: str | Path, speeds: Sequence[float]) -> list[Path]:
     """Return where the parts are written of each time that the sounds are heard, once at each speed."""
     first = parts_folder(out)
     return [first / f"speed-{speed:g}" if number else first for number, speed in enumerate(speeds)]
+
+
+def begun_identity(out: str | Path) -> Mapping[str, Any] | None:
+    """Return what the features are of that are there, or that were begun; None where there are none."""
+    out = Path(out)
+    if out.is_file():
+        with suppress(FormatError), FeatureCache(out) as cache:
+            return cache.identity
+        return None
+    return read_settings(parts_folder(out) / IDENTITY_FILE)
 
 
 def found_cache(out: str | Path, identity: Mapping[str, Any]) -> ExtractResult:

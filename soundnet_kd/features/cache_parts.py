@@ -22,6 +22,7 @@ NUMBER_DIGITS = 12
 """Names of parts with so many characters at most are numbers, which earlier versions gave them."""
 CHUNK_BYTES = 1 << 18
 """Sequences are compressed in pieces of about this size."""
+HEARD_AGAIN = "its sounds are heard again"
 # Parts are read once, soon after; the cache is kept, and read by programs that know gzip only.
 PART_COMPRESSION: Mapping[str, Any] = {"compression": "lzf", "shuffle": True}
 CACHE_COMPRESSION: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
@@ -75,8 +76,9 @@ def new_part(path: str | Path) -> Iterator[CachePart]:
 
 
 def written_parts(folder: str | Path) -> dict[Path, range]:
-    """Return which sounds of the manifest the parts of an earlier run hold, in their order; damaged parts are renamed.
+    """Return which sounds of the manifest the parts of an earlier run hold, in their order.
 
+    Damaged ones are set aside, and of two that are about the same sounds, as where batches had another size, one.
     Those of earlier versions are numbered, and the oldest of these do not say where they begin: behind the one before.
     """
     folder = Path(folder)
@@ -86,11 +88,14 @@ def written_parts(folder: str | Path) -> dict[Path, range]:
     numbers = {path: int(_name(path)) for path in paths if is_numbered(path)}
     for path in sorted(paths, key=lambda path: numbers.get(path, -1)):
         about = _sounds_of(path)
-        if about is not None and about.start < 0:
-            about = range(end, end + len(about)) if numbers.get(path) == follows else None
         if about is None:
-            _set_aside(path)
+            rename_damaged(path, HEARD_AGAIN)
             continue
+        if about.start < 0:
+            if numbers.get(path) != follows:
+                rename_damaged(path, HEARD_AGAIN, "behind a part that is missing or damaged")
+                continue
+            about = range(end, end + len(about))
         found[path] = about
         if path in numbers:
             follows, end = numbers[path] + 1, about.stop
@@ -98,7 +103,8 @@ def written_parts(folder: str | Path) -> dict[Path, range]:
     end = 0
     for path, about in sorted(found.items(), key=lambda item: item[1].start):
         if about.start < end:
-            _set_aside(path)
+            then = "what no other part has of them is heard again"
+            rename_damaged(path, then, "about sounds that another part has too")
             continue
         whole[path], end = about, about.stop
     return whole
@@ -112,10 +118,6 @@ def is_numbered(path: Path) -> bool:
 
 def _name(path: Path) -> str:
     return path.stem.removeprefix("part-")
-
-
-def _set_aside(path: Path) -> None:
-    rename_damaged(path, "its sounds are heard again", "damaged, or behind a damaged one,")
 
 
 def _sounds_of(path: Path) -> range | None:

@@ -24,10 +24,15 @@ from soundnet_kd.media.stored import StoredMedia, address_of, file_version
 from soundnet_kd.system.cache_folders import cache_folder
 
 INDEX_FORMAT = 1
+COLUMNS_FORMAT = 2
+"""2 has classes of files .cls among them."""
 INDEX_FOLDER = ".tar-index"
 """Name of the folder beside targets that indexes are kept in."""
 MAX_JSON_BYTES = 2**20
 """A larger JSON file describes no clip."""
+CLASS = ".cls"
+"""The column that holds what a file .cls says; no JSON file of a clip has a value of this name."""
+MAX_CLASS_BYTES = 2**10
 BLOCK_BYTES = 2**15
 """So much of a tar under an address is read at once: a header, and the small files that lie beside a clip."""
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "Zstandard"}
@@ -126,7 +131,10 @@ def tar_index(container: str, folder: str | Path | None = None, known: StoredMed
 def tar_columns(
     container: str, folder: str | Path | None = None, known: StoredMedia | None = None
 ) -> Mapping[str, Mapping[str, str]]:
-    """Return the single values of the JSON file beside each clip, by its key and by their names; as `tar_index`."""
+    """Return the single values of the JSON file beside each clip, by its key and by their names; as `tar_index`.
+
+    What a file .cls says is one named `CLASS`.
+    """
     return _read_or_scan(container, folder, known, with_columns=True)[1]
 
 
@@ -136,26 +144,27 @@ def _read_or_scan(
     with _opened(container, known) as (file, version):
         kept = Path(folder or cache_folder() / "tars") / f"{sha256(container.encode()).hexdigest()[:32]}.json"
         columns_kept = kept.with_suffix(".columns.json")
-        index, columns = _read(kept, version), _read(columns_kept, version) if with_columns else {}
+        index = _read(kept, INDEX_FORMAT, version)
+        columns = _read(columns_kept, COLUMNS_FORMAT, version) if with_columns else {}
         if index is not None and columns is not None:
             return TarIndex(container, version, **index), columns
         scan = _Scan(container, file)
         scan.read()
-        _keep(kept, version, scan.index())
-        _keep(columns_kept, version, scan.columns)
+        _keep(kept, INDEX_FORMAT, version, scan.index())
+        _keep(columns_kept, COLUMNS_FORMAT, version, scan.columns)
         return TarIndex(container, version, **scan.index()), scan.columns
 
 
-def _read(file: Path, version: str) -> dict[str, Any] | None:
+def _read(file: Path, format: int, version: str) -> dict[str, Any] | None:
     """Return what is kept of a tar; None if it is of another version of it, or is no such file."""
     try:
         content = json.loads(file.read_bytes())
-        return content["of"] if content["format"] == INDEX_FORMAT and content["version"] == version else None
+        return content["of"] if content["format"] == format and content["version"] == version else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _keep(file: Path, version: str, content: Mapping[str, Any]) -> None:
+def _keep(file: Path, format: int, version: str, content: Mapping[str, Any]) -> None:
     """Keep what was found for the next start; where nothing can be written, it searches again."""
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +172,7 @@ def _keep(file: Path, version: str, content: Mapping[str, Any]) -> None:
         handle, partial = tempfile.mkstemp(prefix=".partial-", dir=file.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as writer:
-                json.dump({"format": INDEX_FORMAT, "version": version, "of": content}, writer)
+                json.dump({"format": format, "version": version, "of": content}, writer)
             Path(partial).replace(file)
         finally:
             Path(partial).unlink(missing_ok=True)
@@ -312,6 +321,10 @@ class _Scan:
             self._media[name] = (member.offset_data, member.size)
         elif extension.rpartition(".")[2] in ("json", "jsn") and member.size <= MAX_JSON_BYTES:
             self._add_values(key, member)
+        elif extension == "cls" and member.size <= MAX_CLASS_BYTES:
+            self._file.seek(member.offset_data)
+            if text := _text(self._file.read(member.size).decode("utf-8", "replace").strip()):
+                self.columns.setdefault(key, {})[CLASS] = text
         return key
 
     def _add_values(self, key: str, member: tarfile.TarInfo) -> None:
@@ -322,7 +335,7 @@ class _Scan:
             return
         if not isinstance(content, dict):
             return
-        values = {name: text for name, value in content.items() if (text := _text(value)) is not None}
+        values = {name: text for name, value in content.items() if name != CLASS and (text := _text(value)) is not None}
         status = values.get("status", "")
         if status and status != "success":
             reason = values.get("error_message", "")

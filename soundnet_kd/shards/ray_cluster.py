@@ -18,7 +18,7 @@ import joblib
 
 from soundnet_kd.errors import SettingsError, one_line
 from soundnet_kd.shards.ray_workers import Look, library_versions, look_around
-from soundnet_kd.storage import make_folder
+from soundnet_kd.storage import lock_file, make_folder
 from soundnet_kd.system.extras import import_extra
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ LOOK_SECONDS = 120.0
 """A machine that takes longer to start a process and to look around does not answer."""
 STORE_BYTES = 2**29
 """Memory that a Ray which is started here takes for what is decoded; what has no room there goes to the disk."""
+TOKEN = ".seen-"
+"""How a file's name begins that is there for a moment, to see who sees it."""
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 """Names the cluster for a program that `ray job submit` starts."""
 MODE_VARIABLE, TOKEN_VARIABLE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
@@ -261,18 +263,26 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _token(out: Path) -> Iterator[Path]:
-    """Write a file to a folder for the block, to see who sees it."""
+    """Write a file to a folder for the block, to see who sees it; those that killed processes left are removed."""
+    from filelock import Timeout
+
     make_folder(out)
-    token = out.resolve() / f".seen-{secrets.token_hex(8)}"
-    token.touch()
-    try:
-        yield token
-    finally:
-        token.unlink(missing_ok=True)
+    for left in out.glob(f"{TOKEN}*"):
+        # One of a process that lives is locked.
+        with suppress(Timeout), lock_file(left, wait=False, tell=False, leave=False):
+            pass
+    token = out.resolve() / f"{TOKEN}{secrets.token_hex(8)}"
+    with lock_file(token, tell=False, leave=False):
+        # Where a disk has no locks, nothing has made it yet.
+        token.touch()
+        try:
+            yield token
+        finally:
+            token.unlink(missing_ok=True)
 
 
 def _folder_of(file: Path) -> Path:
-    return file.parent if file.name.startswith(".seen-") else file
+    return file.parent if file.name.startswith(TOKEN) else file
 
 
 def places(machines: Sequence[Machine], gpus_per_network: float, networks: int | None) -> Counter[str]:

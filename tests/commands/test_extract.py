@@ -15,7 +15,7 @@ from soundnet_kd.data import Clip, Manifest
 from soundnet_kd.errors import FormatError, MediaError, RunConflictError, SettingsError
 from soundnet_kd.features import cache_joining, extractor
 from soundnet_kd.features import cache_writer as writing
-from soundnet_kd.features.cache_parts import written_parts
+from soundnet_kd.features.cache_parts import new_part, written_parts
 from soundnet_kd.features.pooling import Pooling, PoolingOrNone
 from soundnet_kd.features.reading import batches_of_equal_length
 from soundnet_kd.media import read_audio, write_audio
@@ -347,6 +347,24 @@ def test_parts_whose_first_one_is_gone_are_made_again(
     next(iter(written_parts(tmp_path / "out.h5.parts"))).unlink()
     extract(sounds, network, out, ["conv5"], device="cpu")
     assert out.read_bytes() == whole
+
+
+def test_parts_of_another_size_of_batches_are_told_for_what_they_are(
+    sounds: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two that are about the same sounds are whole, both of them."""
+    for first, count in ((0, 4), (2, 4), (6, 2)):
+        with new_part(tmp_path / f"part-{first:016d}.h5") as part:
+            part.finish(count, {"layers/conv5": [np.zeros(2, np.float32)] * count}, {}, first)
+    (tmp_path / f"part-{9:016d}.h5").write_bytes(b"no part")
+    assert list(written_parts(tmp_path).values()) == [range(4), range(6, 8)]
+    lines = sorted(record.getMessage().replace(f"{tmp_path}/", "") for record in caplog.records)
+    assert lines == [
+        "part-0000000000000002.h5 is about sounds that another part has too and was set aside as "
+        "part-0000000000000002.h5.damaged; what no other part has of them is heard again",
+        "part-0000000000000009.h5 is damaged and was set aside as part-0000000000000009.h5.damaged; its sounds are "
+        "heard again",
+    ]
 
 
 def test_two_engines_that_made_a_cache_are_both_named(

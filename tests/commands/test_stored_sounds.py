@@ -1,6 +1,7 @@
 """Sounds in tars give what the same sounds in a folder give, in every command that hears them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from soundnet_kd import FeatureCache, SoundNet8, extract
 from soundnet_kd.commands.peel import peel
 from soundnet_kd.commands.predict import predict
+from soundnet_kd.data import read_manifest
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.media import StoredMedia, local_file, write_audio
 from soundnet_kd.models import write_network
@@ -48,6 +50,29 @@ def tars(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_tar(tmp_path / "tars" / "0.tar", members[:2])
     write_tar(tmp_path / "tars" / "1.tar", [*members[2:], ("rain/missing.json", MISSING)])
     return tmp_path / "tars"
+
+
+def test_what_was_begun_before_cls_files_named_classes_goes_on(
+    folder: Path, student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was begun, finished or not; what begins now has the classes."""
+    monkeypatch.setenv("SOUNDNET_KD_CACHE", str(tmp_path / "cache"))
+    members = []
+    for number, file in enumerate(sorted(folder.rglob("[0-9].wav"))):
+        members += [(file.name, file.read_bytes()), (f"{file.stem}.cls", str(number % 2).encode())]
+    tar = write_tar(tmp_path / "a.tar", members)
+    options: dict[str, Any] = {"layers": ["conv3"], "device": "cpu", "workers": 0}
+    before = read_manifest(tar, class_files=False)
+    assert not before.class_names
+    extract(before, student, tmp_path / "whole.h5", **options)
+    extract(before, student, tmp_path / "half.h5", shard="1/2", **options)
+    assert str(extract(tar, student, tmp_path / "whole.h5", **options)).startswith("there was already")
+    extract(tar, student, tmp_path / "half.h5", **options)
+    assert (tmp_path / "half.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    extract(tar, student, tmp_path / "new.h5", **options)
+    with FeatureCache(tmp_path / "new.h5") as cache:
+        assert cache.class_names == ("0", "1")
+        assert cache.labels.tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

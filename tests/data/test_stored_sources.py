@@ -100,6 +100,47 @@ def test_values_that_only_some_clips_have(tmp_path: Path) -> None:
     ]
 
 
+def test_cls_files_name_classes_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """As WebDataset writes them; one that has none is unlabelled, and names of folders do not count then."""
+    members = [(f"cat/{number}.wav", b"x") for number in range(5)]
+    members += [(f"cat/{number}.cls", text) for number, text in enumerate([b"10", b"9\n", b"0", b"10"])]
+    tar = write_tar(tmp_path / "a.tar", sorted(members))
+    for _ in ("read", "by its index"):
+        manifest = read_manifest(tar)
+        assert manifest.class_names == ("0", "9", "10")
+        assert manifest.labels.tolist() == [2, 1, 0, 2, -1]
+        assert not manifest.columns
+    # As it was before they were read.
+    assert read_manifest(tar, class_files=False).class_names == ("cat",)
+
+
+@pytest.mark.parametrize(
+    ("told", "classes", "labels"),
+    [
+        ({"label": "dog"}, ("dog",), [0, 0]),
+        ({"class_id": 7}, ("7",), [0, 0]),
+        ({"caption": "a dog", "fold": 1, ".cls": "no class"}, ("bark", "howl"), [1, 0]),
+    ],
+)
+def test_a_class_in_json_comes_before_a_cls_file(
+    told: dict[str, object], classes: tuple[str, ...], labels: list[int], tmp_path: Path
+) -> None:
+    members = []
+    for name, text in (("a", b"howl"), ("b", b"bark")):
+        members += [(f"{name}.cls", text), (f"{name}.wav", b""), (f"{name}.json", json.dumps(told).encode())]
+    manifest = read_manifest(write_tar(tmp_path / "a.tar", members))
+    assert (manifest.class_names, manifest.labels.tolist()) == (classes, labels)
+    assert manifest.columns == (("caption",) if "caption" in told else ())
+
+
+def test_an_index_that_was_kept_before_cls_files_were_read_is_made_again(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", [("a.wav", b""), ("a.cls", b"1"), ("b.wav", b""), ("b.cls", b"0")])
+    assert read_manifest(tar).labels.tolist() == [1, 0]
+    [kept] = (tmp_path / "cache").rglob("*.columns.json")
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "format": 1, "of": {}}))
+    assert read_manifest(tar).labels.tolist() == [1, 0]
+
+
 def test_names_that_several_tars_have_are_told_apart(tmp_path: Path) -> None:
     for number in range(2):
         write_tar(tmp_path / f"{number}.tar", [("cat/1.wav", bytes(number)), ("cat/1.json", b'{"n": 1}')])

@@ -12,7 +12,7 @@ import webdataset
 
 from soundnet_kd.errors import FormatError, MediaError, SettingsError
 from soundnet_kd.media import find_media
-from soundnet_kd.media.tar_index import described, split_name, tar_columns, tar_index
+from soundnet_kd.media.tar_index import CLASS, described, split_name, tar_columns, tar_index
 from soundnet_kd.media.tar_shards import expand_braces, names_tars, open_tars
 from tests.tars import write_tar
 
@@ -39,7 +39,7 @@ def test_what_webdataset_writes_is_found(tmp_path: Path) -> None:
     index = tar_index(str(path))
     assert list(index.names) == ["first.mp4", "deep/second.1.wav"]
     assert not described(index)
-    assert tar_columns(str(path)) == {"first": {"caption": "a dog", "fps": "25"}}
+    assert tar_columns(str(path)) == {"first": {"caption": "a dog", "fps": "25", CLASS: "3"}}
     # And its own reader sees the same samples.
     read = {sample["__key__"]: sample for sample in webdataset.WebDataset(str(path), shardshuffle=False)}
     content = path.read_bytes()

@@ -81,13 +81,17 @@ def test_targets_are_those_of_one_machine(cluster: Nodes, tmp_path: Path) -> Non
         ("--address auto", "address is of a Ray cluster; add --engine ray, or leave --address out"),
         ("--engine ray --shard 1/2", "Ray divides the work itself; leave --shard 1/2 out, or --engine ray"),
         ("--engine ray --address 127.0.0.1:1 --networks 0", "networks is 0; it is at least 1"),
+        (
+            "--engine ray --workers 3",
+            "workers decode beside this process, and on Ray none do; give --decoders 3 in place of --workers 3, or",
+        ),
     ],
 )
 def test_a_wrong_engine_is_refused_in_one_line(
     cluster: Nodes, tmp_path: Path, words: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_video(tmp_path / "videos" / "red.mp4", ["red"])
-    arguments = ["teach", str(tmp_path / "videos"), "--out", str(tmp_path / "out"), *words.split()]
-    assert main(arguments) != 0
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    for command in ("teach", "extract"):
+        assert main([command, str(tmp_path / "videos"), "--out", str(tmp_path / "out"), *words.split()]) != 0
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert message in line

@@ -1,15 +1,18 @@
 """Finding a Ray cluster, and what there is room for on it."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
 from soundnet_kd.errors import SettingsError
-from soundnet_kd.shards.ray_cluster import Machine, connect, places, require_sizes
+from soundnet_kd.shards.ray_cluster import Machine, _token, connect, places, require_sizes
 
 pytest.importorskip("ray")
 HEAD, BIG, SMALL = Machine("a", "head", 0, 0), Machine("b", "big", 16, 4), Machine("c", "small", 4, 0)
@@ -73,3 +76,31 @@ def test_a_ray_of_its_own_is_for_nobody_else_and_ends_with_the_block(tmp_path: P
     assert first.startswith("1 token .seen-"), done.stderr
     assert second == "False"
     assert done.stderr == ""
+
+
+def see(out: Path, seen: Event) -> None:
+    with _token(out):
+        seen.set()
+        time.sleep(600)
+
+
+def test_what_killed_processes_left_to_be_seen_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    others = []
+    for _ in range(2):
+        seen = context.Event()
+        others.append(context.Process(target=see, args=(tmp_path, seen)))
+        others[-1].start()
+        assert seen.wait(60)
+    others[0].kill()
+    others[0].join()
+    assert len(list(tmp_path.iterdir())) == 2
+    with _token(tmp_path) as token:
+        # That of the one which lives stays.
+        assert len(list(tmp_path.iterdir())) == 2
+        assert token.exists()
+    others[1].kill()
+    others[1].join()
+    with _token(tmp_path) as token:
+        assert list(tmp_path.iterdir()) == [token]
+    assert not list(tmp_path.iterdir())

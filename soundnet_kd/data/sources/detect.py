@@ -27,7 +27,7 @@ READERS: Mapping[str, Callable[[Path], Manifest]] = {
 OTHER_TABLES = frozenset({".parquet", ".arrow", ".xls", ".xlsx", ".ods", ".json", ".jsonl"})
 
 
-def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
+def read_manifest(sounds: str | Path | Iterable[str | Path], class_files: bool = True) -> Manifest:
     """Find the sounds of a data set.
 
     Parameters
@@ -38,6 +38,8 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
         text file (`.txt`) with a path on each line (relative to the file), any other folder (see `read_folder`), tars
         (see `read_tars`), any of these under an address that fsspec knows, or a single media file. Several files and
         folders, or several tars, are one data set.
+    class_files : bool
+        Whether files .cls in tars name classes. They did not once, and what was begun then goes on.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def read_manifest(sounds: str | Path | Iterable[str | Path]) -> Manifest:
     """
     places: list[str | Path] = [sounds] if isinstance(sounds, str | Path) else list(sounds)
     if places and all(map(names_tars, places)):
-        return read_tars(places)
+        return read_tars(places, class_files=class_files)
     if len(places) == 1 and (address := address_of(places[0])) is not None:
         return read_remote(address)
     if (other := next(filter(is_stored, places), None)) is not None:

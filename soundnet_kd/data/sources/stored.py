@@ -30,12 +30,15 @@ from soundnet_kd.media import (
 )
 from soundnet_kd.media.remote import folder_before_wildcards, is_object, list_objects
 from soundnet_kd.media.stored import is_member
+from soundnet_kd.media.tar_index import CLASS
 from soundnet_kd.media.tar_shards import TarShards, columns_of, names_tars, open_tars, plain_name
 from soundnet_kd.storage import escape_name
 
 log = logging.getLogger(__name__)
 
 PATH = "path"
+CLASS_NUMBER = "class_id"
+"""A column of classes that are in the order of numbers, where they are some."""
 NO_SOUND = "no sound"
 NOT_DOWNLOADED = "samples without a sound or video"
 
@@ -114,11 +117,13 @@ def find_all(places: str | Path | Iterable[str | Path]) -> list[MediaSource]:
     return found or list(find_media(()))
 
 
-def read_tars(places: Iterable[str | Path], index_folder: str | Path | None = None) -> Manifest:
-    """Read the sounds of tars, with what stands in the JSON file beside each.
+def read_tars(
+    places: Iterable[str | Path], index_folder: str | Path | None = None, class_files: bool = True
+) -> Manifest:
+    """Read the sounds of tars, with what stands in the JSON file beside each, or as its class in a file .cls.
 
     Where these name classes, folds or a split, as the columns of a table do, they count; else the names of members are
-    read as those of files in a folder.
+    read as those of files in a folder. A class of the JSON file comes before that of a file .cls.
     """
     shards = open_tars(places, index_folder)
     places_of_columns: dict[str, int] = {}
@@ -134,6 +139,7 @@ def read_tars(places: Iterable[str | Path], index_folder: str | Path | None = No
     columns = tuple(places_of_columns)
     # Those before the first one that has a column lack it.
     values = [row if len(row) == len(columns) else (*row, *[""] * (len(columns) - len(row))) for row in values]
+    columns, values = _with_classes(columns, values, class_files)
     if not ids:
         manifest = Manifest(())
     elif any(Table(Path(shards.root), columns, (), ()).place(meaning) is not None for meaning in DESCRIBING):
@@ -146,6 +152,19 @@ def read_tars(places: Iterable[str | Path], index_folder: str | Path | None = No
         skipped=dict(manifest.skipped) | ({NOT_DOWNLOADED: others} if others else {}),
         failures=shards.failures(),
     )
+
+
+def _with_classes(
+    columns: tuple[str, ...], values: list[tuple[str, ...]], class_files: bool
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Take what files .cls say for classes, unless JSON files name some."""
+    if CLASS not in columns:
+        return columns, values
+    place = columns.index(CLASS)
+    others = (*columns[:place], *columns[place + 1 :])
+    if class_files and all(Table(Path(), others, (), ()).place(meaning) is None for meaning in ("label", "number")):
+        return tuple(CLASS_NUMBER if column == CLASS else column for column in columns), values
+    return others, [(*row[:place], *row[place + 1 :]) for row in values]
 
 
 def _by_columns(
