@@ -64,6 +64,14 @@ def test_each_example_has_its_place() -> None:
     assert {*builder("gallery_runs").ORDER} == scripts
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.stem)
+def test_tests_and_benchmarks_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = [Path(name) for name in re.findall(r"`(tests/[^` ]+)`", text)]
+    named += [Path(*name.split(".")).with_suffix(".py") for name in re.findall(r"tests\.benchmarks\.[a-z_]+", text)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_stars_of_docstrings_are_stars() -> None:
     plain = builder("api_pages").plain_markup
     assert plain(["Pattern, such as *.t7 or `a*b`.", "*"]) == ["Pattern, such as \\*.t7 or `a*b`.", "\\*"]
