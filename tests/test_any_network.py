@@ -140,7 +140,7 @@ def test_files_folders_and_objects_are_the_same_network(folder: Path) -> None:
 def test_only_students_are_students(folder: Path) -> None:
     assert load_student(folder / "run-0").fingerprint() == student().fingerprint()
     for number, name in ((1, "SoundNet5"), (2, "LightCNN")):
-        with pytest.raises(FormatError, match=rf"is no student, but a {name} that tells 3 classes"):
+        with pytest.raises(FormatError, match=rf"is no student, but a {name} that recognises 3 classes"):
             load_student(folder / f"run-{number}" / "classifier.safetensors")
         with pytest.raises(FormatError, match=r"another kind .*, no student; it needs no import"):
             convert(folder / f"run-{number}" / "classifier.safetensors")

@@ -186,4 +186,4 @@ def test_results_that_hold_something_else_are_told(folder: Path, trial: Path) ->
     (trial / "out" / "results.json").write_text("{}")
     (trial / "log").unlink()
     assert start_again(SCENARIOS["finetune"].arguments, trial) == 1
-    assert "results.json does not hold what a run found; delete it and run" in (trial / "log").read_text()
+    assert "results.json does not hold the results of a run; delete it and run" in (trial / "log").read_text()

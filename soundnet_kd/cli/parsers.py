@@ -85,7 +85,7 @@ def parser_for(name: str) -> CommandParser:
         _add(parser, parameter, helps[parameter.name], parameter.name in command.positional)
     parser.add_argument("--config", action="append", help="YAML file with values for these options.")
     parser.add_argument("--print_config", action="store_true", help="Print all values as YAML, for --config, and stop.")
-    parser.add_argument("--debug", "--no_debug", action=_YesNo, help="Show where an error comes from.")
+    parser.add_argument("--debug", "--no_debug", action=_YesNo, help="Show the traceback of an error.")
     return parser
 
 

@@ -23,7 +23,7 @@ from soundnet_kd.system.machine_errors import explain_error
 
 INTERRUPTED = 130
 NO_HELP = "the help could not be printed"
-NO_RESULT = "all is done, but what it gave could not be printed"
+NO_RESULT = "all is done, but the result could not be printed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -46,7 +46,7 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
     if not calls:
         missing = ", ".join(dict.fromkeys(str(needed) for *_, needed in recipe.steps))
         raise SettingsError(
-            f"every step of the recipe is for a variable that has no value; give one with --set: {missing}"
+            f"every step of the recipe depends on a variable that has no value; give one with --set: {missing}"
         )
     results = []
     for number, (command, arguments) in enumerate(calls, start=1):

@@ -57,9 +57,9 @@ class CompareResult:
             [
                 *lines,
                 *(f"{name}: {protocol}" for name, protocol in zip(names, self.comparison.protocols, strict=True)),
-                f"gain in percentage points; interval: bootstrap over {resampled}; p: McNemar's test, row by row, with "
-                "clips taken for independent",
-                *(["a layer that was chosen for its accuracy on these clips flatters its row"] if many else []),
+                f"gain in percentage points; interval: bootstrap over {resampled}; p: McNemar's test of each row, "
+                "treating clips as independent",
+                *(["a row whose layer was chosen by its accuracy on these clips is optimistic"] if many else []),
                 f"wrote {self.out}: {counted} on {self.clips} clips",
             ]
         )
@@ -100,7 +100,7 @@ def compare(
     baseline = Path(baseline)
     out = Path(out)
     if names is not None and len(names) != 2:
-        raise SettingsError(f"names are two, for the baseline and the results, not {len(names)}")
+        raise SettingsError(f"names has to be two names, of the baseline and of the results, not {len(names)}")
     first, second = names or ("baseline", "results")
     before, after = read_evaluation(baseline), read_evaluation(results)
     require_same_clips(before, after)
@@ -139,7 +139,7 @@ def _default_pairs(before: Evaluation, after: Evaluation) -> Sequence[tuple[str,
 
 
 def _best_layer(evaluation: Evaluation) -> str:
-    """Return the layer with the most correct clips; of equal ones that nearest to the input."""
+    """Return the layer with the most correct clips; on a tie the one nearest the input."""
     clips = tuple(evaluation.place_of)
     return max(evaluation.layers, key=lambda layer: int(evaluation.correct(layer, clips).sum()))
 

@@ -35,7 +35,7 @@ def demo_teacher(
 ) -> DemoTeacherResult:
     """Train a torchvision network from scratch on labelled frames.
 
-    Every fifth frame is not trained on, but used to measure the accuracy. The file that it writes can be given to
+    Every fifth frame is held out of training, to measure the accuracy. The file that it writes can be given to
     `soundnet-kd teach` as --objects or --scenes.
 
     Parameters

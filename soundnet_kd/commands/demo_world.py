@@ -55,7 +55,7 @@ def demo_world(
     """Make the demonstration world: ten kinds of event in four kinds of scene, seen and heard.
 
     It holds videos/ (20 s MP4s without labels), frames/objects/ and frames/scenes/ (PNG pictures in a folder for each
-    class) and sounds.csv with sounds/ (5 s WAVs, labelled, in five folds). Every video, frame and sound shows events of
+    class) and sounds.csv with sounds/ (5 s WAVs, labelled, in five folds). Every video, frame and sound has events of
     its own.
 
     Parameters

@@ -79,10 +79,10 @@ def distill(
 
     The defaults are the paper's. If it is stopped, the same command continues from the last checkpoint, even on another
     number of devices, and ends as if it had never been stopped; Ctrl-C, SIGTERM and SIGHUP save a checkpoint first.
-    It writes student.safetensors, the network after the last step, untrained.safetensors, the network before its first
-    step here, and best.safetensors, the network with the lowest loss on held-out videos. With --average there is also
-    averaged.safetensors, the average after the last step; held-out videos measure both, and best.safetensors is of
-    whichever had the lowest loss (its metadata then say "weights": "averaged").
+    It writes student.safetensors (the network after the last step), untrained.safetensors (before its first step here)
+    and best.safetensors (with the lowest loss on held-out videos). With --average there is also averaged.safetensors,
+    the running average of the weights after the last step; both are measured on held-out videos, and best.safetensors
+    is whichever had the lowest loss (of the average, its metadata say "weights": "averaged").
 
     A student need not start from nothing: --init takes its weights, architecture and preprocessing from another one.
 
@@ -96,31 +96,31 @@ def distill(
         SoundNet8, SoundNet5, or LogMelCNN, which hears log-mel spectrograms; also one of another width, such as
         SoundNet8x0.25. [default: SoundNet8, or that of --init]
     width : float, optional
-        So many times the filters of each layer, such as 0.25 for small devices. [default: as --architecture or --init
-        tells, else 1]
+        Factor by which each layer's number of filters is multiplied, such as 0.25 for small devices. [default: as
+        --architecture or --init says, else 1]
     init : str or Path, optional
         Student to start from: a name such as soundnet8 (`soundnet-kd weights list`), a student.safetensors, or the run
         folder that holds one. A head with the same class names, in any order or spelled more or less fully, keeps its
         weights; others start anew, and are named. [default: random weights]
     freeze : str, optional
         First layer that learns, such as conv6: what lies before it stays as --init brought it, with the running
-        averages of its batch norm; conv8 (of SoundNet8) trains the heads only. [default: all layers learn]
+        statistics of its batch norm; conv8 (of SoundNet8) trains the heads only. [default: all layers learn]
     objective : {"soundnet", "kl", "l2"}
         soundnet: KL divergence as the paper's code computed it; kl: summed over classes; l2: squared distance.
     objectives : sequence of str, or mapping from str to float, optional
         Several objectives instead of one, each with its weight: kl:1 contrast:0.5. Besides the three above there are
         some that compare a layer of the student with the teachers' features, for which the targets need `teach
-        --keep_features`. match: a projection of the layer becomes the feature. contrast: a sound and the picture of its
-        own step find each other among those of the batch. relation: sounds are as far from each other as their
-        pictures. Without one of the first three the heads do not learn.
+        --keep_features`. match: a projection of the layer is brought close to the feature. contrast: a sound and the
+        picture of its own step are told apart from the others of the batch (InfoNCE). relation: the distances between
+        sounds become like those between their pictures. Without one of the first three the heads do not learn.
     temperature : float
         Above 1 softens the teachers' and the student's distributions before they are compared.
     teacher_weights : dict from teacher to float, optional
         Weight of each teacher in each objective, such as --teacher_weights.scenes 2. [default: 1 each]
     projection : ProjectionSettings
-        Which layer is compared with features, and how; projections are thrown away with the last step
+        Which layer is compared with features, and how; projections are thrown away after the last step
     contrast : ContrastSettings
-        What the objective contrast tells a picture apart from
+        What the objective "contrast" tells a picture apart from
     steps : int
         Total number of optimizer steps.
     batch_size : int
@@ -131,18 +131,18 @@ def distill(
     learning_rate : float
         Learning rate of Adam.
     kept_learning_rate : float, optional
-        Learning rate of what --init brought, layers and heads that keep their weights; the schedule goes for both.
+        Learning rate of the layers and heads that keep the weights of --init; the schedule applies to both rates.
         [default: learning_rate]
     keep_statistics : bool
-        Let batch norm go on with the running averages that --init brought, also where its layer learns. For few videos
-        and small batches, whose averages would take their place.
+        Keep the running statistics of batch norm that --init brought, also in layers that learn. For few videos and
+        small batches, whose own statistics would replace them.
     schedule : {"constant", "cosine"}
         Learning rates over the steps: constant, as in the paper, or a warm-up and then half a cosine down to 0.
     weight_decay : float
-        Above 0 the optimizer is AdamW: each step takes so much of the weights off, in units of the learning rate, but
-        not of biases and batch norm. 0.05 is common.
+        Above 0 the optimizer is AdamW: each step shrinks the weights by this fraction times the learning rate, but not
+        biases and batch norm. 0.05 is common.
     average : float, optional
-        Keep a running average of the weights beside the last ones, of which each step keeps this much, such as 0.999.
+        Keep an exponential moving average of the weights too, with this decay per step, such as 0.999.
         It is measured on held-out videos too (averaged/loss and more in history.csv), and written as
         averaged.safetensors. [default: none]
     gradient_clip : float, optional
@@ -152,7 +152,7 @@ def distill(
     augmentation : ClipAugmentation
         How training clips are varied (by default they are not)
     held_out : float
-        Fraction of the videos that are not trained on, but used to measure the agreement with the teachers.
+        Fraction of the videos that is held out of training, to measure the agreement with the teachers.
     seed : int
         Seed of the initial weights, the shuffling, the augmentation and the choice of held-out videos.
     workers : int, optional
@@ -209,9 +209,9 @@ def distill(
         if init is None and option is not None:
             raise SettingsError(f"{name} is {option}, which is for what --init brings; add --init, or leave it out")
     if weight_decay < 0:
-        raise SettingsError(f"weight_decay is {weight_decay}; it is at least 0, which is none")
+        raise SettingsError(f"weight_decay is {weight_decay}; it has to be at least 0, which is none")
     if average is not None and not 0 < average < 1:
-        raise SettingsError(f"average is {average}; a step keeps a share of it above 0 and below 1, such as 0.999")
+        raise SettingsError(f"average is {average}; it is a decay above 0 and below 1, such as 0.999")
     chosen = _objectives(objective, objectives, temperature, teacher_weights, projection, contrast)
     # From Python also the augmentation that other trainings take.
     augmentation = ClipAugmentation(**asdict(augmentation))

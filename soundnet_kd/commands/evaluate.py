@@ -51,7 +51,7 @@ class EvaluateResult:
             format_settings([setting]) for result in evaluation.results.values() for setting in result.unconverged
         ]
         if unsolved:
-            lines.append(f"not solved to the end: {', '.join(dict.fromkeys(unsolved))}")
+            lines.append(f"not converged: {', '.join(dict.fromkeys(unsolved))}")
         among = f" of {len(evaluation.results)}, chosen by these folds," if len(evaluation.results) > 1 else ""
         skipped = f", {best.left_out} without a label left out" if best.left_out else ""
         return "\n".join(
@@ -94,21 +94,21 @@ def evaluate(
         Layers to evaluate, such as [conv5, pool5, conv5+pool5], the last of which is both side by side. [default: all]
     protocol : str
         notebook: linear SVM on standardised averages, C chosen by the same folds. paper: linear SVM on windows of 1 s
-        (needs whole sequences). power: notebook, on cube roots of the averages. best: kernel ridge regression on roots
-        of the averages, whitened within the classes, with nested selection.
+        (needs whole sequences). power: notebook, on cube roots of the averages. best: kernel ridge regression on square
+        roots of the averages, standardised and whitened within the classes, with nested selection.
     head : str, optional
         Classifier to use instead of the protocol's: linear_svm, logistic_regression, rbf_svm, kernel_ridge, lda, mlp.
     selection : str, optional
-        How the classifier's settings are chosen: "same folds", by the accuracies that are reported (which makes them a
-        little too good), or nested, within the training folds. [default: the protocol's way]
+        How the classifier's settings are chosen: "same folds", by the accuracies that are reported (which makes them
+        slightly optimistic), or nested, within the training folds. [default: the protocol's way]
     together : bool
         Join the features of all layers, and evaluate them as one.
     choose : bool
-        Evaluate a single classifier, for which the layers are chosen as the settings are: with nested selection for
-        each fold those that did best inside its training folds.
+        Evaluate a single classifier, for which the layers are chosen as its settings are: with nested selection, for
+        each fold, those that did best within its training folds.
     poolings : sequence of str, optional
-        Statistics over time to join: mean, max, std, such as [mean, std] (those that the file of features holds, or
-        any, of whole sequences). [default: all that it holds]
+        Statistics over time to join: mean, max, std, such as [mean, std] (those that the file of features holds; any,
+        if it holds whole sequences). [default: all that it holds]
     windows : Windows, optional
         Train on windows of the clips, and average the decision values of each clip (needs whole sequences), such as
         --windows.seconds 2; also hop_seconds, pooling (flatten, mean, max) and clip_seconds.

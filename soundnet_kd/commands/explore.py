@@ -155,7 +155,7 @@ def explore(
         names,
         [f"component {number}" for number in (1, 2, 3)],
         "Sounds by the principal components of their standardised spectra",
-        f"{anomalies.explained:.0%} of the variance in {components} components; far from all others is what is strange",
+        f"{anomalies.explained:.0%} of the variance in {components} components; points far from all others are unusual",
         out / "anomalies.html",
     )
     return ExploreResult(out, measures, anomalies, len(failures), len(noise))

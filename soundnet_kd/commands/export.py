@@ -30,7 +30,7 @@ from soundnet_kd.system.extras import import_extra
 TOLERANCE = 1e-5
 """Greatest difference to PyTorch, relative to an output's greatest value."""
 ROUNDING = 10
-"""So many times PyTorch's own rounding may the difference be, where that is more."""
+"""The difference may be this many times PyTorch's own rounding error, where that is more."""
 LISTENED_SECONDS = 2.0
 """Length of the made sounds that files are compared on, before they are repeated."""
 
@@ -85,8 +85,8 @@ def export(
     """Write a network as a file that other programs and languages run without this package.
 
     Its preprocessing is inside: it takes sounds as "waveform", (batch, samples) float32 in ±1, mono and at the
-    network's rate, any number of any length, and gives what is chosen. The file says which rate and channel, class
-    names, strides, licence and more. It is compared with PyTorch on noise and sounds of several lengths, and not
+    network's rate, any number of any length, and gives what is chosen. The file also says the sample rate, the channel,
+    class names, strides, licence and more. It is compared with PyTorch on noise and sounds of several lengths, and not
     written where they differ by more than 1e-5 of an output's greatest value, or more than ten times what PyTorch
     itself rounds off there.
 
@@ -105,12 +105,13 @@ def export(
         Layers and heads that it gives, such as [pool5, objects]. [default: all heads]
     pooling : str
         What becomes of a layer's steps over time: mean, max, std (standard deviation) or none (all are given). Heads
-        keep theirs, of a student one for each 5 s.
+        keep their steps; a student has one for each 5 s.
     answers : str
         What heads give: probabilities or logits.
     fill : bool
         Whether short sounds are repeated, or followed by silence, up to the length that the network asks for, and those
-        of a network of exact length cut, as everywhere in this package. Else it takes the lengths that its layers can.
+        of a network of exact length cut, as everywhere in this package. Otherwise the file takes only the lengths that
+        its layers can.
     sounds : sequence of str or Path, optional
         Sound or video files to compare on, besides noise and made sounds.
 
@@ -119,12 +120,12 @@ def export(
     SettingsError
         If there is no such network, layer or head, a library is missing, or a part of the network cannot be exported.
     FormatError
-        If the file gives something else than PyTorch.
+        If the file's outputs differ from PyTorch's.
     RunConflictError
-        If `out` is another file already.
+        If `out` already holds something else.
     """
     if format not in FORMATS:
-        raise SettingsError(f"format is {format!r}; it is one of {', '.join(get_args(FileKind))}")
+        raise SettingsError(f"format is {format!r}; choose one of {', '.join(get_args(FileKind))}")
     form = FORMATS[format]
     out = Path(f"network{form.suffix}" if out is None else out)
     if out.suffix.lower() != form.suffix:

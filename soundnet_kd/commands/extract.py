@@ -60,7 +60,7 @@ def extract(
     networks: int | None = None,
     decoders: int | None = None,
 ) -> ExtractResult:
-    """Keep the layers of a network for every sound of a data set.
+    """Compute the layers of a network for every sound of a data set, and keep them in a file.
 
     Stopped and started again with the same settings, it goes on where it was. Sounds that cannot be read are left out
     and named, with the reason, in a table beside the cache. Sounds may be hours long.
@@ -81,7 +81,7 @@ def extract(
     out : str or Path
         File to write.
     layers : sequence of str, optional
-        Which layers, such as [conv5, pool5]. [default: all]
+        Layers to keep, such as [conv5, pool5]. [default: all]
     pooling : str, or several
         What becomes of a layer's steps over time: mean, max, std (standard deviation), several of these such as [mean,
         std] (`evaluate` joins them; the others take the first), or none (whole sequences only). Of layers over
@@ -102,26 +102,26 @@ def extract(
         Processes that decode, beside a GPU, or in turn with a network on a CPU; 0 decodes in this one. [default: one
         for each core, none for a handful of sounds]
     deadline_minutes : float
-        Longest time for decoding one sound; it is left out then, as one that gives nothing for ten minutes is. Without
-        processes a sound at a single packet of which the decoder hangs is not ended.
+        Longest time for decoding one sound. A sound that takes longer, or gives no data for ten minutes, is left out.
+        With --workers 0, a decoder that hangs within a single packet cannot be stopped.
     device : str
         Where the network runs: auto, cpu, cuda, cuda:1, mps.
     backend : str
-        What runs it: torch; openvino or onnxruntime (extras of those names), which do the same to 1e-5; auto takes the
-        fastest that is installed: torch for students. The cache says which it was. Sounds of more than a
+        What runs it: torch; openvino or onnxruntime (extras of those names), which agree with it to within 1e-5; auto
+        takes the fastest that is installed: torch for students. The cache says which it was. Sounds of more than a
         minute are heard in segments, a student's layers by torch.
     precision : str
-        32, or bf16: features within a hundredth, faster where the device has such instructions.
+        32, or bf16: features within a hundredth of those of 32, faster where the device has bfloat16 instructions.
     dry_run : bool
-        Say what the data set is taken for, and stop: nothing is decoded or written.
+        Say how the data set is read, and stop: nothing is decoded or written.
     shard : str, optional
         Which of several jobs this is, such as 3/64, the third of 64 that share the sounds: on other machines of a
         cluster, or in other terminals, with the same --out. When all are done, `soundnet-kd join OUT` joins them; so
         does the same command without --shard, which does what is missing first. The result is the same as that of one
         job.
     engine : {"here", "ray"}
-        What works: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the machines of
-        its cluster, or this one. They write the same.
+        What does the work: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the
+        machines of its cluster, or this one. Both write the same.
     address : str, optional
         A running Ray cluster that this machine belongs to, as HOST:PORT, or auto. All its machines have to see the
         sounds and --out at the same places. [default: what RAY_ADDRESS says, else a Ray of its own on this machine]
@@ -238,7 +238,7 @@ def _check(
         ("channel", channel, (None, *get_args(Channel))),
     ):
         if value not in known:
-            raise SettingsError(f"{name} is {value!r}; it is one of {', '.join(filter(None, known))}")
+            raise SettingsError(f"{name} is {value!r}; choose one of {', '.join(filter(None, known))}")
     if require_speeds(speeds) != (1.0,) and (sequences or rate == "native"):
         raise SettingsError(
             "at other speeds a sound has other steps, and another rate; leave --speeds out, or --sequences, --pooling "
@@ -247,4 +247,4 @@ def _check(
     if batch_size < 1:
         raise SettingsError(f"batch_size is {batch_size}; a batch has at least one sound")
     if workers is not None and workers < 0:
-        raise SettingsError(f"workers is {workers}; it is at least 0, which decodes in turn")
+        raise SettingsError(f"workers is {workers}; it has to be at least 0, which decodes in this process")

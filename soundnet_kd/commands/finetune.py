@@ -117,7 +117,7 @@ def finetune(
 
     For each fold a new classifier is trained on all others, for a fixed number of epochs, and tested once, after its
     last step, or with the weights that were best on sounds held out of the others: nothing is chosen by what the tested
-    fold says. Training hears pieces of the clips, varied and mixed; tested are whole clips, tiled as the student
+    fold says. It trains on segments of the clips, augmented and mixed, and tests on whole clips, tiled as the student
     learned. Stopped and started again with the same settings, it goes on from its last checkpoint, and ends as if it
     had never been stopped.
 
@@ -140,68 +140,67 @@ def finetune(
         The first layer that learns, such as conv5; those before it stay as they are, with their batch norm.
         [default: all learn]
     head : {"linear", "roots"}
-        linear: a linear layer on the averages. roots: on the square roots of the averages and of the deviations over
-        time, each brought to one scale, of which half are dropped at each step.
+        linear: a linear layer on the averages. roots: on the square roots of the averages and of the standard
+        deviations over time, standardised, with half of them dropped out at each step.
     scratch : bool
         Forget what the student has learned and begin with random weights, for comparison.
     epochs : int
         Passes over the clips.
     batch_size : int
-        Clips of a step.
+        Clips per optimizer step.
     learning_rate : float
-        The highest one, of AdamW.
+        Highest learning rate of AdamW.
     kept_learning_rate : float, optional
-        The highest one of the student's own layers, where it is not the head's. [default: learning_rate]
+        Highest learning rate of the student's own layers, if it is to differ from the head's. [default: learning_rate]
     weight_decay : float
-        How much of each weight AdamW takes off, in units of the learning rate.
+        Weight decay of AdamW: each step shrinks the weights by this fraction times the learning rate.
     keep_statistics : bool
-        Let the batch norm of the student's layers go on with the statistics that it brought along, also where they
-        learn.
+        Keep the running statistics of batch norm that the student brought, also in layers that learn.
     crop_seconds : float
-        Length of the piece of a clip that is heard each time; shorter clips are repeated.
+        Length of the segment of a clip that is heard each time; shorter clips are repeated.
     speeds : sequence of float
         Learn from each clip at several speeds, such as [0.8, 1, 1.25], pitch and all, and test it at all of them, the
         answers averaged. The classifier that is kept answers to a sound as it is. [default: 1, as it is]
     variants : int
-        Compute what the layers before from_layer give once, for so many variants of each clip at each speed, of which
-        the first is as it is and others have a level and noise of their own; an epoch then costs what the layers cost
-        that learn. It lies in the run folder until the run ends (conv3 of 5 s takes 55 kB). Pieces of it are cut and
-        mixed; with augmentation.shift a piece keeps its surroundings, a clip being heard over and over, and clips are
-        tested so, too. 0: hear each piece anew.
+        Compute the outputs of the layers before from_layer only once, for this many variants of each clip at each
+        speed: the first is the clip as it is, the others have a level and noise of their own. An epoch then costs only
+        the layers that learn. The outputs lie in the run folder until the run ends (conv3 of 5 s takes 55 kB); segments
+        of them are cut and mixed. With augmentation.shift a segment keeps its surroundings, a clip being heard over and
+        over, and clips are tested so, too. 0: compute them anew for each segment.
     augmentation : Augmentation
-        How the pieces are varied; shift: they begin anywhere in their clip
+        How the segments are varied; shift: they begin anywhere in their clip
     schedule : {"constant", "linear", "cosine"}
         cosine: the learning rate warms up over a tenth of the steps and goes down to 0 on half a cosine. linear: epoch
         by epoch from learning_rate to final_learning_rate.
     final_learning_rate : float, optional
-        Of the last epoch, for schedule linear.
+        Learning rate of the last epoch, for schedule linear.
     validation_share : float
-        Share of the recordings that are learned from, class by class, which is held out and measured after each epoch.
+        Share of the training recordings, class by class, that is held out and measured after each epoch.
         A data set that is split into train, validation and test has its own, where something is chosen by it.
     weights : {"last", "best"}
-        Keep those of the last step, or those that were best on the validation sounds.
+        Keep the weights of the last step, or those that were best on the validation sounds.
     best_by : {"accuracy", "loss"}
-        On the validation sounds.
+        What "best" is measured by, on the validation sounds.
     patience : int, optional
-        Stop after so many epochs without a better one.
+        Stop after this many epochs without a better one.
     precision : {"32", "bf16"}
         bf16 computes most layers in bfloat16, faster where the device has it; tests are in 32 bit.
     folds_only : bool
         Do not train once more, on all folds together, for classifier.safetensors.
     seed : int
-        Draws the new weights, the order, the augmentation, what is held out, and folds where there are none.
+        Seed of the new weights, the order, the augmentation, what is held out, and folds where there are none.
     seeds : list of int, optional
         In place of seed: for each, everything is trained and tested, with a result of its own; the first draws folds
         where there are none, and trains the classifier on all folds.
     workers : int, optional
-        Processes that prepare pieces; 0 prepares them in the main process. [default: 0 on a CPU, which the network
+        Processes that prepare segments; 0 prepares them in the main process. [default: 0 on a CPU, which the network
         needs itself, else one for each core but one, at most 8]
     device : str
         Where it trains: auto, cpu, cuda, cuda:1, mps.
     checkpoint_minutes : float
         Longest time between two checkpoints.
     dry_run : bool
-        Say what the data set is taken for, and stop: nothing is decoded or written.
+        Say how the data set is read, and stop: nothing is decoded or written.
 
     Raises
     ------
@@ -287,7 +286,7 @@ def _read_result(out: Path, config: FinetuneConfig) -> FinetuneResult:
         return FinetuneResult(out, config.protocol, accuracies, evaluation.chance, evaluation.skipped)
     except (FormatError, SettingsError, KeyError, ValueError) as error:
         raise FormatError(
-            f"{out / RESULTS_FILE} does not hold what a run found; delete it and run the same command again"
+            f"{out / RESULTS_FILE} does not hold the results of a run; delete it and run the same command again"
         ) from error
 
 

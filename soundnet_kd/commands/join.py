@@ -36,9 +36,9 @@ class NothingToJoin:
 def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
     """Join what the jobs of `teach` or `extract` have written, each with --shard.
 
-    It checks that all shards are there, and names those that are missing, with the command that does them. Neither the
-    videos or sounds are needed nor a network: the same command as that of the jobs without --shard joins too, but looks
-    at all of them, and does what is missing. The result is the same as that of one job.
+    It checks that all shards are there, and names those that are missing, with the command that does them. It needs
+    neither the videos or sounds nor a network. The jobs' own command without --shard joins too, but looks at all of
+    them, and does what is missing. The result is the same as that of one job.
 
     Parameters
     ----------

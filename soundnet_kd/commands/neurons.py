@@ -62,8 +62,8 @@ def neurons(
     """Count, for every neuron of every layer, the classes of the sounds that activate it most.
 
     A neuron is above chance if its commonest class has more of these sounds than under shuffled labels. The
-    probabilities are corrected for the number of neurons in a layer (Benjamini and Hochberg), so that of the neurons
-    called above chance at most 5 % are expected not to be.
+    probabilities are corrected for the number of neurons in a layer (Benjamini and Hochberg), so that at most 5 % of
+    the neurons called above chance are expected not to be.
 
     Parameters
     ----------

@@ -60,9 +60,9 @@ def peel(
 ) -> PeelResult:
     """Show what every layer of a network makes of one sound, and its weights at both ends.
 
-    Figures show the activations of each layer under the waveform, what is left of them on average, the channels that
-    make the likeliest classes likely, and the first convolution's filters with their frequency responses; all of it is
-    in peel.h5 as arrays.
+    Figures show the activations of each layer under the waveform, their averages over time, the channels that
+    contribute most to the likeliest classes, and the first convolution's filters with their frequency responses; all of
+    it is in peel.h5 as arrays.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def peel(
     start_seconds : float
         Where in the sound to start.
     seconds : float, optional
-        How much of the sound to hear, at most. [default: as much as the network asks for, 20 s of a student]
+        How much of the sound to hear, at most. [default: as much as the network asks for, 20 s for a student]
 
     Raises
     ------

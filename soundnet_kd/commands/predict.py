@@ -119,11 +119,11 @@ def predict(
 ) -> Predictions:
     """Say which classes a network hears in sounds: objects and scenes, or those that it learned from labels.
 
-    A student listens as in training: in clips of 20 s, each with a guess for every 5 s. A shorter rest is filled up
-    with silence to whole 5 s and repeated; one below a second, behind other clips, is left out. Any other network has
-    one guess for each segment of the length that it asks for: 20 s, if it is fine-tuned, which repeats a shorter rest
-    of a second or more. A network from scratch leaves a shorter rest out; a sound that is shorter than a segment is
-    followed by silence.
+    A student listens as in training: in clips of 20 s, each with a guess for every 5 s. A shorter rest is padded with
+    silence to a whole number of 5 s and repeated; below a second, after other clips, it is left out. Any other network
+    gives one guess for each segment of the length that it asks for. A fine-tuned one asks for 20 s, and repeats a
+    shorter rest of a second or more. A network from scratch leaves a shorter rest out, and pads a sound that is shorter
+    than a segment with silence.
 
     Of `-`, standard input, there is a line for each 5 s as soon as they have arrived, with --json a JSON object:
     `ffmpeg -i … -f wav - | soundnet-kd predict - --json`. A student is given the last 20 s each time.
@@ -141,7 +141,7 @@ def predict(
         File to write the guesses to, .csv or .json. Sounds that cannot be read are named, with the reason, in a table
         beside it.
     top : int
-        How many classes to name, of a student how many objects, and how many scenes.
+        How many classes to name; for a student, how many objects and how many scenes.
     per_step : bool
         Guesses for each 5 s, or each segment, in place of their average over the sound.
     json : bool
@@ -151,7 +151,7 @@ def predict(
     backend : str
         What runs it: torch, openvino or onnxruntime (extras of those names), or auto.
     precision : str
-        32, or bf16: probabilities within a hundredth, faster where the device has such instructions.
+        32, or bf16: probabilities within 0.01 of those of 32, faster where the device has bfloat16 instructions.
     dry_run : bool
         Say how many sounds there are and which, and stop: nothing is decoded or written.
 

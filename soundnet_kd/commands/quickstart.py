@@ -23,8 +23,8 @@ def quickstart(
 
     Without options it makes a small demonstration world of videos, trains two small image networks on labelled frames
     of it as teachers, distils a student from the videos (it never sees a label), and tries the student's layers on
-    sounds of the world that it has not heard. Two to five minutes on two cores, no network. The world is a
-    demonstration: its figures say that the route works, not how well it works on real sound.
+    sounds of the world that it has not heard. It takes two to five minutes on two cores, and works offline. The world
+    is a demonstration: its figures say that the route works, not how well it works on real sound.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def quickstart(
         Labelled sounds to try the student on in place of the world's: a folder in ESC-50's layout, a folder with a
         sub-folder for each class, or a CSV file with columns path, label and fold.
     seed : int
-        Of the world, the first weights and the shuffling; the same seed gives the same run on the same machine.
+        Seed of the world, the initial weights and the shuffling; the same seed gives the same run on the same machine.
     """
     out = Path(out)
     videos = None if videos is None else Path(videos)

@@ -62,20 +62,20 @@ def teach(
     object_classes : str or Path, optional
         Text file with the names of the classes, one per line, for weights from a file. [default: ImageNet's 1000]
     scene_classes : str or Path, optional
-        The same for the network of scenes.
+        The same for the network that recognises scenes.
     frames : {"exact", "keyframe"}
         exact: the frame in the middle of each step; keyframe: the key frame nearest to it, many times faster. Where key
         frames are rare it may lie outside the step; such cases are counted.
     step_seconds : float
         Length of the sound that one label is for: 20 s divided by a whole number, from 0.5 to 5 s (the paper's).
     frames_per_step : int
-        Look at so many frames of each step, in the middles of its equal parts, and keep the mean of what is seen in
-        them. A key frame that is the nearest for several of these moments counts once.
+        Look at this many frames of each step, in the middles of its equal parts, and keep the mean of their
+        distributions. A key frame that is the nearest for several of these moments counts once.
     keep_frames : bool
-        Keep what is seen in each of these frames too.
+        Keep the distributions of each of these frames too.
     keep_features : bool
-        Keep what each network has before its last layer beside what it recognises (in format version 2), for
-        objectives that compare features.
+        Also keep the features before each network's last layer (in format version 2), for objectives that compare
+        features.
     clips_per_video : int, optional
         Greatest number of 20 s clips to take from a video, from its start. [default: all]
     videos_per_part : int
@@ -98,8 +98,8 @@ def teach(
         does the same command without --shard, which does what is missing first. The result is the same as that of one
         job.
     engine : {"here", "ray"}
-        What works: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the machines of
-        its cluster, or this one. They write the same.
+        What does the work: this process and those that it starts, or Ray (`pip install "soundnet-kd[ray]"`): the
+        machines of its cluster, or this one. Both write the same.
     address : str, optional
         A running Ray cluster that this machine belongs to, as HOST:PORT, or auto. All its machines have to see the
         videos and --out at the same places. [default: what RAY_ADDRESS says, else a Ray of its own on this machine]

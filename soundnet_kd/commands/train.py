@@ -88,8 +88,8 @@ def train(
 ) -> TrainResult:
     """Train the networks of a recipe from scratch on labelled sounds, and test them; or test weights that there are.
 
-    A recipe is a data set's layout, a front end, a network, how pieces of sound are drawn, how it is trained, and what
-    is told of it. Stopped and started again with the same settings, it goes on from its last checkpoint, and ends as
+    A recipe is a data set's layout, a front end, a network, how segments of sound are drawn, how it is trained, and
+    what is reported. Stopped and started again with the same settings, it goes on from its last checkpoint, and ends as
     if it had never been stopped. With --weights nothing is trained: the same tests are made, and the same files
     written, but for the history.
 
@@ -110,12 +110,12 @@ def train(
     device : str
         Where it trains: auto, cpu, cuda, cuda:1, mps.
     workers : int, optional
-        Processes that prepare pieces; 0 prepares them in the main process. [default: 0 on a CPU, which the network
+        Processes that prepare segments; 0 prepares them in the main process. [default: 0 on a CPU, which the network
         needs itself, else one for each core but one, at most 8]
     checkpoint_minutes : float
         Longest time between two checkpoints.
     dry_run : bool
-        Say what the data set is taken for, and stop: nothing is decoded or written.
+        Say how the data set is read, and stop: nothing is decoded or written.
 
     Raises
     ------

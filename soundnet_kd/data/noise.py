@@ -25,8 +25,8 @@ def colored_noise(
     rng : Generator
         Decides everything that is random.
     lowest_share : float
-        Below this frequency, as a share of the sample rate, the spectrum is flat: brown noise of some length else
-        only drifts.
+        Below this frequency, as a share of the sample rate, the spectrum is flat: otherwise long brown noise would only
+        drift.
 
     Returns
     -------

@@ -93,7 +93,7 @@ def require_shares(shares: Mapping[Split, float]) -> None:
     """
     if min(shares.values(), default=0) < 0 or sum(shares.values()) >= 1:
         listed = ", ".join(f"{split} {share:g}" for split, share in shares.items())
-        raise SettingsError(f"the shares of the clips are {listed}; each is at least 0, together they are below 1")
+        raise SettingsError(f"the shares of the clips are {listed}; each has to be at least 0, and their sum below 1")
 
 
 def draw_split(

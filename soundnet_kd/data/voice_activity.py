@@ -49,7 +49,7 @@ class VoiceActivity:
         if self.aggressiveness not in range(4):
             raise SettingsError(f"voice_activity.aggressiveness is {self.aggressiveness}; give 0, 1, 2 or 3")
         if not 0 <= self.margin_seconds < math.inf:
-            raise SettingsError(f"voice_activity.margin_seconds is {self.margin_seconds}; it is at least 0")
+            raise SettingsError(f"voice_activity.margin_seconds is {self.margin_seconds}; it has to be at least 0")
 
     def span(self, waveform: NDArray[np.float32], sample_rate: int) -> Span | None:
         """Return where the voice is, with its margins; None where there is none.

@@ -53,8 +53,8 @@ def student_card(
         measured=measured,
         notes=[
             f"On held-out videos, {settings['held_out']:.0%} of all: the share of label steps at which the student's "
-            "first guess is the teacher's, and the loss. What its layers are worth for sounds with labels, "
-            "`soundnet-kd extract` and `evaluate` tell."
+            "first guess is the teacher's, and the loss. `soundnet-kd extract` and "
+            "`evaluate` tell what its layers are worth for labelled sounds."
         ]
         * bool(measured),
         origins=["the videos", "the weights of the teachers", *(["what it began with"] if start else []), *licences],

@@ -25,9 +25,9 @@ from soundnet_kd.training.loading import StreamBatches, item_at, loader_options
 MEASURED_CLIPS = 2048
 """Held-out clips, at most, on which the agreement is measured; more would only cost time."""
 MOMENT_CLIPS = 512
-"""Clips, at most, that the mean and the deviation of features are taken of."""
+"""Clips, at most, that the mean and standard deviation of features are computed from."""
 LEAST_DEVIATION = 0.01
-"""Of features, as a part of the median deviation."""
+"""Of features, as a fraction of the median standard deviation."""
 DISTRIBUTIONS, FEATURES, VIDEO = "distributions/", "features/", "video"
 Rows = dict[str, NDArray[Any]]
 """What is known of a clip's steps: distributions/TEACHER and features/TEACHER, (steps, numbers) float32, and video,
@@ -79,7 +79,7 @@ def fill_clip(clip: LabelledClip, sample_rate: int, video: int = 0) -> tuple[NDA
 def join_clips(
     clips: Iterator[tuple[LabelledClip, int]], sample_rate: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int16], Rows]:
-    """Fill 20 s with one clip after the other; of the last one that many steps in a row that are left to fill.
+    """Fill 20 s with one clip after the other; of the last one as many consecutive steps as are left to fill.
 
     Parameters
     ----------
@@ -304,13 +304,13 @@ def _numbers(videos: NDArray[np.uint64]) -> NDArray[np.intp]:
 def feature_moments(
     targets: Targets, clips: NDArray[np.intp]
 ) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Return mean and deviation of each teacher's features over the steps of clips, 512 at most, evenly spread.
+    """Return mean and standard deviation of each teacher's features over steps of at most 512 clips, evenly spread.
 
     Returns
     -------
-    dict from teacher to (mean, deviation), both (dims,) float32
-        A deviation is at least 1 % of the median over the dimensions that change, so that none that hardly ever does
-        outweighs all others; where nothing changes it is 1.
+    dict from teacher to (mean, standard deviation), both (dims,) float32
+        A standard deviation is at least 1 % of the median over the dimensions that vary, so that one that hardly varies
+        does not outweigh all others; of a dimension that does not vary it is 1.
     """
     chosen = clips[np.linspace(0, len(clips) - 1, min(len(clips), MOMENT_CLIPS)).round().astype(int)]
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in targets.feature_sizes}
@@ -355,7 +355,7 @@ def held_out_clips(videos: NDArray[np.uint64], fraction: float, seed: int) -> tu
         If `fraction` is out of range.
     """
     if not 0 <= fraction < 1:
-        raise SettingsError(f"held_out is {fraction}; it is a fraction of the videos, from 0 to below 1")
+        raise SettingsError(f"held_out is {fraction}; give a fraction of the videos, from 0 to below 1")
     names, video_of_clip = np.unique(videos, return_inverse=True)
     places = np.fromiter((_place(int(name), seed) for name in names), np.float64, len(names))
     count = 0
@@ -378,7 +378,7 @@ def _place(video: int, seed: int) -> float:
 class Throughput(lightning.Callback):
     """Log clips per second on all devices, and the fraction of the time that the first device waited for a batch.
 
-    Validation does not count. A GPU keeps working while the processor waits, so that the fraction is an upper bound of
+    Validation does not count. A GPU keeps working while the CPU waits, so that the fraction is an upper bound of
     the time lost.
 
     Parameters

@@ -1,7 +1,7 @@
-"""Objectives that compare what a student hears with teachers' features, what their networks had before the last layer.
+"""Objectives that compare what a student hears with teachers' features, the activations before their last layer.
 
-All of them take the label steps of a batch as rows: of each the student's layer, averaged over the step, and the
-teacher's feature, in each dimension brought to mean 0 and deviation 1 over the data.
+All of them take the label steps of a batch as rows: for each, the student's layer, averaged over the step, and the
+teacher's feature, standardised to mean 0 and standard deviation 1 in each dimension over the data.
 """
 
 import math
@@ -33,7 +33,7 @@ class ProjectionSettings:
     layer : str, optional
         Layer of the student, averaged over each label step, such as pool5. [default: the last one before the heads]
     width : int
-        Numbers of the space in which contrast compares sound with picture, and of the projections' hidden layers.
+        Dimensions of the space in which contrast compares sound with picture, and of the projections' hidden layers.
     distance : {"cosine", "squared"}
         Distance of match: 1 - cosine, or the squared distance, averaged over the dimensions.
     """
@@ -46,25 +46,26 @@ class ProjectionSettings:
         if self.width < 1:
             raise SettingsError(f"projection.width is {self.width}; it has to be at least 1")
         if self.distance not in get_args(Distance):
-            raise SettingsError(f"projection.distance is {self.distance!r}; it is cosine or squared")
+            raise SettingsError(f"projection.distance is {self.distance!r}; choose cosine or squared")
 
 
 @dataclass(frozen=True)
 class ContrastSettings:
-    """What a picture is told apart from in contrast.
+    """Which pictures a sound's own is told apart from in contrast, and how sharply.
 
     Attributes
     ----------
     temperature : float
-        At the start, from 0.01 to 1; it is learned, and stays in this range.
+        Temperature of the similarities at the start, from 0.01 to 1; it is learned, and stays in this range.
     queue : int
-        Features of so many past label steps are kept as more pictures that a sound is told apart from.
+        Number of past label steps whose features are kept as further pictures that a sound is told apart from.
     same_video : float
-        Weight of other steps of the same video beside the others': 1 counts them alike, 0 leaves them out.
+        Weight of other steps of the same video, relative to steps of other videos: 1 counts them alike, 0 leaves them
+        out.
     masked_similarity : float
-        Pictures whose features have a cosine above this, once each dimension has mean 0 and deviation 1, count as the
-        same picture and are not told apart. 1 tells all apart, and a step's own earlier copy in the queue counts as
-        another picture.
+        Pictures whose features have a cosine above this, once each dimension has mean 0 and standard deviation 1, count
+        as the same picture and are not told apart. 1 tells all apart, and a step's own earlier copy in the queue counts
+        as another picture.
     """
 
     temperature: float = 0.07
@@ -75,14 +76,14 @@ class ContrastSettings:
     def __post_init__(self) -> None:
         if not 1 / LARGEST_SCALE <= self.temperature <= 1:
             raise SettingsError(
-                f"contrast.temperature is {self.temperature}; it is from {1 / LARGEST_SCALE:g} to 1, such as 0.07"
+                f"contrast.temperature is {self.temperature}; give one from {1 / LARGEST_SCALE:g} to 1, such as 0.07"
             )
         if self.queue < 0:
-            raise SettingsError(f"contrast.queue is {self.queue}; it is a number of label steps, or 0 for none")
+            raise SettingsError(f"contrast.queue is {self.queue}; give a number of label steps, or 0 for none")
         if not 0 <= self.same_video < math.inf:
-            raise SettingsError(f"contrast.same_video is {self.same_video}; it is a weight from 0 on, and 1 is usual")
+            raise SettingsError(f"contrast.same_video is {self.same_video}; give a weight from 0 on, usually 1")
         if not -1 <= self.masked_similarity <= 1:
-            raise SettingsError(f"contrast.masked_similarity is {self.masked_similarity}; it is a cosine, from -1 to 1")
+            raise SettingsError(f"contrast.masked_similarity is {self.masked_similarity}; give a cosine, from -1 to 1")
 
 
 DEFAULT_PROJECTION = ProjectionSettings()
@@ -97,7 +98,7 @@ class Steps(NamedTuple):
     sound : (rows, channels) float32
         The student's layer.
     picture : (rows, dims) float32
-        The teacher's feature, mean 0 and deviation 1 in each dimension.
+        The teacher's feature, mean 0 and standard deviation 1 in each dimension.
     video : (rows,) int64
         Number of the video that each is of.
     """
@@ -183,7 +184,7 @@ class Contrast(FeatureObjective):
         self.register_buffer("queue_video", torch.full((settings.queue,), NO_VIDEO))
 
     def forward(self, steps: Steps) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare; in training past pictures take part, and those of the batch become past ones."""
+        """Compare; in training past pictures take part, and those of the batch join the queue."""
         with torch.no_grad():
             # The last step may have led out of the range.
             self.log_scale.clamp_(0.0, math.log(LARGEST_SCALE))
@@ -264,7 +265,7 @@ def contrast_loss(logits: Tensor) -> Tensor:
 
 
 def relation_loss(sound: Tensor, picture: Tensor) -> Tensor:
-    """Return Huber's loss between the distances of all pairs of rows, each over the mean of its kind.
+    """Return the Huber loss between the distances of all pairs of rows, each divided by the mean of its kind.
 
     Parameters
     ----------
@@ -275,7 +276,7 @@ def relation_loss(sound: Tensor, picture: Tensor) -> Tensor:
 
 
 def _relative_distances(rows: Tensor) -> Tensor:
-    """Return the distance of each pair of rows over the mean distance, (rows * (rows - 1) / 2,)."""
+    """Return the distance of each pair of rows, divided by the mean distance, (rows * (rows - 1) / 2,)."""
     first, second = torch.triu_indices(len(rows), len(rows), offset=1, device=rows.device)
     # Around their mean, since the squares of what lies far from 0 leave few digits for differences.
     rows = rows - rows.mean(dim=0)

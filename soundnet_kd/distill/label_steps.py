@@ -11,7 +11,7 @@ from soundnet_kd.models.network import Network
 
 
 def interpolated(logits: Tensor, steps: int) -> Tensor:
-    """Return (batch, classes, steps_in) at so many steps over the same time: linearly between the middles of its own.
+    """Resample (batch, classes, steps_in) to other steps over the same time: linearly between the middles of its own.
 
     Before the first middle and behind the last one it stays as it is there.
     """
@@ -19,7 +19,7 @@ def interpolated(logits: Tensor, steps: int) -> Tensor:
 
 
 def averaged(layer: Tensor, steps: int) -> Tensor:
-    """Return a layer averaged over each of so many equal stretches, in 32 bit.
+    """Return a layer averaged over equal stretches, in 32 bit.
 
     Parameters
     ----------

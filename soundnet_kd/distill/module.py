@@ -36,9 +36,9 @@ class Distillation(lightning.LightningModule):
     It logs the total loss and that of each objective and teacher, over all devices and accumulated batches of a step,
     and the learning rates; on held-out videos the losses and the agreement with each teacher: how often the teacher's
     first guess is the student's, and how often it is among the student's first five. Losses of held-out features are
-    taken over groups of at most 64 clips, so that neither the batch nor the devices decide among how many a sound's own
-    picture has to be found. The average of the weights is measured in the same way; what it is compared with features
-    by is the projections of the step, of which there is no average.
+    taken over groups of at most 64 clips, so that the number of pictures among which a sound's own has to be found
+    depends neither on the batch nor on the devices. The average of the weights is measured in the same way; it is
+    compared with features through the projections of the step, which are not averaged.
 
     Parameters
     ----------
@@ -48,25 +48,25 @@ class Distillation(lightning.LightningModule):
         The student's layer that is compared with features; needed only where features are compared.
     learning_rate : float
     schedule : {"constant", "cosine"}
-        How the learning rates go over the steps.
+        How the learning rates change over the steps.
     steps : int
         Optimizer steps of the whole training.
     accumulate : int
         Batches of a step.
     held : sequence of str
-        Modules of the student that stay as they are: they get no step, and their batch norm uses the running averages
-        that it brought along, and leaves them so.
+        Modules of the student that stay as they are: they are not updated, and their batch norm uses its running
+        statistics as they are.
     kept : collection of str
         Parameters that were there before, for `kept_learning_rate`.
     kept_learning_rate : float, optional
         Learning rate of what was there before. [default: learning_rate]
     fixed_statistics : sequence of str
-        Batch norms of the student that use their running averages and leave them so, while their weights learn.
+        Batch norms of the student that use their running statistics as they are, while their weights learn.
     weight_decay : float
-        Above 0 the optimizer is AdamW, which takes so much of each weight off, in units of the learning rate; biases,
-        batch norms and temperatures stay out of it.
+        Above 0 the optimizer is AdamW: each step shrinks the weights by this fraction times the learning rate, but not
+        biases, batch norms and temperatures.
     average : float, optional
-        Decay of an average of the student's weights over the steps, which is kept beside them.
+        Decay of the exponential moving average of the student's weights that is kept beside them.
 
     Raises
     ------
@@ -122,7 +122,7 @@ class Distillation(lightning.LightningModule):
         self.train()
 
     def train(self, mode: bool = True) -> "Distillation":
-        """Go into training mode; what is held does not, nor do batch norms with fixed averages."""
+        """Go into training mode; what is held does not, nor do batch norms with fixed statistics."""
         super().train(mode)
         for name in (*self.held, *self.fixed_statistics):
             self.student.get_submodule(name).eval()

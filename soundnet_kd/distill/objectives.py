@@ -27,7 +27,7 @@ from soundnet_kd.errors import SettingsError, nearest
 OF_DISTRIBUTIONS: tuple[str, ...] = get_args(Objective)
 OF_FEATURES = ("match", "contrast", "relation")
 Moments = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Of each teacher's features the mean and the deviation, both (dims,)."""
+"""Of each teacher's features the mean and the standard deviation, both (dims,)."""
 
 
 def read_weights(objectives: Sequence[str] | Mapping[str, float]) -> dict[str, float]:
@@ -45,7 +45,7 @@ def read_weights(objectives: Sequence[str] | Mapping[str, float]) -> dict[str, f
     """
     if isinstance(objectives, str):
         words = objectives.replace(",", " ").split()
-        raise SettingsError(f"objectives are one text, {objectives!r}; give a list, such as {words or ['kl:1']}")
+        raise SettingsError(f"objectives is one text, {objectives!r}; give a list, such as {words or ['kl:1']}")
     pairs: Iterable[tuple[str, Any]]
     if isinstance(objectives, Mapping):
         pairs = objectives.items()
@@ -136,8 +136,8 @@ class ObjectiveSettings:
         """
         if not classes:
             raise SettingsError(
-                f"no teacher of {folder} has classes, of which a student's heads are, taught or not; label the videos "
-                'anew with one that has beside it, such as load_teacher("mobilenet_v2:IMAGENET1K_V2")'
+                f"no teacher of {folder} has classes, which a student's heads need even if no objective uses them; "
+                'label the videos with one more teacher, such as load_teacher("mobilenet_v2:IMAGENET1K_V2")'
             )
         teachers = list(dict.fromkeys((*classes, *features)))
         unknown = sorted(self.teacher_weights.keys() - set(teachers))
@@ -172,7 +172,7 @@ class Objectives(nn.Module):
     settings : ObjectiveSettings
     classes : collection of str
         Teachers with distributions.
-    moments : mapping from teacher to (mean, deviation)
+    moments : mapping from teacher to (mean, standard deviation)
         Of its features; needed only where features are compared.
     channels : int
         Of the student's layer that is compared with features.
@@ -279,7 +279,7 @@ class Objectives(nn.Module):
 
 
 class _Standard(nn.Module):
-    """Features, (rows, dims), with mean 0 and deviation 1 in each dimension."""
+    """Features, (rows, dims), with mean 0 and standard deviation 1 in each dimension."""
 
     mean: Tensor
     deviation: Tensor

@@ -87,7 +87,7 @@ class DistillResult:
         )
         if self.averaged is not None:
             said += (
-                f"; {AVERAGED_STUDENT_FILE}: held-out loss {self.averaged.loss:.4f}, not {self.held_out_loss:.4f}"
+                f"; {AVERAGED_STUDENT_FILE}: held-out loss {self.averaged.loss:.4f} (student: {self.held_out_loss:.4f})"
                 f"{_said(self.averaged.agreement)}"
             )
         return said

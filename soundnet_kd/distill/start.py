@@ -26,7 +26,7 @@ class Start:
     left_out : tuple of str
         Heads of the other student that no teacher asks for.
     held : tuple of str
-        Modules that stay as they are, weights and running averages.
+        Modules that stay as they are, weights and running statistics.
     sha256 : str
         Fingerprint of the other student; empty if there was none.
     """

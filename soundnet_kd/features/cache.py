@@ -50,7 +50,7 @@ STUDENT = "student"
 
 @dataclass(frozen=True)
 class NetworkIdentity:
-    """Which network features, or the results made from them, are of.
+    """The network that features, or results made from them, come from.
 
     Attributes
     ----------
@@ -128,11 +128,11 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
         Raises
         ------
         FormatError
-            If the file does not tell.
+            If the file does not name it.
         """
         network = NetworkIdentity.from_identity(self.identity)
         if network is None:
-            raise FormatError(f"{self.path} does not tell its network; make it again with `soundnet-kd extract`")
+            raise FormatError(f"{self.path} does not name its network; make it again with `soundnet-kd extract`")
         return network
 
     def source_of(self, settings: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
 
     @property
     def speeds(self) -> tuple[float, ...]:
-        """At which speeds the sounds were heard, whose features are averaged; 1 as they are."""
+        """The speeds at which the sounds were heard, whose features are averaged; 1 is as they are."""
         return tuple(self.identity["settings"].get("speeds", (1.0,)))
 
     @property
@@ -161,7 +161,7 @@ class FeatureCache(Mapping[str, NDArray[np.float32]]):
 
     @property
     def paths(self) -> tuple[MediaSource, ...]:
-        """Where each sound lay."""
+        """Path of each sound, as it was named."""
         return tuple(as_source(path) for path in self._file["path"].asstr()[:])
 
     @property

@@ -25,7 +25,7 @@ SEGMENT_SAMPLES = 30 * 22_050
 
 
 class FeatureExtractor:
-    """A network that gives what is wanted of its layers.
+    """A network that gives the layers that are asked for.
 
     Layers that have rows over frequency give the means of these. A network from scratch for sounds of an exact length
     takes longer ones in segments of that length, one after the other, as far as there are whole ones, and any other one
@@ -42,7 +42,7 @@ class FeatureExtractor:
     engine : Engine, optional
         What runs the network. [default: PyTorch in 32 bit]
     sounds : int
-        About so many it is to hear.
+        About how many it is to hear.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""One number a channel from a layer's steps over time."""
+"""One number for each channel from a layer's steps over time."""
 
 from collections.abc import Sequence
 from typing import Literal, assert_never, get_args
@@ -24,7 +24,7 @@ def poolings_of(pooling: PoolingOrNone | Sequence[PoolingOrNone]) -> tuple[Pooli
     asked = (pooling,) if isinstance(pooling, str) else tuple(pooling)
     for each in asked:
         if each not in get_args(PoolingOrNone):
-            raise SettingsError(f"pooling is {each!r}; it is one of {', '.join((*get_args(Pooling), 'none'))}")
+            raise SettingsError(f"pooling is {each!r}; choose one of {', '.join((*get_args(Pooling), 'none'))}")
     if not asked or len(set(asked)) < len(asked) or ("none" in asked and len(asked) > 1):
         raise SettingsError(
             f"pooling is {list(asked)}; name some of {', '.join(get_args(Pooling))}, each once, or none alone "
@@ -45,7 +45,7 @@ def pool_array(
     axis : int
         Of the steps.
     dtype : dtype, optional
-        What mean and deviation are computed in. [default: that of `steps`]
+        Type that mean and standard deviation are computed in. [default: that of `steps`]
     """
     match pooling:
         case "max":

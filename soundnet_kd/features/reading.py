@@ -44,7 +44,7 @@ def batches_of_equal_length(
     ----------
     sounds : iterable of (key, sound)
     batch_size : int
-        At most; of sounds longer than `SAMPLES_PER_SOUND` so many fewer.
+        At most; fewer, in proportion, of sounds longer than `SAMPLES_PER_SOUND`.
     longest : int
         Sounds of more samples are returned alone, at once.
 

@@ -1,4 +1,4 @@
-"""One number a channel from a layer's steps over time, which come piece by piece.
+"""One number for each channel from a layer's steps over time, which come piece by piece.
 
 Nothing here needs PyTorch but who hands tensors in.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Pooling = Literal["mean", "max", "std"]
-"""What becomes of steps over time; `std` is their standard deviation, divided by their number."""
+"""What becomes of steps over time; `std` is their standard deviation, with division by their number."""
 Pieces = Iterable[tuple["Tensor", int]]
 """Steps (sounds, channels, ...) in no order, each with how often they occur."""
 
@@ -22,7 +22,7 @@ Pieces = Iterable[tuple["Tensor", int]]
 class Pool:
     """Pool the steps of a layer over time.
 
-    The segments may be cut anywhere: mean and deviation are merged in double precision (Chan, Golub and LeVeque, 1979),
+    The segments may be cut anywhere: mean and variance are merged in double precision (Chan, Golub and LeVeque, 1979),
     so that a sound of hours gives what it would give at once.
 
     Parameters

@@ -56,7 +56,7 @@ class PortableNetwork(nn.Module):
     Raises
     ------
     SettingsError
-        If there is no such layer or head, none is asked for, or one is twice.
+        If there is no such layer or head, none is asked for, or one is named twice.
     """
 
     def __init__(self, network: Network, choice: Choice) -> None:
@@ -66,7 +66,7 @@ class PortableNetwork(nn.Module):
             ("answers", choice.answers, get_args(Answers)),
         ):
             if value not in known:
-                raise SettingsError(f"{name} is {value!r}; it is one of {', '.join(known)}")
+                raise SettingsError(f"{name} is {value!r}; choose one of {', '.join(known)}")
         known = (*network.heads, *network.layers)
         for output in choice.outputs:
             if output not in known:

@@ -44,7 +44,7 @@ class Engine:
     precision: Precision = "32"
 
     def choose(self, network: Network, sounds: int) -> Backend:
-        """Return the back end for a network on its device that is to hear so many sounds.
+        """Return the back end for a network on its device, by how many sounds it is to hear.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class PreparedNetwork:
         What `pooled` gives of each layer.
     engine : Engine
     sounds : int
-        About so many it is to hear.
+        About how many it is to hear.
 
     Attributes
     ----------

@@ -160,7 +160,7 @@ def evaluate_task(
     listener : Listener
         The network, its layer, and what is taken of it.
     grid_points : int
-        So many are tried, drawn at random; HEAR's own rows have 8, of the 16 that there are.
+        How many points are tried, drawn at random; HEAR's own rows have 8, of the 16 that there are.
     seed : int
 
     Raises

@@ -11,7 +11,7 @@ Such as::
     sources = source_info.AudioSources((source_info.AudioSourceConfig("mine", "sounds", "*.wav"),))
     embed.EmbedWorker(sources, model.database_config(), database, embedding_model=model).process_all()
 
-A database keeps what it was filled with. The key that is kept tells the student, the layer and what is taken of it, and
+A database keeps what it was filled with. The key that is kept names the student, the layer and what is taken of it, and
 holds the fingerprint of all that decides the answer, so that hoplite refuses to fill it with another student's.
 """
 
@@ -60,8 +60,8 @@ class HopliteModel:
     Raises
     ------
     SettingsError
-        If hoplite is not installed, is of another generation, there is no such network or layer, or windows are too
-        short.
+        If hoplite is not installed, is of an incompatible version, there is no such network or layer, or windows are
+        too short.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class HopliteModel:
         self.embedding_dim = self.listener.size
         for name, seconds in (("window_size_s", window_size_s), ("hop_size_s", hop_size_s)):
             if not int(seconds * self.sample_rate) > 0:
-                raise SettingsError(f"{name} is {seconds}; it has at least one sample of {self.sample_rate} a second")
+                raise SettingsError(f"{name} is {seconds}; give at least one sample at {self.sample_rate} Hz")
         self.window_size_s = window_size_s
         self.hop_size_s = hop_size_s
         self.key = f"soundnet_kd/{self.listener.name}@{self.listener.fingerprint}"

@@ -63,7 +63,7 @@ class Listener:
     name : str
         The student, the layer, and what is taken of it, such as soundnet8-pool5-sqrt.
     fingerprint : str
-        Sha256 of all that decides what is answered: the network with its preprocessing, the layer and the features.
+        SHA-256 of all that decides what is answered: the network with its preprocessing, the layer and the features.
 
     Raises
     ------
@@ -115,15 +115,15 @@ class Listener:
         """
         array = to_array(audio)
         if array.ndim not in (1, 2):
-            raise SettingsError(f"a sound has shape {array.shape}; it is (samples,) or (channels, samples)")
+            raise SettingsError(f"a sound has shape {array.shape}; give (samples,) or (channels, samples)")
         if array.ndim == 2 and array.shape[0] > array.shape[1] > 0:
             raise SettingsError(
-                f"a sound has {array.shape[0]} channels of {array.shape[1]} samples; turn it: channels come first"
+                f"a sound has {array.shape[0]} channels of {array.shape[1]} samples; transpose it: channels come first"
             )
         if not array.size:
             raise EmptyAudioError("a sound has no samples; leave it out")
         if not (float(sample_rate).is_integer() and sample_rate > 0):
-            raise SettingsError(f"a sound's rate is {sample_rate} Hz; it is a whole number above 0")
+            raise SettingsError(f"a sound's rate is {sample_rate} Hz; give a whole number above 0")
         asked = self.network.preprocessing
         channels = [as_float(each, asked.keeps_level) for each in np.atleast_2d(array)]
         mono = np.asarray(np.mean(channels, axis=0, dtype=np.float32)) if asked.channel == "mean" else channels[0]
@@ -158,7 +158,7 @@ def check_features(features: str) -> None:
         If it is neither mean nor sqrt.
     """
     if features not in get_args(Features):
-        raise SettingsError(f"features is {features!r}; it is one of {', '.join(get_args(Features))}")
+        raise SettingsError(f"features is {features!r}; choose one of {', '.join(get_args(Features))}")
 
 
 def as_features(averages: Values, features: Features) -> Values:

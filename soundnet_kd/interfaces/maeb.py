@@ -7,7 +7,7 @@ Such as::
 
     mteb.evaluate(MaebModel("run/student", features="sqrt"), mteb.get_tasks(tasks=["ESC50"]))
 
-mteb keeps results by a model's name and revision. The name tells the student, the layer and what is taken of it; the
+mteb keeps results by a model's name and revision. The name says the student, the layer and what is taken of it; the
 revision is the fingerprint of all that decides the answer, so that no student is given the result of another one.
 """
 
@@ -58,7 +58,7 @@ class MaebModel:
     Raises
     ------
     SettingsError
-        If mteb is not installed, is of another generation, or there is no such network or layer.
+        If mteb is not installed, is of an incompatible version, or there is no such network or layer.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class SoundNetFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         y : ignored
         """
         if self.pooling not in get_args(Pooling):
-            raise SettingsError(f"pooling is {self.pooling!r}; it is one of {', '.join(get_args(Pooling))}")
+            raise SettingsError(f"pooling is {self.pooling!r}; choose one of {', '.join(get_args(Pooling))}")
         if self.batch_size < 1:
             raise SettingsError(f"batch_size is {self.batch_size}; a batch has at least one sound")
         if _paths(X) is None and _waveforms(X) is None:

@@ -35,12 +35,12 @@ class Suite:
         Raises
         ------
         SettingsError
-            If it is not installed, or is of another generation, whose interface is another.
+            If it is not installed, or is of a version whose interface differs.
         """
         try:
             found = version(self.package)
         except PackageNotFoundError as error:
-            cure = f'`pip install "soundnet-kd[{self.extra}]"` does'
+            cure = f'`pip install "soundnet-kd[{self.extra}]"` installs it'
             raise SettingsError(f"{self.package} is not installed; {cure}") from error
         if _series(found) == _series(self.tried):
             return found
@@ -58,7 +58,7 @@ HOPLITE = Suite("perch-hoplite", "hoplite", "1.0.2")
 
 
 def _series(number: str) -> tuple[int, ...]:
-    """Return the numbers of a version that the last one, of corrections, does not change."""
+    """Return the numbers of a version that a release of corrections does not change."""
     return Version(number).release[:2]
 
 

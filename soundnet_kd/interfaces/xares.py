@@ -6,9 +6,9 @@ X-ARES takes the only name of a file that ends in Encoder, a class without argum
 
     SoundNetEncoder = clip_encoder("run/student", features="sqrt")
 
-and `python -m xares.run that_file.py TASK.py …`. It keeps encodings and scores by the name of the class. That name
-tells the student, the layer and what is taken of it, and holds the fingerprint of all that decides the answer, so that
-no student is given the scores of another one.
+and `python -m xares.run that_file.py TASK.py …`. It keeps encodings and scores by the name of the class. That name says
+the student, the layer and what is taken of it, and holds the fingerprint of all that decides the answer, so that no
+student is given the scores of another one.
 """
 
 import re
@@ -117,7 +117,7 @@ def clip_encoder(
     Raises
     ------
     SettingsError
-        If X-ARES is not installed, is of another generation, or there is no such network or layer.
+        If X-ARES is not installed, is of an incompatible version, or there is no such network or layer.
     """
     XARES.check()
     listener = Listener(student, layer, features, device="cpu")
@@ -138,7 +138,7 @@ def frame_encoder(student: str | Path | Network = "soundnet8") -> type[SoundNetE
     Raises
     ------
     SettingsError
-        If X-ARES is not installed, is of another generation, there is no such network, or it has no frames.
+        If X-ARES is not installed, is of an incompatible version, there is no such network, or it has no frames.
     """
     XARES.check()
     listener = Listener(student, device="cpu")

@@ -37,8 +37,8 @@ def read_audio(
 
     In a video sample 0 is the moment at which the file starts: sound that starts later than the pictures begins with
     silence. Sound that is missing or cannot be decoded is silence of the same length, so sound and pictures stay
-    together. A single time stamp that those behind it contradict moves nothing, and what a coder added behind the end
-    that a file states is left out.
+    together. A single timestamp that the following ones contradict moves nothing, and what an encoder added after the
+    end that a file states is left out.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def decode_by_ffmpeg(
 
 
 def _stated_end_seconds(container: InputContainer, stream: AudioStream) -> float | None:
-    """Return where the sound ends if its container tells to the sample: what a coder added behind it is no sound."""
+    """Return where the sound ends if its container says so to the sample: what an encoder added is no sound."""
     if container.format.name == MP4_FAMILY and stream.duration:
         ticks = (stream.start_time or 0) + stream.duration
         return float(ticks * to_fraction(stream.time_base) - clock_start(container))

@@ -70,8 +70,8 @@ def decode_in_processes(
         How long a process may be at one file before it is ended. Where `workers` is 0 a file is given up after that
         time too, unless a decoder hangs at a single packet: this process cannot end itself.
     burst : int, optional
-        So many files are decoded when the first of them is asked for, and none before the last one was: for who needs
-        all cores in between. [default: always some ahead]
+        How many files are decoded when the first of them is asked for, and none before the last one was: for callers
+        that need all cores in between. [default: always some ahead]
 
     Yields
     ------
@@ -239,7 +239,7 @@ class _Workers:
 
 
 class DecodeProcess:
-    """One process that decodes files as they are asked for, for who gets them one by one; where it dies, a new one.
+    """One process that decodes files as they are asked for, for callers that want them singly; if it dies, a new one.
 
     Parameters
     ----------

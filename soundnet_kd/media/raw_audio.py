@@ -63,7 +63,7 @@ class RawAudioFile:
     first : int
         Sample of the file at which the sound begins.
     count : int, optional
-        At most so many samples of it.
+        At most this many samples of it.
     """
 
     file: Path
@@ -76,7 +76,7 @@ class RawAudioFile:
         return there if self.count is None else min(self.count, there)
 
     def cut(self, start: int, samples: int) -> NDArray[np.float32]:
-        """Return so many samples from `start` on, fewer where the sound ends before."""
+        """Return `samples` samples from `start` on, fewer where the sound ends before."""
         kept = max(0, min(samples, len(self) - start))
         return np.fromfile(self.file, np.float32, kept, offset=(self.first + start) * _BYTES)
 
@@ -85,5 +85,5 @@ class RawAudioFile:
         return self.cut(0, len(self))
 
     def blocks(self, samples: int) -> Iterator[NDArray[np.float32]]:
-        """Return the waveform in blocks of so many samples, the last one shorter."""
+        """Return the waveform in blocks of `samples` samples, the last one shorter."""
         return (self.cut(start, samples) for start in range(0, len(self), samples))

@@ -71,7 +71,7 @@ def file_system(address: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(address, **options)
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
-        cure = f'pip install -e ".[{extra}]"' if extra else one_line(error)
+        cure = f'pip install "soundnet-kd[{extra}]"' if extra else one_line(error)
         raise SettingsError(f"{address} cannot be opened without the library for {protocol}:// ({cure})") from error
     except ValueError as error:
         hint = "" if protocol in known_implementations else nearest(protocol, sorted(known_implementations), 12)
@@ -80,7 +80,7 @@ def file_system(address: str) -> tuple[Any, str]:
 
 
 def describe_object(source: StoredMedia) -> StoredMedia:
-    """Return an object with its size, where the store tells it, and its version.
+    """Return an object with its size, where the store says it, and its version.
 
     Raises
     ------

@@ -36,7 +36,7 @@ class SegmentResampler:
     Attributes
     ----------
     samples_in, samples_out : int
-        So many have come in and gone out so far.
+        How many have come in and gone out so far.
     """
 
     def __init__(self, rate: int, rate_out: int) -> None:

@@ -51,7 +51,7 @@ class Timeline:
     sample_rate : int, optional
         Samples per second of the timeline; None takes the rate of the first block.
     end_seconds : float, optional
-        Where the sound ends, if its file tells: what a coder added behind it is left out.
+        Where the sound ends, if its file says so: what an encoder added after it is left out.
     starts_late : bool
         Whether the first block may lie behind the start, as sound that begins after the pictures does. Where nothing
         else is there the timeline begins with it.

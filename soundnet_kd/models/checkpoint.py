@@ -156,8 +156,8 @@ def require_student(network: Network, path: str | Path) -> Student:
         names = network.class_names[HEAD]
         told = f"{len(names)} classes" if len(names) > 1 else names[0]
         raise FormatError(
-            f"{path} is no student, but a {network.architecture} that tells {told} (such as `soundnet-kd finetune` or "
-            "`train` makes); give the student.safetensors of `soundnet-kd distill`"
+            f"{path} is no student, but a {network.architecture} that recognises {told} (such as `soundnet-kd "
+            "finetune` or `train` makes); give the student.safetensors of `soundnet-kd distill`"
         )
     return network
 
@@ -183,8 +183,8 @@ def read_training(path: str | Path) -> dict[str, Any]:
 def network_file(path: str | Path, first: str = CLASSIFIER_FILE) -> Path:
     """Return the file of the network in a run folder, `first` if there are two; of anything else, itself.
 
-    Of a repository as the client of Hugging Face's hub caches it (`refs/main` names a folder in `snapshots/`) it is
-    that of its main version.
+    Of a repository in the cache of Hugging Face's hub client (`refs/main` names a folder in `snapshots/`) it is the
+    file of the main version.
     """
     path = Path(path)
     if not path.is_dir():

@@ -19,7 +19,7 @@ def choose_device(name: str) -> torch.device:
     Parameters
     ----------
     name : str
-        auto (the first accelerator that there is, else the processor), or a device of torch's: cpu, cuda, cuda:1, mps.
+        auto (the first accelerator that there is, else the CPU), or a device of torch's: cpu, cuda, cuda:1, mps.
 
     Raises
     ------

@@ -26,8 +26,8 @@ class FinetunedNetwork(Network):
     the whole clip. The keys of `state_dict` are `network.KEY` for each key of the student that is left, `head.weight`
     and `head.bias`, and `norm.*` of a head of roots.
 
-    Layers before `from_layer` are frozen: their weights stay as they are, and their batch norm goes on using the
-    statistics that it brought along, whatever it is given.
+    Layers before `from_layer` are frozen: their weights and the running statistics of their batch norm stay as they
+    are, whatever they are given.
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ class FinetunedNetwork(Network):
     from_layer : str, optional
         The first layer that learns, a convolution; all do if not given.
     head : {"linear", "roots"}
-        linear: on the averages over time. roots: on square roots of the averages and the deviations, each brought to
-        one scale by a batch norm; while it learns, half of them are dropped.
+        linear: on the averages over time. roots: on square roots of the averages and the standard deviations, each
+        standardised by a batch norm; while it learns, half of them are dropped out.
     keep_statistics : bool
-        The batch norm of the layers that learn goes on using the statistics that it brought along, too.
+        The batch norm of the layers that learn keeps its running statistics, too.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class FinetunedNetwork(Network):
     ) -> None:
         super().__init__()
         if head not in get_args(HeadKind):
-            raise SettingsError(f"head is {head!r}; it is one of {', '.join(get_args(HeadKind))}")
+            raise SettingsError(f"head is {head!r}; choose one of {', '.join(get_args(HeadKind))}")
         self.head_layers = layers_of(network, layer)
         deepest = max(self.head_layers, key=network.depth)
         last, first = block_number(deepest), 0 if from_layer is None else _first_block(network, deepest, from_layer)
@@ -207,7 +207,7 @@ class FinetunedNetwork(Network):
         return self.answer(pooled)
 
     def fingerprint(self) -> str:
-        """Sha256 over the weights, which differ between any two trainings."""
+        """SHA-256 over the weights, which differ between any two trainings."""
         # The head is called as its layer is, since the first version did so.
         names = {f"head.{part}": f"{OUTPUT}.{HEAD}.{part}" for part, _ in self.head.named_parameters()}
         return tensors_sha256({names.get(name, name): tensor for name, tensor in self.state_dict().items()})
@@ -216,8 +216,8 @@ class FinetunedNetwork(Network):
 def default_layer(network: Student) -> str:
     """Return the layer that a head sits on best: pool5, or else the last one before the output.
 
-    Pool5 is one of the two best layers of ESC-50 in SoundNet's paper (Aytar, Vondrick, Torralba, 2016). Of ESC-10 in
-    two folds it had 85 % right where conv7 had 83 %, and from scratch 74 % where conv7 had 63 %.
+    Pool5 is one of the two best layers of ESC-50 in SoundNet's paper (Aytar, Vondrick, Torralba, 2016). On two folds of
+    ESC-10 it had 85 % right where conv7 had 83 %, and from scratch 74 % where conv7 had 63 %.
     """
     return "pool5" if "pool5" in network.layers else network.layers[-2]
 

@@ -100,7 +100,7 @@ def convolve(convolution: nn.Module, hidden: Tensor) -> Tensor:
 
 
 def over_rows(steps: Tensor) -> Tensor:
-    """Return a layer over time, (batch, channels, steps): of one that has rows of frequencies the means over these."""
+    """Return a layer over time, (batch, channels, steps): its means over the rows of frequencies, if it has some."""
     return steps.mean(dim=2) if steps.ndim == 4 else steps
 
 

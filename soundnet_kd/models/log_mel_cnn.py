@@ -22,7 +22,8 @@ ANSWER_SECONDS, ANSWER_COLUMNS = 5.0, 256
 LEAST_POWER = 1e-8
 """Is silence: -80 dB, nine above the noise of 16 bit, so that no answer depends on what engines round off."""
 MEAN_DB, SPREAD_DB = -31.0, 28.0
-"""Mean and deviation of the bands over all of ESC-50 (16 kHz, 8 bit), which the first batch norm begins with."""
+"""Mean and standard deviation of the bands over all of ESC-50 (16 kHz, 8 bit), which the first batch norm begins
+with."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class LogMelCNN(Student):
 
     Layers are called as those of `SoundNet`: `conv1`, `conv2` … (after ReLU) and `pool2`, `pool3` … (after the
     max-pool), which have rows of frequencies, the lowest first: (batch, channels, rows, steps). Before them comes
-    `logmel`, the bands in dB, each brought to one scale by a batch norm: (batch, bands, steps). `pool5` is the mean
+    `logmel`, the bands in dB, each standardised by a batch norm: (batch, bands, steps). `pool5` is the mean
     over the rows of `conv5`, (batch, channels, steps), a step for each 0.31 s: the layer for transfer. The output,
     `conv6`, is linear in the means of pool5 over 5 s.
 

@@ -1,4 +1,4 @@
-"""What all networks of this package are: named layers over the raw wave, bound to their preprocessing and classes."""
+"""What all networks of this package are: named layers over a waveform, bound to their preprocessing and classes."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class Network(nn.Module, ABC):
     class_names : mapping from head to tuple of str
         In the order of the logits.
     exclusive : bool
-        Whether a sound is of one class of a head only; of several tags, or none, else.
+        Whether a sound is of exactly one class of a head; else it may have several tags, or none.
     """
 
     kind: ClassVar[str]
@@ -104,7 +104,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Sha256 over everything that decides what this network answers."""
+        """SHA-256 over everything that decides what this network answers."""
 
     def logits(self, waveform: Tensor) -> Tensor:
         """Return the logits (batch, classes) of a network for labelled sounds.
@@ -118,13 +118,13 @@ class Network(nn.Module, ABC):
         return logits
 
     def logits_from(self, steps: Tensor, margin: int = 0) -> Tensor:
-        """Return the logits (batch, classes) where the steps of the layer before the first that learns are known.
+        """Return the logits (batch, classes) where the steps of the last layer before those that learn are known.
 
         Parameters
         ----------
         steps : (batch, channels, steps) float32
         margin : int
-            So many at either end are only what surrounds the others.
+            Steps at either end that are only what surrounds the others.
         """
         raise NotImplementedError(f"{self.architecture} has no layers that stay as they are")
 

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 def normalised_maxima(convolution: nn.Module, batchnorm: nn.Module, waveform: Tensor, pool: int) -> Tensor:
     """Convolve, normalise over the batch, cut off below zero and pool, as the four modules do one after the other.
 
-    The running averages of the batch norm move as they do there.
+    The running statistics of the batch norm move as they do there.
 
     Parameters
     ----------

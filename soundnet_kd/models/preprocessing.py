@@ -42,7 +42,7 @@ def tile_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
 
 
 def repeats_to(samples: int, least: int) -> int:
-    """Return how often `tile_to` repeats a sound of so many samples.
+    """Return how often `tile_to` repeats a sound, by its number of samples.
 
     Raises
     ------
@@ -148,7 +148,7 @@ class Preprocessing:
         return self.amplify(torch.from_numpy(tile_to(waveform, self.least_samples)))[None]
 
     def repeats_of(self, samples: int) -> int:
-        """Return how often a sound of so many samples is heard."""
+        """Return how often a sound is heard, by its number of samples."""
         return repeats_to(samples, self.least_samples) if self.repeats else 1
 
     def scale(self, sound: torch.Tensor | ArrayLike) -> torch.Tensor:
@@ -262,7 +262,7 @@ class ClipPreprocessing(Preprocessing):
 
         Returns
         -------
-        (..., samples) float32. Silence, which has no deviation, stays silence when it is standardised.
+        (..., samples) float32. Silence, whose standard deviation is 0, stays silence when it is standardised.
         """
         scaled = super().amplify(sound)
         if not self.standardise:

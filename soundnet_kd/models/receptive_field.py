@@ -26,14 +26,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Window:
-    """What a step of a layer is computed from: so many steps of the layer before, padded with zeros at both ends."""
+    """What a step of a layer is computed from: several steps of the layer before, padded with zeros at both ends."""
 
     kernel: int
     stride: int
     padding: int = 0
 
     def steps(self, steps: int) -> int:
-        """Return how many there are of so many steps of the layer before."""
+        """Return how many there are, by the number of steps of the layer before."""
         # Of padding alone PyTorch makes no steps.
         return max((steps + 2 * self.padding - self.kernel) // self.stride + 1, 0) if steps > 0 else 0
 

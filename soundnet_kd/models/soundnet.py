@@ -1,4 +1,4 @@
-"""The student networks of SoundNet (Aytar, Vondrick, Torralba, NIPS 2016): 1-D convolutions over the raw wave."""
+"""The student networks of SoundNet (Aytar, Vondrick, Torralba, NIPS 2016): 1-D convolutions over the raw waveform."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -17,7 +17,7 @@ from soundnet_kd.models.preprocessing import Preprocessing, as_input
 from soundnet_kd.models.receptive_field import ReceptiveField, Window
 
 LEAST_FILTERS = 4
-"""A layer keeps so many at any width."""
+"""Filters that a layer keeps at any width."""
 WIDTHS = (0.05, 4.0)
 """The least and the greatest width."""
 
@@ -40,7 +40,8 @@ class Student(Network):
     preprocessing : Preprocessing, optional
         What the input must have gone through; kept with the weights. [default: `usual_preprocessing`]
     width : float
-        So many times the filters of the full network, at least four a layer; heads keep their classes.
+        Factor by which each layer's number of filters is multiplied, at least four filters a layer; heads keep their
+        classes.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class Student(Network):
         heads = {"objects": 1000, "scenes": 401} if heads is None else heads
         least, greatest = WIDTHS
         if isinstance(width, bool) or not isinstance(width, int | float) or not least <= width <= greatest:
-            raise SettingsError(f"width is {width!r}; it is a number from {least:g} to {greatest:g}, 1 for all filters")
+            raise SettingsError(f"width is {width!r}; give a number from {least:g} to {greatest:g}, 1 for all filters")
         self.width = float(f"{width:g}")
         self.preprocessing = preprocessing or self.usual_preprocessing
         self.class_names = {
@@ -210,7 +211,7 @@ class Student(Network):
         return found | self.compute(steps, layers, deepest, block_number(layer) + 1)
 
     def fingerprint(self) -> str:
-        """Sha256 over everything that decides what this network answers: weights, layout and preprocessing."""
+        """SHA-256 over everything that decides what this network answers: weights, layout and preprocessing."""
         description = [self.architecture, self.class_names, asdict(self.preprocessing)]
         text = json.dumps(description, sort_keys=True)
         return hashlib.sha256(f"{text}{state_sha256(self)}".encode()).hexdigest()

@@ -75,10 +75,10 @@ def convert(
     ----------
     path : str or Path
     entry : PretrainedStudent, optional
-        What it should be; without it, classes and preprocessing are those that the file tells, or, of a checkpoint that
-        tells none, its run folder, or else SoundNet's own.
+        What it should be; without it, classes and preprocessing are those in the file, or, for a checkpoint without
+        them, in its run folder, or else SoundNet's own.
     class_names : sequence of str, optional
-        Of the outputs of a network from Keras, whose files tell none.
+        Names of the outputs' classes, for a network from Keras, whose files hold none.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _build(path: Path, layout: Layout, entry: PretrainedStudent | None) -> Stude
         with torch.device("meta"), Undrawn():
             student = build_student(architecture, names, preprocessing)
     except Exception as error:  # torch's modules refuse some names
-        raise FormatError(f"{path} has outputs that cannot be: {one_line(error)}") from error
+        raise FormatError(f"{path} has impossible outputs: {one_line(error)}") from error
     state = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
     _check_tensors(path, state, student, architecture)
     counters = {name: torch.tensor(0) for name in student.state_dict() if name.endswith(".num_batches_tracked")}
@@ -204,7 +204,7 @@ def _require_entry(path: Path, architecture: str, heads: Mapping[str, int], entr
 def _described(
     path: Path, architecture: str, heads: Mapping[str, int], description: Any
 ) -> tuple[Names, Preprocessing]:
-    """Return class names and preprocessing as a checkpoint tells them, if it tells of the network that it holds."""
+    """Return class names and preprocessing as a checkpoint describes them, if it describes the network in it."""
     told = read_description(description, path)
     if told.architecture != architecture or told.sizes() != dict(heads):
         raise FormatError(
@@ -215,8 +215,8 @@ def _described(
 
 
 def _undescribed(path: Path, heads: Mapping[str, int]) -> tuple[Names, Preprocessing]:
-    """Class names and preprocessing of a checkpoint that tells none: those of its run folder, if it lies in it."""
-    silent = f"{path} does not tell its class names and preprocessing, as older checkpoints do not"
+    """Class names and preprocessing of a checkpoint without them: those of its run folder, if it lies in it."""
+    silent = f"{path} does not hold its class names and preprocessing, as older checkpoints do not"
     for folder in (path.parent, path.parent.parent):
         for file in (folder / STUDENT_FILE, folder / UNTRAINED_FILE):
             if file.is_file():

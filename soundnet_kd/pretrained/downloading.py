@@ -40,19 +40,19 @@ def download(
     name : str
         What it is, for the log.
     path : str or Path
-        Where it goes; what has come of it, if the connection breaks off, stays beside this for the next time.
+        Where it goes; if the connection breaks off, the part that has arrived stays beside it for the next time.
     url : str
     check : callable
         Raises FormatError, with the path in front, if a file is not the right one; such a one is not kept.
     session : requests.Session
     size_bytes : int, optional
-        What the file has, if `check` asks for its hash: no more is taken, and what is there of it is gone on with
+        Size of the file, if `check` asks for its hash: no more is downloaded, and a part that is there is continued
         wherever it came from.
 
     Returns
     -------
     str or None
-        Why it could not be had, with its address.
+        Why it could not be fetched, with its address.
     """
     path = Path(path)
     partial, shown = partial_file(path), without_password(url)
@@ -80,7 +80,7 @@ def _transfer(url: str, partial: Path, session: Session, size_bytes: int | None)
     Raises
     ------
     requests.RequestException
-        If the file cannot be had, or not all of it.
+        If the file cannot be fetched, or not all of it.
     FormatError
         If it is larger than it can be.
     """

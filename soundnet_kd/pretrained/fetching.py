@@ -2,7 +2,7 @@
 
 A file whose hash the registry has (sha256, or git's id of it) must match it. One whose hash nobody published is
 trusted on first use: it must hold tensors that fit its network, and the sha256 that it then has is kept beside it, in
-`FILE.sha256` (as `sha256sum` writes it), and asked of it from then on.
+`FILE.sha256` (as `sha256sum` writes it), and required of it from then on.
 """
 
 import os
@@ -87,7 +87,7 @@ def known_sha256(file: KnownFile, path: str | Path) -> str | None:
 
 
 def partial_bytes(weights: PublishedFile) -> int:
-    """Return how much has come of a download that broke off."""
+    """Return how many bytes of an interrupted download are there."""
     partial = [partial_file(cache_folder() / name) for name in _names(weights)]
     return max((each.stat().st_size for each in partial if each.is_file()), default=0)
 

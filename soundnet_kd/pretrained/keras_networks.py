@@ -86,7 +86,7 @@ def _build(layers: Sequence[KerasLayer], class_names: Sequence[str] | None) -> S
     if steps:
         _require_same(name, layers, steps, network, inputs)
     else:
-        log.warning("the file holds weights alone; what it computes is taken for what %s does", name)
+        log.warning("the file holds weights alone; it is assumed to compute what %s does", name)
     state: dict[str, Tensor] = {}
     flattened: tuple[int, ...] = ()
     following = iter(learned)
@@ -161,13 +161,13 @@ def _names(network: str, classes: int, class_names: Sequence[str] | None) -> lis
             outputs = f"{classes} outputs" if classes > 1 else "a single output"
             raise SettingsError(
                 f"the file has {outputs}, but --classes names {len(set(class_names))} classes; give one for each "
-                "output (of two classes, a single output tells the second one)"
+                "output (for two classes, a single output is for the second)"
             )
         return list(class_names)
     if usual := USUAL_CLASSES.get((network, classes)):
-        log.info("Keras keeps no class names; taken for those of the published network: %s", ", ".join(usual))
+        log.info("Keras keeps no class names; those of the published network are assumed: %s", ", ".join(usual))
         return list(usual)
-    log.warning("Keras keeps no class names; they are numbers now; --classes gives them names")
+    log.warning("Keras keeps no class names; classes are numbered; name them with --classes")
     return [str(number) for number in range(classes)]
 
 

@@ -169,7 +169,7 @@ def _choose(found: Iterable[DistributionPackage], packaged: PackagedFile) -> Pat
         raise FormatError(f"has another {packaged.archive}: its sha256 is {told}, not {packaged.archive_sha256}")
     if archive.is_yanked:
         log.info(
-            "%s was yanked there (%s); it is taken for its hash, which is the known one",
+            "%s was yanked there (%s); it is used, since it has the known hash",
             packaged.archive,
             " ".join((archive.yanked_reason or "no reason is given").split()),
         )

@@ -88,7 +88,7 @@ def read_pip_settings() -> PipSettings:
             urlsplit(address)
         except ValueError as error:
             # What is wrong with it may be told with its password.
-            raise SettingsError("pip is set up with an address that is none; see `pip config list`") from error
+            raise SettingsError("pip is set up with an invalid address; see `pip config list`") from error
     return settings
 
 
@@ -168,7 +168,7 @@ def _truth(found: Mapping[str, str], name: str) -> bool:
         return True
     if value in ("n", "no", "f", "false", "off", "0"):
         return False
-    raise SettingsError(f"pip's setting {name} is {value!r}; it is yes or no")
+    raise SettingsError(f"pip's setting {name} is {value!r}; it has to be yes or no")
 
 
 def _number(found: Mapping[str, str], name: str) -> float | int | None:
@@ -176,7 +176,7 @@ def _number(found: Mapping[str, str], name: str) -> float | int | None:
     try:
         return None if value is None else int(value) if name == "retries" else float(value)
     except ValueError as error:
-        raise SettingsError(f"pip's setting {name} is {value!r}; it is a number") from error
+        raise SettingsError(f"pip's setting {name} is {value!r}; it has to be a number") from error
 
 
 def _of_uv(*variables: str) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ def import_student(file: str | Path, name: str, class_names: Sequence[str] | Non
     name : str
         A student of the registry, which the file must then be, or a name of the user's own.
     class_names : sequence of str, optional
-        Of the outputs of a network from Keras, whose files tell none.
+        Names of the outputs' classes, for a network from Keras, whose files hold none.
 
     Raises
     ------

@@ -29,7 +29,7 @@ def check_file(weights: PublishedFile, path: str | Path, sha256: str | None = No
     Raises
     ------
     FormatError
-        If size or hash are others, or, where no hash is known, if the file does not hold tensors of the right shapes.
+        If its size or hash differs, or, where no hash is known, if the file does not hold tensors of the right shapes.
     """
     path, package = Path(path), None if sha256 else weights.package
     if package is not None and package.sha256 == sha256_of(path):
@@ -63,7 +63,7 @@ def check_hash(file: KnownFile, path: str | Path, name: str, sha256: str | None 
     Raises
     ------
     FormatError
-        If size or hash are others.
+        If its size or hash differs.
     """
     path = Path(path)
     size, sha256 = path.stat().st_size, sha256 or file.sha256

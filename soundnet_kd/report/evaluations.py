@@ -78,7 +78,7 @@ class ShownEvaluation:
 
     @property
     def best(self) -> LayerAccuracy:
-        """The row with the best accuracy; of equal ones that of the layer nearest to the input."""
+        """The row with the best accuracy; on a tie that of the layer nearest the input."""
         return max(self.rows, key=lambda row: row.accuracy)
 
     def is_of(self, clips: Clips) -> bool:

@@ -75,7 +75,7 @@ def encode_integers(array: NDArray[np.integer]) -> dict[str, Any]:
 
 
 def quantize(values: NDArray[np.floating], bits: int = 16) -> NDArray[np.int64]:
-    """Scale numbers from 0 to 1 to integers from 0 to the largest with so many bits; the page scales them back."""
+    """Scale numbers from 0 to 1 to integers from 0 to the largest of this many bits; the page scales them back."""
     return np.asarray(np.rint(np.clip(values, 0, 1) * (2**bits - 1)), dtype=np.int64)
 
 

@@ -96,7 +96,7 @@ def _with_progress(sounds: Iterator[PlayableSound | MediaError], count: int) -> 
 
 def _written(clip: str, source: MediaSource | None, longest_seconds: float, folder: Path) -> PlayableSound | MediaError:
     if source is None:
-        return MediaError(f"nobody knows where {clip} lies; give the sounds with --sounds")
+        return MediaError(f"it is not known where {clip} lies; give the sounds with --sounds")
     try:
         with local_file(source) as path:
             return _written_from(path, clip, longest_seconds, folder)

@@ -86,4 +86,4 @@ def require_engine(
         return
     for name, value in (("address", address), ("networks", networks), ("decoders", decoders)):
         if value is not None:
-            raise SettingsError(f"{name} is of a Ray cluster; add --engine ray, or leave --{name} out")
+            raise SettingsError(f"{name} is for a Ray cluster; add --engine ray, or leave --{name} out")

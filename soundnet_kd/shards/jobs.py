@@ -22,7 +22,7 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One of several jobs, each of which does every so manyth shard.
+    """One of several jobs: of n jobs, job k does shards k, k + n, k + 2n and so on.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Job:
         """
         parts = text.split("/")
         if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-            raise SettingsError(f"shard is {text!r}; it is written as 3/64, the third of 64 jobs")
+            raise SettingsError(f"shard is {text!r}; write it as 3/64, the third of 64 jobs")
         number, jobs = map(int, parts)
         if not 1 <= number <= jobs:
             last = max(jobs, 1)

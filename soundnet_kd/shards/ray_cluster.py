@@ -294,7 +294,7 @@ def places(machines: Sequence[Machine], gpus_per_network: float, networks: int |
     gpus_per_network : float
         0 for networks that run on CPUs.
     networks : int, optional
-        So many at most; without GPUs at most one for each CPU.
+        At most this many; without GPUs at most one for each CPU.
 
     Returns
     -------
@@ -325,7 +325,7 @@ def require_sizes(
     """
     for name, value in (("networks", networks), ("decoders", decoders)):
         if value is not None and value < 1:
-            raise SettingsError(f"{name} is {value}; it is at least 1")
+            raise SettingsError(f"{name} is {value}; it has to be at least 1")
     cpus, gpus = sum(int(machine.cpus) for machine in machines), sum(machine.gpus for machine in machines)
     if not cpus:
         raise SettingsError("the Ray cluster has no CPU to decode with; start a machine of it with --num-cpus")

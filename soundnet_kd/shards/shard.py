@@ -110,7 +110,7 @@ def cut(
     first : int
         Place of the first one in the list that this is a stretch of.
     most_bytes : int, optional
-        A shard ends with the file with which all of its files have so many bytes.
+        A shard ends with the file that brings its files to this many bytes together.
     """
     shards: list[Shard] = []
     start = sum_bytes = 0

@@ -70,7 +70,8 @@ class EvaluationConfig:
     top : int
         Where sounds have several tags: how many of the first tags count as found.
     galleries : bool
-        Draw the waveforms of each class that the network is sure of, those it is sure are another, and those between.
+        Draw, for each class, waveforms that the network is sure are of it, is sure are of another, or is undecided
+        about.
     """
 
     top: int = 5
@@ -101,7 +102,7 @@ class ExperimentConfig:
     evaluation : mapping, optional
         What is reported of the trained network.
     seeds : list of int, optional
-        For each a network is trained and tested; it draws the split, the first weights and the order.
+        For each a network is trained and tested; it draws the split, the initial weights and the order.
     final_training : bool, optional
         Train once more, by the first seed, on all folds or on what is tested, too, for the classifier that is kept;
         else this is the network of the first seed and fold.
@@ -432,7 +433,7 @@ def require_same_network(given: SoundClassifier, wanted: SoundClassifier) -> Non
     if differing:
         raise SettingsError(
             f"the weights are not of the recipe's network: {'; '.join(differing)}; set the recipe to what they have "
-            "(--set), or import a file of Keras with the --classes that it tells"
+            "(--set), or import a file of Keras with its --classes"
         )
 
 

@@ -69,7 +69,7 @@ def draw_tracks(tracks: TrackScores, tags: Sequence[str], top: int, path: str | 
         The first 24 are drawn.
     tags : sequence of str
     top : int
-        A line is drawn beneath so many tags.
+        A line is drawn beneath this many tags.
     path : str or Path
         PNG to write.
     """

@@ -65,7 +65,7 @@ class FinetuneTraining(TrainingConfig):
     Attributes
     ----------
     kept_learning_rate : float, optional
-        The highest one of the student's layers, in place of learning_rate, which then is the head's.
+        Highest learning rate of the student's layers; learning_rate is then the head's.
     """
 
     kept_learning_rate: float | None = None
@@ -147,7 +147,7 @@ class FinetuneConfig:
                 f"{given} is of what a student has learned, which scratch forgets; leave one of the two out"
             )
         if self.draws < 0:
-            raise SettingsError(f"variants is {self.draws}; it is at least 0, which hears each sound anew")
+            raise SettingsError(f"variants is {self.draws}; it has to be at least 0, which hears each sound anew")
         if self.draws and (self.from_layer is None or self.scratch or self.student.depth(self.from_layer) == 0):
             raise SettingsError(
                 "variants keeps what the layers before from_layer give, and there are none that stay as they are; give "

@@ -29,7 +29,8 @@ def import_extra(library: str, extra: str) -> ModuleType:
             return import_module(library)
     except ImportError as error:
         raise SettingsError(
-            f'{library} is not installed, or cannot be loaded ({error}); `pip install "soundnet-kd[{extra}]"` does'
+            f'{library} is not installed, or cannot be loaded ({error}); `pip install "soundnet-kd[{extra}]"` '
+            "installs it"
         ) from error
 
 

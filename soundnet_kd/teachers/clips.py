@@ -1,4 +1,4 @@
-"""Cut a video into training clips: up to 20 s of sound, and the frames of each step, as of 5 s its middle one."""
+"""Cut a video into training clips: up to 20 s of sound, and the frames of each step, such as the middle one of 5 s."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
@@ -16,9 +16,9 @@ from soundnet_kd.media import Sampling, Video, measure_extent, stream_audio, tra
 from soundnet_kd.teachers.usable_steps import sound_of_steps, stretches
 
 LEAST_SHARE = 0.2
-"""A video that fills less of a step than this, as of 5 s a second, is not worth a label."""
+"""A video that fills less than this share of a step, a second of 5 s, is not worth a label."""
 PICTURES_AT_A_TIME = 16
-"""Of so many steps' frames, but of one step at least, the pictures are in memory together, before they are prepared."""
+"""The pictures of at most this many steps' frames, but of one step at least, are in memory before they are prepared."""
 SILENCE_DBFS = -60.0
 """A track whose level stays below this is taken for muted."""
 

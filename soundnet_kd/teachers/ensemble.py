@@ -145,7 +145,7 @@ class TeacherEnsemble:
             raise FormatError(f"{name}: {error}") from error
 
     def feature_sizes(self) -> dict[str, int]:
-        """Return how many numbers the features of each teacher are that are kept, of frames of the usual size."""
+        """Return how many numbers the kept features of each teacher are, for frames of the usual size."""
         sizes: dict[str, int] = {}
         for name, teacher in self.teachers.items():
             if teacher.has_features:

@@ -151,7 +151,7 @@ def label_videos(
         ("workers", workers, 0),
     ):
         if value is not None and value < least:
-            raise SettingsError(f"{name} is {value}; it is at least {least}")
+            raise SettingsError(f"{name} is {value}; it has to be at least {least}")
     require_steps(step_seconds, frames_per_step, keep_frames)
     with output_folder(out, "" if job is None else job.name, READ_FILES, INDEX_FOLDER) as folder:
         return _label_videos(
@@ -358,7 +358,7 @@ def require_steps(step_seconds: float, frames_per_step: int, keep_frames: bool) 
     """
     count_clip_steps(step_seconds)
     if frames_per_step < 1:
-        raise SettingsError(f"frames_per_step is {frames_per_step}; it is at least 1")
+        raise SettingsError(f"frames_per_step is {frames_per_step}; it has to be at least 1")
     if keep_frames and frames_per_step == 1:
         raise SettingsError(
             "keep_frames keeps each of several frames of a step; add --frames_per_step, or leave it out"

@@ -26,7 +26,7 @@ class TeachResult:
         How many of them an earlier run had refused, so that they were not tried again.
     seconds, silent_seconds, rest_seconds, behind_jump_seconds : float
         Sound with pictures that was looked at; what was left out of it in silent clips, in ends too short for a step,
-        and behind a jump of the clock, as where recordings were joined.
+        and after a jump of the clock, as where recordings were joined.
     stray_steps : int
         Steps that were labelled from a key frame outside their own time.
     failed_steps : int
@@ -63,7 +63,7 @@ class TeachResult:
         left_out = {
             "in silent clips": self.silent_seconds,
             "in ends too short for a step": self.rest_seconds,
-            "behind a jump of the clock": self.behind_jump_seconds,
+            "after a jump of the clock": self.behind_jump_seconds,
         }
         reasons = [f"{seconds:.1f} s {why}" for why, seconds in left_out.items() if round(seconds, 1) > 0]
         if reasons:

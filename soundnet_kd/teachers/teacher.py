@@ -56,8 +56,8 @@ class Teacher:
         What identifies this teacher (network, hash of its weights); goes into the targets.
     features : str, optional
         The layer, as `network.named_modules()` names it, whose input is kept beside the distributions, averaged over
-        positions where it has some: those of a convolution, norm, pooling or linear layer are known. [default: none is,
-        but of a network without classes its answer]
+        positions where it has some: those of a convolution, norm, pooling or linear layer are known. [default: none; of
+        a network without classes, its answer]
 
     Raises
     ------
@@ -92,7 +92,7 @@ class Teacher:
         return self.features is not None or not self.class_names
 
     def keep_features(self) -> "Teacher":
-        """Return the same teacher with what it has before its last layer with parameters as its features.
+        """Return the same teacher with the input of its last layer with parameters as its features.
 
         Raises
         ------

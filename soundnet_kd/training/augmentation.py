@@ -32,7 +32,7 @@ class Augmentation:
         Share of the clips that are mixed with another one, their distributions and features in the same proportion
         (between-class learning; Tokozume, Ushiku, Harada, ICLR 2018).
     gain_db : float
-        Each clip is made louder or softer by up to so many dB.
+        Each clip is made louder or softer by up to this many dB.
     noise : float
         Share of the clips that get noise of a random colour (violet to brown), 5 to 40 dB below their own level.
     """
@@ -47,7 +47,7 @@ class Augmentation:
             if not 0 <= share <= 1:
                 raise SettingsError(f"augmentation.{name} is {share}; it is a share of the clips, from 0 to 1")
         if self.gain_db < 0:
-            raise SettingsError(f"augmentation.gain_db is {self.gain_db}; give how far the level may go up and down")
+            raise SettingsError(f"augmentation.gain_db is {self.gain_db}; give how many dB it may go up and down")
 
     def __bool__(self) -> bool:
         return bool(self.shift or self.mix or self.gain_db or self.noise)

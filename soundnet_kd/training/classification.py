@@ -112,8 +112,8 @@ class NetworkTraining(lightning.LightningModule):
     seed : int
         Seed of random numbers that the network itself uses, such as for dropout.
     margin : int, optional
-        Where what is learned from are not sounds, but steps of the layer that the network takes up from: so many at
-        either end surround them.
+        Where the network learns from steps of one of its layers in place of sounds: how many at either end are only
+        what surrounds the others.
     """
 
     def __init__(

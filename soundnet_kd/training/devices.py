@@ -30,7 +30,7 @@ from soundnet_kd.training.trainer import silence_lightning
 
 
 def trainer_options(device: torch.device, devices: int, nodes: int, together: bool = True) -> dict[str, Any]:
-    """Return the options of a `lightning.Trainer` that trains on so many devices.
+    """Return the options of a `lightning.Trainer` that trains on these devices.
 
     On one machine the processes are started here; on several, one process for each device has to be started by
     torchrun, SLURM, LSF or MPI. Batch norm sees the clips of all devices, so that the number of devices changes nothing
@@ -49,11 +49,11 @@ def trainer_options(device: torch.device, devices: int, nodes: int, together: bo
     Raises
     ------
     SettingsError
-        If there are not so many devices, or several machines but nothing that started processes on them, or not so
-        many processes.
+        If there are fewer devices or processes than that, or several machines but nothing that started processes on
+        them.
     """
     if devices < 1 or nodes < 1:
-        raise SettingsError(f"devices is {devices} and nodes is {nodes}; both are at least 1")
+        raise SettingsError(f"devices is {devices} and nodes is {nodes}; both have to be at least 1")
     launch = find_launch() if together else None
     if launch is not None and launch.processes != devices * nodes:
         raise SettingsError(

@@ -35,7 +35,7 @@ class KeptSegmentDataset(SegmentDataset):
     steps : int
         Length of a piece.
     margin : int
-        With `shift`, so many steps before and behind a piece come with it.
+        With `shift`, this many steps before and after a piece come with it.
     augmentation : Augmentation
         With `shift`, a piece begins anywhere in its sound, which goes on at its start. Of two pieces that are mixed the
         steps are, and the labels in the same proportion. Level and noise are of the versions.
@@ -90,5 +90,5 @@ class KeptSegmentDataset(SegmentDataset):
 
 
 def surrounded(steps: NDArray[np.float32], start: int, count: int, margin: int) -> NDArray[np.float32]:
-    """Return so many steps of an endless repetition from `start` on, with a margin before and behind."""
+    """Return steps of an endless repetition from `start` on, with a margin before and after."""
     return steps.take(range(start - margin, start + count + margin), axis=1, mode="wrap")

@@ -33,11 +33,11 @@ class TrainingConfig:
     batch_size : int
         Pieces of sound in a step.
     learning_rate : float
-        The highest one.
+        Highest learning rate of the schedule.
     loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}
         One class of several; each class for itself; the same, as a regression of its probability on 0 and 1.
     optimizer : {"sgd", "adam", "adamw"}
-        Stochastic gradient descent, Adam, or Adam with its weight decay apart from the gradient.
+        Stochastic gradient descent, Adam, or Adam with decoupled weight decay.
     schedule : {"constant", "linear", "cosine"}
         linear: epoch by epoch from learning_rate and momentum to final_learning_rate and final_momentum. cosine: a
         warm-up over a tenth of the steps, then half a cosine down to 0.
@@ -50,18 +50,18 @@ class TrainingConfig:
     nesterov : bool
         Nesterov's momentum.
     weight_decay : float
-        How much of each weight is taken off, in units of the learning rate.
+        Each step shrinks the weights by this fraction times the learning rate.
     weights : {"last", "best"}
-        Keep those of the last step, or those that were best on the validation sounds.
+        Keep the weights of the last step, or those that were best on the validation sounds.
     best_by : {"accuracy", "loss"}
-        On the validation sounds.
+        What "best" is measured by, on the validation sounds.
     patience : int, optional
-        Stop after so many epochs without a better one.
+        Stop after this many epochs without a better one.
     one_network_per_tag : bool
         Where sounds have several tags: a network of its own for each, instead of one with an output for each.
     augmentation : Augmentation
         How pieces of sound are varied: shift (true: they begin anywhere), mix (share of them that are mixed with
-        another one), gain_db (louder or softer by up to so many dB), noise (share of them that get noise of a random
+        another one), gain_db (louder or softer by up to this many dB), noise (share of them that get noise of a random
         colour, 5 to 40 dB below their own level).
     precision : {"32", "bf16"}
         Precision of the computation; bf16 is faster on GPUs that support it.
@@ -91,7 +91,7 @@ class TrainingConfig:
             if value is not None and value <= 0:
                 raise SettingsError(f"{name} is {value}; it has to be above 0")
         if self.weight_decay < 0:
-            raise SettingsError(f"weight_decay is {self.weight_decay}; it is at least 0, which is none")
+            raise SettingsError(f"weight_decay is {self.weight_decay}; it has to be at least 0, which is none")
         if self.optimizer != "sgd" and (self.momentum or self.final_momentum or self.nesterov):
             raise SettingsError(f"momentum is sgd's, not {self.optimizer}'s; leave it out, or set the optimizer to sgd")
         if self.nesterov and not self.momentum:
@@ -152,9 +152,9 @@ def is_fused(learning: Sequence[Any]) -> bool | None:
 
 
 def average_of(network: nn.Module, decay: float) -> AveragedModel:
-    """Return a running average of a network's weights and batch norm, which `update_parameters` lets follow it.
+    """Return an exponential moving average of a network's weights and batch norm; `update_parameters` moves it.
 
-    Over the first steps it follows faster, so that little is left of the weights that it began with: step n keeps
+    Over the first steps it moves faster, so that little is left of the weights that it began with: step n keeps
     (1 + n) / (10 + n) of the average, as long as that is below the decay (TensorFlow's `ExponentialMovingAverage`).
 
     Parameters
@@ -210,8 +210,8 @@ def _between(first: float, last: float | None, share: float) -> float:
 def cosine_factor(step: int, steps: int) -> float:
     """Return what the learning rate is multiplied by: a linear warm-up over a tenth of the steps, then half a cosine.
 
-    Besides training well it leaves the batch norm's running averages true: they are of the last ten steps or so, over
-    which the weights hardly move any more.
+    Besides training well it keeps the batch norm's running statistics accurate: they are of the last ten steps or so,
+    over which the weights hardly move any more.
     """
     warm_up = max(1, round(WARM_UP_SHARE * steps))
     if step < warm_up:

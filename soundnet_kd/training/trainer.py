@@ -45,7 +45,7 @@ def trainer_of(
     accumulate : int
         Batches of a step.
     gradient_clip : float, optional
-        Longest gradient that a step may follow.
+        Largest 2-norm of the gradient; larger gradients are scaled down to it.
     """
     options = dict(device_options)
     return lightning.Trainer(

@@ -151,7 +151,7 @@ def cross_validate(
     settings = tuple(dict(zip(grids, values, strict=True)) for values in itertools.product(*grids.values()))
     way: Selection = "fixed" if len(settings) == 1 else selection or plan.selection
     if way not in get_args(Selection) or (way == "fixed" and len(settings) > 1):
-        raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; it is 'same folds' or 'nested'")
+        raise SettingsError(f"selection is {selection!r} for {len(settings)} settings; choose 'same folds' or 'nested'")
     if plan.head in KERNEL_CLASSIFIERS and len(rows) > MAX_KERNEL_ROWS:
         raise SettingsError(
             f"{plan.head} compares every two of {len(rows)} rows, which are more than {MAX_KERNEL_ROWS}; take a "

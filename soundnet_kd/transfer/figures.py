@@ -110,5 +110,5 @@ def draw_ranking(rows: Sequence[Ranked], path: str | Path) -> None:
         axes.yaxis.set_major_formatter(percent_formatter())
         axes.set_xlabel("parameters, up to the layer or of the whole classifier")
         axes.set_ylabel("accuracy")
-        axes.set_title("Accuracy by the size of the network (bars: deviation over folds)")
+        axes.set_title("Accuracy by the size of the network (bars: standard deviation over folds)")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -135,8 +135,7 @@ def require_whole_groups(folds: NDArray[np.int64], labels: NDArray[np.int64], gr
     parted = int((np.bincount(pairs[:, 0]) > 1).sum())
     if parted:
         raise SettingsError(
-            f"the data set's folds part the clips of {parted} recordings; give --folds to have others made, or leave "
-            "--groups out"
+            f"the data set's folds split {parted} recordings; give --folds to have others made, or leave --groups out"
         )
 
 

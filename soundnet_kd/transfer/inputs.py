@@ -82,7 +82,7 @@ def _pooled(cache: FeatureCache, layer: str, poolings: Sequence[Pooling]) -> NDA
     if tuple(poolings) == cache.poolings[:1]:
         return cache[layer]
     if not poolings or not set(poolings) <= set(get_args(Pooling)):
-        raise SettingsError(f"poolings are {list(poolings)}; they are some of {', '.join(get_args(Pooling))}")
+        raise SettingsError(f"poolings are {list(poolings)}; choose from {', '.join(get_args(Pooling))}")
     if set(poolings) <= set(cache.poolings):
         return np.concatenate([cache.pooled(layer, pooling) for pooling in poolings], axis=1)
     rows = [

@@ -15,8 +15,8 @@ Found = TypeVar("Found")
 
 SELECTIONS: Mapping[Selection, str] = {
     "same folds": (
-        "the setting with the best mean accuracy on the same folds that are reported, so the accuracy is a little too "
-        "good"
+        "the setting with the best mean accuracy on the same folds that are reported, so the accuracy is slightly "
+        "optimistic"
     ),
     "nested": "for each fold the setting that did best inside its training folds; the tested fold takes no part",
     "fixed": "there is one setting, so nothing is chosen",

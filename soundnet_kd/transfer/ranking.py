@@ -17,8 +17,8 @@ ParametersUpTo = Callable[[str, str], int | None]
 
 NOT_TRAINED = "only a classifier on kept features was fitted"
 NOT_TRAINED_HERE = "its weights were given"
-UNKNOWN_SIZE = "nothing tells how many parameters come before this layer"
-NO_FIGURES = "its results.json tells no parameters or seconds; they are there when it is made again"
+UNKNOWN_SIZE = "it is not known how many parameters come before this layer"
+NO_FIGURES = "its results.json has no parameters or seconds; make it again to have them"
 
 RANKING_FILE, MARKDOWN_FILE = "ranking.csv", "ranking.md"
 RANKING_FIGURE = "accuracy_by_parameters.png"
@@ -96,7 +96,7 @@ def rank_evaluations(
     if names is None:
         names = _names([Path(path) for path in results])
     if len(names) != len(read) or len(set(names)) < len(names):
-        raise SettingsError(f"names are {len(read)} different ones, one for each of the results, not {list(names)}")
+        raise SettingsError(f"give {len(read)} different names, one for each of the results, not {list(names)}")
     known = [layer for each in read for layer in each.layers]
     for layer in layers or ():
         if layer not in known:

@@ -125,7 +125,7 @@ class Evaluation:
 
     @property
     def best_layer(self) -> str:
-        """The layer with the best accuracy; of equal ones that nearest to the input."""
+        """The layer with the best accuracy; on a tie the one nearest the input."""
         return max(self.results, key=lambda layer: self.results[layer].accuracy)
 
     @property

@@ -62,7 +62,7 @@ class WithinClassRotation(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
 
 class WithinClassScaling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Scale every feature by its deviation within the classes, so that those in which a class varies count less.
+    """Divide every feature by its standard deviation within the classes: those in which a class varies count less.
 
     Of features along the axes of `WithinClassRotation` this is within-class covariance normalisation from speaker
     recognition (Hatch, Kajarekar and Stolcke, 2006), with the covariance W shrunk to (1 - s) W + s (tr W / channels) I.

@@ -41,10 +41,10 @@ class Windows:
         for name in ("seconds", "hop_seconds", "clip_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise SettingsError(f"windows.{name} is {value}; it is a time above 0")
+                raise SettingsError(f"windows.{name} is {value}; it has to be above 0")
         if self.pooling not in get_args(WindowPooling):
             raise SettingsError(
-                f"windows.pooling is {self.pooling!r}; it is one of {', '.join(get_args(WindowPooling))}"
+                f"windows.pooling is {self.pooling!r}; choose one of {', '.join(get_args(WindowPooling))}"
             )
 
     def cut(self, steps: ArrayLike, step_seconds: float) -> NDArray[np.floating]:

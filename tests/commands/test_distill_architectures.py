@@ -117,7 +117,7 @@ def test_a_narrower_student_does_not_start_from_a_full_one(targets: Path, tmp_pa
     write_network(SoundNet8(CLASSES), tmp_path / "student.safetensors", {})
     with pytest.raises(SettingsError, match=r"differ in the filters of conv1 \(16, not 8\), conv2 \(32, not 16\)"):
         distill(targets, tmp_path / "out", init=tmp_path, width=0.5)
-    with pytest.raises(SettingsError, match=r"width is 0; it is a number from 0\.05"):
+    with pytest.raises(SettingsError, match=r"width is 0; give a number from 0\.05"):
         distill(targets, tmp_path / "out", width=0)
 
 

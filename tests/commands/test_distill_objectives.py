@@ -209,7 +209,7 @@ def test_the_average_is_measured_beside_the_weights(
     about = read_training(tmp_path / "best.safetensors")
     assert (about["steps_done"], about.get("weights")) == (step, "averaged" if stage == "averaged" else None)
     last, own = rows[5]["averaged/loss"], rows[5]["validation/loss"]
-    assert f"; averaged.safetensors: held-out loss {last:.4f}, not {own:.4f}, " in capsys.readouterr().out
+    assert f"; averaged.safetensors: held-out loss {last:.4f} (student: {own:.4f}), " in capsys.readouterr().out
 
 
 def test_a_run_whose_average_was_not_measured_yet_keeps_its_best(tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_teachers_without_classes_need_one_with_classes_beside_them(tmp_path: Pa
     clip = replace(clip_of("0.mp4", 1, np.random.default_rng(0)), distributions={})
     targets = make_targets(tmp_path / "targets", [clip], classes={})
     for objectives in (["kl"], ["match"]):
-        with pytest.raises(SettingsError, match=r"no teacher of .*targets has classes.*with one that has beside it"):
+        with pytest.raises(SettingsError, match=r"no teacher of .*targets has classes.*with one more teacher"):
             distill(targets, tmp_path / "out", objectives=objectives, steps=1, batch_size=1, device="cpu")
 
 

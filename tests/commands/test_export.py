@@ -219,9 +219,9 @@ def test_a_file_that_gives_something_else_is_not_kept(small_soundnet8: None, tmp
         ({"outputs": ["pol5"]}, "SoundNet8 has no layer or head 'pol5'; did you mean 'pool5'"),
         ({"outputs": ["pool5", "pool5"]}, "each once"),
         ({"outputs": []}, "each once"),
-        ({"pooling": "median"}, "pooling is 'median'; it is one of mean, max, std, none"),
-        ({"answers": "odds"}, "answers is 'odds'; it is one of probabilities, logits"),
-        ({"format": "tflite"}, "format is 'tflite'; it is one of onnx, openvino, torch"),
+        ({"pooling": "median"}, "pooling is 'median'; choose one of mean, max, std, none"),
+        ({"answers": "odds"}, "answers is 'odds'; choose one of probabilities, logits"),
+        ({"format": "tflite"}, "format is 'tflite'; choose one of onnx, openvino, torch"),
     ],
 )
 def test_wrong_settings(small_soundnet8: None, tmp_path: Path, settings: dict[str, Any], message: str) -> None:

@@ -232,7 +232,7 @@ def test_what_is_heard_at_several_speeds_is_averaged(tmp_path: Path) -> None:
 
 def test_speeds_that_cannot_be_are_refused(sounds: Path, student: Path, tmp_path: Path) -> None:
     for speeds in ([], [1.0, 1.0], [0.0], [8.0]):
-        with pytest.raises(SettingsError, match=r"speeds are \[.*\]; they are from 0\.25 to 4\.0, each once"):
+        with pytest.raises(SettingsError, match=r"speeds are \[.*\]; give them from 0\.25 to 4\.0, each once"):
             extract(sounds, student, tmp_path / "out.h5", speeds=speeds, device="cpu")
     for others in ({"sequences": True}, {"pooling": "none"}, {"rate": "native"}):
         with pytest.raises(SettingsError, match="at other speeds a sound has other steps, and another rate; leave"):
@@ -457,13 +457,13 @@ def test_several_files_and_lists(sounds: Path, tmp_path: Path) -> None:
 
 
 def test_settings_that_do_not_exist_are_named(sounds: Path, student: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="pooling is 'median'; it is one of mean, max, std, none"):
+    with pytest.raises(SettingsError, match="pooling is 'median'; choose one of mean, max, std, none"):
         extract(sounds, student, tmp_path / "out.h5", pooling="median")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="rate is 'natural'; it is one of model, native"):
+    with pytest.raises(SettingsError, match="rate is 'natural'; choose one of model, native"):
         extract(sounds, student, tmp_path / "out.h5", rate="natural")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="channel is 'last'; it is one of first, mean"):
+    with pytest.raises(SettingsError, match="channel is 'last'; choose one of first, mean"):
         extract(sounds, student, tmp_path / "out.h5", channel="last")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="workers is -1; it is at least 0"):
+    with pytest.raises(SettingsError, match="workers is -1; it has to be at least 0"):
         extract(sounds, student, tmp_path / "out.h5", workers=-1)
     with pytest.raises(SettingsError, match="deadline_minutes is 0; it has to be above 0"):
         extract(sounds, student, tmp_path / "out.h5", deadline_minutes=0)

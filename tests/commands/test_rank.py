@@ -132,7 +132,7 @@ def test_names_and_layers(runs: dict[str, Path], tmp_path: Path) -> None:
     assert {(row.name, row.layer) for row in ranking.rows} == {("svm", "pool2"), ("tuned", "conv4")}
     with pytest.raises(SettingsError, match="a layer 'pool3'; did you mean 'pool2'"):
         rank(folders, tmp_path / "out", layers=["pool3"])
-    with pytest.raises(SettingsError, match="names are 2 different ones"):
+    with pytest.raises(SettingsError, match="give 2 different names"):
         rank(folders, tmp_path / "out", names=["one", "one"])
 
 
@@ -169,7 +169,7 @@ def test_results_that_tell_no_size_say_so(runs: dict[str, Path], tmp_path: Path)
     (tmp_path / "predictions.csv").write_bytes((runs["finetuned"] / "predictions.csv").read_bytes())
     ranking = rank([tmp_path], tmp_path / "out")
     assert ranking.rows[0].parameters is None
-    assert "tells no parameters or seconds" in str(ranking)
+    assert "has no parameters or seconds" in str(ranking)
 
 
 def test_the_table_reads_back(runs: dict[str, Path], tmp_path: Path) -> None:

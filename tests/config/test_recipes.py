@@ -47,7 +47,7 @@ def test_variables_stand_in_recipes_of_networks_as_in_those_of_steps(network: Pa
         (["epoch=4"], "^a recipe has no key 'epoch'; did you mean 'epochs'"),
         (["training.epochs=${epoch}"], r"^the recipe uses \$\{epoch\} but has no such variable; did you mean 'epochs'"),
         (["data={cats_dogs: {test: '${label}'}}"], "^the recipe needs a value for 'data'; give it with --set name="),
-        (["epochs.x=3"], "^--set epochs.x: epochs holds a value, no keys"),
+        (["epochs.x=3"], "^--set epochs.x: epochs holds a value, not keys"),
         (["epochs=many"], r"^training\.epochs: expected int, not many"),
     ],
 )

@@ -107,7 +107,7 @@ def test_several_files_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("paths,label\na.wav,x\n", FormatError, "has no column 'path' .*did you mean to call 'paths' so"),
+        ("paths,label\na.wav,x\n", FormatError, "has no column 'path' .*should 'paths' be called that"),
         ("a.wav,x\nb.wav,y\n", FormatError, "its first line has to name the columns"),
         ("path,label\na.wav,big, dog\n", FormatError, "line 2: there are 3 values for 2 columns"),
         ("path,label\n", FormatError, "names no sounds"),

@@ -97,7 +97,10 @@ def test_spoken_words_lose_the_silence_around_them(word: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"aggressiveness": 4}, "aggressiveness is 4; give 0, 1, 2 or 3"), ({"margin_seconds": -0.1}, "it is at least 0")],
+    [
+        ({"aggressiveness": 4}, "aggressiveness is 4; give 0, 1, 2 or 3"),
+        ({"margin_seconds": -0.1}, "it has to be at least 0"),
+    ],
 )
 def test_settings_that_cannot_be(settings: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):

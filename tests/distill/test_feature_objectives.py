@@ -156,7 +156,7 @@ def test_each_learns_what_there_is_to_learn(objective: torch.nn.Module) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temperature": 0.0}, r"contrast\.temperature is 0\.0; it is from 0\.01 to 1, such as 0\.07"),
+        ({"temperature": 0.0}, r"contrast\.temperature is 0\.0; give one from 0\.01 to 1, such as 0\.07"),
         ({"temperature": 1.5}, "contrast.temperature is 1.5"),
         ({"queue": -1}, "contrast.queue is -1"),
         ({"same_video": -0.5}, "contrast.same_video is -0.5"),
@@ -171,5 +171,5 @@ def test_settings_out_of_range_are_named(settings: dict[str, float], message: st
 def test_projections_out_of_range_are_named() -> None:
     with pytest.raises(SettingsError, match=r"projection\.width is 0"):
         ProjectionSettings(width=0)
-    with pytest.raises(SettingsError, match=r"projection\.distance is 'l1'; it is cosine or squared"):
+    with pytest.raises(SettingsError, match=r"projection\.distance is 'l1'; choose cosine or squared"):
         ProjectionSettings(distance="l1")  # type: ignore[arg-type]

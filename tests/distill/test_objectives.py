@@ -25,7 +25,7 @@ def test_weights_are_read() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("kl:1, match:2", r"objectives are one text, 'kl:1, match:2'; give a list, such as \['kl:1', 'match:2'\]"),
+        ("kl:1, match:2", r"objectives is one text, 'kl:1, match:2'; give a list, such as \['kl:1', 'match:2'\]"),
         ({"kl": "much"}, "the weight of kl is 'much'; give a number, such as kl:0.5"),
         ({"kl": None}, "the weight of kl is None"),
         ({"kl": 0.0}, r"the weights of all objectives \(kl\) are 0"),
@@ -54,13 +54,13 @@ def test_what_cannot_be_read_is_named(words: Sequence[str], message: str) -> Non
             [],
             "objective match needs the teachers' features, and here holds none.*--keep_features",
         ),
-        (["kl:1", "match:1"], {}, [], ["a"], "no teacher of here has classes.*anew with one that has beside it"),
+        (["kl:1", "match:1"], {}, [], ["a"], "no teacher of here has classes.*with one more teacher"),
         (
             ["contrast:1"],
             {},
             [],
             ["a"],
-            "no teacher of here has classes, of which a student's heads are",
+            "no teacher of here has classes, which a student's heads need",
         ),
         (["kl:1"], {"c": 1.0}, ["a"], ["b"], "there is no teacher 'c' to weigh; the teachers are a, b"),
         (["kl:1"], {"a": 0.0}, ["a"], [], "the weights of all teachers are 0; at least one has to teach$"),

@@ -38,7 +38,7 @@ def test_a_cache_names_its_network(tmp_path: Path) -> None:
         assert cache.network == NetworkIdentity("SoundNet8", "none", "student")
     with h5py.File(tmp_path / "f.h5", "r+") as file:
         file.attrs["identity"] = "{}"
-    with FeatureCache(tmp_path / "f.h5") as cache, pytest.raises(FormatError, match="does not tell its network"):
+    with FeatureCache(tmp_path / "f.h5") as cache, pytest.raises(FormatError, match="does not name its network"):
         _ = cache.network
 
 

@@ -114,7 +114,7 @@ def test_names_and_fingerprints_tell_listeners_apart(student: str, tmp_path: Pat
 
 
 def test_settings_that_do_not_exist(student: str) -> None:
-    with pytest.raises(SettingsError, match="features is 'root'; it is one of mean, sqrt"):
+    with pytest.raises(SettingsError, match="features is 'root'; choose one of mean, sqrt"):
         Listener(student, features="root")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="did you mean 'pool5'"):
         Listener(student, "pool55")

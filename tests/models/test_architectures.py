@@ -88,5 +88,5 @@ def test_the_nearest_architecture_is_named() -> None:
 
 @pytest.mark.parametrize("width", [0, -1, 0.01, 5, float("nan"), True, "wide"])
 def test_widths_out_of_range_are_refused(width: float) -> None:
-    with pytest.raises(SettingsError, match=r"width is .*; it is a number from 0\.05 to 4"):
+    with pytest.raises(SettingsError, match=r"width is .*; give a number from 0\.05 to 4"):
         SoundNet8(HEADS, width=width)

@@ -134,7 +134,7 @@ def test_an_index_that_answers_in_json(
     page.unlink()
     caplog.set_level(logging.INFO)
     assert fetch(entry).read_bytes() == CONTENT
-    assert f"{ARCHIVE} was yanked there (too old); it is taken for its hash" in caplog.text
+    assert f"{ARCHIVE} was yanked there (too old); it is used, since it has the known hash" in caplog.text
     assert f"fetching {ARCHIVE} ({packed.stat().st_size / 1e6:.1f} MB), which has mine, from {index.url}" in caplog.text
 
 

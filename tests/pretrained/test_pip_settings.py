@@ -110,12 +110,12 @@ def test_nothing_that_is_set_up_is_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.usefixtures("pip")
 def test_what_pip_cannot_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value, message in (
-        ("PIP_TIMEOUT", "soon", "pip's setting timeout is 'soon'; it is a number"),
-        ("PIP_NO_INDEX", "perhaps", "pip's setting no-index is 'perhaps'; it is yes or no"),
+        ("PIP_TIMEOUT", "soon", "pip's setting timeout is 'soon'; it has to be a number"),
+        ("PIP_NO_INDEX", "perhaps", "pip's setting no-index is 'perhaps'; it has to be yes or no"),
         (
             "PIP_INDEX_URL",
             "http://me:secret@\u2100[1",
-            "^pip is set up with an address that is none; see `pip config list`$",
+            "^pip is set up with an invalid address; see `pip config list`$",
         ),
     ):
         with monkeypatch.context() as patch:

@@ -78,9 +78,9 @@ def test_targets_are_those_of_one_machine(cluster: Nodes, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--address auto", "address is of a Ray cluster; add --engine ray, or leave --address out"),
+        ("--address auto", "address is for a Ray cluster; add --engine ray, or leave --address out"),
         ("--engine ray --shard 1/2", "Ray divides the work itself; leave --shard 1/2 out, or --engine ray"),
-        ("--engine ray --address 127.0.0.1:1 --networks 0", "networks is 0; it is at least 1"),
+        ("--engine ray --address 127.0.0.1:1 --networks 0", "networks is 0; it has to be at least 1"),
         (
             "--engine ray --workers 3",
             "workers decode beside this process, and on Ray none do; give --decoders 3 in place of --workers 3, or",

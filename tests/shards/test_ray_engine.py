@@ -183,7 +183,7 @@ def test_a_run_that_was_killed_goes_on(cluster: Nodes, sounds: Path, tmp_path: P
         ({"networks": 7}, "networks is 7; the Ray cluster has 6 CPUs, which is enough for 6"),
         ({"decoders": 7}, "decoders is 7; the Ray cluster has 6 CPUs, each of which decodes one file"),
         ({"networks": 3, "decoders": 2}, "decoders is 2 and networks 3; each of these needs one that decodes for it"),
-        ({"networks": 0}, "networks is 0; it is at least 1"),
+        ({"networks": 0}, "networks is 0; it has to be at least 1"),
         ({"gpus_per_network": 1}, "the Ray cluster has 0 GPUs, but a network is to have 1; use --device cpu"),
         ({"deadline_minutes": 0}, "deadline_minutes is 0; it has to be above 0"),
     ],

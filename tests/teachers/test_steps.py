@@ -236,7 +236,7 @@ def test_what_may_not_be_is_told_before_anything_else(tmp_path: Path) -> None:
             {"step_seconds": 3},
             "step_seconds is 3; it is from 0.5 to 5, and a whole number of steps makes 20 s: 5, 4,",
         ),
-        ({"frames_per_step": 0}, "frames_per_step is 0; it is at least 1"),
+        ({"frames_per_step": 0}, "frames_per_step is 0; it has to be at least 1"),
         ({"keep_frames": True}, "add --frames_per_step, or leave it out"),
     ):
         with pytest.raises(SettingsError, match=message):

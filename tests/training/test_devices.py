@@ -196,7 +196,7 @@ def test_what_cannot_be_divided_is_refused_with_what_can() -> None:
 
 
 def test_devices_that_are_not_there_are_refused() -> None:
-    with pytest.raises(SettingsError, match="both are at least 1"):
+    with pytest.raises(SettingsError, match="both have to be at least 1"):
         trainer_options(torch.device("cpu"), 0, 1)
     with pytest.raises(SettingsError, match=r"torchrun --nnodes 2 --nproc_per_node 4"):
         trainer_options(torch.device("cpu"), 4, 2)

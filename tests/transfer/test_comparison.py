@@ -90,7 +90,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare(write_results(tmp_path / "c", {"conv1": LABELS}, LABELS, first_id=1), before, tmp_path / "t.csv")
     with pytest.raises(SettingsError, match=r"1 clips have another label, such as clip-3 \(a, b\)"):
         compare(write_results(tmp_path / "d", {"conv1": LABELS}, "aaabbbbb"), before, tmp_path / "t.csv")
-    with pytest.raises(SettingsError, match="names are two"):
+    with pytest.raises(SettingsError, match="names has to be two names"):
         compare(before, before, tmp_path / "t.csv", names=["one"])
     with pytest.raises(SettingsError, match=r"there is no .*none.results\.json; make it with"):
         compare(tmp_path / "none", before, tmp_path / "t.csv")

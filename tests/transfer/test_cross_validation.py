@@ -152,7 +152,7 @@ def test_an_unknown_protocol_names_the_nearest_one() -> None:
         cross_validate(apart(LABELS), LABELS, FOLDS, head="linear_svn")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="there is no setting 'gamma'; did you mean 'C'"):
         cross_validate(apart(LABELS), LABELS, FOLDS, grid={"gamma": (1.0,)})
-    with pytest.raises(SettingsError, match="selection is 'honest' for 6 settings; it is 'same folds' or 'nested'"):
+    with pytest.raises(SettingsError, match="selection is 'honest' for 6 settings; choose 'same folds' or 'nested'"):
         cross_validate(apart(LABELS), LABELS, FOLDS, selection="honest")  # type: ignore[arg-type]
 
 

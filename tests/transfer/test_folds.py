@@ -106,7 +106,7 @@ def test_other_folds_may_be_made_and_keep_the_clips_of_a_source_together() -> No
     assert (folds[0:36:2] == folds[1:36:2]).all()
     assert [np.bincount(folds[labels == label]).tolist() for label in range(3)] == [[0, 4, 4, 4]] * 3
     require_whole_groups(folds, labels, groups)
-    with pytest.raises(SettingsError, match="part the clips of 18 recordings; give --folds"):
+    with pytest.raises(SettingsError, match="split 18 recordings; give --folds"):
         require_whole_groups(own, labels, groups)
     with pytest.raises(SettingsError, match="folds is 1"):
         plan_folds(own, labels, seed=0, count=1)

@@ -97,7 +97,7 @@ def test_several_poolings_are_those_of_the_sequences(cache: Path) -> None:
             steps = features.sequence(index, "conv5").astype(np.float64)
             wanted = np.concatenate([steps.mean(axis=0), steps.max(axis=0), steps.std(axis=0)])
             np.testing.assert_allclose(each.rows[index], wanted, rtol=1e-5, atol=1e-7)
-        with pytest.raises(SettingsError, match=r"poolings are \['median'\]; they are some of mean, max, std"):
+        with pytest.raises(SettingsError, match=r"poolings are \['median'\]; choose from mean, max, std"):
             list(layer_inputs(features, ["conv5"], poolings=["median"]))  # type: ignore[list-item]
 
 
@@ -122,7 +122,7 @@ def test_a_clip_shorter_than_a_window() -> None:
     np.testing.assert_array_equal(Windows(5.0).cut(steps, 1.0), [[2.0, 3.0]])
     with pytest.raises(SettingsError, match="a clip has 3 steps where a window has 5"):
         Windows(5.0, pooling="flatten").cut(steps, 1.0)
-    with pytest.raises(SettingsError, match=r"windows\.seconds is 0; it is a time above 0"):
+    with pytest.raises(SettingsError, match=r"windows\.seconds is 0; it has to be above 0"):
         Windows(0)
 
 

@@ -21,7 +21,7 @@ class Folds:
     Attributes
     ----------
     validation_share : float
-        Of the recordings of the training folds, to choose the best weights by; 0 where the last ones are taken.
+        Share of the recordings of the training folds to choose the best weights by; 0 where the last ones are taken.
     """
 
     validation_share: float = 0.0

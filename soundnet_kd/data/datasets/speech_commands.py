@@ -42,9 +42,9 @@ class SpeechCommands:
     words : tuple of str
         Each is a class of its own; all other words are "unknown".
     unknown_share : float
-        So many clips of other words, for each clip of these, are drawn; 0.1 in the published benchmark.
+        How many clips of other words are drawn, for each clip of these; 0.1 in the published benchmark.
     silence_share : float
-        So many random seconds of the noise recordings, for each clip of these, are "silence"; 0.1 in the benchmark.
+        How many random seconds of the noise recordings are "silence", for each clip of these; 0.1 in the benchmark.
     """
 
     words: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -55,7 +55,7 @@ class SpeechCommands:
         for name in ("unknown_share", "silence_share"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(
-                    f"data.speech_commands.{name} is {getattr(self, name)}; it is at least 0, which is none"
+                    f"data.speech_commands.{name} is {getattr(self, name)}; it has to be at least 0, which is none"
                 )
 
     def read(self, place: str | Path, seed: int) -> SplitSounds:

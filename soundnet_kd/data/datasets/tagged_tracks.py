@@ -29,9 +29,9 @@ class TaggedTracks:
     tags : tuple of str
         The tags to learn; all that the table has, if none are named.
     validation_share : float
-        Of the tracks, where the table has no column split.
+        Share of the tracks, where the table has no column split.
     test_share : float
-        Of the tracks, where the table has no column split.
+        Share of the tracks, where the table has no column split.
     """
 
     tags: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ class Table:
         if values is not None:
             return values
         near = closest(meaning, self.columns)
-        hint = f"; did you mean to call {near!r} so?" if near is not None else ""
+        hint = f"; should {near!r} be called that?" if near is not None else ""
         if not _name_columns(self.columns):
             hint = f"; {_FIRST_LINE}"
         raise FormatError(f"{self.file} has no column {meaning!r} (it has {', '.join(self.columns) or 'none'}){hint}")

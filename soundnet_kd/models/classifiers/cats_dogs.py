@@ -1,4 +1,4 @@
-"""Cats and dogs from the raw wave, by ten convolutions that can be peeled layer by layer."""
+"""Cats and dogs from the raw waveform, by ten convolutions that can be peeled layer by layer."""
 
 from collections.abc import Sequence
 

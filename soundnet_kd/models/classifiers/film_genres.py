@@ -97,7 +97,7 @@ class FilmGenresRecurrent(SoundClassifier):
         self.add_answer(HIDDEN)
 
     def fit_front_end(self, waveforms: Iterable[Tensor]) -> None:
-        """Set the data set's mean and deviation where the front end standardises by them, from tracks of any length."""
+        """Set the data set's mean and standard deviation where the front end uses them, from tracks of any length."""
         tiles = self.get_submodule("tiles")
         assert isinstance(tiles, TileNetwork)
         tiles.network.fit_front_end(tiles.cut(waveform) for waveform in waveforms)

@@ -1,4 +1,4 @@
-"""Families of NSynth's instruments from the raw wave of its notes: a simple network and a better one."""
+"""Families of NSynth's instruments from the raw waveform of its notes: a simple network and a better one."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ RESAMPLED: tuple[Step, ...] = ({"name": "FourierResampling", "target_rate": TARG
 class NSynthSimple(SoundClassifier):
     """Two convolutions, one ReLU and an average over time; 9 098 parameters for ten classes.
 
-    Layers: `front_end` (the resampled wave), `conv1` (linear), `conv2` (after ReLU), `average`, `answer`.
+    Layers: `front_end` (the resampled waveform), `conv1` (linear), `conv2` (after ReLU), `average`, `answer`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class NSynthSimple(SoundClassifier):
 class NSynthBetter(SoundClassifier):
     """Three convolutions, one leaky ReLU, then every moment of the note; 8 838 158 parameters for ten classes.
 
-    Layers: `front_end` (the resampled wave), `conv1`, `conv2` (both linear), `conv3` (after leaky ReLU), `pool3`,
+    Layers: `front_end` (the resampled waveform), `conv1`, `conv2` (both linear), `conv3` (after leaky ReLU), `pool3`,
     `dense` (linear), `answer`.
 
     Parameters
@@ -56,8 +56,8 @@ class NSynthBetter(SoundClassifier):
     front_end : sequence of mapping
         Gives a waveform.
     dropout : float
-        Share of the numbers before `dense` that are dropped in training. The source does not say how many; nor how
-        steep the leaky ReLU is below 0: 0.3, Keras's default.
+        Dropout probability before `dense`, which the source does not say; nor does it say the slope of the leaky ReLU
+        below 0, here 0.3, Keras's default.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What all networks for labelled sounds are: named layers over the raw wave, the last of which are the logits."""
+"""What all networks for labelled sounds are: named layers over the raw waveform, the last of which are the logits."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from soundnet_kd.models.preprocessing import ClipPreprocessing, as_input
 from soundnet_kd.models.receptive_field import ReceptiveField
 
 FRONT_END = "front_end"
-"""Name of its first layer, where it does not take the wave itself."""
+"""Name of its first layer, where it does not take the waveform itself."""
 
 
 class SoundClassifier(Network):
@@ -114,7 +114,7 @@ class SoundClassifier(Network):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew as Keras, Lasagne and TensorFlow do: Glorot's uniform distribution, biases 0."""
+        """Draw all weights anew as Keras, Lasagne and TensorFlow do: Glorot uniform, biases 0."""
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -177,14 +177,14 @@ class SoundClassifier(Network):
         return {HEAD: hidden} if layers is None else found
 
     def fit_front_end(self, waveforms: Iterable[Tensor]) -> None:
-        """Set the data set's mean and deviation where the front end standardises by them."""
+        """Set the data set's mean and standard deviation where the front end standardises by them."""
         chain = dict(self.named_children()).get(FRONT_END)
         if isinstance(chain, FrontEndChain):
             device = next(self.parameters()).device
             chain.fit(waveform.to(device) for waveform in waveforms)
 
     def fingerprint(self) -> str:
-        """Sha256 over everything that decides what this network answers: weights, layout and preprocessing."""
+        """SHA-256 over everything that decides what this network answers: weights, layout and preprocessing."""
         text = json.dumps([type(self).__name__, self.settings], sort_keys=True)
         return hashlib.sha256(f"{text}{state_sha256(self)}".encode()).hexdigest()
 

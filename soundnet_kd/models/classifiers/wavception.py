@@ -1,4 +1,4 @@
-"""WavCeption: speech commands from the raw wave, by inception blocks in one dimension."""
+"""WavCeption: speech commands from the raw waveform, by inception blocks in one dimension."""
 
 from collections.abc import Sequence
 
@@ -68,7 +68,7 @@ class WavCeption(SoundClassifier):
     Layers: `inception1_1`, `inception1_2`, `pool1` … `pool9`, `dense`, `answer`.
 
     Batch norm has PyTorch's momentum 0.1, not Keras's 0.01: with that, the running statistics of so many norms, one
-    behind the other, were so late that a network answered at chance after 250 steps in which it had learned.
+    after the other, lagged so far behind that a network that had learned for 250 steps still answered at chance.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class MFCC(MelSpectrogram):
     ) -> None:
         require_positive(coefficients=coefficients)
         if deltas not in (0, 1, 2):
-            raise SettingsError(f"deltas is {deltas}; it is 0, 1 (slopes) or 2 (slopes and curvatures)")
+            raise SettingsError(f"deltas is {deltas}; give 0, 1 (slopes) or 2 (slopes and curvatures)")
         if coefficients > bands:
             raise SettingsError(f"{bands} bands have no more than {bands} coefficients, not {coefficients}")
         from scipy.fft import dct

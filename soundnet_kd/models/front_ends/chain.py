@@ -67,7 +67,7 @@ class FrontEndChain(FrontEnd):
 
     @torch.no_grad()
     def fit(self, waveforms: Iterable[Tensor]) -> None:
-        """Set mean and deviation of each standardisation.
+        """Set mean and standard deviation of each standardisation.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def steps(self, samples: int) -> int:
-        """Return how many steps it makes of so many samples (or steps); below 1 where they are too few."""
+        """Return how many steps it makes of a number of samples (or steps); below 1 where they are too few."""
 
     @abstractmethod
     def field_after(self, field: ReceptiveField) -> ReceptiveField | None:
@@ -66,7 +66,7 @@ def require_length(waveform: Tensor, samples: int, what: str) -> None:
     SettingsError
         If it is of whole numbers, which no preprocessing has brought to ±1.
     TooShortError
-        If it has fewer than so many samples.
+        If it has fewer samples than that.
     """
     if not waveform.is_floating_point():
         raise SettingsError(f"{what} was given {waveform.dtype}; give each sound to the network's preprocessing first")

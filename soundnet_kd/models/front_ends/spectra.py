@@ -16,7 +16,7 @@ MIN_POWER = 1e-10
 
 
 class WindowedPower(FrontEnd):
-    """Power over frequency and time, of which spectrograms are made: windows of Hann's form, each a column.
+    """Power over frequency and time, of which spectrograms are made: a Hann window for each column.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class WindowedPower(FrontEnd):
 class LogSpectrogram(WindowedPower):
     """Natural logarithm of the power density over frequency and time, plus 1e-10.
 
-    Each window, of Hann's form, is a column; none reaches beyond the sound. Numbers are those of
+    Each column is a Hann window; none reaches beyond the sound. Numbers are those of
     `scipy.signal.spectrogram(window="hann", detrend=False)`, power per Hz of the waveform's unit.
 
     Parameters
@@ -119,7 +119,7 @@ class MelSpectrogram(WindowedPower):
     bands : int
         On Slaney's mel scale, from 0 Hz to half the sample rate, each of unit area.
     window_samples, step_samples : int
-        Length of a window of Hann's form, and from one to the next.
+        Length of a Hann window, and from one to the next.
     """
 
     RANGE_DB = 80.0
@@ -175,7 +175,7 @@ class LogMel(MelSpectrogram):
     bands : int
         On Slaney's mel scale, from 0 Hz to half the sample rate.
     window_samples, step_samples : int
-        Length of a window of Hann's form, and from one to the next.
+        Length of a Hann window, and from one to the next.
     """
 
     def forward(self, waveform: Tensor) -> Tensor:

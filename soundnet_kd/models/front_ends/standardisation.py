@@ -1,4 +1,4 @@
-"""Standardisation by the mean and the deviation of a data set."""
+"""Standardisation by the mean and the standard deviation of a data set."""
 
 from collections.abc import Iterable
 
@@ -31,7 +31,7 @@ class Standardisation(FrontEnd):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and deviation of a data set, the training clips.
+        """Take mean and standard deviation of a data set, the training clips.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class Standardisation(FrontEnd):
             total = total + values.sum(dim=(0, -1), keepdim=True)
             squares = squares + values.square().sum(dim=(0, -1), keepdim=True)
         if not count:
-            raise SettingsError("there is nothing to take mean and deviation of; give at least one training clip")
+            raise SettingsError("there is nothing to compute mean and standard deviation of; give a training clip")
         centre = total / count
         deviation = (squares / count - centre.square()).clamp(min=0).sqrt()
         mean.copy_(centre)

@@ -102,7 +102,7 @@ def test_tracks_with_their_tags(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"a.ogg has the split 'trian'; did you mean 'train'"):
         TaggedTracks().read(table, seed=0)
     table.write_text("path,tag\na.ogg,Drama\n", encoding="utf-8")
-    with pytest.raises(FormatError, match=r"has no column 'tags'.*did you mean to call 'tag' so"):
+    with pytest.raises(FormatError, match=r"has no column 'tags'.*should 'tag' be called that"):
         TaggedTracks().read(table, seed=0)
 
 
@@ -312,7 +312,7 @@ def test_what_cannot_be_asked_of_words(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="has no folder of the word 'yes'; there are none"):
         TWO.read(tmp_path, seed=0)
     for share in ("unknown_share", "silence_share"):
-        with pytest.raises(SettingsError, match=rf"data\.speech_commands\.{share} is -0.1; it is at least 0"):
+        with pytest.raises(SettingsError, match=rf"data\.speech_commands\.{share} is -0.1; it has to be at least 0"):
             SpeechCommands(**{share: -0.1})  # type: ignore[arg-type]
 
 
