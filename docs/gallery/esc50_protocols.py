@@ -22,7 +22,7 @@ for name, protocol in PROTOCOLS.items():
     print(f"{name:<9} {protocol.about}")
 
 # %%
-# The sounds of the quickstart lie in five folds, like ESC-50's. With ESC-50 itself only this line is another one:
+# The sounds of the quickstart lie in five folds, like ESC-50's. With ESC-50 itself only this line changes:
 # ``sounds = "ESC-50/"``, the folder with ``meta/`` and ``audio/``. ``paper`` looks at windows of 1 s, so that it
 # needs a layer's whole sequence in time.
 
@@ -49,7 +49,7 @@ axis.set(xlabel="accuracy, and the deviation over the folds", xlim=(0, 1))
 # %%
 # Who chose the settings
 # ----------------------
-# ``notebook`` tries six values of C and reports the best by the same folds. That flatters a little: with ``nested``
+# ``notebook`` tries six values of C and reports the best by the same folds. That is too optimistic: with ``nested``
 # selection each fold's C is chosen inside the other folds.
 
 with FeatureCache("runs/pool5.h5") as cache:

@@ -34,8 +34,8 @@ print(f"frozen pool5: {frozen.accuracy:.1%}")
 # Fine-tune
 # ---------
 # What lies before ``from_layer`` stays as it is and is computed once, for two variants of each clip (louder, softer,
-# with noise), so that an epoch costs little. ``head="roots"`` hears means and deviations over time. Every fold is
-# tested with a network that has not heard it, and the test fold takes no part in any choice: the number of epochs is
+# with noise), so that an epoch costs little. ``head="roots"`` hears means and standard deviations over time. Every fold
+# is tested with a network that has not heard it, and the test fold takes no part in any choice: the number of epochs is
 # fixed beforehand.
 
 tuned = finetune(
