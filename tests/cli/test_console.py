@@ -149,7 +149,7 @@ def test_what_nohup_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["weights", "list"], "all is done, but what it gave"),
+        (["weights", "list"], "all is done, but the result"),
         (["--help"], "the help"),
         (["weights"], "the help"),
         (["predict", "--help"], "the help"),

@@ -255,7 +255,7 @@ def test_a_training_that_diverges_says_so(sounds: Path, student: Path, tmp_path:
 
 
 def test_a_file_of_another_kind_is_told(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="is no student, but a SoundNet8 that tells 3 classes"):
+    with pytest.raises(FormatError, match="is no student, but a SoundNet8 that recognises 3 classes"):
         read_student(run / "classifier.safetensors")
     broken = finetuned(run)
     with torch.no_grad():

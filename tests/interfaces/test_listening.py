@@ -43,7 +43,7 @@ def test_channels_come_first_and_the_network_says_which_is_heard(student: str) -
     torch.manual_seed(0)
     mixing = Listener(SoundNet8({"objects": 2}, Preprocessing(channel="mean")))
     np.testing.assert_allclose(mixing.waveform(both, RATE), (left + right) / 2, atol=1e-7)
-    with pytest.raises(SettingsError, match="11025 channels of 2 samples; turn it"):
+    with pytest.raises(SettingsError, match="11025 channels of 2 samples; transpose it"):
         mixing.waveform(both.T, RATE)
 
 

@@ -322,5 +322,5 @@ def test_drawing_leaves_one_of_each_class_to_learn_from() -> None:
     assert Counter(splits[:8]) == {"train": 2, "test": 3, "validation": 3}
     assert Counter(splits[8:10]) == {"train": 1, "test": 1}
     assert splits[10] == "train"
-    with pytest.raises(SettingsError, match="together they are below 1"):
+    with pytest.raises(SettingsError, match="their sum below 1"):
         draw_split(labels, {"test": 0.5, "validation": 0.5}, seed=0)

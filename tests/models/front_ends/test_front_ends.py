@@ -139,7 +139,7 @@ def test_a_data_set_is_standardised_row_by_row() -> None:
     np.testing.assert_allclose(found.mean(dim=(0, 1, 3)), [0, 0, 0], atol=1e-5)
     np.testing.assert_allclose(found.std(dim=(0, 1, 3), correction=0), [1, 1, 0], atol=1e-5)
     assert set(standardisation.state_dict()) == {"mean", "deviation"}
-    with pytest.raises(SettingsError, match="at least one training clip"):
+    with pytest.raises(SettingsError, match="give a training clip"):
         standardisation.fit([])
 
 

@@ -111,7 +111,7 @@ def test_given_class_names(cache: Path, tmp_path: Path) -> None:
         import_student(file, "mine", ["cat", "owl", "dog"])
     with pytest.raises(SettingsError, match="the file has 3 outputs, but --classes names 2 classes"):
         import_student(file, "other", ["cat", "cat", "dog"])
-    with pytest.raises(FormatError, match="is no student, but a CatsDogs that tells 3 classes"):
+    with pytest.raises(FormatError, match="is no student, but a CatsDogs that recognises 3 classes"):
         load_student("mine")
 
 
