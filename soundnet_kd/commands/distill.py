@@ -169,9 +169,8 @@ def distill(
     keep_checkpoints : int
         Number of checkpoints to keep; older ones are deleted.
     cache_gigabytes : float
-        For TARGETS under an address: space on the disk, in the user's cache, for what was read of them. What has room
-        there is fetched once; of the rest each pass fetches the clips again, each by itself. The student is the same
-        however large it is.
+        Disk space in GB, in the user's cache, for what is read of TARGETS under an address. What fits is fetched once;
+        all other clips are fetched again in each pass, one by one. The student is the same however much it is.
 
     Raises
     ------
@@ -228,8 +227,8 @@ def distill(
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:
         raise SettingsError(
-            f"{labelled.folder} holds sound at {labelled.sample_rate} Hz, the student hears "
-            f"{student.preprocessing.sample_rate}"
+            f"{labelled.folder} holds sound at {labelled.sample_rate} Hz, but the student hears "
+            f"{student.preprocessing.sample_rate} Hz; give another --init"
         )
     layer = _compared_layer(student, chosen)
     settings: dict[str, Any] = {
