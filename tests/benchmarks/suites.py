@@ -1,10 +1,10 @@
 """Rows in the suites that have a door here, on the sounds of an ESC-50 folder on this disk.
 
-    python -m tests.benchmarks.suites maeb|xares|hear DATA [--student soundnet8] [--features sqrt] [--classes 10]
+    python -m tests.benchmarks.suites maeb|xares|hear DATA [--student soundnet8] [--features sqrt] [--esc10]
 
 DATA is a folder in ESC-50's layout. Each suite hears it in its own way, and none of these figures stands beside an
 official one: which sounds they are, at which rate and depth, belongs to the row. `--classes` takes the first classes
-only.
+only, `--esc10` the 400 clips of ESC-10.
 """
 
 import argparse
@@ -31,18 +31,24 @@ def main() -> None:
     parser.add_argument("--layer")
     parser.add_argument("--features", default="mean", choices=["mean", "sqrt"])
     parser.add_argument("--classes", type=int, default=50)
+    parser.add_argument("--esc10", action="store_true", help="only the 400 clips of ESC-10")
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    clips = esc50_clips(options.data, options.classes)
+    clips = esc50_clips(options.data, options.classes, options.esc10)
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         row = SUITES[options.suite](clips, options, Path(folder))
     print(f"| {row} | {len(clips)} clips | {time.process_time() - started:.0f} s |")
 
 
-def esc50_clips(data: Path, classes: int = 50) -> list[Clip]:
-    """Return the clips of the first classes of an ESC-50 folder."""
-    return [clip for clip in read_manifest(data).clips if clip.label < classes]
+def esc50_clips(data: Path, classes: int = 50, esc10: bool = False) -> list[Clip]:
+    """Return the clips of the first classes of an ESC-50 folder, or those of them that ESC-10 has."""
+    manifest = read_manifest(data)
+    clips = [clip for clip in manifest.clips if clip.label < classes]
+    if not esc10:
+        return clips
+    place = manifest.columns.index("esc10")
+    return [clip for clip in clips if clip.carried[place] == "True"]
 
 
 def file_of(clip: Clip) -> Path:
