@@ -2,14 +2,15 @@
 # X-ARES 0.1.3: encodings and scores are kept by the name of the encoder's class, so that a second encoder under the same name
 # gets the scores of the first without being called once.
 #
-# Here the first knows each sound's class, and the second raises whenever it is called.
+# Here the first knows each sound's class, and the second raises whenever it is called. Needs FFmpeg's libraries: without
+# them, or without torchcodec, which X-ARES does not install, each sound is left out with a warning.
 #
 # Seen on Linux x86-64, Python 3.11, on 2026-11-30: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "xares==0.1.3" "torch==2.14.1" "soundfile==0.14.0" "numpy==2.3.5"
+"$folder/venv/bin/pip" install --quiet "xares==0.1.3" "torch==2.14.1" "torchcodec==0.17.0" "soundfile==0.14.0" "numpy==2.3.5"
 cat > "$folder/show.py" <<'PYTHON'
 import numpy as np
 import soundfile

@@ -107,6 +107,7 @@ ELSEWHERE = {'import { InferenceSession, Tensor } from "onnxruntime-node";'}
 """Blocks for other languages."""
 
 OF_SUITES = {
+    "python -m tests.benchmarks.suites maeb|xares|hear ESC-50/ --esc10 --student soundnet8 --features mean|sqrt",
     "from soundnet_kd.interfaces.hear_grid import evaluate_task",
     "import mteb",
     '# encoder.py; frame_encoder("run/student") is for tasks of frames',

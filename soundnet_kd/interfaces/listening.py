@@ -45,7 +45,7 @@ class Listener:
         [default: the one that `scene_layer` gives, pool5 of SoundNet8]
     features : {"mean", "sqrt"}
         sqrt takes the square root of the averages, which are heavy-tailed: on ESC-50 it is worth 2 to 4 points under
-        every plain classifier. The default is mean, as others report their networks.
+        plain classifiers. The default is mean, as others report their networks.
     device : str
         auto, cpu, cuda, cuda:1, mps.
     batch_size : int

@@ -10,6 +10,7 @@ only, `--esc10` the 400 clips of ESC-10.
 import argparse
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -142,7 +143,7 @@ def xares_row(clips: Sequence[Clip], options: argparse.Namespace, folder: Path) 
 
 
 def write_hear_task(clips: Sequence[Clip], class_names: Sequence[str], folder: Path) -> Path:
-    """Write clips as a task in the layout of HEAR's preprocessed ones; the sounds are links."""
+    """Write clips as a task in the layout of HEAR's preprocessed ones."""
     _, rate = read_audio(file_of(clips[0]))
     folds = sorted({clip.fold for clip in clips})
     names = [f"fold{number:02}" for number in range(len(folds))]
@@ -151,8 +152,8 @@ def write_hear_task(clips: Sequence[Clip], class_names: Sequence[str], folder: P
         sounds.mkdir(parents=True)
         labels = {}
         for clip in (each for each in clips if each.fold == fold):
-            path = file_of(clip).resolve()
-            (sounds / path.name).symlink_to(path)
+            path = file_of(clip)
+            shutil.copy(path, sounds)
             labels[path.name] = [class_names[clip.label]]
         (folder / f"{name}.json").write_text(json.dumps(labels), encoding="utf-8")
     heard = sorted({clip.label for clip in clips})
