@@ -6,7 +6,7 @@ import inspect
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -41,7 +41,9 @@ ROOMS = (
 def public_names(module: ModuleType) -> list[str]:
     """Return what a room gives: its `__all__`, or what is defined in it and begins with no underscore."""
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-    names = getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]
+    names = getattr(module, "__all__", None) or [
+        name for name in own if not (name.startswith("_") or isinstance(getattr(module, name), TypeVar))
+    ]
     return sorted(names, key=lambda name: (not name[0].isupper(), name.lower()))
 
 
@@ -59,7 +61,8 @@ def entry(module: ModuleType, name: str) -> str:
 
     value: Any = getattr(module, name)
     if inspect.isclass(value):
-        return f".. autoclass:: {name}\n   :members:\n   :show-inheritance:\n"
+        bases = "" if value.__bases__ == (object,) else "   :show-inheritance:\n"
+        return f".. autoclass:: {name}\n   :members:\n{bases}"
     if inspect.isfunction(value):
         return f".. autofunction:: {name}\n"
     about = ModuleAnalyzer.for_module(home_of(module, name)).find_attr_docs().get(("", name), [])

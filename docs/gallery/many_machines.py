@@ -55,7 +55,8 @@ print(*sorted(path.name for path in Path("runs/shared").glob("features.h5*")))
 # %%
 # The last command
 # ----------------
-# Without ``--shard`` the command does what nobody has done, and joins all.
+# Without ``--shard`` the command does what nobody has done, and joins all. (``soundnet-kd join
+# runs/shared/features.h5`` only joins, and names the jobs whose shards are missing.)
 
 print(job("runs/shared/features.h5"))
 

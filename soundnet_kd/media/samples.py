@@ -12,6 +12,7 @@ from soundnet_kd.errors import MediaError
 from soundnet_kd.media.full_scale import IMPOSSIBLE_PEAK, MAX_OVERSHOOT
 
 Channel = Literal["first", "mean"]
+"""How several channels become one."""
 Block = NDArray[np.float32]
 
 TRUSTED_PLANES = 8

@@ -19,6 +19,7 @@ from soundnet_kd.media.picture_track import PictureTrack, SeekError, TimedFrame
 from soundnet_kd.media.seeking import FrameSeeker
 
 Sampling = Literal["exact", "keyframe"]
+"""Which picture stands for a time: the one that is shown then, or the key frame nearest to it."""
 
 # Beyond this the header is wrong: no camera or broadcaster makes such pixels.
 ODDEST_PIXEL_ASPECT = 10

@@ -13,6 +13,7 @@ from soundnet_kd.models.soundnet import SoundNet5, SoundNet8
 from soundnet_kd.models.student import Heads, Student, block_number
 
 ARCHITECTURES: Mapping[str, type[Student]] = {"SoundNet8": SoundNet8, "SoundNet5": SoundNet5, "LogMelCNN": LogMelCNN}
+"""Students by the names of their architectures."""
 
 
 def build_student(

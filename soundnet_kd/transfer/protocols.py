@@ -115,6 +115,7 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
         "nested",
     ),
 }
+"""Protocols by name."""
 
 
 def plan_grid(

@@ -22,6 +22,7 @@ CLASSIFIERS: dict[str, type[SoundClassifier]] = {
     "LightCNN": LightCNN,
     "WavCeption": WavCeption,
 }
+"""Networks that are trained from scratch, by name."""
 
 
 def build_classifier(name: str, settings: Mapping[str, Any]) -> SoundClassifier:

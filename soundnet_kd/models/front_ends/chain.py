@@ -26,6 +26,7 @@ FRONT_ENDS: dict[str, type[FrontEnd]] = {
     "FourierResampling": FourierResampling,
     "Standardisation": Standardisation,
 }
+"""What may come before a network, by the names that recipes use."""
 
 
 class FrontEndChain(FrontEnd):
