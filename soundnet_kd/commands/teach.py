@@ -70,9 +70,9 @@ def teach(
         Length of the sound that one label is for: 20 s divided by a whole number, from 0.5 to 5 s (the paper's).
     frames_per_step : int
         Look at this many frames of each step, in the middles of its equal parts, and keep the mean of their
-        distributions. A key frame that is the nearest for several of these moments counts once.
+        distributions and features. A key frame that is the nearest for several of these moments counts once.
     keep_frames : bool
-        Keep the distributions of each of these frames too.
+        Keep the distributions and features of each of these frames too.
     keep_features : bool
         Also keep the features before each network's last layer (in format version 2), for objectives that compare
         features.

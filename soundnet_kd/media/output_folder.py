@@ -156,7 +156,7 @@ def output_folder(
         yield OutputFolder(local_path(out), index_folder)
         return
     if protocol_of(address) in WEB:
-        raise SettingsError(f"{address} is of a web server, which takes no files; give --out a path, or s3://, gs:// …")
+        raise SettingsError(f"{address} is on a web server, which takes no files; give --out a path, or s3://, gs:// …")
     own = sha256(address.encode()).hexdigest()[:16]
     folder = StoredFolder(address, cache_folder() / WORK_FOLDER / f"{own}-{job or 'all'}")
     with _held(folder):

@@ -39,7 +39,7 @@ def build_student(
     """
     architecture, told = parse_name(name)
     if width is not None and told not in (1, width):
-        raise SettingsError(f"{name} tells its width, which is not {width:g}; leave one of them out")
+        raise SettingsError(f"{name} names its width, which is not {width:g}; leave one of them out")
     return ARCHITECTURES[architecture](heads, preprocessing, told if width is None else width)
 
 

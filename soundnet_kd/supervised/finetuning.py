@@ -144,7 +144,7 @@ class FinetuneConfig:
         if self.scratch and any(kept.values()):
             given = next(name for name, value in kept.items() if value)
             raise SettingsError(
-                f"{given} is of what a student has learned, which scratch forgets; leave one of the two out"
+                f"{given} is for what a student has learned, which scratch forgets; leave one of the two out"
             )
         if self.draws < 0:
             raise SettingsError(f"variants is {self.draws}; it has to be at least 0, which hears each sound anew")

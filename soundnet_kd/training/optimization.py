@@ -97,7 +97,7 @@ class TrainingConfig:
         if self.nesterov and not self.momentum:
             raise SettingsError("nesterov needs a momentum above 0, such as 0.9")
         if self.schedule != "linear" and (self.final_learning_rate or self.final_momentum):
-            raise SettingsError(f"final_learning_rate and final_momentum are of schedule linear, not {self.schedule}")
+            raise SettingsError(f"final_learning_rate and final_momentum are for schedule linear, not {self.schedule}")
 
     def optimizer_for(self, network: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of what learns in a network."""

@@ -87,7 +87,7 @@ def plan_folds(
     if count is None and without < (labels >= 0).sum():
         raise FormatError(
             f"{without} labelled clips have no fold but others do; give every clip a fold, or none (folds that are "
-            "counted from 0 are known as such once features are extracted anew)"
+            "counted from 0 are recognised once features are extracted again)"
         )
     if count is not None and count < 2:
         raise SettingsError(f"folds is {count}; at least two are needed, to test on one and train on the others")

@@ -65,7 +65,7 @@ def layer_inputs(
     if windows is not None:
         if together or poolings is not None or any(JOINT in layer for layer in layers):
             raise SettingsError(
-                "windows are of one layer and have a pooling of their own; leave together and poolings out"
+                "windows take one layer and have a pooling of their own; leave together and poolings out"
             )
         for layer in layers:
             yield _windowed(cache, layer, windows)

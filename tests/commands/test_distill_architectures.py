@@ -131,7 +131,7 @@ def test_a_width_may_be_told_by_the_architecture(targets: Path, tmp_path: Path) 
     for architecture in ("LogMelCNN", "LogMelCNNx0.125"):
         out = tmp_path / architecture
         distill(targets, out, architecture=architecture, init=tmp_path / "out", **options)  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match=r"LogMelCNNx0\.125 tells its width, which is not 0\.5; leave one"):
+    with pytest.raises(SettingsError, match=r"LogMelCNNx0\.125 names its width, which is not 0\.5; leave one"):
         distill(targets, tmp_path / "other", architecture="LogMelCNNx0.125", width=0.5, **options)  # type: ignore[arg-type]
 
 

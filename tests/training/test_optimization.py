@@ -26,7 +26,7 @@ def test_the_schedules_of_the_film_genres() -> None:
     [
         ({"optimizer": "adam", "momentum": 0.9}, "momentum is sgd's, not adam's"),
         ({"optimizer": "sgd", "nesterov": True}, "nesterov needs a momentum"),
-        ({"final_learning_rate": 0.1}, "are of schedule linear, not constant"),
+        ({"final_learning_rate": 0.1}, "are for schedule linear, not constant"),
         ({"patience": 0}, "patience is 0; it has to be above 0"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
     ],

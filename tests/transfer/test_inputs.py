@@ -54,7 +54,7 @@ def test_layers_joined_by_name_and_chosen(cache: Path) -> None:
         (together,) = layer_inputs(features, ["conv5", "pool5"], together=True, poolings=["mean", "std"])
         assert (joint.name, alone.name) == ("conv5+pool5 mean+std", "pool5 mean+std")
         np.testing.assert_array_equal(joint.rows, together.rows)
-        with pytest.raises(SettingsError, match="windows are of one layer"):
+        with pytest.raises(SettingsError, match="windows take one layer"):
             list(layer_inputs(features, ["conv5+pool5"], windows=Windows(1.0)))
     wanted = ["pool5+conv5", "pool2", "conv5", "conv5+pool5"]
     every = evaluate_layers(cache, wanted, "best")
@@ -113,7 +113,7 @@ def test_windows_of_a_second_of_pool5_are_three_steps(cache: Path) -> None:
         np.testing.assert_array_equal(each.rows[each.clips == 2][4], steps[4:7].ravel())
         halves = next(layer_inputs(features, ["pool5"], windows=Windows(1.0, 0.75, "max")))
         np.testing.assert_array_equal(halves.rows[halves.clips == 2][3], steps[6:9].max(axis=0))
-        with pytest.raises(SettingsError, match="windows are of one layer"):
+        with pytest.raises(SettingsError, match="windows take one layer"):
             list(layer_inputs(features, ["pool5"], together=True, windows=windows))
 
 
