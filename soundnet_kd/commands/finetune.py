@@ -176,13 +176,14 @@ def finetune(
         Learning rate of the last epoch, for schedule linear.
     validation_share : float
         Share of the training recordings, class by class, that is held out and measured after each epoch.
-        A data set that is split into train, validation and test has its own, where something is chosen by it.
+        A data set that is split into train, validation and test is measured on its own validation part, where something
+        is chosen by it.
     weights : {"last", "best"}
         Keep the weights of the last step, or those that were best on the validation sounds.
     best_by : {"accuracy", "loss"}
         What "best" is measured by, on the validation sounds.
     patience : int, optional
-        Stop after this many epochs without a better one.
+        Stop after this many epochs without a better result.
     precision : {"32", "bf16"}
         bf16 computes most layers in bfloat16, faster where the device has it; tests are in 32 bit.
     folds_only : bool

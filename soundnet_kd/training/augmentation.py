@@ -27,7 +27,7 @@ class Augmentation:
     Attributes
     ----------
     shift : bool
-        Turn each clip, with its labels, by a random number of whole label steps: its end comes before its start.
+        Shift each clip circularly, with its labels, by a random number of whole label steps: its end comes first.
     mix : float
         Share of the clips that are mixed with another one, their distributions and features in the same proportion
         (between-class learning; Tokozume, Ushiku, Harada, ICLR 2018).

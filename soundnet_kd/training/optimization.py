@@ -56,7 +56,7 @@ class TrainingConfig:
     best_by : {"accuracy", "loss"}
         What "best" is measured by, on the validation sounds.
     patience : int, optional
-        Stop after this many epochs without a better one.
+        Stop after this many epochs without a better result.
     one_network_per_tag : bool
         Where sounds have several tags: a network of its own for each, instead of one with an output for each.
     augmentation : Augmentation
