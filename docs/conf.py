@@ -58,6 +58,7 @@ html_title = f"soundnet_kd {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_search_summary = False  # which could not be read from disk
 
 LINKS = {
     "pretrained/cards": {"../README.md": "../weights.md"},
