@@ -21,6 +21,7 @@ from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, translate_mach
 log = logging.getLogger(__name__)
 
 FAILURES_FILE = "failures.csv"
+FAILURES_SUFFIX = ".failures.csv"
 LOCK = ".lock"
 LOOKING_SECONDS = 10.0
 """Whoever only looks whether a lock is free holds it for a moment."""
@@ -334,7 +335,7 @@ def read_failures(path: str | Path) -> dict[str, str]:
 def failures_file(out: str | Path) -> Path:
     """Return the table of the files that an output lacks: features.h5.failures.csv for features.h5."""
     out = Path(out)
-    return out.with_name(f"{out.name}.failures.csv")
+    return out.with_name(f"{out.name}{FAILURES_SUFFIX}")
 
 
 def ensure_same_settings(path: str | Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:

@@ -25,16 +25,13 @@ from soundnet_kd.features.pooling import PoolingOrNone, poolings_of
 from soundnet_kd.inference.backends import BackendOrAuto, Precision
 from soundnet_kd.inference.prepared import Engine
 from soundnet_kd.media import DEADLINE_MINUTES, Channel, RawAudioDecoder
-from soundnet_kd.media.stored import local_output
+from soundnet_kd.media.output_folder import output_file
+from soundnet_kd.media.stored import address_of, local_path
 from soundnet_kd.models import Network, choose_device
 from soundnet_kd.pretrained import load_network
 from soundnet_kd.shards.engine import require_engine, shard_engine
 from soundnet_kd.shards.jobs import Job
-from soundnet_kd.storage import (
-    ensure_same_settings,
-    lock_folder,
-    versions,
-)
+from soundnet_kd.storage import FAILURES_SUFFIX, ensure_same_settings, lock_folder, versions
 
 
 def extract(
@@ -79,7 +76,7 @@ def extract(
         distill`, `finetune` or `train` that holds one, or a name (`soundnet-kd weights list`); soundnet8, the released
         network, is fetched when it is first needed (54 MB).
     out : str or Path
-        File to write.
+        File to write, or an address such as s3://bucket/features.h5, where it is put when it is whole.
     layers : sequence of str, optional
         Layers to keep, such as [conv5, pool5]. [default: all]
     pooling : str, or several
@@ -140,7 +137,34 @@ def extract(
     FormatError
         If some labelled sounds have a fold and others do not.
     """
-    out = local_output(out)
+    stored = address_of(out)
+    if stored is not None and not dry_run:
+        if shard is not None or engine != "here":
+            option = f"--shard {shard}" if shard is not None else f"--engine {engine}"
+            raise SettingsError(
+                f"{option} needs an --out that all machines see as a folder, not {stored}; give a path, and copy the "
+                "file later"
+            )
+        with output_file(stored, FAILURES_SUFFIX) as path:
+            found = extract(
+                sounds,
+                student,
+                path,
+                layers,
+                pooling,
+                speeds,
+                sequences,
+                rate,
+                channel,
+                batch_size,
+                workers,
+                deadline_minutes,
+                device,
+                backend,
+                precision,
+            )
+        return replace(found, out=Path(stored))
+    out = local_path(out)
     job = None if shard is None else Job.parse(shard)
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")

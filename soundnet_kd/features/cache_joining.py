@@ -28,10 +28,11 @@ from soundnet_kd.features.cache_parts import (
     written_parts,
 )
 from soundnet_kd.hdf5 import open_hdf5
-from soundnet_kd.media import place_name
+from soundnet_kd.media import address_of, place_name
 from soundnet_kd.shards.jobs import Job, JobResult, JobsNote, claim
 from soundnet_kd.shards.shard import Shard
 from soundnet_kd.storage import (
+    FAILURES_SUFFIX,
     atomic_write,
     failures_file,
     lock_folder,
@@ -69,11 +70,12 @@ class ExtractResult:
             return str(self.job)
         if self.reading:
             return self.reading
-        skipped = f", {len(self.failures)} skipped (see {failures_file(self.out)})" if self.failures else ""
+        out = address_of(self.out) or self.out
+        skipped = f", {len(self.failures)} skipped (see {out}{FAILURES_SUFFIX})" if self.failures else ""
         if self.found and self.failures:
             skipped += "; remove it to try them again"
         done = "there was already" if self.found else "wrote"
-        return f"{done} {self.out}: {len(self.layers)} layers of {self.clips} sounds{skipped}"
+        return f"{done} {out}: {len(self.layers)} layers of {self.clips} sounds{skipped}"
 
 
 def parts_folder(out: str | Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from soundnet_kd.errors import GivenUpError, MissingError, RunConflictError, SettingsError, SoundNetKDError
-from soundnet_kd.media.remote import WEB, fetch_object, list_objects, protocol_of
+from soundnet_kd.media.remote import WEB, describe_object, ends_the_run, fetch_object, list_objects, protocol_of
 from soundnet_kd.media.stored import StoredMedia, address_of, local_path
 from soundnet_kd.media.uploading import create_object, put_object, remove_object
 from soundnet_kd.storage import LOCK, atomic_write, lock_file, make_folder
@@ -21,6 +21,9 @@ from soundnet_kd.system.cache_folders import cache_folder
 
 WORK_FOLDER = "outputs"
 """Name of the folder in the user's cache for work folders, each of which is there as long as its command runs."""
+
+PARTS_SUFFIX = ".parts"
+"""What the name of a folder ends with that holds the parts of a file."""
 
 
 class OutputFolder:
@@ -85,6 +88,15 @@ class StoredFolder(OutputFolder):
     def names(self, below: str) -> set[str]:
         """Return the names of the files in a folder of it."""
         return {name for name in list_objects(f"{self.address}/{below}", may_miss=True) if "/" not in name}
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        with ends_the_run():
+            try:
+                describe_object(StoredMedia(f"{self.address}/{name}"))
+            except MissingError:
+                return False
+        return True
 
     def fetch(self, *names: str) -> None:
         """See that files are in `path` as they are there, and not, where there are none."""
@@ -155,37 +167,74 @@ def output_folder(
     if address is None:
         yield OutputFolder(local_path(out), index_folder)
         return
-    if protocol_of(address) in WEB:
-        raise SettingsError(f"{address} is on a web server, which takes no files; give --out a path, or s3://, gs:// …")
-    own = sha256(address.encode()).hexdigest()[:16]
-    folder = StoredFolder(address, cache_folder() / WORK_FOLDER / f"{own}-{job or 'all'}")
-    with _held(folder):
-        try:
-            folder.fetch(*names)
-            yield folder
-        except SoundNetKDError as error:
-            told = str(error).replace(str(folder.path), folder.address)
-            if told == str(error):
-                raise
-            raise type(error)(told) from error
+    with _held(address, address, job or "all") as folder:
+        folder.fetch(*names)
+        yield folder
 
 
 @contextmanager
-def _held(folder: StoredFolder) -> Iterator[None]:
-    """Hold a work folder, which is empty at first, and gone in the end."""
+def output_file(address: str, beside: str) -> Iterator[Path]:
+    """Return the path for a file that is put under an address when the block has ended well, with one beside it.
+
+    What a command that is killed has written on this machine, or fails, is found there when it is started again.
+
+    Parameters
+    ----------
+    address : str
+    beside : str
+        What the other one's name has behind that of the file; there may be none.
+
+    Raises
+    ------
+    SettingsError
+        If nothing can be written there.
+    RunConflictError
+        If the same run is at work on this machine.
+    """
+    above, _, name = address.rpartition("/")
+    if not name:
+        raise SettingsError(f"{address} is a folder; --out names the file to write, such as {address}features.h5")
+    with _held(above, address, "file", keep=True) as folder:
+        there = folder.has(name)
+        if there:
+            folder.fetch(name, f"{name}{beside}")
+        try:
+            yield folder.path / name
+        finally:
+            # It says why there may be no file.
+            if not there and (folder.path / f"{name}{beside}").exists():
+                folder.publish(f"{name}{beside}")
+        if not there:
+            folder.publish(name)
+
+
+@contextmanager
+def _held(address: str, what: str, job: str, keep: bool = False) -> Iterator[StoredFolder]:
+    """Hold a work folder, which is empty at first, unless its run is to `keep` what it has, and gone in the end."""
     from filelock import Timeout
 
+    if protocol_of(address) in WEB:
+        raise SettingsError(f"{what} is on a web server, which takes no files; give --out a path, or s3://, gs:// …")
+    own = sha256(what.encode()).hexdigest()[:16]
+    folder = StoredFolder(address, cache_folder() / WORK_FOLDER / f"{own}-{job}")
     make_folder(folder.path.parent)
-    lock = folder.path.with_name(f"{LOCK}-{folder.path.name}")
     try:
-        with lock_file(lock, wait=False):
-            shutil.rmtree(folder.path, ignore_errors=True)
+        with lock_file(folder.path.with_name(f"{LOCK}-{folder.path.name}"), wait=False):
+            if not keep:
+                shutil.rmtree(folder.path, ignore_errors=True)
             make_folder(folder.path)
             try:
-                yield
-            finally:
-                shutil.rmtree(folder.path, ignore_errors=True)
+                yield folder
+            except BaseException:
+                if not keep:
+                    shutil.rmtree(folder.path, ignore_errors=True)
+                raise
+            shutil.rmtree(folder.path, ignore_errors=True)
     except Timeout as error:
-        raise RunConflictError(
-            f"another run on this machine is writing to {folder.address}; wait for its end, or stop it"
-        ) from error
+        raise RunConflictError(f"another run on this machine writes to {what}; wait for its end, or stop it") from error
+    except SoundNetKDError as error:
+        told = str(error).replace(str(folder.path), folder.address)
+        # What is kept lies here, where it can be removed.
+        if told == str(error) or (keep and PARTS_SUFFIX in told):
+            raise
+        raise type(error)(told) from error

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from soundnet_kd.cli import main
+from soundnet_kd.data.target_parts import part_files
 from soundnet_kd.media import write_audio
 from soundnet_kd.models import SoundNet5, write_network
 from soundnet_kd.shards.ray_cluster import connect
@@ -16,14 +17,22 @@ from soundnet_kd.shards.ray_engine import on_ray
 from soundnet_kd.teachers.labelling import label_videos
 from soundnet_kd.teachers.teacher import Teacher
 from tests.shards.clusters import Nodes, nodes
+from tests.stores import new_bucket, objects, s3_server, use_s3
 from tests.teachers.colours import NAMES, RATE, MeanColour, make_video, plain
 
 pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Nodes]:
-    # The last digits of what a network gives depend on its threads.
+def bucket() -> Iterator[str]:
+    with s3_server() as url, pytest.MonkeyPatch.context() as patch:
+        use_s3(url, patch)
+        yield new_bucket("of-ray")
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket: str) -> Iterator[Nodes]:
+    # Its processes find the store as this one does. The last digits of what a network gives depend on its threads.
     threads, before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -73,6 +82,23 @@ def test_targets_are_those_of_one_machine(cluster: Nodes, tmp_path: Path) -> Non
     assert len(parts) == 3
     assert parts == contents(tmp_path / "here", "parts/part-*.h5")
     assert contents(tmp_path / "there", "*.csv") == contents(tmp_path / "here", "*.csv")
+
+
+def test_targets_go_to_a_bucket_from_every_machine(
+    cluster: Nodes, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOUNDNET_KD_CACHE", str(tmp_path / "cache"))
+    for number in range(4):
+        make_video(tmp_path / "videos" / f"{number}.mp4", [NAMES[number % 3]])
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    teachers = {"objects": Teacher(MeanColour(), plain, NAMES)}
+    label_videos(tmp_path / "videos", teachers, tmp_path / "here", videos_per_part=2)
+    with on_ray(None, cluster.address) as ray:
+        label_videos(tmp_path / "videos", teachers, f"{bucket}/there", videos_per_part=2, ray=ray)
+    here = {file.relative_to(tmp_path / "here").as_posix(): file.read_bytes() for file in part_files(tmp_path / "here")}
+    found = objects(f"{bucket}/there")
+    assert {name: content for name, content in found.items() if name.startswith("parts/")} == here
+    assert found["failures.csv"] == (tmp_path / "here" / "failures.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -258,14 +258,6 @@ def test_jobs_are_told_in_a_few_words(numbers: Iterable[int], text: str) -> None
     assert spell_jobs(numbers, 64) == text
 
 
-@pytest.mark.parametrize("out", ["s3://bucket/out", "memory://out"])
-def test_features_are_not_written_to_an_address(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match="is not on this machine, where results are written; give --out a path"):
-        extract(tmp_path / "none", "soundnet8", out=out)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
