@@ -1,11 +1,11 @@
 """HDF5 files, opened where a disk has no locks too, and handed to other processes by their path."""
 
-import io
 import math
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 import h5py
 import numpy as np
@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from soundnet_kd.system.machine_errors import NO_LOCKS, errno_of, machine_error
 
+Answer = TypeVar("Answer")
+
+NOBODY = -1
+"""No process has this number."""
 COPIED_NUMBERS = 2**20
 """Rows that wait go from one file to the other in blocks of about so many numbers."""
 
@@ -44,10 +48,26 @@ def open_hdf5(path: str | Path, mode: str = "r") -> h5py.File:
         raise translated from error
 
 
+class FetchedFile(Protocol):
+    """A file of which parts have to be fetched; reading it fails instead of waiting, where it is told to."""
+
+    def wait(self, waits: bool) -> None:
+        """Say whether reading waits for what has to be fetched."""
+
+    def is_missing(self) -> bool:
+        """Return whether something has to be fetched that was to be read."""
+
+    def fetch_missing(self) -> None:
+        """Fetch that; it is at hand then."""
+
+    def drop(self) -> None:
+        """Let go of what is at hand."""
+
+
 class Openable(Protocol):
     """What is opened as a file and is none of this machine; picklable."""
 
-    def open(self) -> io.RawIOBase:
+    def open(self) -> FetchedFile:
         """Open it for reading."""
 
 
@@ -78,6 +98,33 @@ class OpenHdf5:
             self._open()
         return self._file
 
+    def reading(self, action: Callable[[], Answer]) -> Answer:
+        """Return what an action reads of `file`; it is done again where something had to be fetched for it.
+
+        h5py lets one thread at a time do anything, so that nothing is waited for while it reads: what is fetched comes
+        through other threads, where Python may find something of h5py's to close. Nor is a file read on of which HDF5
+        could not read something.
+        """
+        _ = self.file
+        fetched = self._fetched
+        if fetched is None:
+            return action()
+        while True:
+            try:
+                answer = action()
+            except Exception:
+                if not fetched.is_missing():
+                    raise
+            else:
+                if not fetched.is_missing():
+                    fetched.drop()
+                    return answer
+            # If it cannot be fetched, whoever reads next opens it anew.
+            self._process = NOBODY
+            self._close()
+            fetched.fetch_missing()
+            self._open_fetched(fetched)
+
     def close(self) -> None:
         """Close it, for good."""
         self._closed = True
@@ -94,13 +141,26 @@ class OpenHdf5:
             self._file.close()
 
     def _open(self) -> None:
+        self._fetched: FetchedFile | None = None
         if isinstance(self.place, Path):
-            self._file = open_hdf5(self.place)
+            self._file, self._process = open_hdf5(self.place), os.getpid()
         else:
-            self._file = h5py.File(self.place.open(), "r")
-            # One that is still open when Python ends would be asked for something when nothing can answer any more.
-            weakref.finalize(self, self._file.close)
-        self._process = os.getpid()
+            self._open_fetched(self.place.open())
+
+    def _open_fetched(self, fetched: FetchedFile) -> None:
+        fetched.wait(False)
+        while True:
+            try:
+                self._file = h5py.File(fetched, "r")
+            except Exception:
+                if not fetched.is_missing():
+                    raise
+                fetched.fetch_missing()
+            else:
+                break
+        # One that is still open when Python ends would be asked for something when nothing can answer any more.
+        self._close = weakref.finalize(self, self._file.close)
+        self._fetched, self._process = fetched, os.getpid()
 
 
 class WaitingRows:

@@ -137,6 +137,7 @@ def extract(
     FormatError
         If some labelled sounds have a fold and others do not.
     """
+    require_engine(engine, address, networks, decoders, shard, workers)
     stored = address_of(out)
     if stored is not None and not dry_run:
         if shard is not None or engine != "here":
@@ -169,7 +170,6 @@ def extract(
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; --out names the file to write, such as {out / 'features.h5'}")
     poolings = poolings_of(pooling)
-    require_engine(engine, address, networks, decoders, shard, workers)
     _check(speeds, rate, channel, sequences or not poolings, batch_size, workers)
     manifest = sounds if isinstance(sounds, Manifest) else _read_sounds(sounds, out)
     if not len(manifest):

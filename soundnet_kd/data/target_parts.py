@@ -5,12 +5,13 @@ Its layout is told in `soundnet_kd.data.targets`.
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from fnmatch import fnmatchcase
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import h5py
 import numpy as np
@@ -30,6 +31,9 @@ from soundnet_kd.media.block_cache import BlockCache, CachedObject
 from soundnet_kd.media.remote import list_objects
 from soundnet_kd.media.stored import StoredMedia, address_of
 from soundnet_kd.storage import atomic_write
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 FORMAT_VERSION = 3
 NUMBER_DIGITS = 12
@@ -143,6 +147,18 @@ def _arrays_of_steps(clip: LabelledClip, teachers: Iterable[str]) -> dict[str, N
     return arrays
 
 
+def _reads(
+    method: Callable[Concatenate["TargetsPart", Arguments], Answer],
+) -> Callable[Concatenate["TargetsPart", Arguments], Answer]:
+    """Have a method done again where something of the file has to be fetched for it."""
+
+    @wraps(method)
+    def read(part: "TargetsPart", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
+        return part._opened.reading(lambda: method(part, *arguments, **named))
+
+    return read
+
+
 class TargetsPart:
     """An open part.
 
@@ -163,10 +179,7 @@ class TargetsPart:
     def __init__(self, place: PartPlace) -> None:
         try:
             self._opened = OpenHdf5(place)
-            self._sound_end = self._file["sound_end"][:]
-            self.step_seconds = float(self._file.attrs.get("step_seconds", STEP_SECONDS))
-            self._names = {group: tuple(self._file.get(group, ())) for group in GROUPS}
-            self._require_whole()
+            self._load()
         except (OSError, KeyError, IndexError, ValueError, RuntimeError) as error:
             raise FormatError(
                 f"{place} cannot be read ({error}); delete it and run the same `soundnet-kd teach` again"
@@ -179,6 +192,7 @@ class TargetsPart:
     def __getitem__(self, row: int) -> LabelledClip:
         return self.clip(row)
 
+    @_reads
     def clip(self, row: int, with_frames: bool = False, with_features: bool = True) -> LabelledClip:
         """Return a clip, with features, and with what was seen in the frames one by one, where asked for and kept."""
         sound = slice(int(self._sound_end[row - 1]) if row else 0, int(self._sound_end[row]))
@@ -198,14 +212,17 @@ class TargetsPart:
         )
 
     @property
+    @_reads
     def sample_rate(self) -> int:
         """Of the sound, in Hz."""
         return int(self._file.attrs["sample_rate"])
 
+    @_reads
     def sources(self) -> list[str]:
         """Return the video of each clip."""
         return list(self._file["source"].asstr()[:])
 
+    @_reads
     def videos(self) -> list[LabelledVideo]:
         """Return what was used of each video; nothing is known of those in parts of older versions."""
         if "videos" not in self._file:
@@ -216,6 +233,7 @@ class TargetsPart:
         numbers = (group[field.name][:].astype(COLUMN_KINDS[field.type]).tolist() for field in columns)
         return [LabelledVideo(*row) for row in zip(*texts, *numbers, strict=True)]
 
+    @_reads
     def refused(self) -> list[RefusedVideo]:
         """Return the videos that could not be used; parts of older versions do not hold them."""
         if "refused" not in self._file:
@@ -223,11 +241,13 @@ class TargetsPart:
         columns = (self._file[f"refused/{field.name}"].asstr()[:] for field in fields(RefusedVideo))
         return [RefusedVideo(*row) for row in zip(*columns, strict=True)]
 
+    @_reads
     def step_counts(self) -> NDArray[np.int64]:
         """Return how many label steps each clip has, (clips,)."""
         counts: NDArray[np.int64] = np.diff(self._file["step_end"][:], prepend=0)
         return counts
 
+    @_reads
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where each labelled step begins in its video and the time of its frame, or of its frames, in seconds.
 
@@ -241,10 +261,12 @@ class TargetsPart:
         starts = np.repeat(self._file["start_seconds"][:], counts) + place * self.step_seconds
         return starts, self._file["frame_seconds"][:]
 
+    @_reads
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """Return the names of each teacher's classes."""
         return {name: tuple(self._file[f"class_names/{name}"].asstr()[:]) for name in self._names["distributions"]}
 
+    @_reads
     def feature_sizes(self) -> dict[str, int]:
         """Return how many numbers each teacher's features are."""
         return {name: self._file[f"features/{name}"].shape[1] for name in self._names["features"]}
@@ -259,6 +281,13 @@ class TargetsPart:
     @property
     def _file(self) -> h5py.File:
         return self._opened.file
+
+    @_reads
+    def _load(self) -> None:
+        self._sound_end = self._file["sound_end"][:]
+        self.step_seconds = float(self._file.attrs.get("step_seconds", STEP_SECONDS))
+        self._names = {group: tuple(self._file.get(group, ())) for group in GROUPS}
+        self._require_whole()
 
     def _require_whole(self) -> None:
         clips = len(self._sound_end)

@@ -72,32 +72,24 @@ class BlockCache:
         """How many bytes it keeps, below its limit."""
         return int(self.limit * FULL)
 
-    def read(self, source: StoredMedia, start: int, count: int) -> bytes:
-        """Return a part of an object, of which size and version are known.
+    def fetch(self, source: StoredMedia, first: int, end: int) -> dict[int, bytes]:
+        """Return blocks of an object, of which size and version are known, from its store, and keep them.
 
         Raises
         ------
         GivenUpError, SettingsError
             As `read_object`.
         """
-        count = min(count, source.size - start)
-        if count <= 0:
-            return b""
-        first, end = start // BLOCK_BYTES, -(-(start + count) // BLOCK_BYTES)
-        blocks = self._kept(source, first, end)
-        for begin, stop in _gaps(blocks, first, end):
-            fetched = self._fetch(source, begin, stop)
-            self._keep(source, fetched)
-            blocks |= fetched
-        offset = start - first * BLOCK_BYTES
-        return b"".join(blocks[number] for number in range(first, end))[offset : offset + count]
+        blocks = self._fetch(source, first, end)
+        self._keep(source, blocks)
+        return blocks
 
     def _file(self, source: StoredMedia) -> Path:
         identity = "\n".join((source.container, str(source.size), source.version))
         return self.folder / sha256(identity.encode()).hexdigest()[:32]
 
-    def _kept(self, source: StoredMedia, first: int, end: int) -> dict[int, bytes]:
-        """Return what is kept of some blocks."""
+    def kept(self, source: StoredMedia, first: int, end: int) -> dict[int, bytes]:
+        """Return what is kept of blocks of an object."""
         blocks = {}
         with suppress(OSError), self._file(source).open("rb", buffering=0) as file:
             wanted = (end - first) * CHECKSUM.size
@@ -202,48 +194,90 @@ class CachedObject:
         """The last part of its address."""
         return self.source.name
 
-    def open(self) -> "io.RawIOBase":
+    def open(self) -> "OpenObject":
         """Open it for reading."""
-        return _OpenObject(self)
+        return OpenObject(self)
 
 
-class _OpenObject(io.RawIOBase):
-    """An object as a file."""
+class OpenObject(io.RawIOBase):
+    """An object as a file.
+
+    Parameters
+    ----------
+    stored : CachedObject
+    """
 
     def __init__(self, stored: CachedObject) -> None:
         self._stored = stored
         self._at = 0
         self._at_hand: OrderedDict[int, bytes] = OrderedDict()
+        self._waits = True
+        self._missing: list[tuple[int, int]] = []
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def tell(self) -> int:
+        """Return where it is read next."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Read on from another place."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._stored.source.size}[whence]
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        content = self._read(len(buffer))
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
+        """Read what comes next.
 
-    def _read(self, count: int) -> bytes:
-        number, start = divmod(self._at, BLOCK_BYTES)
-        if start + count > BLOCK_BYTES:
-            return self._stored.cache.read(self._stored.source, self._at, count)
-        if number not in self._at_hand:
-            self._at_hand[number] = self._stored.cache.read(self._stored.source, number * BLOCK_BYTES, BLOCK_BYTES)
-            if len(self._at_hand) > BLOCKS_AT_HAND:
-                self._at_hand.popitem(last=False)
-        self._at_hand.move_to_end(number)
-        return self._at_hand[number][start : start + count]
+        Raises
+        ------
+        GivenUpError, SettingsError
+            As `read_object`.
+        BlockingIOError
+            If something has to be fetched, and nobody is to wait for it.
+        """
+        count = max(0, min(len(buffer), self._stored.source.size - self._at))
+        if not count:
+            return 0
+        first, end = self._at // BLOCK_BYTES, -(-(self._at + count) // BLOCK_BYTES)
+        if any(number not in self._at_hand for number in range(first, end)):
+            self._at_hand |= self._stored.cache.kept(self._stored.source, first, end)
+        if missing := list(_gaps(self._at_hand, first, end)):
+            self._missing = missing
+            if not self._waits:
+                raise BlockingIOError
+            self.fetch_missing()
+        blocks = b"".join(self._at_hand[number] for number in range(first, end))
+        start = self._at - first * BLOCK_BYTES
+        buffer[:count] = blocks[start : start + count]
+        self._at += count
+        if self._waits:
+            self.drop()
+        return count
+
+    def wait(self, waits: bool) -> None:
+        """Say whether reading waits for what has to be fetched."""
+        self._waits = waits
+
+    def is_missing(self) -> bool:
+        """Return whether something has to be fetched that was to be read."""
+        return bool(self._missing)
+
+    def fetch_missing(self) -> None:
+        """Fetch that; it is at hand then."""
+        for first, end in self._missing:
+            self._at_hand |= self._stored.cache.fetch(self._stored.source, first, end)
+        self._missing = []
+
+    def drop(self) -> None:
+        """Let go of what is at hand, but for what was read last."""
+        while len(self._at_hand) > BLOCKS_AT_HAND:
+            self._at_hand.popitem(last=False)
 
 
 def _gaps(blocks: dict[int, bytes], first: int, end: int) -> Iterator[tuple[int, int]]:

@@ -2,19 +2,22 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
 import pytest
+from h5py._objects import phil
 
 from soundnet_kd.cli import main
 from soundnet_kd.data import Targets
 from soundnet_kd.data.parts_index import PartsIndex
 from soundnet_kd.data.target_parts import part_files
 from soundnet_kd.errors import FormatError, GivenUpError, SettingsError
-from soundnet_kd.media import remote
+from soundnet_kd.media import block_cache, remote
 from soundnet_kd.system.cache_folders import cache_folder
 from tests.media.faulty_proxy import Faults, proxy
 from tests.processes import run_command
@@ -130,6 +133,30 @@ def test_parts_that_are_indexed_are_not_opened(faults: Faults, stored: str, loca
     assert PartsIndex.of(stored).parts[3].videos == ("0.mp4", "1.mp4")
     assert Targets(stored)[6].source == "0.mp4"
     assert asked_for_parts(faults) > 0
+
+
+def test_h5py_is_free_for_others_while_something_is_fetched(
+    stored: str, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is fetched comes through another thread, in which Python may find a file of h5py's to close."""
+    was_free, read = [], remote.read_object
+
+    def use_h5py() -> None:
+        with phil:
+            pass
+
+    def noted(*arguments: Any) -> bytes:
+        thread = threading.Thread(target=use_h5py, daemon=True)
+        thread.start()
+        thread.join(10)
+        was_free.append(not thread.is_alive())
+        return read(*arguments)
+
+    monkeypatch.setattr(block_cache, "read_object", noted)
+    for found, expected in zip(Targets(stored), Targets(local), strict=True):
+        np.testing.assert_array_equal(found.sound, expected.sound)
+    assert len(was_free) >= 8
+    assert all(was_free)
 
 
 def test_what_cannot_be_read_is_one_line(faults: Faults, stored: str, tmp_path: Path) -> None:

@@ -236,5 +236,5 @@ def test_a_store_that_shows_half_of_a_file(videos: Path, local: Path, tmp_path: 
 def test_a_bucket_that_is_not_there_is_told_before_anything_else(out: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"s3://nobody-has-this/x/targets\.json: there is no such bucket"):
         label(tmp_path / "none", "s3://nobody-has-this/x")
-    with pytest.raises(SettingsError, match="is of a web server, which takes no files; give --out a path, or s3://"):
+    with pytest.raises(SettingsError, match="is on a web server, which takes no files; give --out a path, or s3://"):
         label(tmp_path / "none", "https://nobody.invalid/x")
