@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import current_thread, main_thread
+from time import monotonic
 from typing import Any
 
 import joblib
@@ -77,6 +78,7 @@ class RayCluster:
         self.address = str(ray.get_runtime_context().gcs_address)
         self._seen = seen
         self._looked_at: set[str] = set()
+        self._asked: dict[str, tuple[Any, float]] = {}
 
     def machines(self) -> list[Machine]:
         """Return the machines that are there now."""
@@ -107,32 +109,51 @@ class RayCluster:
         """
         self._seen = [*self._seen, *(file for file in files if file.exists())]
         self._looked_at.clear()
+        self._asked.clear()
         self.require_alike(self.machines())
 
-    def require_alike(self, machines: Sequence[Machine]) -> list[Machine]:
-        """Check that machines have what this one has, each of them once, and return those that are still there.
+    def require_alike(self, machines: Sequence[Machine]) -> None:
+        """Check that machines have what this one has.
 
         Raises
         ------
         SettingsError
             If one has another version of something, or does not see the files that all have to see.
         """
-        look = self.ray.remote(look_around)
-        asked = {
-            machine: look.options(num_cpus=0, max_retries=0, scheduling_strategy=self.on(machine)).remote(self._seen)
-            for machine in machines
-            if machine.id not in self._looked_at
-        }
-        lost = {machine for machine, answer in asked.items() if not self._check(machine, answer)}
-        self._looked_at |= {machine.id for machine in asked.keys() - lost}
-        return [machine for machine in machines if machine not in lost]
+        self.alike(machines)
+        for machine in machines:
+            if machine.id in self._asked:
+                self._check(machine, LOOK_SECONDS)
 
-    def _check(self, machine: Machine, answer: Any) -> bool:
-        """Look at what a machine says of itself, and tell whether it is still there."""
+    def alike(self, machines: Sequence[Machine]) -> list[Machine]:
+        """Return those of some machines that have what this one has, as far as they have answered; others are asked.
+
+        Raises
+        ------
+        SettingsError
+            As `require_alike` does.
+        """
+        look = self.ray.remote(look_around)
+        for machine in machines:
+            if machine.id not in self._looked_at and machine.id not in self._asked:
+                options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": self.on(machine)}
+                self._asked[machine.id] = look.options(**options).remote(self._seen), monotonic()
+        for machine in machines:
+            answer, since = self._asked.get(machine.id, (None, 0.0))
+            if answer is not None and (self._is_ready(answer) or monotonic() - since > LOOK_SECONDS):
+                self._check(machine, ANSWER_SECONDS)
+        return [machine for machine in machines if machine.id in self._looked_at]
+
+    def _is_ready(self, answer: Any) -> bool:
+        return bool(self.ray.wait([answer], timeout=0, fetch_local=False)[0])
+
+    def _check(self, machine: Machine, seconds: float) -> None:
+        """Look at what a machine says of itself within some seconds; one that is lost says nothing."""
         from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+        answer, _ = self._asked.pop(machine.id)
         try:
-            found: Look = self.ray.get(answer, timeout=LOOK_SECONDS)
+            found: Look = self.ray.get(answer, timeout=seconds)
         except GetTimeoutError as error:
             raise SettingsError(
                 f"the machine {machine.name} of the Ray cluster started no process within {LOOK_SECONDS:g} s; see its "
@@ -144,7 +165,7 @@ class RayCluster:
                 f"install soundnet-kd {library_versions()['soundnet-kd']} there as here"
             ) from error
         except RayError:
-            return False
+            return
         here = library_versions()
         others = [
             f"{name} {version} (here {here[name]})"
@@ -161,7 +182,7 @@ class RayCluster:
                 f"the machine {machine.name} of the Ray cluster does not see {_folder_of(found.unseen[0])}; put it on "
                 "a disk that all machines mount at the same place"
             )
-        return True
+        self._looked_at.add(machine.id)
 
 
 @contextmanager

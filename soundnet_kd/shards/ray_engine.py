@@ -244,7 +244,7 @@ class _Run:
                 )
             return
         self.head_answered = monotonic()
-        self.machines = self.cluster.require_alike(self.cluster.machines())
+        self.machines = self.cluster.alike(self.cluster.machines())
         wanted = places(self.machines, self.gpus_per_network, self.networks)
         there = Counter(process.machine.id for process in self.processes)
         for machine in self.machines:

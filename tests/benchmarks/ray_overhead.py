@@ -1,13 +1,11 @@
-"""What Ray costs, and what it survives; run it alone, and read its table.
+"""What Ray costs; run it alone, and read its table. What it survives is in `ray_losses`.
 
 python -m tests.benchmarks.ray_overhead plain --sounds 600     # seconds of work here, and on a Ray of its own
 python -m tests.benchmarks.ray_overhead scaling                # 1, 2 and 4 machines whose networks sleep
 python -m tests.benchmarks.ray_overhead planning               # a million ids, and 990 000 of them done
-python -m tests.benchmarks.ray_overhead kills --losses 20      # machines that are lost at random moments
 """
 
 import argparse
-import random
 import resource
 import sys
 import tempfile
@@ -18,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from soundnet_kd.features.cache_writer import Extraction
 from soundnet_kd.features.extractor import FeatureExtractor
@@ -102,33 +99,6 @@ def measure_planning(folder: Path) -> None:
     print(f"{len(shards)} shards, {left} videos left: {seconds:.1f} s, {_most_megabytes()} MB at most")
 
 
-def survive(folder: Path, losses: int) -> None:
-    """Lose one or two of three machines at random moments, and start others."""
-    moments = random.Random(0)
-    source = folder / "noise.wav"
-    write_audio(source, np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32), RATE)
-    count = 8 * 12 * losses
-    shards = cut([f"{number}" for number in range(count)], [source] * count, 8)
-    work = Levels(folder / "there", seconds=0.05)
-    names, lost = [], 0
-    with nodes(2) as cluster, connect(cluster.address):
-        for result in tqdm(do_on_ray(work, shards, out=work.folder), total=len(shards)):
-            names.append(result.name)
-            if lost < losses and moments.random() < 0.25:
-                time.sleep(moments.uniform(0, 0.5))
-                cluster.fill()
-                time.sleep(moments.uniform(0, 3))
-                for node in cluster.others[: moments.randint(1, 2)]:
-                    cluster.lose(node)
-                    lost += 1
-    here = Levels(folder / "here")
-    list(do_here(here, shards, folder / "decoded", workers=1))
-    same = all(work.file(shard).read_bytes() == here.file(shard).read_bytes() for shard in shards)
-    twice, missing = len(names) - len(set(names)), len(shards) - len(set(names))
-    files = "the same" if same else "other ones"
-    print(f"{lost} machines lost: {missing} shards missing, {twice} told twice, files are {files}")
-
-
 def _most_megabytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (10**6 if sys.platform == "darwin" else 10**3)
 
@@ -136,21 +106,18 @@ def _most_megabytes() -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["plain", "scaling", "planning", "kills"])
+    parser.add_argument("what", choices=["plain", "scaling", "planning"])
     parser.add_argument("--sounds", type=int, default=600)
     parser.add_argument("--workers", type=int, default=2, help="processes that decode, where there is no Ray")
     parser.add_argument("--seconds", type=float, default=0.25, help="that a network sleeps at a sound")
-    parser.add_argument("--losses", type=int, default=20)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "plain":
             measure_plain(Path(folder), given.sounds, given.workers)
         elif given.what == "scaling":
             measure_scaling(Path(folder), given.seconds, given.sounds)
-        elif given.what == "planning":
-            measure_planning(Path(folder))
         else:
-            survive(Path(folder), given.losses)
+            measure_planning(Path(folder))
 
 
 if __name__ == "__main__":

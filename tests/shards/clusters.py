@@ -21,8 +21,8 @@ class Nodes:
     def __init__(self, others: int, cpus: int) -> None:
         from ray import cluster_utils
 
-        # A lost node is noticed after so many checks.
-        checks = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+        # A lost node is noticed after so many checks; processes are as urgent as those that start them.
+        checks = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "worker_niceness": 0}
         head = {
             "num_cpus": cpus,
             "object_store_memory": STORE_BYTES,

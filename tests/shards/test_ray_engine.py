@@ -99,6 +99,19 @@ def test_lost_nodes_cost_nothing(cluster: Nodes, sounds: Path, tmp_path: Path) -
     assert read_parts(work) == read_parts(here)
 
 
+def test_a_machine_that_comes_is_not_waited_for(cluster: Nodes, tmp_path: Path) -> None:
+    """It starts processes and looks around, while the others are given work."""
+    cluster.fill()
+    with connect(cluster.address, tmp_path) as found:
+        before = found.machines()
+        assert {*found.alike(before)} == {*before}
+        cluster.add()
+        wait_until(lambda: len(found.machines()) == len(before) + 1)
+        assert {*found.alike(found.machines())} == {*before}
+        wait_until(lambda: len(found.alike(found.machines())) == len(before) + 1)
+    cluster.lose(cluster.others[-1])
+
+
 def test_a_process_that_ends_while_it_writes_costs_nothing(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
     shards = shards_of(sounds, ["ends-once", *IDS[1:12]])
     shards[0] = Shard(0, shards[0].ids, (sounds / IDS[0], *shards[0].sources[1:]))
