@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.shards.ray_cluster import require_counts
 from soundnet_kd.shards.ray_engine import RayEngine, on_ray
 
 ENGINES = ("here", "ray")
@@ -83,6 +84,7 @@ def require_engine(
                 f"workers decode beside this process, and on Ray none do; give --decoders {max(1, workers)} in place "
                 f"of --workers {workers}, or leave --engine ray out"
             )
+        require_counts(networks, decoders)
         return
     for name, value in (("address", address), ("networks", networks), ("decoders", decoders)):
         if value is not None:

@@ -334,6 +334,19 @@ def places(machines: Sequence[Machine], gpus_per_network: float, networks: int |
     return given
 
 
+def require_counts(networks: int | None, decoders: int | None) -> None:
+    """Check that what is counted is at least 1, where it is given.
+
+    Raises
+    ------
+    SettingsError
+        If it is not.
+    """
+    for name, value in (("networks", networks), ("decoders", decoders)):
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} is {value}; it has to be at least 1")
+
+
 def require_sizes(
     machines: Sequence[Machine], gpus_per_network: float, networks: int | None, decoders: int | None
 ) -> None:
@@ -344,9 +357,7 @@ def require_sizes(
     SettingsError
         If it has not.
     """
-    for name, value in (("networks", networks), ("decoders", decoders)):
-        if value is not None and value < 1:
-            raise SettingsError(f"{name} is {value}; it has to be at least 1")
+    require_counts(networks, decoders)
     cpus, gpus = sum(int(machine.cpus) for machine in machines), sum(machine.gpus for machine in machines)
     if not cpus:
         raise SettingsError("the Ray cluster has no CPU to decode with; start a machine of it with --num-cpus")
