@@ -98,21 +98,6 @@ def is_member(text: str) -> bool:
     return text.startswith("tar:/") and "::" in text
 
 
-def local_output(out: str | Path) -> Path:
-    """Return where results are to be written, a path on this machine.
-
-    Raises
-    ------
-    SettingsError
-        If it is an address.
-    """
-    if address_of(out) is not None:
-        raise SettingsError(
-            f"{out} is not on this machine, where results are written; give --out a path, and copy them later"
-        )
-    return local_path(out)
-
-
 def as_source(place: str | Path | StoredMedia) -> MediaSource:
     """Return where a sound or video lies: a path stays one, an address becomes a `StoredMedia`."""
     if isinstance(place, StoredMedia):
