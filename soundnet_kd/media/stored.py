@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from soundnet_kd.errors import GivenUpError, MediaError, SettingsError
+from soundnet_kd.errors import GivenUpError, MediaError
 from soundnet_kd.storage import escape_name
 
 CHUNK_BYTES = 8 * 2**20
