@@ -29,8 +29,10 @@ _EXTRAS = {"s3": "s3", "s3a": "s3"}
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation", "Last-Modified", "LastModified", "mtime", "created", "updated")
 _DENIED = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError", "TokenRetrieval")
 _WILDCARD = re.compile(r"[*\[]")
-_PASSING_ANSWERS = (408, 425, 429)
-"""Of the answers 4xx, those that another try may change."""
+_PASSING_ANSWERS = (408, 409, 425, 429)
+"""Of the answers 4xx, those that another try may change; 409 is S3's to requests that meet."""
+_PASSING_CODES = ("RequestTimeout", "IncompleteBody", "BadDigest")
+"""Of S3's answers 400, those of what did not arrive whole or in time."""
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -76,6 +78,9 @@ def file_system(address: str) -> tuple[Any, str]:
     except ValueError as error:
         hint = "" if protocol in known_implementations else nearest(protocol, sorted(known_implementations), 12)
         raise SettingsError(f"{address} is no address that can be opened ({one_line(error)}){hint}") from error
+    if protocol in _EXTRAS:
+        # s3fs has tries of its own beside those of its library.
+        system.retries = 1
     return system, path
 
 
@@ -266,7 +271,7 @@ def tried(address: str, action: Callable[[], Answer], done: str = "fetched") -> 
                 f"{address} cannot be {done}: {protocol_of(address)}:// is for reading; give a path, or s3://, gs:// …"
             ) from error
         except Exception as error:
-            final = _explain(address, error)
+            final = _explain(address, error, done)
             if final is None and not left:
                 final = GivenUpError(
                     f"{address} could not be {done} in {TRIES} tries ({_words(error)}); run the same command again"
@@ -279,11 +284,9 @@ def tried(address: str, action: Callable[[], Answer], done: str = "fetched") -> 
     raise AssertionError("unreachable")
 
 
-def _explain(address: str, error: Exception) -> SoundNetKDError | None:
+def _explain(address: str, error: Exception, done: str) -> SoundNetKDError | None:
     """Return the error of what no other try can change; None for all else."""
-    chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__) is not None and cause not in chain:
-        chain.append(cause)
+    chain = causes_of(error)
     answers = [status for each in chain if (status := answer_of(each))]
     names = {type(each).__name__ for each in chain}
     protocol = protocol_of(address)
@@ -298,9 +301,23 @@ def _explain(address: str, error: Exception) -> SoundNetKDError | None:
     is_missing = isinstance(error, FileNotFoundError) and (protocol not in WEB or len(chain) == 1)
     if is_missing or failed in (404, 410):
         return MissingError(f"{address} is not there (any more); check the address")
-    if 400 <= failed < 500 and failed not in _PASSING_ANSWERS:
-        return GivenUpError(f"{address} cannot be fetched ({_words(error)}); check the address")
+    may_pass = failed in _PASSING_ANSWERS or any(map(_passes, chain))
+    if 400 <= failed < 500 and not may_pass:
+        return GivenUpError(f"{address} cannot be {done} ({_words(error)}); check the address")
     return None
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an error, and what it came from."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain
+
+
+def _passes(error: BaseException) -> bool:
+    response = getattr(error, "response", None)
+    return isinstance(response, Mapping) and response.get("Error", {}).get("Code") in _PASSING_CODES
 
 
 def answer_of(error: BaseException) -> int:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from soundnet_kd.media.remote import answer_of, ends_the_run, file_system, protocol_of, tried
+from soundnet_kd.errors import MissingError
+from soundnet_kd.media.remote import answer_of, causes_of, ends_the_run, file_system, protocol_of, tried
 
 WHOLE_AT_ONCE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "obs", "tos", "memory")
 """Stores in which a file that is not there to its end is not there at all."""
-NOT_IMPLEMENTED = 501
+NOT_IMPLEMENTED, PRECONDITION_FAILED = 501, 412
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +51,26 @@ def create_object(content: bytes, address: str) -> bool:
         If it could not be put there.
     """
     system, path = file_system(address)
+    protocol = protocol_of(address)
 
     def create() -> bool:
-        try:
-            system.pipe_file(path, content, mode="create")
-        except FileExistsError:
-            return False
-        except Exception as error:
-            if not _knows_no_condition(error):
-                raise
-            system.invalidate_cache()
-            if system.exists(path):
+        if protocol in WHOLE_AT_ONCE:
+            try:
+                system.pipe_file(path, content, mode="create")
+                return True
+            except FileExistsError:
                 return False
-            _whole(system, path, protocol_of(address), lambda there: system.pipe_file(there, content))()
+            except Exception as error:
+                answers = set(map(answer_of, causes_of(error)))
+                # s3fs knows what AWS says of a file that is there; other stores say it in other words.
+                if PRECONDITION_FAILED in answers:
+                    return False
+                if not (isinstance(error, TypeError | NotImplementedError) or NOT_IMPLEMENTED in answers):
+                    raise
+        system.invalidate_cache()
+        if system.exists(path):
+            return False
+        _whole(system, path, protocol, lambda there: system.pipe_file(there, content))()
         return True
 
     with ends_the_run():
@@ -92,8 +100,12 @@ def set_object_aside(address: str, then: str) -> None:
         What is done without it.
     """
     system, path = file_system(address)
-    with ends_the_run():
-        tried(address, lambda: system.mv(path, f"{path}.damaged"), "renamed")
+    try:
+        with ends_the_run():
+            tried(address, lambda: system.mv(path, f"{path}.damaged"), "renamed")
+    except MissingError:
+        # Another job has found it too.
+        return
     log.warning("%s is damaged and was set aside as %s.damaged; %s", address, address.rpartition("/")[2], then)
 
 
@@ -108,15 +120,13 @@ def _whole(system: Any, path: str, protocol: str, write: Callable[[str], object]
         partial = f"{folder}/.partial-{secrets.token_hex(4)}-{name}"
         system.makedirs(folder, exist_ok=True)
         write(partial)
-        if system.exists(path):
+        try:
+            system.mv(partial, path)
+        except Exception:
             # Some move nothing to where something is.
+            if not system.exists(path):
+                raise
             system.rm_file(path)
-        system.mv(partial, path)
+            system.mv(partial, path)
 
     return at_once if protocol in WHOLE_AT_ONCE else beside
-
-
-def _knows_no_condition(error: Exception) -> bool:
-    """Whether a store, or the library for it, cannot put a file there only if there is none."""
-    causes = [each for each in (error, error.__cause__) if each is not None]
-    return isinstance(error, TypeError | NotImplementedError) or NOT_IMPLEMENTED in map(answer_of, causes)

@@ -1,6 +1,7 @@
 """A way to a server on this machine on which things go wrong."""
 
 import http.client
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ class Faults:
     """How many answers to break off in the middle."""
     cut_uploads: int = 0
     """How many files to break off in the middle that come."""
+    upload_answers: list[tuple[int, str]] = field(default_factory=list)
+    """Statuses and codes, each the answer to one file that comes, in place of the server's."""
+    is_terse: bool = False
+    """Leave out which condition did not hold, as MinIO does."""
     denied: bool = False
     """Answer that nobody may come in."""
     asked: list[str] = field(default_factory=list)
@@ -42,6 +47,10 @@ def proxy(target: str) -> Iterator[Faults]:
                 self.close_connection = True
                 return
             body = self.rfile.read(length)
+            if faults.upload_answers and self.command == "PUT" and length:
+                status, code = faults.upload_answers.pop()
+                self._answer(status, [], f"<Error><Code>{code}</Code></Error>".encode())
+                return
             if faults.busy or faults.denied:
                 faults.busy -= not faults.denied
                 status, code = (403, "AccessDenied") if faults.denied else (503, "ServiceUnavailable")
@@ -52,6 +61,8 @@ def proxy(target: str) -> Iterator[Faults]:
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()
                 content = answer.read()
+                if faults.is_terse:
+                    content = re.sub(rb"<Condition>.*?</Condition>", b"", content)
                 headers = [each for each in answer.getheaders() if each[0].lower() not in _OF_A_CONNECTION]
             finally:
                 connection.close()

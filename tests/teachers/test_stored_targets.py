@@ -17,6 +17,7 @@ from soundnet_kd.data import Targets
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.media import remote
 from soundnet_kd.media.output_folder import output_folder
+from soundnet_kd.media.uploading import create_object, put_object
 from soundnet_kd.storage import read_json, write_json
 from soundnet_kd.system.cache_folders import cache_folder
 from soundnet_kd.teachers import Teacher, TeachResult, label_videos
@@ -163,6 +164,42 @@ def test_what_fails_on_the_way_is_tried_again(faults: Faults, videos: Path, loca
     faults.busy, faults.cut_uploads = 3, 4
     label(videos, out)
     assert (faults.busy, faults.cut_uploads) == (0, 0)
+    require_as_local(out, local)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (400, "RequestTimeout"),
+        (400, "IncompleteBody"),
+        (400, "BadDigest"),
+        (409, "ConditionalRequestConflict"),
+        (409, "OperationAborted"),
+        (503, "SlowDown"),
+    ],
+)
+def test_what_a_store_asks_to_be_sent_again_is(answer: tuple[int, str], faults: Faults, out: str) -> None:
+    faults.upload_answers = [answer]
+    assert create_object(b"first", f"{out}/settings.json")
+    assert faults.upload_answers == []
+    assert not create_object(b"second", f"{out}/settings.json")
+    assert objects(out) == {"settings.json": b"first"}
+
+
+def test_a_store_that_hangs_up_is_not_asked_for_ever(faults: Faults, out: str, tmp_path: Path) -> None:
+    (tmp_path / "part.h5").write_bytes(b"whole")
+    faults.cut_uploads = 1000
+    with pytest.raises(SettingsError, match=r"part\.h5 could not be written in 5 tries"):
+        put_object(tmp_path / "part.h5", f"{out}/part.h5")
+    # aiohttp asks once more by itself where a connection that it had kept is closed.
+    assert 5 <= 1000 - faults.cut_uploads <= 10
+
+
+def test_a_store_that_does_not_say_which_condition_failed(faults: Faults, videos: Path, local: Path, out: str) -> None:
+    faults.is_terse = True
+    label(videos, out, "1/2")
+    label(videos, out, "2/2")
+    label(videos, out)
     require_as_local(out, local)
 
 
