@@ -224,12 +224,17 @@ def columns_of(
         version = index.version.partition("-")[2]
         known = StoredMedia(index.container, size=int(index.version.partition("-")[0]), version=version)
         columns = tar_columns(index.container, index_folder, known)
+        # Of what stands beside many clips, such as a rate, one copy is kept.
+        same: dict[str, str] = {}
         above = shards.name_of(index, "")
         for source in index.sources():
             yield (
                 escape_name(f"{above}{plain_name(source.member)}"),
                 source,
-                columns.get(split_name(source.member)[0], {}),
+                {
+                    column: same.setdefault(text, text)
+                    for column, text in columns.get(split_name(source.member)[0], {}).items()
+                },
             )
 
 

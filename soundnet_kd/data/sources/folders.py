@@ -65,7 +65,8 @@ def read_names(folder: str | Path, files: Mapping[str, MediaSource], found: Foun
     found = FoundMedia((), (), {}, {}) if found is None else found
     parents: Places = {name: tuple(name.split("/")[:-1]) for name in files}
     noise = [name for name, parts in parents.items() if NOISE_FOLDER in parts]
-    places = {name: parts for name, parts in parents.items() if NOISE_FOLDER not in parts}
+    # A million names are copied only where they become others.
+    places = {name: parts for name, parts in parents.items() if NOISE_FOLDER not in parts} if noise else parents
     levels: set[int] = set()
     by_level: list[dict[str, str]] = []
     for verb, meanings in (("is split into", _splits_named), ("has the folds", _folds_named)):
@@ -75,9 +76,11 @@ def read_names(folder: str | Path, files: Mapping[str, MediaSource], found: Foun
             places = {name: places[name] for name in meaning}
         by_level.append(meaning)
     splits, folds = by_level
-    places = {
-        name: tuple(part for level, part in enumerate(parts) if level not in levels) for name, parts in places.items()
-    }
+    if levels:
+        places = {
+            name: tuple(part for level, part in enumerate(parts) if level not in levels)
+            for name, parts in places.items()
+        }
     beside = [name for name, parts in parents.items() if name not in places and NOISE_FOLDER not in parts]
     labels: Mapping[str, str] = {
         name: "/".join(parts) for name, parts in _drop_shared(places, bool(splits or folds)).items()

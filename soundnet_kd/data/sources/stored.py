@@ -201,7 +201,10 @@ def _by_their_names(
     for clip in read.clips:
         place = place_of[clip.id]
         row = values[place] if all_kept else tuple(values[place][each] for each in kept)
-        clips.append(Clip(ids[place], clip.path, clip.label, clip.fold, (*clip.carried, *row)))
+        carried = (*clip.carried, *row) if clip.carried else row
+        clips.append(Clip(ids[place], clip.path, clip.label, clip.fold, carried))
+    # A million names take as much as the sounds themselves.
+    del place_of
     return replace(read, clips=tuple(clips), columns=(*read.columns, *(columns[each] for each in kept)))
 
 
