@@ -111,15 +111,47 @@ def claim_shards(
 
     claim(out, job, begin, (out / PLAN_FILE).exists)
     work.out.publish(NOTE_FILE)
-    plan = read_json(out / PLAN_FILE)
-    shared = [Shard(0, tuple(ids), tuple(video_of.get(name, Path(name)) for name in ids)) for ids in plan]
-    gone = next((name for shard in work.left(shared) for name in shard.ids if name not in video_of), None)
+    shared = _read_plan(work.out, video_of)
+    _require_videos(work.out, work.left(shared), video_of)
+    return shared
+
+
+def shards_left(out: OutputFolder, shards: Sequence[Shard]) -> list[Shard]:
+    """Return the shards whose parts are not in a targets folder."""
+    there = out.names(PARTS_FOLDER)
+    return [shard for shard in shards if part_file(Path(), shard.name).name not in there]
+
+
+def is_shared(out: OutputFolder) -> bool:
+    """Return whether jobs share a targets folder, and have written down all that others need to know."""
+    return (out.path / PLAN_FILE).exists() and JobsNote.of(out.path) is not None
+
+
+def shared_left(out: OutputFolder, video_of: Mapping[str, MediaSource]) -> list[Shard]:
+    """Return the shards that jobs share whose parts are not there; what is in the others is not looked at.
+
+    Raises
+    ------
+    RunConflictError
+        If a video of them is not there any more.
+    """
+    left = shards_left(out, _read_plan(out, video_of))
+    _require_videos(out, left, video_of)
+    return left
+
+
+def _read_plan(out: OutputFolder, video_of: Mapping[str, MediaSource]) -> list[Shard]:
+    plan = read_json(out.path / PLAN_FILE)
+    return [Shard(0, tuple(ids), tuple(video_of.get(name, Path(name)) for name in ids)) for ids in plan]
+
+
+def _require_videos(out: OutputFolder, shards: Sequence[Shard], video_of: Mapping[str, MediaSource]) -> None:
+    gone = next((name for shard in shards for name in shard.ids if name not in video_of), None)
     if gone is not None:
         raise RunConflictError(
-            f"{gone}, which the jobs of {work.out} are to label, is not there any more; bring it back, or run the "
-            "command without --shard"
+            f"{gone}, which the jobs of {out} are to label, is not there any more; bring it back, or run the command "
+            "without --shard"
         )
-    return shared
 
 
 def share_no_more(out: OutputFolder) -> None:

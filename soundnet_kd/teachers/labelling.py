@@ -45,11 +45,13 @@ from soundnet_kd.teachers.ensemble import TeacherEnsemble
 from soundnet_kd.teachers.joining import (
     READ_FILES,
     claim_shards,
+    is_shared,
     join_parts,
     keep_index,
     read_parts,
     remembered,
     share_no_more,
+    shared_left,
     summarize,
 )
 from soundnet_kd.teachers.known_videos import require_moved, write_refusals
@@ -230,13 +232,19 @@ def _label_videos(
     require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
     # What is there is looked at when nobody else can change it.
     with lock_folder(out, "" if job is None else job.name):
-        index = read_parts(folder)
-        if before and before["videos"] != settings["videos"]:
+        moved = bool(before) and before["videos"] != settings["videos"]
+        # Another job has seen what is there; the run that joins sees whether it is whole.
+        shared_before = job is not None and not moved and is_shared(folder)
+        index = PartsIndex(()) if shared_before else read_parts(folder)
+        if moved:
             require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
         refusals = remembered(folder, index, video_of)
         known = len(refusals)
         refusals |= {source: RefusedVideo(source, escape_name(reason)) for source, reason in found.failures.items()}
-        new, again = _waiting(index, refusals, video_of, videos_per_part)
+        if shared_before:
+            new, again = shared_left(folder, video_of), list[Shard]()
+        else:
+            new, again = _waiting(index, refusals, video_of, videos_per_part)
         # Jobs leave refused ones to the run that joins what they did.
         shards = new + again if job is None else new
         waiting = [video for shard in shards for video in shard.sources]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from soundnet_kd.data.target_clips import LabelledVideo, RefusedVideo
-from soundnet_kd.data.target_parts import PARTS_FOLDER, part_file, write_part
+from soundnet_kd.data.target_parts import part_file, write_part
 from soundnet_kd.errors import MediaError
 from soundnet_kd.media.output_folder import OutputFolder
 from soundnet_kd.models import choose_device
@@ -15,6 +15,7 @@ from soundnet_kd.shards.shard import Shard, ShardResult
 from soundnet_kd.teachers.clips import Tally, VideoClip
 from soundnet_kd.teachers.decoding import Decoder, read_decoded
 from soundnet_kd.teachers.ensemble import TeacherEnsemble
+from soundnet_kd.teachers.joining import shards_left
 from soundnet_kd.teachers.known_videos import fingerprint, refuse
 from soundnet_kd.teachers.usable_steps import UsableSteps
 
@@ -53,8 +54,7 @@ class Labelling:
 
     def left(self, shards: Sequence[Shard]) -> list[Shard]:
         """Return the shards whose parts are not there."""
-        there = self.out.names(PARTS_FOLDER)
-        return [shard for shard in shards if part_file(Path(), shard.name).name not in there]
+        return shards_left(self.out, shards)
 
     @contextmanager
     def start(self) -> Iterator["Labeller"]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from soundnet_kd.commands.extract import extract
+from soundnet_kd.commands.join import join
 from soundnet_kd.data import Targets
 from soundnet_kd.data.target_parts import part_files
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
@@ -112,6 +113,25 @@ def test_a_shard_that_was_refused_whole_is_tried_again(tmp_path: Path) -> None:
     assert label(videos, out, videos_per_part=1).failures == {}
     assert list(Targets(out).sources()) == ["0.mp4", "1.mp4"]
     assert not (out / "failures.csv").exists()
+
+
+def test_a_job_that_starts_again_opens_no_part(videos: Path, whole: Path, tmp_path: Path) -> None:
+    """What is damaged is told by who joins: the same job does it again."""
+    out = tmp_path / "out"
+    label(videos, out, "1/2")
+    label(videos, out, "2/2")
+    part = out / "parts" / min(file.name for file in part_files(out))
+    part.write_bytes(b"damaged")
+    assert all("did 0 shards" in str(label(videos, out, f"{number}/2")) for number in (1, 2))
+    assert part.read_bytes() == b"damaged"
+    with pytest.raises(RunConflictError, match=r"lacks 1 of 5 shards \(those that begin with"):
+        join(out)
+    told = [str(label(videos, out, f"{number}/2")) for number in (1, 2)]
+    assert sum("did 1 shards" in each for each in told) == 1
+    join(out)
+    (damaged,) = (out / "parts").glob(f"*{part.name}*damaged*")
+    damaged.unlink()
+    assert contents(out) == contents(whole)
 
 
 def test_a_run_that_goes_on_where_jobs_began_ends_their_plan(videos: Path, tmp_path: Path) -> None:
