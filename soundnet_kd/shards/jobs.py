@@ -179,9 +179,14 @@ class JobResult:
     all_shards: int
 
     def __str__(self) -> str:
+        out = str(address_of(self.out) or self.out)
+        if not self.all_shards:
+            return (
+                f"job {self.job} did nothing, since nothing is left for jobs to do in {out}; the same command without "
+                "--shard tries refused files again that have changed since"
+            )
         there = f", {self.before} were there" if self.before else ""
         refused = f", {self.failed} refused" if self.failed else ""
-        out = str(address_of(self.out) or self.out)
         then = (
             f"{self.missing} of all {self.all_shards} are missing still: the same command without --shard does what is "
             f"missing and joins all in {out}"

@@ -122,9 +122,14 @@ def shards_left(out: OutputFolder, shards: Sequence[Shard]) -> list[Shard]:
     return [shard for shard in shards if part_file(Path(), shard.name).name not in there]
 
 
+def is_planned(out: OutputFolder) -> bool:
+    """Return whether jobs have begun to share a targets folder."""
+    return (out.path / PLAN_FILE).exists()
+
+
 def is_shared(out: OutputFolder) -> bool:
     """Return whether jobs share a targets folder, and have written down all that others need to know."""
-    return (out.path / PLAN_FILE).exists() and JobsNote.of(out.path) is not None
+    return is_planned(out) and JobsNote.of(out.path) is not None
 
 
 def shared_left(out: OutputFolder, video_of: Mapping[str, MediaSource]) -> list[Shard]:

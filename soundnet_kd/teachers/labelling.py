@@ -45,6 +45,7 @@ from soundnet_kd.teachers.ensemble import TeacherEnsemble
 from soundnet_kd.teachers.joining import (
     READ_FILES,
     claim_shards,
+    is_planned,
     is_shared,
     join_parts,
     keep_index,
@@ -285,7 +286,9 @@ def _label_videos(
         require_same_settings(out / SETTINGS_FILE, settings, besides=may_differ)
         work = Labelling(folder.absolute(), ensemble, decoder, settings, None if ray is None else ray.device)
         if job is not None:
-            shared = claim_shards(job, work, shards, refusals, video_of)
+            # Where all is joined there is nothing to share, and the table of refusals stays all that is known of them.
+            joined = not shards and bool(index.parts) and not is_planned(folder)
+            shared = [] if joined else claim_shards(job, work, shards, refusals, video_of)
             return _do_job(job, work, shared, workers, deadline_minutes)
         # What jobs have refused is in the table from now on.
         write_refusals(out / FAILURES_FILE, refusals.values())

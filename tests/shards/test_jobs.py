@@ -108,7 +108,7 @@ def test_a_shard_that_was_refused_whole_is_tried_again(tmp_path: Path) -> None:
     (videos / "1.mp4").unlink()
     make_video(videos / "1.mp4", ["blue"])
     assert str(label(videos, out, "1/1", videos_per_part=1)).startswith(
-        "job 1/1 did 0 shards (0 files); all 0 are there"
+        "job 1/1 did nothing, since nothing is left for jobs to do in"
     )
     assert label(videos, out, videos_per_part=1).failures == {}
     assert list(Targets(out).sources()) == ["0.mp4", "1.mp4"]
@@ -132,6 +132,28 @@ def test_a_job_that_starts_again_opens_no_part(videos: Path, whole: Path, tmp_pa
     (damaged,) = (out / "parts").glob(f"*{part.name}*damaged*")
     damaged.unlink()
     assert contents(out) == contents(whole)
+
+
+def test_a_job_after_the_join_leaves_all_as_it_is(tmp_path: Path) -> None:
+    """Whoever removes the table of refusals then has these videos tried again."""
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    make_video(videos / "0.mp4", ["red"])
+    (videos / "1.mp4").write_text("this is no video")
+    label(videos, out, "1/2")
+    label(videos, out, "2/2")
+    join(out)
+    before = contents(out)
+    told = str(label(videos, out, "2/2"))
+    assert told == (
+        f"job 2/2 did nothing, since nothing is left for jobs to do in {out}; the same command without --shard tries "
+        "refused files again that have changed since"
+    )
+    assert contents(out) == before
+    assert not (out / ".shared-by.json").exists()
+    make_video(videos / "2.mp4", ["blue"])
+    (out / "failures.csv").unlink()
+    again = label(videos, out)
+    assert (again.labelled, again.failures.keys(), again.remembered) == (2, {"1.mp4"}, 0)
 
 
 def test_a_run_that_goes_on_where_jobs_began_ends_their_plan(videos: Path, tmp_path: Path) -> None:
