@@ -177,6 +177,23 @@ class PartsIndex:
         """Return the videos that have clips."""
         return {source for part in self.parts for source in part.videos}
 
+    def twice(self) -> str:
+        """Return what is wrong where two runs that did not know of each other labelled the same video, and the cure.
+
+        Parts of older versions, which have numbers, may share a video: each has some of its clips.
+        """
+        part_of: dict[str, IndexedPart] = {}
+        for part in self.parts:
+            for video in part.videos:
+                first = part_of.setdefault(video, part)
+                if first is not part and (is_of_shard(first.file) or is_of_shard(part.file)):
+                    return (
+                        f"{video} is labelled twice, in {first.place} and in {part.place}, by two runs at the same "
+                        f"time; remove {part.place}, and run `soundnet-kd teach` again without --shard, which labels "
+                        "what else it holds"
+                    )
+        return ""
+
     def totals(self) -> dict[str, Any]:
         """Return the sums of `TOTALS` over all videos."""
         sums = np.sum([part.totals for part in self.parts], axis=0) if self.parts else np.zeros(len(TOTALS))

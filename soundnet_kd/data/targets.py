@@ -60,6 +60,7 @@ step, which in version 1 is 5 s.
 """
 
 import hashlib
+import logging
 import os
 from bisect import bisect_right
 from collections import OrderedDict
@@ -78,6 +79,8 @@ from soundnet_kd.errors import FormatError, MissingError
 from soundnet_kd.media.block_cache import CACHE_GIGABYTES, BlockCache
 from soundnet_kd.media.stored import address_of, local_file, local_path
 from soundnet_kd.storage import read_json
+
+log = logging.getLogger(__name__)
 
 SETTINGS_FILE = "targets.json"
 READABLE_VERSIONS = (1, 2, 3)
@@ -144,6 +147,8 @@ class Targets:
         self.settings: dict[str, Any] = _read_settings(folder)
         require_readable(folder, self.settings)
         index = PartsIndex.of(folder, cache=self.cache)
+        if twice := index.twice():
+            log.warning(twice)
         parts = [part for part in index.parts if part.clips]
         self.parts = [part.place for part in parts]
         self.bytes = sum(part.bytes for part in parts)

@@ -40,6 +40,18 @@ def read_parts(out: OutputFolder) -> PartsIndex:
     return PartsIndex.of(str(out), set_aside)
 
 
+def require_once(index: PartsIndex) -> None:
+    """Check that no video is labelled in two parts.
+
+    Raises
+    ------
+    FormatError
+        If one is, as where two runs over other lists write to the same bucket, where they see no lock of each other.
+    """
+    if twice := index.twice():
+        raise FormatError(twice)
+
+
 def keep_index(index: PartsIndex, out: OutputFolder) -> None:
     """Keep what the parts of a targets folder hold."""
     index.write(out.path)
@@ -175,8 +187,14 @@ def join_parts(out: OutputFolder, refusals: Mapping[str, RefusedVideo]) -> Parts
         The targets folder.
     refusals : mapping from name to RefusedVideo
         All videos that could not be used.
+
+    Raises
+    ------
+    FormatError
+        If a video is labelled in two parts.
     """
     index = read_parts(out)
+    require_once(index)
     keep_index(index, out)
     write_refusals(out.path / FAILURES_FILE, refusals.values())
     out.publish(FAILURES_FILE)

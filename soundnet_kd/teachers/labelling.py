@@ -51,6 +51,7 @@ from soundnet_kd.teachers.joining import (
     keep_index,
     read_parts,
     remembered,
+    require_once,
     share_no_more,
     shared_left,
     summarize,
@@ -237,6 +238,7 @@ def _label_videos(
         # Another job has seen what is there; the run that joins sees whether it is whole.
         shared_before = job is not None and not moved and is_shared(folder)
         index = PartsIndex(()) if shared_before else read_parts(folder)
+        require_once(index)
         if moved:
             require_moved(out, before["videos"], str(settings["videos"]), index, video_of)
         refusals = remembered(folder, index, video_of)

@@ -153,7 +153,32 @@ def test_a_job_after_the_join_leaves_all_as_it_is(tmp_path: Path) -> None:
     make_video(videos / "2.mp4", ["blue"])
     (out / "failures.csv").unlink()
     again = label(videos, out)
-    assert (again.labelled, again.failures.keys(), again.remembered) == (2, {"1.mp4"}, 0)
+    assert (again.labelled, list(again.failures), again.remembered) == (2, ["1.mp4"], 0)
+
+
+def test_a_video_that_two_runs_labelled_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a bucket, which has no locks, they may be at work on other lists at the same time."""
+    runs, out = tmp_path / "runs", tmp_path / "runs" / "0" / "out"
+    for run in (0, 1):
+        for number in (run, run + 1):
+            make_video(runs / f"{run}" / "videos" / f"{number}.mp4", ["red"])
+        label(runs / f"{run}" / "videos", runs / f"{run}" / "out")
+    (first,), (other,) = part_files(out), part_files(runs / "1" / "out")
+    later = out / "parts" / other.name
+    later.write_bytes(other.read_bytes())
+    make_video(runs / "0" / "videos" / "2.mp4", ["red"])
+    told = f"1.mp4 is labelled twice, in {first} and in {later}, by two runs at the same time; remove {later}, and run"
+    with pytest.raises(FormatError) as refusal:
+        label(runs / "0" / "videos", out)
+    assert str(refusal.value).startswith(told)
+    assert first.exists()
+    assert later.exists()
+    # What others have read before can be read still.
+    assert len(Targets(out)) == 4
+    assert [record.message.startswith(told) for record in caplog.records if "twice" in record.message] == [True]
+    later.unlink()
+    label(runs / "0" / "videos", out)
+    assert list(Targets(out).sources()) == ["0.mp4", "1.mp4", "2.mp4"]
 
 
 def test_a_run_that_goes_on_where_jobs_began_ends_their_plan(videos: Path, tmp_path: Path) -> None:
