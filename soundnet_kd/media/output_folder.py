@@ -6,8 +6,9 @@ would give back: what several runs write there at the same time has to be the sa
 """
 
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,11 @@ from soundnet_kd.system.cache_folders import cache_folder
 
 WORK_FOLDER = "outputs"
 """Name of the folder in the user's cache for work folders, each of which is there as long as its command runs."""
+
+PART_PREFIX = "soundnet_kd-part-"
+"""What the names of folders begin with in which single files are made."""
+LEFT_SECONDS = 7 * 24 * 3600.0
+"""No file takes so long; one that began before was left by a process that was killed."""
 
 PARTS_SUFFIX = ".parts"
 """What the name of a folder ends with that holds the parts of a file."""
@@ -126,8 +132,8 @@ class StoredFolder(OutputFolder):
     def writing(self, name: str) -> Iterator[Path]:
         """Return the path for a file, which is there, if it was written, when the block has ended well."""
         # On other machines there is no work folder.
-        folder = self.path if self.path.is_dir() else None
-        with TemporaryDirectory(prefix="soundnet_kd-", dir=folder) as own:
+        folder = self.path if self.path.is_dir() else _folder_for_parts()
+        with TemporaryDirectory(prefix=PART_PREFIX, dir=folder) as own:
             path = Path(own) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             yield path
@@ -137,6 +143,23 @@ class StoredFolder(OutputFolder):
     def absolute(self) -> OutputFolder:
         """Return it as other processes find it."""
         return self
+
+
+def _folder_for_parts() -> Path | None:
+    """Return where a machine without a work folder makes files; None for the system's, where nothing can be kept.
+
+    What processes that were killed left there long ago is removed.
+    """
+    folder = cache_folder() / WORK_FOLDER
+    try:
+        make_folder(folder)
+    except SettingsError:
+        return None
+    for left in folder.glob(f"{PART_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left)
+    return folder
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from soundnet_kd.commands.join import join
 from soundnet_kd.data import Targets
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
 from soundnet_kd.media import remote
-from soundnet_kd.media.output_folder import output_folder
+from soundnet_kd.media.output_folder import StoredFolder, output_folder
 from soundnet_kd.media.uploading import create_object, put_object
 from soundnet_kd.storage import read_json, write_json
 from soundnet_kd.system.cache_folders import cache_folder
@@ -232,6 +232,21 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(number: int, videos: P
     assert finish(start(killed_label, dict(os.environ), videos, out, number)) == -signal.SIGKILL
     label(videos, out)
     require_as_local(out, local)
+
+
+def test_other_machines_make_parts_in_their_cache(out: str, tmp_path: Path) -> None:
+    """What was killed there, long ago, is removed by the next."""
+    folder = StoredFolder(out, tmp_path / "of another machine")
+    work = cache_folder() / "outputs"
+    long_ago, lately = work / "soundnet_kd-part-long-ago", work / "soundnet_kd-part-lately"
+    for left in (long_ago, lately):
+        (left / "parts").mkdir(parents=True)
+    os.utime(long_ago, (0, 0))
+    with folder.writing("parts/part-1.h5") as path:
+        assert path.is_relative_to(work)
+        path.write_bytes(b"a part")
+    assert objects(out) == {"parts/part-1.h5": b"a part"}
+    assert list(work.iterdir()) == [lately]
 
 
 class Disk(LocalFileSystem):  # type: ignore[misc]
