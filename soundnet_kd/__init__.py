@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from soundnet_kd.analysis import neuron_statistics as neuron_statistics
     from soundnet_kd.commands.export import export as export
     from soundnet_kd.commands.extract import extract as extract
+    from soundnet_kd.commands.predict import predict as predict
     from soundnet_kd.errors import SoundNetKDError as SoundNetKDError
     from soundnet_kd.features import FeatureCache as FeatureCache
     from soundnet_kd.models import SoundNet5 as SoundNet5
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "analysis": ["neuron_statistics"],
         "commands.export": ["export"],
         "commands.extract": ["extract"],
+        "commands.predict": ["predict"],
         "errors": ["SoundNetKDError"],
         "features": ["FeatureCache"],
         "models": ["SoundNet5", "SoundNet8"],

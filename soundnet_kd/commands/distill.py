@@ -325,7 +325,7 @@ def distill(
         )
         fit(trainer, module, data, checkpoint)
         if is_first_process():
-            return write_results(out, student, settings)
+            return write_results(out, student, settings, len(data.validation))
     # The first process still writes, so the others know no more than this.
     return DistillResult(out, steps, math.nan, math.nan, {})
 

@@ -125,7 +125,7 @@ def predict(
     shorter rest of a second or more. A network from scratch leaves a shorter rest out, and pads a sound that is shorter
     than a segment with silence.
 
-    Of `-`, standard input, there is a line for each 5 s as soon as they have arrived, with --json a JSON object:
+    `-` reads standard input: a line for each 5 s as soon as they have arrived, with --json a JSON object, as in
     `ffmpeg -i … -f wav - | soundnet-kd predict - --json`. A student is given the last 20 s each time.
 
     Parameters

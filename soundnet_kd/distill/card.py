@@ -14,7 +14,11 @@ frames (SoundNet). It answers for each 5 s; its inner layers, averaged over time
 
 
 def student_card(
-    student: Student, settings: Mapping[str, Any], agreement: Mapping[str, float], held_out_loss: float
+    student: Student,
+    settings: Mapping[str, Any],
+    agreement: Mapping[str, float],
+    held_out_loss: float,
+    held_out_clips: int,
 ) -> ModelCard:
     """Return the card of a student.
 
@@ -27,6 +31,7 @@ def student_card(
         On held-out videos; empty if nothing was held out.
     held_out_loss : float
         Not a number if nothing was held out.
+    held_out_clips : int
     """
     targets = settings["targets"]
     teachers = {name: _teacher(identity) for name, identity in targets["teachers"].items()}
@@ -52,8 +57,8 @@ def student_card(
         },
         measured=measured,
         notes=[
-            f"On held-out videos, {settings['held_out']:.0%} of all: the share of label steps at which the student's "
-            "first guess is the teacher's, and the loss. `soundnet-kd extract` and "
+            f"On {held_out_clips} clip{'s' * (held_out_clips != 1)} of videos that it did not learn from: the share of "
+            "label steps at which the student's first guess is the teacher's, and the loss. `soundnet-kd extract` and "
             "`evaluate` tell what its layers are worth for labelled sounds."
         ]
         * bool(measured),

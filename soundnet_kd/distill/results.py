@@ -97,7 +97,7 @@ def _said(agreement: Mapping[str, float]) -> str:
     return "".join(f", {share:.0%} agreement on {name}" for name, share in agreement.items())
 
 
-def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]) -> DistillResult:
+def write_results(out: str | Path, student: Student, settings: Mapping[str, Any], held_out_clips: int) -> DistillResult:
     """Write the students, the history and the figures of a finished training.
 
     Raises
@@ -133,7 +133,7 @@ def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]
         write_network(student, out / AVERAGED_STUDENT_FILE, {**settings, **figures})
     student.load_state_dict(state)
     draw_filters(student, out / "conv1.png")
-    write_model_card(student_card(student, settings, result.agreement, result.held_out_loss), out)
+    write_model_card(student_card(student, settings, result.agreement, result.held_out_loss, held_out_clips), out)
     write_network(student, out / STUDENT_FILE, {**settings, **figures})
     return result
 

@@ -76,7 +76,9 @@ def _pieces(
     mono = Mono(channel, NAME)
     samples = 0
     try:
-        with av.open(_Arriving(pipe), "r", buffer_size=WAITED_BYTES, **ANY_TAGS) as container:
+        # Whoever writes WAV to a pipe cannot know its length: what the header says of it is left alone.
+        options = {"ignore_length": "1"}
+        with av.open(_Arriving(pipe), "r", buffer_size=WAITED_BYTES, options=options, **ANY_TAGS) as container:
             stream = audio_track(container, NAME)
             for piece, rate in decode_by_ffmpeg(container, stream, mono, sample_rate):
                 samples += len(piece)

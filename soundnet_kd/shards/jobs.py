@@ -187,10 +187,12 @@ class JobResult:
             )
         there = f", {self.before} were there" if self.before else ""
         refused = f", {self.failed} refused" if self.failed else ""
+        join = f"`{shlex.join(['soundnet-kd', 'join', out])}`"
         then = (
-            f"{self.missing} of all {self.all_shards} are missing still: the same command without --shard does what is "
-            f"missing and joins all in {out}"
+            f"{self.missing} of {self.all_shards} are still missing; when all jobs have ended, {join} joins them, or "
+            "names what nobody did"
         )
         if not self.missing:
-            then = f"all {self.all_shards} are there: `{shlex.join(['soundnet-kd', 'join', out])}` joins them"
-        return f"job {self.job} did {self.shards} shards ({self.used} files{refused}){there}; {then}"
+            then = f"all {self.all_shards} are there: {join} joins them"
+        shards = "1 shard" if self.shards == 1 else f"{self.shards} shards"
+        return f"job {self.job} did {shards} ({self.used} files{refused}){there}; {then}"

@@ -96,7 +96,7 @@ class ModelCard:
         features = "soundnet-kd extract sounds/ --student FOLDER --out features.h5\n"
         return (
             f"FOLDER is the folder that holds `{self.file}`, here or where a hub's client has put it.\n\n"
-            f"```sh\npip install {LIBRARY}\nsoundnet-kd predict sound.wav --student FOLDER\n{features}```\n\n"
+            f"```sh\nsoundnet-kd predict sound.wav --student FOLDER\n{features}```\n\n"
             f'```python\nfrom soundnet_kd import {load}\n\nnetwork = {load}("FOLDER")\n```'
         )
 

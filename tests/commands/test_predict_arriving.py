@@ -121,6 +121,17 @@ def test_what_is_no_sound_is_told_in_one_line(student: SoundNet8, data: bytes, s
         spans_of(student, data, tmp_path)
 
 
+@pytest.mark.parametrize("stated", [RATE, 2**30])
+def test_what_the_header_says_of_the_length_counts_for_nothing(student: SoundNet8, stated: int, tmp_path: Path) -> None:
+    """Python's wave states the length of the first block, or what it was told, where it cannot go back."""
+    samples = noise(12)
+    data = bytearray(as_it_streams(samples))
+    data[40:44] = min(2 * stated, 2**32 - 1).to_bytes(4, "little")
+    found = spans_of(student, bytes(data), tmp_path)
+    assert [span[:2] for span in found] == [(0, 5), (5, 10), (10, 12)]
+    assert found == spans_of(student, as_it_streams(samples), tmp_path)
+
+
 def test_standard_input_is_heard_alone(student: SoundNet8, tmp_path: Path) -> None:
     for options in ({"out": tmp_path / "out.csv"}, {"dry_run": True}):
         with pytest.raises(SettingsError, match="heard alone"):

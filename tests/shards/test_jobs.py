@@ -57,11 +57,9 @@ def test_jobs_leave_what_one_run_leaves(videos: Path, whole: Path, tmp_path: Pat
     """In any order, with one that is done twice, and one that nobody did: the last command does that."""
     out = tmp_path / "out"
     told = [str(label(videos, out, shard)) for shard in ("3/4", "1/4", "3/4")]
-    assert told[0].startswith(
-        "job 3/4 did 1 shards (1 files, 1 refused); 4 of all 5 are missing still: the same command "
-    )
-    assert told[1].startswith("job 1/4 did 2 shards (3 files); 2 of all 5 are missing still")
-    assert told[2].startswith("job 3/4 did 0 shards (0 files), 1 were there; 2 of all 5")
+    assert told[0].startswith("job 3/4 did 1 shard (1 files, 1 refused); 4 of 5 are still missing; when all jobs ")
+    assert told[1].startswith("job 1/4 did 2 shards (3 files); 2 of 5 are still missing")
+    assert told[2].startswith("job 3/4 did 0 shards (0 files), 1 were there; 2 of 5 are")
     assert len(part_files(out)) == 3
     assert not (out / "failures.csv").exists()
     label(videos, out)

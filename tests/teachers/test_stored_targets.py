@@ -110,8 +110,8 @@ def test_what_lies_there_is_a_folder_like_any_other(videos: Path, local: Path, o
 def test_jobs(videos: Path, local: Path, out: str) -> None:
     """Of which one is done twice, and one by nobody but the run that joins all."""
     told = [str(label(videos, out, shard)) for shard in ("3/3", "1/3", "3/3")]
-    assert "1 of all 3 are missing still: the same command without --shard does" in told[1]
-    assert f"joins all in {out}" in told[2]
+    assert f"1 of 3 are still missing; when all jobs have ended, `soundnet-kd join '{out}'` joins them" in told[1]
+    assert f"`soundnet-kd join '{out}'` joins them" in told[2]
     assert "shards.json" in objects(out)
     label(videos, out)
     require_as_local(out, local)
