@@ -125,7 +125,7 @@ def test_a_job_that_starts_again_opens_no_part(videos: Path, whole: Path, tmp_pa
     with pytest.raises(RunConflictError, match=r"lacks 1 of 5 shards \(those that begin with"):
         join(out)
     told = [str(label(videos, out, f"{number}/2")) for number in (1, 2)]
-    assert sum("did 1 shards" in each for each in told) == 1
+    assert sum("did 1 shard " in each for each in told) == 1
     join(out)
     (damaged,) = (out / "parts").glob(f"*{part.name}*damaged*")
     damaged.unlink()
