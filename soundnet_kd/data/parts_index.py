@@ -17,7 +17,8 @@ parts with n clips, v labelled and r refused videos together:
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +42,8 @@ TOTALS = (*SECONDS, "failed_steps", "stray_steps")
 """Of `LabelledVideo`, and how many steps were labelled from a frame outside their own time."""
 TOLERANCE_SECONDS = 1e-3
 """Times of frames are rounded to those of their container."""
+READ_AT_ONCE = 16
+"""So many parts under an address: h5py reads one at a time, but does not wait for what is fetched of the others."""
 TEXT = h5py.string_dtype()
 
 
@@ -158,18 +161,22 @@ class PartsIndex:
         """
         places = part_places(folder, cache)
         known, indexed_ns = _read_of(folder)
-        parts = []
+        parts, unknown = [], []
         for place in places:
             part = known.get(place.name)
             if part is not None and _is_as_indexed(place, part, indexed_ns):
                 parts.append(replace(part, version=_identity(place)[1], place=place))
-                continue
-            try:
-                parts.append(IndexedPart.read(place))
-            except FormatError:
-                if set_aside is None:
-                    raise
+            else:
+                unknown.append(place)
+        for place, read in zip(unknown, _read_all(unknown), strict=True):
+            if isinstance(read, IndexedPart):
+                parts.append(read)
+            elif set_aside is None:
+                raise read
+            else:
                 set_aside(place)
+        places_of = {place.name: number for number, place in enumerate(places)}
+        parts.sort(key=lambda part: places_of[part.file])
         # Sorting is stable: numbered ones stay as they are.
         return cls(tuple(sorted(parts, key=lambda part: part.first if is_of_shard(part.file) else "")))
 
@@ -222,6 +229,22 @@ class PartsIndex:
         with atomic_write(Path(folder) / INDEX_FILE) as partial, open_hdf5(partial, "w") as file:
             for name, values in columns.items():
                 file[name] = values
+
+
+def _read_all(places: Sequence[PartPlace]) -> Iterator[IndexedPart | FormatError]:
+    """Read parts, in order; what is damaged is told in place of it. Those under an address are fetched side by side."""
+
+    def read(place: PartPlace) -> IndexedPart | FormatError:
+        try:
+            return IndexedPart.read(place)
+        except FormatError as error:
+            return error
+
+    if all(isinstance(place, Path) for place in places):
+        yield from map(read, places)
+        return
+    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        yield from pool.map(read, places)
 
 
 def _read_of(folder: str | Path) -> tuple[dict[str, IndexedPart], int]:

@@ -4,7 +4,9 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier
 from typing import Any, ClassVar
 
 import fsspec
@@ -14,17 +16,22 @@ from fsspec.implementations.local import LocalFileSystem
 
 from soundnet_kd.commands.join import join
 from soundnet_kd.data import Targets
+from soundnet_kd.data.parts_index import PartsIndex
+from soundnet_kd.data.target_clips import LabelledClip, LabelledVideo
+from soundnet_kd.data.target_parts import PartPlace, part_file, part_files, write_part
 from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
-from soundnet_kd.media import remote
+from soundnet_kd.media import StoredMedia, remote
+from soundnet_kd.media.block_cache import BlockCache
 from soundnet_kd.media.output_folder import StoredFolder, output_folder
 from soundnet_kd.media.uploading import create_object, put_object
+from soundnet_kd.shards.shard import cut
 from soundnet_kd.storage import read_json, write_json
 from soundnet_kd.system.cache_folders import cache_folder
 from soundnet_kd.teachers import Teacher, TeachResult, label_videos
 from tests.kills import killed_before_change
 from tests.media.faulty_proxy import Faults, proxy
 from tests.processes import finish, start
-from tests.stores import new_bucket, objects, s3_server, use_s3
+from tests.stores import new_bucket, objects, s3_server, upload, use_s3
 from tests.teachers.colours import NAMES, MeanColour, make_video, plain
 
 TEACHER = Teacher(MeanColour(), plain, NAMES, {"network": "mean colour"})
@@ -232,6 +239,49 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(number: int, videos: P
     assert finish(start(killed_label, dict(os.environ), videos, out, number)) == -signal.SIGKILL
     label(videos, out)
     require_as_local(out, local)
+
+
+class Meeting(BlockCache):
+    """Of which the first two that fetch wait for each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.barrier = Barrier(2)
+        self.first = {1, 2}
+
+    def fetch(self, source: StoredMedia, first: int, end: int) -> dict[int, bytes]:
+        with suppress(KeyError):
+            self.first.pop()
+            self.barrier.wait(60)
+        return super().fetch(source, first, end)
+
+
+def test_parts_are_fetched_side_by_side(out: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        name = f"{number:02}.mp4"
+        clip = LabelledClip(
+            name,
+            0.0,
+            rng.integers(-99, 99, 300_000 + number, np.int16),
+            np.array([2.5]),
+            {"objects": np.full((1, 3), 1 / 3, np.float32)},
+        )
+        video = LabelledVideo(name, "", 13.0, 0.0, 0.0, 0.0)
+        path = tmp_path / part_file(Path(), cut([name], [Path(name)], 1)[0].name)
+        write_part(path, [clip], {"objects": NAMES}, 22_050, {}, [video])
+    damaged = part_files(tmp_path)[7]
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    upload(tmp_path / "parts", f"{out}/parts")
+    told: list[PartPlace] = []
+    found = PartsIndex.of(out, told.append, Meeting())
+    assert [place.name for place in told] == [damaged.name]
+    damaged.unlink()
+    expected = PartsIndex.of(tmp_path)
+    assert [(part.file, part.bytes, part.videos) for part in found.parts] == [
+        (part.file, part.bytes, part.videos) for part in expected.parts
+    ]
+    assert len(found.parts) == 23
 
 
 def test_other_machines_make_parts_in_their_cache(out: str, tmp_path: Path) -> None:
