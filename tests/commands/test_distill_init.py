@@ -202,7 +202,7 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_written(
     write_network(FinetunedNetwork(five, "conv3", ("cat", "dog")), finetuned, {})
     refused: list[tuple[dict[str, object], type[Exception], str]] = [
         ({"init": file, "architecture": "SoundNet8"}, SettingsError, r"they differ in .* conv8 \(only in SoundNet8\)"),
-        ({"init": finetuned}, FormatError, "is no student, but a SoundNet5 that tells 2 classes"),
+        ({"init": finetuned}, FormatError, "is no student, but a SoundNet5 that recognises 2 classes"),
         ({"init": tmp_path / "none"}, SettingsError, "there is no student .*none"),
         ({"init": source, "freeze": "conv9"}, SettingsError, "SoundNet8 has no layer 'conv9'"),
         ({"init": source, "freeze": "conv1"}, SettingsError, "nothing lies before it"),

@@ -419,7 +419,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(targets: Path
             "give --objectives kl:1 match:0.5 contrast:1, or leave it out",
         ),
         ({"projection": ProjectionSettings(width=9)}, "projection is for the objectives match, contrast, relation"),
-        ({"objectives": contrast, "average": 1.0}, "average is 1.0; a step keeps"),
+        ({"objectives": contrast, "average": 1.0}, "average is 1.0; it is a decay"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
         ({"objectives": contrast, "teacher_weights": {"objects": 0.0, "places": 0.0}}, "the weights of all teachers"),
     ]
