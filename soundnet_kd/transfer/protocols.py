@@ -15,13 +15,13 @@ Found = TypeVar("Found")
 
 SELECTIONS: Mapping[Selection, str] = {
     "same folds": (
-        "the setting with the best mean accuracy on the same folds that are reported, so the accuracy is slightly "
-        "optimistic"
+        "the setting with the best mean accuracy on the same folds that are reported, so the accuracy is a little too "
+        "good"
     ),
     "nested": "for each fold the setting that did best inside its training folds; the tested fold takes no part",
     "fixed": "there is one setting, so nothing is chosen",
 }
-"""How settings are chosen, in plain words."""
+"""How settings are chosen, in plain words, which stand in files of results and stay as they are."""
 
 
 @dataclass(frozen=True)
