@@ -27,15 +27,29 @@ class Pipe(Protocol):
 
 
 class _Arriving:
-    """What PyAV reads: as many bytes as are there, where a file object would wait for all that are asked for."""
+    """What PyAV reads: as many bytes as are there, where a file object would wait for all that are asked for.
+
+    An interrupt that comes while PyAV waits for it is lost on its way through FFmpeg: the stream ends there, and
+    whoever reads it has `require_going_on` raise what came.
+    """
 
     name = NAME
 
     def __init__(self, pipe: Pipe) -> None:
         self._descriptor = pipe.fileno()
+        self._ended_by: BaseException | None = None
 
     def read(self, size: int) -> bytes:
-        return os.read(self._descriptor, size)
+        if self._ended_by is None:
+            try:
+                return os.read(self._descriptor, size)
+            except BaseException as error:
+                self._ended_by = error
+        return b""
+
+    def require_going_on(self) -> None:
+        if self._ended_by is not None:
+            raise self._ended_by
 
 
 def stream_arriving(
@@ -75,18 +89,22 @@ def _pieces(
 ) -> Generator[tuple[NDArray[np.float32], int], None, None]:
     mono = Mono(channel, NAME)
     samples = 0
+    arriving = _Arriving(pipe)
     try:
         # Whoever writes WAV to a pipe cannot know its length: what the header says of it is left alone.
         options = {"ignore_length": "1"}
-        with av.open(_Arriving(pipe), "r", buffer_size=WAITED_BYTES, options=options, **ANY_TAGS) as container:
+        with av.open(arriving, "r", buffer_size=WAITED_BYTES, options=options, **ANY_TAGS) as container:
             stream = audio_track(container, NAME)
             for piece, rate in decode_by_ffmpeg(container, stream, mono, sample_rate):
+                arriving.require_going_on()
                 samples += len(piece)
                 yield np.clip(piece, -1, 1), rate
     except FFmpegError as error:
+        arriving.require_going_on()
         raise MediaError(
             f"{NAME} is no sound that can be read as it comes; send WAV, such as from `ffmpeg -i … -f wav -`"
         ) from error
+    arriving.require_going_on()
     mono.require_scale()
     if not samples:
         raise EmptyAudioError(f"{NAME} ended without a single sample of sound")

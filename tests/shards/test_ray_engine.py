@@ -167,10 +167,11 @@ def test_what_is_decoded_may_be_larger_than_rays_memory(cluster: Nodes, tmp_path
 
 
 def test_a_run_that_was_killed_goes_on(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
-    work = Levels(tmp_path / "there", seconds=0.1)
+    # Long enough for the moment between its first shard and its last not to be missed on a busy machine.
+    work = Levels(tmp_path / "there", seconds=0.5)
     script = (
         "import sys\nfrom pathlib import Path\nfrom tests.shards.test_ray_engine import *\n"
-        f"work = Levels(Path({str(work.folder)!r}), seconds=0.1)\n"
+        f"work = Levels(Path({str(work.folder)!r}), seconds=0.5)\n"
         f"shards = shards_of(Path({str(sounds)!r}), IDS)\n"
         f"list(do_on_ray(work, shards, address={cluster.address!r}))\n"
     )
