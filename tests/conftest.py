@@ -1,6 +1,7 @@
 """Fixtures that several rooms share."""
 
 import ctypes
+import faulthandler
 import os
 import secrets
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 REAL_DATA = "SOUNDNET_KD_DATA"
 REQUIRE_REAL = "SOUNDNET_KD_REQUIRE_REAL"
+CRASHES = pytest.StashKey[int]()
 
 # Before anything imports PyTorch: test processes side by side share the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -21,6 +23,20 @@ os.environ |= {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what a crash is told to: while a test runs, standard error is a file that nobody sees after one."""
+    config.stash[CRASHES] = os.dup(2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _crashes_told(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Say where a process is that crashes after a module with Ray, which takes faulthandler's handlers away."""
+    yield
+    if faulthandler.is_enabled():
+        faulthandler.disable()
+        faulthandler.enable(pytestconfig.stash[CRASHES])
 
 
 @pytest.fixture(scope="session")
