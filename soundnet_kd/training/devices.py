@@ -1,5 +1,6 @@
 """Training on several devices and machines: who starts the processes, and batch norm over all of their clips."""
 
+import atexit
 import inspect
 import os
 from collections.abc import Mapping
@@ -173,9 +174,16 @@ class QuietDDP(DDPStrategy):
     """Lightning's strategy for several processes, without its announcements from processes that it started itself."""
 
     def setup_environment(self) -> None:
-        """Prepare a process."""
+        """Prepare a process, and its end: Gloo's threads may abort one that ends while they are still there."""
         silence_lightning()
         super().setup_environment()
+        # Lightning does the same for NCCL.
+        atexit.register(_leave_the_others)
+
+
+def _leave_the_others() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class _Gathered(_BatchNorm):

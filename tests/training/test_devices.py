@@ -1,5 +1,7 @@
 """Several processes: they train as one does."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -128,6 +130,27 @@ def test_a_run_goes_on_with_more_devices_and_leaves_none_behind(tmp_path: Path) 
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert main(command) == 0
     assert [row["step"] for row in read_history(tmp_path / "run")] == list(range(4, 81, 4))
+
+
+def test_processes_leave_each_other_before_they_end(tmp_path: Path) -> None:
+    """With Gloo's threads still there, one may abort at its end, when all is written."""
+    rng = np.random.default_rng(0)
+    targets = make_targets(tmp_path / "targets", [make_clip(f"{index}.mp4", 1, rng) for index in range(2)])
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import atexit, os\nfrom pathlib import Path\nimport torch\nfrom soundnet_kd.commands.distill import distill\n"
+        f"there, file = torch.distributed.is_initialized, Path({str(tmp_path)!r}) / os.environ['RANK']\n"
+        "# Registered first, called last.\n"
+        "atexit.register(lambda: file.write_text(f'{trained} {there()}'))\n"
+        f"distill({str(targets)!r}, {str(tmp_path / 'run')!r}, steps=1, batch_size=2, held_out=0.0, width=0.125,\n"
+        "        device='cpu', devices=2)\n"
+        "trained = there()\n"
+    )
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)],
+        check=True,
+    )
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True False"] * 2
 
 
 def test_waiting_for_data_is_what_the_reading_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
