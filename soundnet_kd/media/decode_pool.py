@@ -238,37 +238,31 @@ class _Workers:
                     self.begin(each)
 
 
-class DecodeProcess:
-    """One process that decodes files as they are asked for, for callers that want them singly; if it dies, a new one.
+class DecodeProcesses:
+    """Processes that decode, for callers that come again with other files; one that dies is replaced.
 
     Parameters
     ----------
     decode : callable
         As `decode_in_processes` takes it.
+    workers : int
+        How many; at least 1.
     deadline_minutes : float
-        How long the process may be at one file.
+        How long one may be at one file.
     """
 
-    def __init__(self, decode: Decode, deadline_minutes: float = DEADLINE_MINUTES) -> None:
-        self._workers = _Workers(decode, 1, deadline_minutes)
+    def __init__(self, decode: Decode, workers: int, deadline_minutes: float = DEADLINE_MINUTES) -> None:
+        self._workers = _Workers(decode, workers, deadline_minutes)
 
-    def decode(self, source: MediaSource, file: Path) -> None:
-        """Decode a file to another one.
-
-        Raises
-        ------
-        MediaError
-            If it cannot be, its process died, or it hangs.
-        """
-        job = _Job(source, file)
-        try:
-            self._workers.begin(job)
-            self._workers.finish(job, ())
-        finally:
-            _note(file).unlink(missing_ok=True)
+    def decode(
+        self, sources: Iterable[MediaSource], folder: Path, burst: int | None = None
+    ) -> Iterator[tuple[MediaSource, Path | MediaError]]:
+        """Decode files, and return them in their order as `decode_in_processes` does; the folder is the caller's."""
+        jobs = ((source, folder / f"{number}") for number, source in enumerate(sources))
+        return _results(_ahead(self._workers, jobs, self._workers.workers, burst))
 
     def close(self) -> None:
-        """End the process."""
+        """End the processes."""
         self._workers.close()
 
 

@@ -1,8 +1,9 @@
 """Shards on the machines of a Ray cluster, or on one machine by the same means.
 
 Each machine has a process in which the networks are loaded, or one for each GPU; it does one shard after the other.
-Their files are decoded by tasks, one for each CPU, wherever there is one free. The processes with networks ask Ray for
-no CPU, so that however many machines are lost, what is left of CPUs decodes.
+Their files are decoded by tasks, one for each CPU, wherever there is one free; where networks take all CPUs of their
+machines in turn with decoding, each machine decodes its own. The processes with networks ask Ray for no CPU, so that
+however many machines are lost, what is left of CPUs decodes.
 
 This is Ray's core, and not Ray Data, whose pool of actors knows nothing of tasks that these wait for: where machines
 are lost it stands still once the actors have taken all CPUs that are left. Nor does it tell a lost machine from a shard
@@ -38,6 +39,9 @@ HEAD_SECONDS = 30.0
 """A head that does not answer for so long is gone; after a minute Ray ends the process of whoever waits for it."""
 NEWS_SECONDS = 600.0
 """After so long without a shard that is finished, it is said what is waited for."""
+
+Burst = Callable[[int], int | None]
+"""Of so many processes that decode, the `burst` of `decode_in_processes`."""
 
 
 def do_on_ray(
@@ -148,16 +152,30 @@ class RayEngine:
         work: ShardWork,
         shards: Sequence[Shard],
         deadline_minutes: float = DEADLINE_MINUTES,
+        burst: Burst | None = None,
         heard: Callable[[int], object] = lambda _: None,
     ) -> Iterator[ShardResult]:
-        """Do shards, as `do_on_ray` does, those too that are done; `heard` is told how many files each had."""
+        """Do shards, as `do_on_ray` does, those too that are done.
+
+        Parameters
+        ----------
+        work, shards, deadline_minutes
+        burst : callable, optional
+            Where the networks run on the CPUs of all machines, each machine decodes its own files, so many at a time as
+            this says of how many processes decode.
+        heard : callable
+            Told of each shard how many files it had.
+        """
         if not deadline_minutes > 0:
             raise SettingsError(f"deadline_minutes is {deadline_minutes:g}; it has to be above 0")
         waiting = deque(shards)
         if not waiting:
             return
         self._cluster.require_seen(_files_of(_everywhere(waiting[0].sources[0])))
-        run = _Run(self._cluster, work, self._networks, self._decoders, self.gpus_per_network, deadline_minutes)
+        if self.gpus_per_network or self._networks is not None:
+            burst = None
+        sizes = self._networks, self._decoders, self.gpus_per_network
+        run = _Run(self._cluster, work, *sizes, deadline_minutes, burst)
         for shard, result in run.do(waiting):
             heard(len(shard))
             yield result
@@ -197,6 +215,7 @@ class _Run:
         decoders: int | None,
         gpus_per_network: float,
         deadline_minutes: float,
+        burst: Burst | None,
     ) -> None:
         self.cluster = cluster
         self.ray = cluster.ray
@@ -204,6 +223,7 @@ class _Run:
         self.decoders = decoders
         self.gpus_per_network = gpus_per_network
         self.deadline_minutes = deadline_minutes
+        self.burst = burst
         self.machines = cluster.machines()
         self.pickled = self.ray.put(_pickle(work))
         self.processes: list[_Process] = []
@@ -256,7 +276,8 @@ class _Run:
         # What is lost is begun again here; Ray itself would do it without end, for a machine that is not there.
         options = {"num_cpus": 0, "num_gpus": self.gpus_per_network, "max_restarts": 0, "max_task_retries": 0}
         actor = self.ray.remote(NetworkProcess).options(**options, scheduling_strategy=self.cluster.on(machine))
-        started = actor.remote(self.pickled, int(threads), self.deadline_minutes)
+        own = () if self.burst is None else (int(machine.cpus), self.burst(int(machine.cpus)))
+        started = actor.remote(self.pickled, int(threads), self.deadline_minutes, *own)
         return _Process(machine, started, started.start.remote())
 
     def _hand_out(self, waiting: deque[Shard]) -> None:

@@ -10,17 +10,20 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from soundnet_kd.errors import GivenUpError, MediaError, SoundNetKDError
-from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, FILES_AHEAD, MAX_WAITING_BYTES, DecodeProcess
+from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, FILES_AHEAD, MAX_WAITING_BYTES, DecodeProcesses
 from soundnet_kd.media.stored import MediaSource
 from soundnet_kd.shards.shard import Shard, ShardResult, ShardWorker
 from soundnet_kd.storage import name_partials_after, versions
@@ -28,6 +31,8 @@ from soundnet_kd.system.machine_errors import explain_error, machine_error
 
 PIECE_BYTES = 32 * 2**20
 """What is decoded travels in pieces of at most this size, for which any object store has room."""
+FILES_PER_TASK = 64
+"""So many files at most are decoded by one task, and none more than come in one piece: each costs Ray milliseconds."""
 WAITING_BYTES = MAX_WAITING_BYTES // 4
 """Beyond this size of what is decoded and not used yet, a process with networks has no more than one file decoded."""
 TRIALS = 5
@@ -77,29 +82,50 @@ def as_value(error: Exception) -> SoundNetKDError:
     return value
 
 
+Piece = NDArray[np.uint8] | SoundNetKDError | None
+"""Some of what is decoded of a file, as bytes; None ends the file, and so does why there is nothing of it."""
+
+
 def decode_there(
-    decode: bytes, source: Path, deadline_minutes: float
-) -> Generator[bytes | SoundNetKDError, None, None]:
-    """Decode a file, in a process of its own, and return what that wrote, piece by piece, or why it wrote nothing.
+    decode: bytes, sources: Sequence[MediaSource], deadline_minutes: float
+) -> Generator[list[Piece], None, None]:
+    """Decode files in a process of their own, and return what that wrote: lists of pieces, the files in their order.
+
+    What is not a file's fault ends it.
 
     Parameters
     ----------
     decode : bytes
         A pickled `Decode`.
-    source : Path or StoredMedia
+    sources : sequence of Path or StoredMedia
     deadline_minutes : float
+        For each.
     """
-    process = _decode_process(decode, deadline_minutes)
+    pieces: list[Piece] = []
+    size_bytes = 0
     with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
-        file = Path(folder) / "0"
         try:
-            process.decode(source, file)
+            for _, decoded in _decode_process(decode, deadline_minutes).decode(sources, Path(folder)):
+                for piece in _pieces_of(decoded):
+                    if isinstance(piece, np.ndarray):
+                        if size_bytes and size_bytes + len(piece) > PIECE_BYTES:
+                            yield pieces
+                            pieces, size_bytes = [], 0
+                        size_bytes += len(piece)
+                    pieces.append(piece)
         except Exception as error:
-            yield as_value(error)
-            return
-        with file.open("rb") as handle:
-            while piece := handle.read(PIECE_BYTES):
-                yield piece
+            pieces.append(as_value(error))
+        yield pieces
+
+
+def _pieces_of(decoded: Path | MediaError) -> Iterator[Piece]:
+    if isinstance(decoded, MediaError):
+        yield as_value(decoded)
+        return
+    with decoded.open("rb") as handle:
+        while len(piece := np.fromfile(handle, np.uint8, PIECE_BYTES)):
+            yield piece
+    yield None
 
 
 @dataclass(frozen=True)
@@ -118,17 +144,17 @@ def _unpickled(decode: bytes) -> Any:
     return pickle.loads(decode)
 
 
-_processes: dict[tuple[bytes, float], DecodeProcess] = {}
+_processes: dict[tuple[bytes, float], DecodeProcesses] = {}
 
 
-def _decode_process(decode: bytes, deadline_minutes: float) -> DecodeProcess:
+def _decode_process(decode: bytes, deadline_minutes: float) -> DecodeProcesses:
     """Return the process that decodes for this one, which Ray uses for one file after the other."""
     key = decode, deadline_minutes
     if key not in _processes:
         while _processes:
             _processes.popitem()[1].close()
         _remove_left_folders()
-        _processes[key] = DecodeProcess(Pickled(decode), deadline_minutes)
+        _processes[key] = DecodeProcesses(Pickled(decode), 1, deadline_minutes)
     return _processes[key]
 
 
@@ -142,19 +168,31 @@ def _remove_left_folders() -> None:
 
 @dataclass
 class _Task:
-    """The decoding of a file, anywhere in the cluster.
+    """The decoding of some files, one after the other, anywhere in the cluster.
 
     Attributes
     ----------
-    source : Path or StoredMedia
-    pieces : ray.ObjectRefGenerator
+    sources : deque of Path or StoredMedia
+        Those of which the pieces are not taken yet.
+    answers : ray.ObjectRefGenerator
     trials : int
         How often it was begun.
+    pieces : deque of Piece
+        That have come, and are not taken yet.
     """
 
-    source: MediaSource
-    pieces: Any
+    sources: deque[MediaSource]
+    answers: Any
     trials: int = 1
+    pieces: deque[Piece] = field(default_factory=deque)
+
+    def take(self) -> Piece:
+        """Return the next piece."""
+        import ray
+
+        while not self.pieces:
+            self.pieces.extend(ray.get(next(self.answers)))
+        return self.pieces.popleft()
 
 
 class NetworkProcess:
@@ -168,15 +206,25 @@ class NetworkProcess:
         That the networks compute with.
     deadline_minutes : float
         For decoding one file.
+    decoders : int
+        Processes of its own that decode in bursts, for networks on all CPUs of its machine; with 0, Ray's tasks decode
+        anywhere.
+    burst : int, optional
+        As in `decode_in_processes`, for these.
     """
 
-    def __init__(self, work: bytes, threads: int, deadline_minutes: float) -> None:
+    def __init__(
+        self, work: bytes, threads: int, deadline_minutes: float, decoders: int = 0, burst: int | None = None
+    ) -> None:
         # Before anything imports PyTorch, since Ray takes 1 for a process that asks for no CPU.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         # One that is cut off from the others may still write what another one has been given since.
         name_partials_after(f"{socket.gethostname()}-{os.getpid()}")
         self._work = work
         self._deadline_minutes = deadline_minutes
+        self._decoders = decoders
+        self._burst = burst
+        self._own: DecodeProcesses | None = None
         self._held = ExitStack()
         self._worker: ShardWorker | None = None
         self._decode = b""
@@ -190,6 +238,9 @@ class NetworkProcess:
             work = pickle.loads(self._work)
             self._decode = pickle.dumps(work.decode)
             self._worker = self._held.enter_context(work.start())
+            if self._decoders:
+                _remove_left_folders()
+                self._own = DecodeProcesses(Pickled(self._decode), self._decoders, self._deadline_minutes)
         except Exception as error:
             return as_value(error)
         return None
@@ -207,7 +258,11 @@ class NetworkProcess:
         """
         assert self._worker is not None
         with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
-            decoded = self._decoded(shard, following, at_once, Path(folder))
+            decoded = (
+                self._decoded(shard, following, at_once, Path(folder))
+                if self._own is None
+                else (file for _, file in self._own.decode(shard.sources, Path(folder), self._burst))
+            )
             try:
                 return self._worker.do(shard, decoded)
             except Exception as error:
@@ -223,9 +278,7 @@ class NetworkProcess:
             _cancel(self._ahead)
             self._ahead.clear()
         begun = self._ahead
-        waiting = deque(shard.sources)
-        for _ in begun:
-            waiting.popleft()
+        waiting = deque(shard.sources[sum(len(task.sources) for task in begun) :])
         if following is not None:
             waiting += following.sources
         self._ahead_for = "" if following is None else following.name
@@ -244,38 +297,45 @@ class NetworkProcess:
     def _next(self, waiting: deque[MediaSource], begun: deque[_Task], at_once: int, file: Path) -> Path | MediaError:
         """Wait for the next file, write what is decoded of it, and keep others in work meanwhile."""
         while True:
-            self._begin_some(waiting, begun, at_once)
-            if not _is_finished(begun[0]):
-                _wait_for_one(begun)
-                continue
+            if not begun or not begun[0].pieces:
+                self._begin_some(waiting, begun, at_once)
+                if not _is_finished(begun[0]):
+                    _wait_for_one(begun)
+                    continue
             try:
                 self._fetch(begun[0], file)
             except _LostError:
-                begun[0] = self._again(begun[0])
+                self._begin_again(begun)
                 continue
             except MediaError as error:
-                begun.popleft()
+                _drop_first(begun)
                 return error
-            begun.popleft()
+            _drop_first(begun)
             self._largest = max(self._largest, file.stat().st_size)
             return file
 
     def _begin_some(self, waiting: deque[MediaSource], begun: deque[_Task], at_once: int) -> None:
-        ahead = min(FILES_AHEAD * at_once, max(1, WAITING_BYTES // max(1, self._largest)))
+        # Of the size of the first files, nothing is known.
+        count = max(1, min(FILES_PER_TASK, PIECE_BYTES // self._largest)) if self._largest else 1
+        ahead = max(1, FILES_AHEAD // count) * at_once
+        ahead = min(ahead, max(1, WAITING_BYTES // max(1, count * self._largest)))
         in_work = sum(not _is_finished(task) for task in begun)
         while waiting and in_work < at_once and len(begun) < ahead:
-            source = waiting.popleft()
-            begun.append(_Task(source, self._submit(source)))
+            sources = [waiting.popleft() for _ in range(min(count, len(waiting)))]
+            begun.append(self._begun(sources))
             in_work += 1
 
-    def _submit(self, source: MediaSource) -> Any:
-        return _remote_decode().remote(self._decode, source, self._deadline_minutes)
+    def _begun(self, sources: Sequence[MediaSource], trials: int = 1) -> _Task:
+        answers = _remote_decode().remote(self._decode, sources, self._deadline_minutes)
+        return _Task(deque(sources), answers, trials)
 
-    def _again(self, task: _Task) -> _Task:
-        return _Task(task.source, self._submit(task.source), task.trials + 1)
+    def _begin_again(self, begun: deque[_Task]) -> None:
+        """Begin again what is left of the first task, one by one, since one of its files may be the cause."""
+        lost = begun.popleft()
+        begun.extendleft([self._begun([source], lost.trials + 1) for source in lost.sources][::-1])
 
     def _fetch(self, task: _Task, file: Path) -> None:
-        """Write what is decoded to a file of this process.
+        """Write what is decoded of a task's next file to a file of this process.
 
         Raises
         ------
@@ -284,16 +344,14 @@ class NetworkProcess:
         _LostError
             If it is lost with a process or a machine.
         """
-        import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
             with file.open("wb") as handle:
-                for piece in task.pieces:
-                    content = ray.get(piece)
-                    if isinstance(content, SoundNetKDError):
-                        raise content
-                    handle.write(content)
+                while (piece := task.take()) is not None:
+                    if isinstance(piece, SoundNetKDError):
+                        raise piece
+                    handle.write(piece.data)
         except RayTaskError as error:
             # Not of the file: this package is not there, or is a wrong one.
             raise as_value(error.as_instanceof_cause()) from error
@@ -301,7 +359,7 @@ class NetworkProcess:
             if task.trials < TRIALS:
                 raise _LostError from error
             raise GivenUpError(
-                f"{task.source.name} was decoded {TRIALS} times when the process or the machine for it was lost; "
+                f"{task.sources[0].name} was decoded {TRIALS} times when the process or the machine for it was lost; "
                 "convert it, or give the machines more memory"
             ) from error
 
@@ -318,17 +376,24 @@ def _remote_decode() -> Any:
     return ray.remote(decode_there).options(num_cpus=1, max_retries=0, num_returns="streaming")
 
 
+def _drop_first(begun: deque[_Task]) -> None:
+    """Take a file from the first task, of which it was the next, and the task after its last one."""
+    begun[0].sources.popleft()
+    if not begun[0].sources:
+        begun.popleft()
+
+
 def _is_finished(task: _Task) -> bool:
     import ray
 
-    return bool(ray.wait([task.pieces.completed()], timeout=0, fetch_local=False)[0])
+    return bool(ray.wait([task.answers.completed()], timeout=0, fetch_local=False)[0])
 
 
 def _wait_for_one(begun: Sequence[_Task]) -> None:
-    """Wait until one of the files in work is decoded, at most for some seconds."""
+    """Wait until one of the tasks in work is done, at most for some seconds."""
     import ray
 
-    in_work = [task.pieces.completed() for task in begun if not _is_finished(task)]
+    in_work = [task.answers.completed() for task in begun if not _is_finished(task)]
     if in_work:
         ray.wait(in_work, timeout=CHECK_SECONDS, fetch_local=False)
 
@@ -338,4 +403,4 @@ def _cancel(tasks: Sequence[_Task]) -> None:
 
     for task in tasks:
         with suppress(Exception):
-            ray.cancel(task.pieces, force=True)
+            ray.cancel(task.answers, force=True)

@@ -55,7 +55,7 @@ def measure_plain(folder: Path, sounds: int, workers: int) -> None:
         there = work("there")
         engine = RayEngine(cluster)
         # Its start is a matter of seconds, however long the work is.
-        times = [time.perf_counter() for _ in engine.do(there, shards)]
+        times = [time.perf_counter() for _ in engine.do(there, shards, burst=there.burst)]
     on_ray = count / (times[-1] - times[0])
     print(f"on Ray: {on_ray:.2f} sounds/s, {on_ray / plain:.2f} of it")
 

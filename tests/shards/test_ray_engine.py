@@ -19,7 +19,7 @@ from soundnet_kd.errors import SettingsError, SoundNetKDError
 from soundnet_kd.media import write_audio
 from soundnet_kd.shards.here import do_here
 from soundnet_kd.shards.ray_cluster import connect
-from soundnet_kd.shards.ray_engine import do_on_ray
+from soundnet_kd.shards.ray_engine import do_on_ray, on_ray
 from soundnet_kd.shards.shard import Shard, ShardResult, cut
 from soundnet_kd.storage import read_json
 from soundnet_kd.system.machine_errors import MachineError
@@ -41,7 +41,7 @@ def cluster() -> Iterator[Nodes]:
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sounds")
     random_numbers = np.random.default_rng(0)
-    for number, name in enumerate((*IDS, "die.wav", "hang.wav", "full.wav")):
+    for number, name in enumerate((*IDS, "die.wav", "lose.wav", "hang.wav", "full.wav")):
         noise = random_numbers.normal(0, 0.1, RATE + 100 * number).astype(np.float32)
         write_audio(folder / name, noise, RATE)
     (folder / "broken.wav").write_bytes(b"no sound")
@@ -74,6 +74,28 @@ def test_the_results_are_those_of_the_plain_run(cluster: Nodes, sounds: Path, tm
     # All is done, and nothing else was left there.
     assert run(there, shards, cluster) == []
     assert sorted(each.name for each in there.folder.iterdir()) == sorted(read_parts(there))
+
+
+def test_machines_that_decode_their_own_files_give_the_same(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
+    """In bursts, as networks need that take all CPUs of their machine."""
+    shards = shards_of(sounds, [*IDS[:7], "die.wav", "broken.wav", *IDS[7:]], size=16)
+    here, there = Levels(tmp_path / "here"), Levels(tmp_path / "there")
+    wanted = list(do_here(here, shards, tmp_path / "decoded", workers=1))
+    with on_ray(there.folder, cluster.address) as engine:
+        found = list(engine.do(there, shards, burst=lambda workers: 3 * workers))
+    assert sorted(found, key=lambda each: each.name) == sorted(wanted, key=lambda each: each.name)
+    assert read_parts(there) == read_parts(here)
+
+
+def test_a_file_that_loses_each_process_is_given_up_and_no_other_with_it(
+    cluster: Nodes, sounds: Path, tmp_path: Path
+) -> None:
+    shards = shards_of(sounds, [*IDS[:9], "lose.wav", *IDS[9:15]], size=16)
+    work = Levels(tmp_path / "there")
+    (result,) = run(work, shards, cluster)
+    assert result.used == 15
+    assert result.failures.keys() == {"lose.wav"}
+    assert result.failures["lose.wav"].startswith("lose.wav was decoded 5 times when the process")
 
 
 def test_lost_nodes_cost_nothing(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
