@@ -143,9 +143,9 @@ def _do(
     done = sounds - sum(map(len, shards))
     skipped = 0
     with tqdm(total=sounds, initial=done, desc=progress_name, unit="sound") as progress:
-        limits = deadline_minutes, work.burst(workers)
+        burst = work.burst(workers)
         for result in (
-            do_here(work, shards, decoded_folder, workers, *limits, heard=lambda _: progress.update())
+            do_here(work, shards, decoded_folder, workers, deadline_minutes, burst, heard=lambda _: progress.update())
             if ray is None
             else ray.do(work, shards, deadline_minutes, work.burst, heard=progress.update)
         ):

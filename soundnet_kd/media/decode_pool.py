@@ -6,7 +6,7 @@ import pickle
 import shutil
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ def _decode_here(decode: Decode, deadline_minutes: float, source: MediaSource, f
 
 def _results(
     jobs: Iterable[tuple[MediaSource, Path, Callable[[], None]]],
-) -> Iterator[tuple[MediaSource, Path | MediaError]]:
+) -> Generator[tuple[MediaSource, Path | MediaError], None, None]:
     for source, file, finish in jobs:
         try:
             finish()
@@ -186,16 +186,26 @@ class _Workers:
     def started(self) -> "Iterator[_Workers]":
         """Wait for the first process, and stop all of them at the end."""
         try:
-            try:
-                self._pool.schedule(os.getpid).result(timeout=STARTING_SECONDS)
-            except (TimeoutError, BrokenProcessPool, ProcessExpired) as error:
-                raise SettingsError(
-                    f"no process for decoding could be started ({type(error).__name__}); a script that hands over "
-                    'something of its own needs `if __name__ == "__main__":` around its calls, or workers=0'
-                ) from error
+            self.require_started()
             yield self
         finally:
             self.close()
+
+    def require_started(self) -> None:
+        """Wait for the first process.
+
+        Raises
+        ------
+        SettingsError
+            If it does not start.
+        """
+        try:
+            self._pool.schedule(os.getpid).result(timeout=STARTING_SECONDS)
+        except (TimeoutError, BrokenProcessPool, ProcessExpired) as error:
+            raise SettingsError(
+                f"no process for decoding could be started ({type(error).__name__}); a script that hands over "
+                'something of its own needs `if __name__ == "__main__":` around its calls, or workers=0'
+            ) from error
 
     def close(self) -> None:
         """End the processes."""
@@ -254,10 +264,23 @@ class DecodeProcesses:
     def __init__(self, decode: Decode, workers: int, deadline_minutes: float = DEADLINE_MINUTES) -> None:
         self._workers = _Workers(decode, workers, deadline_minutes)
 
+    def require_started(self) -> None:
+        """Wait for the first one.
+
+        Raises
+        ------
+        SettingsError
+            If it does not start.
+        """
+        self._workers.require_started()
+
     def decode(
         self, sources: Iterable[MediaSource], folder: Path, burst: int | None = None
-    ) -> Iterator[tuple[MediaSource, Path | MediaError]]:
-        """Decode files, and return them in their order as `decode_in_processes` does; the folder is the caller's."""
+    ) -> Generator[tuple[MediaSource, Path | MediaError], None, None]:
+        """Decode files, and return them in their order as `decode_in_processes` does; one caller at a time.
+
+        The folder is the caller's. Who closes this half-way ends what is in work.
+        """
         jobs = ((source, folder / f"{number}") for number, source in enumerate(sources))
         return _results(_ahead(self._workers, jobs, self._workers.workers, burst))
 
@@ -272,25 +295,30 @@ def _ahead(
     """Keep some files in work, and return them in the order in which they were begun."""
     begun: deque[_Job] = deque()
     taken = largest = 0
-    while True:
-        ahead = FILES_AHEAD * workers
-        if largest:
-            # Of small files many may wait, so that a network that is busy with a batch finds the next one ready.
-            ahead = max(ahead, min(MOST_FILES_AHEAD * workers, MAX_WAITING_BYTES // largest))
-        if burst:
-            ahead = 0 if begun else min(ahead, burst - taken % burst)
-        while len(begun) < ahead and (len(begun) < workers or _count_bytes(begun) < MAX_WAITING_BYTES):
-            source, file = next(jobs, (None, None))
-            if source is None or file is None:
-                break
-            begun.append(_Job(source, file))
-            decoders.begin(begun[-1])
-        if not begun:
-            return
-        job = begun.popleft()
-        taken += 1
-        largest = max(largest, _size(job))
-        yield job.source, job.file, partial(decoders.finish, job, begun)
+    try:
+        while True:
+            ahead = FILES_AHEAD * workers
+            if largest:
+                # Of small files many may wait, so that a network that is busy with a batch finds the next one ready.
+                ahead = max(ahead, min(MOST_FILES_AHEAD * workers, MAX_WAITING_BYTES // largest))
+            if burst:
+                ahead = 0 if begun else min(ahead, burst - taken % burst)
+            while len(begun) < ahead and (len(begun) < workers or _count_bytes(begun) < MAX_WAITING_BYTES):
+                source, file = next(jobs, (None, None))
+                if source is None or file is None:
+                    break
+                begun.append(_Job(source, file))
+                decoders.begin(begun[-1])
+            if not begun:
+                return
+            job = begun.popleft()
+            taken += 1
+            largest = max(largest, _size(job))
+            yield job.source, job.file, partial(decoders.finish, job, begun)
+    finally:
+        for job in begun:
+            if job.future is not None:
+                job.future.cancel()
 
 
 def _count_bytes(begun: Iterable[_Job]) -> int:

@@ -1,9 +1,9 @@
 """Shards on the machines of a Ray cluster, or on one machine by the same means.
 
 Each machine has a process in which the networks are loaded, or one for each GPU; it does one shard after the other.
-Their files are decoded by tasks, one for each CPU, wherever there is one free; where networks take all CPUs of their
-machines in turn with decoding, each machine decodes its own. The processes with networks ask Ray for no CPU, so that
-however many machines are lost, what is left of CPUs decodes.
+Their files are decoded by tasks, one for each CPU, wherever there is one free; short sounds for networks on CPUs are
+decoded by each machine itself, since a task costs as much as they do. The processes with networks ask Ray for no CPU,
+so that however many machines are lost, what is left of CPUs decodes.
 
 This is Ray's core, and not Ray Data, whose pool of actors knows nothing of tasks that these wait for: where machines
 are lost it stands still once the actors have taken all CPUs that are left. Nor does it tell a lost machine from a shard
@@ -160,9 +160,11 @@ class RayEngine:
         Parameters
         ----------
         work, shards, deadline_minutes
+            As `do_on_ray` takes them.
         burst : callable, optional
-            Where the networks run on the CPUs of all machines, each machine decodes its own files, so many at a time as
-            this says of how many processes decode.
+            Given how many processes decode, it returns the `burst` of `decode_in_processes`. A machine whose burst a
+            shard fills decodes its own files, with a process for each CPU; not with GPUs, nor where `networks` or
+            `decoders` are given.
         heard : callable
             Told of each shard how many files it had.
         """
@@ -175,7 +177,7 @@ class RayEngine:
         if self.gpus_per_network or self._networks is not None:
             burst = None
         sizes = self._networks, self._decoders, self.gpus_per_network
-        run = _Run(self._cluster, work, *sizes, deadline_minutes, burst)
+        run = _Run(self._cluster, work, *sizes, deadline_minutes, burst, sum(map(len, shards)) // len(shards))
         for shard, result in run.do(waiting):
             heard(len(shard))
             yield result
@@ -194,7 +196,7 @@ class _Process:
     shard : Shard or None
         What it is to do; None while the networks are loaded.
     following : Shard or None
-        What it is to do after that, and begins to decode, unless another process is idle before.
+        What it is to do after that, and has tasks begin to decode, unless another process is idle before.
     """
 
     machine: Machine
@@ -216,6 +218,7 @@ class _Run:
         gpus_per_network: float,
         deadline_minutes: float,
         burst: Burst | None,
+        files_per_shard: int,
     ) -> None:
         self.cluster = cluster
         self.ray = cluster.ray
@@ -224,6 +227,7 @@ class _Run:
         self.gpus_per_network = gpus_per_network
         self.deadline_minutes = deadline_minutes
         self.burst = burst
+        self.files_per_shard = files_per_shard
         self.machines = cluster.machines()
         self.pickled = self.ray.put(_pickle(work))
         self.processes: list[_Process] = []
@@ -276,7 +280,9 @@ class _Run:
         # What is lost is begun again here; Ray itself would do it without end, for a machine that is not there.
         options = {"num_cpus": 0, "num_gpus": self.gpus_per_network, "max_restarts": 0, "max_task_retries": 0}
         actor = self.ray.remote(NetworkProcess).options(**options, scheduling_strategy=self.cluster.on(machine))
-        own = () if self.burst is None else (int(machine.cpus), self.burst(int(machine.cpus)))
+        cpus = int(machine.cpus)
+        burst = None if self.burst is None else self.burst(cpus)
+        own = (cpus, burst) if burst and burst <= self.files_per_shard else ()
         started = actor.remote(self.pickled, int(threads), self.deadline_minutes, *own)
         return _Process(machine, started, started.start.remote())
 

@@ -10,17 +10,14 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from soundnet_kd.errors import GivenUpError, MediaError, SoundNetKDError
 from soundnet_kd.media.decode_pool import DEADLINE_MINUTES, FILES_AHEAD, MAX_WAITING_BYTES, DecodeProcesses
@@ -31,8 +28,6 @@ from soundnet_kd.system.machine_errors import explain_error, machine_error
 
 PIECE_BYTES = 32 * 2**20
 """What is decoded travels in pieces of at most this size, for which any object store has room."""
-FILES_PER_TASK = 64
-"""So many files at most are decoded by one task, and none more than come in one piece: each costs Ray milliseconds."""
 WAITING_BYTES = MAX_WAITING_BYTES // 4
 """Beyond this size of what is decoded and not used yet, a process with networks has no more than one file decoded."""
 TRIALS = 5
@@ -82,50 +77,29 @@ def as_value(error: Exception) -> SoundNetKDError:
     return value
 
 
-Piece = NDArray[np.uint8] | SoundNetKDError | None
-"""Some of what is decoded of a file, as bytes; None ends the file, and so does why there is nothing of it."""
-
-
 def decode_there(
-    decode: bytes, sources: Sequence[MediaSource], deadline_minutes: float
-) -> Generator[list[Piece], None, None]:
-    """Decode files in a process of their own, and return what that wrote: lists of pieces, the files in their order.
-
-    What is not a file's fault ends it.
+    decode: bytes, source: Path, deadline_minutes: float
+) -> Generator[bytes | SoundNetKDError, None, None]:
+    """Decode a file, in a process of its own, and return what that wrote, piece by piece, or why it wrote nothing.
 
     Parameters
     ----------
     decode : bytes
         A pickled `Decode`.
-    sources : sequence of Path or StoredMedia
+    source : Path or StoredMedia
     deadline_minutes : float
-        For each.
     """
-    pieces: list[Piece] = []
-    size_bytes = 0
-    with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+    process = _decode_process(decode, deadline_minutes)
+    with TemporaryDirectory(prefix=FOLDER_PREFIX, ignore_cleanup_errors=True) as folder:
         try:
-            for _, decoded in _decode_process(decode, deadline_minutes).decode(sources, Path(folder)):
-                for piece in _pieces_of(decoded):
-                    if isinstance(piece, np.ndarray):
-                        if size_bytes and size_bytes + len(piece) > PIECE_BYTES:
-                            yield pieces
-                            pieces, size_bytes = [], 0
-                        size_bytes += len(piece)
-                    pieces.append(piece)
+            for _, decoded in process.decode([source], Path(folder)):
+                if isinstance(decoded, MediaError):
+                    raise decoded
+                with decoded.open("rb") as handle:
+                    while piece := handle.read(PIECE_BYTES):
+                        yield piece
         except Exception as error:
-            pieces.append(as_value(error))
-        yield pieces
-
-
-def _pieces_of(decoded: Path | MediaError) -> Iterator[Piece]:
-    if isinstance(decoded, MediaError):
-        yield as_value(decoded)
-        return
-    with decoded.open("rb") as handle:
-        while len(piece := np.fromfile(handle, np.uint8, PIECE_BYTES)):
-            yield piece
-    yield None
+            yield as_value(error)
 
 
 @dataclass(frozen=True)
@@ -168,31 +142,19 @@ def _remove_left_folders() -> None:
 
 @dataclass
 class _Task:
-    """The decoding of some files, one after the other, anywhere in the cluster.
+    """The decoding of a file, anywhere in the cluster.
 
     Attributes
     ----------
-    sources : deque of Path or StoredMedia
-        Those of which the pieces are not taken yet.
-    answers : ray.ObjectRefGenerator
+    source : Path or StoredMedia
+    pieces : ray.ObjectRefGenerator
     trials : int
         How often it was begun.
-    pieces : deque of Piece
-        That have come, and are not taken yet.
     """
 
-    sources: deque[MediaSource]
-    answers: Any
+    source: MediaSource
+    pieces: Any
     trials: int = 1
-    pieces: deque[Piece] = field(default_factory=deque)
-
-    def take(self) -> Piece:
-        """Return the next piece."""
-        import ray
-
-        while not self.pieces:
-            self.pieces.extend(ray.get(next(self.answers)))
-        return self.pieces.popleft()
 
 
 class NetworkProcess:
@@ -207,10 +169,9 @@ class NetworkProcess:
     deadline_minutes : float
         For decoding one file.
     decoders : int
-        Processes of its own that decode in bursts, for networks on all CPUs of its machine; with 0, Ray's tasks decode
-        anywhere.
+        Processes of its own that decode; with 0, Ray's tasks do, anywhere.
     burst : int, optional
-        As in `decode_in_processes`, for these.
+        For its own processes, as `decode_in_processes` takes it.
     """
 
     def __init__(
@@ -241,6 +202,7 @@ class NetworkProcess:
             if self._decoders:
                 _remove_left_folders()
                 self._own = DecodeProcesses(Pickled(self._decode), self._decoders, self._deadline_minutes)
+                self._own.require_started()
         except Exception as error:
             return as_value(error)
         return None
@@ -252,16 +214,17 @@ class NetworkProcess:
         ----------
         shard : Shard
         following : Shard, optional
-            The one that comes after it, most likely: its first files are decoded while this one ends.
+            The one that comes after it, most likely: Ray's tasks decode its first files while this one ends.
         at_once : int
-            So many files at most are decoded at a time.
+            So many files at most are decoded at a time by Ray's tasks.
         """
         assert self._worker is not None
-        with TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+        # What an error has left in work may still write there.
+        with TemporaryDirectory(prefix=FOLDER_PREFIX, ignore_cleanup_errors=True) as folder:
             decoded = (
                 self._decoded(shard, following, at_once, Path(folder))
                 if self._own is None
-                else (file for _, file in self._own.decode(shard.sources, Path(folder), self._burst))
+                else self._decoded_here(self._own, shard, Path(folder))
             )
             try:
                 return self._worker.do(shard, decoded)
@@ -269,6 +232,14 @@ class NetworkProcess:
                 return as_value(error)
             finally:
                 decoded.close()
+
+    def _decoded_here(
+        self, own: DecodeProcesses, shard: Shard, folder: Path
+    ) -> Generator[Path | MediaError, None, None]:
+        """Decode files in processes of this machine, in bursts that end with the shard."""
+        with closing(own.decode(shard.sources, folder, self._burst)) as files:
+            for _, file in files:
+                yield file
 
     def _decoded(
         self, shard: Shard, following: Shard | None, at_once: int, folder: Path
@@ -278,7 +249,9 @@ class NetworkProcess:
             _cancel(self._ahead)
             self._ahead.clear()
         begun = self._ahead
-        waiting = deque(shard.sources[sum(len(task.sources) for task in begun) :])
+        waiting = deque(shard.sources)
+        for _ in begun:
+            waiting.popleft()
         if following is not None:
             waiting += following.sources
         self._ahead_for = "" if following is None else following.name
@@ -297,45 +270,38 @@ class NetworkProcess:
     def _next(self, waiting: deque[MediaSource], begun: deque[_Task], at_once: int, file: Path) -> Path | MediaError:
         """Wait for the next file, write what is decoded of it, and keep others in work meanwhile."""
         while True:
-            if not begun or not begun[0].pieces:
-                self._begin_some(waiting, begun, at_once)
-                if not _is_finished(begun[0]):
-                    _wait_for_one(begun)
-                    continue
+            self._begin_some(waiting, begun, at_once)
+            if not _is_finished(begun[0]):
+                _wait_for_one(begun)
+                continue
             try:
                 self._fetch(begun[0], file)
             except _LostError:
-                self._begin_again(begun)
+                begun[0] = self._again(begun[0])
                 continue
             except MediaError as error:
-                _drop_first(begun)
+                begun.popleft()
                 return error
-            _drop_first(begun)
+            begun.popleft()
             self._largest = max(self._largest, file.stat().st_size)
             return file
 
     def _begin_some(self, waiting: deque[MediaSource], begun: deque[_Task], at_once: int) -> None:
-        # Of the size of the first files, nothing is known.
-        count = max(1, min(FILES_PER_TASK, PIECE_BYTES // self._largest)) if self._largest else 1
-        ahead = max(1, FILES_AHEAD // count) * at_once
-        ahead = min(ahead, max(1, WAITING_BYTES // max(1, count * self._largest)))
+        ahead = min(FILES_AHEAD * at_once, max(1, WAITING_BYTES // max(1, self._largest)))
         in_work = sum(not _is_finished(task) for task in begun)
         while waiting and in_work < at_once and len(begun) < ahead:
-            sources = [waiting.popleft() for _ in range(min(count, len(waiting)))]
-            begun.append(self._begun(sources))
+            source = waiting.popleft()
+            begun.append(_Task(source, self._submit(source)))
             in_work += 1
 
-    def _begun(self, sources: Sequence[MediaSource], trials: int = 1) -> _Task:
-        answers = _remote_decode().remote(self._decode, sources, self._deadline_minutes)
-        return _Task(deque(sources), answers, trials)
+    def _submit(self, source: MediaSource) -> Any:
+        return _remote_decode().remote(self._decode, source, self._deadline_minutes)
 
-    def _begin_again(self, begun: deque[_Task]) -> None:
-        """Begin again what is left of the first task, one by one, since one of its files may be the cause."""
-        lost = begun.popleft()
-        begun.extendleft([self._begun([source], lost.trials + 1) for source in lost.sources][::-1])
+    def _again(self, task: _Task) -> _Task:
+        return _Task(task.source, self._submit(task.source), task.trials + 1)
 
     def _fetch(self, task: _Task, file: Path) -> None:
-        """Write what is decoded of a task's next file to a file of this process.
+        """Write what is decoded to a file of this process.
 
         Raises
         ------
@@ -344,14 +310,16 @@ class NetworkProcess:
         _LostError
             If it is lost with a process or a machine.
         """
+        import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
             with file.open("wb") as handle:
-                while (piece := task.take()) is not None:
-                    if isinstance(piece, SoundNetKDError):
-                        raise piece
-                    handle.write(piece.data)
+                for piece in task.pieces:
+                    content = ray.get(piece)
+                    if isinstance(content, SoundNetKDError):
+                        raise content
+                    handle.write(content)
         except RayTaskError as error:
             # Not of the file: this package is not there, or is a wrong one.
             raise as_value(error.as_instanceof_cause()) from error
@@ -359,7 +327,7 @@ class NetworkProcess:
             if task.trials < TRIALS:
                 raise _LostError from error
             raise GivenUpError(
-                f"{task.sources[0].name} was decoded {TRIALS} times when the process or the machine for it was lost; "
+                f"{task.source.name} was decoded {TRIALS} times when the process or the machine for it was lost; "
                 "convert it, or give the machines more memory"
             ) from error
 
@@ -376,24 +344,17 @@ def _remote_decode() -> Any:
     return ray.remote(decode_there).options(num_cpus=1, max_retries=0, num_returns="streaming")
 
 
-def _drop_first(begun: deque[_Task]) -> None:
-    """Take a file from the first task, of which it was the next, and the task after its last one."""
-    begun[0].sources.popleft()
-    if not begun[0].sources:
-        begun.popleft()
-
-
 def _is_finished(task: _Task) -> bool:
     import ray
 
-    return bool(ray.wait([task.answers.completed()], timeout=0, fetch_local=False)[0])
+    return bool(ray.wait([task.pieces.completed()], timeout=0, fetch_local=False)[0])
 
 
 def _wait_for_one(begun: Sequence[_Task]) -> None:
-    """Wait until one of the tasks in work is done, at most for some seconds."""
+    """Wait until one of the files in work is decoded, at most for some seconds."""
     import ray
 
-    in_work = [task.answers.completed() for task in begun if not _is_finished(task)]
+    in_work = [task.pieces.completed() for task in begun if not _is_finished(task)]
     if in_work:
         ray.wait(in_work, timeout=CHECK_SECONDS, fetch_local=False)
 
@@ -403,4 +364,4 @@ def _cancel(tasks: Sequence[_Task]) -> None:
 
     for task in tasks:
         with suppress(Exception):
-            ray.cancel(task.answers, force=True)
+            ray.cancel(task.pieces, force=True)

@@ -29,7 +29,7 @@ from tests.shards.clusters import nodes
 from tests.shards.levels import RATE, Levels
 
 
-def measure_plain(folder: Path, sounds: int, workers: int) -> None:
+def measure_plain(folder: Path, sounds: int, workers: int, decoders: int | None) -> None:
     """Extract features of sounds of 5 s here and on a Ray of its own, one after the other."""
     torch.manual_seed(0)
     network = SoundNet8({"objects": 1000, "scenes": 401}).eval()
@@ -53,7 +53,7 @@ def measure_plain(folder: Path, sounds: int, workers: int) -> None:
     print(f"here:   {plain:.2f} sounds/s")
     with connect(None) as cluster:
         there = work("there")
-        engine = RayEngine(cluster)
+        engine = RayEngine(cluster, decoders=decoders)
         # Its start is a matter of seconds, however long the work is.
         times = [time.perf_counter() for _ in engine.do(there, shards, burst=there.burst)]
     on_ray = count / (times[-1] - times[0])
@@ -109,11 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("what", choices=["plain", "scaling", "planning"])
     parser.add_argument("--sounds", type=int, default=600)
     parser.add_argument("--workers", type=int, default=2, help="processes that decode, where there is no Ray")
+    parser.add_argument("--decoders", type=int, help="tasks of Ray's that decode, in place of each machine for itself")
     parser.add_argument("--seconds", type=float, default=0.25, help="that a network sleeps at a sound")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "plain":
-            measure_plain(Path(folder), given.sounds, given.workers)
+            measure_plain(Path(folder), given.sounds, given.workers, given.decoders)
         elif given.what == "scaling":
             measure_scaling(Path(folder), given.seconds, given.sounds)
         else:

@@ -61,6 +61,14 @@ def run(work: Levels, shards: list[Shard], cluster: Nodes, **options: Any) -> li
     return list(do_on_ray(work, shards, out=work.folder, address=cluster.address, **options))
 
 
+def run_on_their_own(
+    work: Levels, shards: list[Shard], cluster: Nodes, deadline_minutes: float = 10
+) -> list[ShardResult]:
+    """Do shards on machines of two CPUs that decode six files of their own at a time."""
+    with on_ray(work.folder, cluster.address) as engine:
+        return list(engine.do(work, shards, deadline_minutes, burst=lambda workers: 3 * workers))
+
+
 def test_the_results_are_those_of_the_plain_run(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
     shards = shards_of(sounds, [*IDS[:18], "die.wav", "broken.wav", *IDS[18:]])
     here, there = Levels(tmp_path / "here"), Levels(tmp_path / "there")
@@ -77,25 +85,41 @@ def test_the_results_are_those_of_the_plain_run(cluster: Nodes, sounds: Path, tm
 
 
 def test_machines_that_decode_their_own_files_give_the_same(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
-    """In bursts, as networks need that take all CPUs of their machine."""
-    shards = shards_of(sounds, [*IDS[:7], "die.wav", "broken.wav", *IDS[7:]], size=16)
+    """In bursts, of which a shard holds one and a part of another."""
+    shards = shards_of(sounds, [*IDS[:7], "die.wav", "broken.wav", *IDS[7:]], size=10)
     here, there = Levels(tmp_path / "here"), Levels(tmp_path / "there")
     wanted = list(do_here(here, shards, tmp_path / "decoded", workers=1))
-    with on_ray(there.folder, cluster.address) as engine:
-        found = list(engine.do(there, shards, burst=lambda workers: 3 * workers))
+    found = run_on_their_own(there, shards, cluster)
     assert sorted(found, key=lambda each: each.name) == sorted(wanted, key=lambda each: each.name)
     assert read_parts(there) == read_parts(here)
 
 
-def test_a_file_that_loses_each_process_is_given_up_and_no_other_with_it(
+def test_machines_whose_bursts_no_shard_fills_have_their_files_decoded_anywhere(
     cluster: Nodes, sounds: Path, tmp_path: Path
 ) -> None:
-    shards = shards_of(sounds, [*IDS[:9], "lose.wav", *IDS[9:15]], size=16)
-    work = Levels(tmp_path / "there")
-    (result,) = run(work, shards, cluster)
-    assert result.used == 15
-    assert result.failures.keys() == {"lose.wav"}
+    """By Ray's processes, which the file takes along."""
+    (result,) = run_on_their_own(Levels(tmp_path / "there"), shards_of(sounds, [*IDS[:3], "lose.wav"]), cluster)
     assert result.failures["lose.wav"].startswith("lose.wav was decoded 5 times when the process")
+    with pytest.raises(SoundNetKDError, match=r"processes with networks were lost at the 6 files from 0\.wav on"):
+        # Here by that of the network.
+        run_on_their_own(Levels(tmp_path / "other"), shards_of(sounds, [*IDS[:5], "lose.wav"], size=6), cluster)
+
+
+def test_what_ends_a_run_ends_it_where_machines_decode_their_own_files(
+    cluster: Nodes, sounds: Path, tmp_path: Path
+) -> None:
+    """In one line, as everywhere, with files still in work; and what hangs has its deadline."""
+    with pytest.raises(MachineError, match=r"the disk is full .*; make room"):
+        run_on_their_own(Levels(tmp_path / "full"), shards_of(sounds, ["full.wav", *IDS[:11]], size=12), cluster)
+    shards = shards_of(sounds, IDS[:12], size=12)
+    shards[0] = Shard(0, ("raises", *shards[0].ids[1:]), shards[0].sources)
+    with pytest.raises(SoundNetKDError, match=r"an error of the worker .*\(on .*\)"):
+        run_on_their_own(Levels(tmp_path / "raises", fails="raises"), shards, cluster)
+    (result,) = run_on_their_own(
+        Levels(tmp_path / "hangs"), shards_of(sounds, [*IDS[:3], "hang.wav", *IDS[3:8]], size=9), cluster, 0.05
+    )
+    assert result.failures["hang.wav"].startswith("hang.wav was not decoded within 0.05 minutes")
+    assert result.used == 8
 
 
 def test_lost_nodes_cost_nothing(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
