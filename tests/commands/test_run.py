@@ -221,7 +221,7 @@ def test_the_recipe_of_the_released_network_makes_one_table(tmp_path: Path) -> N
     ("recipe", "given", "dims"),
     [
         ("distill_videos", {}, {}),
-        ("distill_strong", {"objectives": ["kl", "match:2"], "architecture": "LogMelCNNx0.125"}, {"objects": 512}),
+        ("distill_strong", {"architecture": "LogMelCNNx0.125"}, {"objects": 512}),
     ],
 )
 def test_recipes_of_videos_hand_on_how_these_are_labelled(
