@@ -1,8 +1,8 @@
 """Shards on the machines of a Ray cluster, or on one machine by the same means.
 
 Each machine has a process in which the networks are loaded, or one for each GPU; it does one shard after the other.
-Their files are decoded by tasks, one for each CPU, wherever there is one free; short sounds for networks on CPUs are
-decoded by each machine itself, since a task costs as much as they do. The processes with networks ask Ray for no CPU,
+Their files are decoded by tasks, one for each CPU, wherever there is one free; short sounds, which are not worth a task
+each, are decoded by each machine itself where its network runs on CPUs. The processes with networks ask Ray for no CPU,
 so that however many machines are lost, what is left of CPUs decodes.
 
 This is Ray's core, and not Ray Data, whose pool of actors knows nothing of tasks that these wait for: where machines
