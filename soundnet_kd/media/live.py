@@ -99,6 +99,10 @@ def _pieces(
                 arriving.require_going_on()
                 samples += len(piece)
                 yield np.clip(piece, -1, 1), rate
+    except MediaError:
+        # A stream that an interrupt ends before its tracks are known has none.
+        arriving.require_going_on()
+        raise
     except FFmpegError as error:
         arriving.require_going_on()
         raise MediaError(

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer, main_thread
 
 import numpy as np
 import pytest
@@ -20,8 +22,10 @@ from soundnet_kd.data import tile_to_clip
 from soundnet_kd.errors import MediaError, SettingsError
 from soundnet_kd.features.predictor import hear_arriving, prepare_to_predict
 from soundnet_kd.media import write_audio
+from soundnet_kd.media.live import stream_arriving
 from soundnet_kd.models import Network, write_network
 from soundnet_kd.models.classifiers.cats_dogs import CatsDogs
+from tests.media_files import sine, write_sound
 
 RATE = 22_050
 UNKNOWN_LENGTH = b"\xff\xff\xff\xff"
@@ -199,3 +203,22 @@ def test_a_signal_ends_it_without_a_word_about_files(listening: "subprocess.Pope
     # What it reads from is still open.
     assert listening.wait() == 128 + 15
     assert listening.stderr.read() == b"\nstopped by SIGTERM\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("arrived", [100, 5000])
+def test_an_interrupt_is_no_fault_of_what_has_arrived(arrived: int, tmp_path: Path) -> None:
+    """Of the first 100 bytes of AAC, FFmpeg makes a stream without tracks where they are all that comes."""
+    write_sound(tmp_path / "a.aac", sine(440, 3.0, RATE)[None], RATE, "aac")
+    reading, writing = os.pipe()
+    os.write(writing, (tmp_path / "a.aac").read_bytes()[:arrived])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt = Timer(0.5, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
+    try:
+        interrupt.start()
+        with os.fdopen(reading, "rb") as pipe, pytest.raises(KeyboardInterrupt):
+            list(stream_arriving(pipe, RATE))
+    finally:
+        interrupt.join()
+        signal.signal(signal.SIGINT, before)
+        os.close(writing)
