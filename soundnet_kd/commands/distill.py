@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
+import numpy as np
 
 from soundnet_kd.data import Targets
 from soundnet_kd.distill.data import TargetsDataModule, Throughput, feature_moments, held_out_clips
@@ -221,8 +222,8 @@ def distill(
     if is_first_process():
         _tell_cache(labelled)
     training, _ = held_out_clips(labelled.videos, held_out, seed)
-    label_steps = int(labelled.step_counts[training].sum())
-    chosen.require_served(labelled.class_names, labelled.feature_sizes, label_steps, labelled.folder)
+    videos, label_steps = len(np.unique(labelled.videos[training])), int(labelled.step_counts[training].sum())
+    chosen.require_served(labelled.class_names, labelled.feature_sizes, videos, label_steps, labelled.folder)
     start = _start(labelled.class_names, architecture, width, init, freeze, seed)
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:

@@ -74,8 +74,7 @@ def teach(
     keep_frames : bool
         Keep the distributions and features of each of these frames too.
     keep_features : bool
-        Also keep the features before each network's last layer (in format version 2), for objectives that compare
-        features.
+        Also keep the features before each network's last layer, for objectives that compare features.
     clips_per_video : int, optional
         Greatest number of 20 s clips to take from a video, from its start. [default: all]
     videos_per_part : int

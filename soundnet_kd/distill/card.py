@@ -4,13 +4,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from soundnet_kd.distill.objective import DISTANCES
 from soundnet_kd.models import STUDENT_FILE, Student
 from soundnet_kd.pretrained import read_registry
 from soundnet_kd.training.model_card import ModelCard
 
-SUMMARY = """\
+OF_ANSWERS = """\
 A network that hears: from the sound of videos without labels it learned to predict what image networks saw in their
 frames (SoundNet). It answers for each 5 s; its inner layers, averaged over time, are features for other sounds."""
+OF_FEATURES = """\
+A network that hears: from the sound of videos without labels its layers learned to agree with the features that image
+networks have of their frames. Averaged over time, these layers are features for other sounds. Its answers were not
+learned with them."""
 
 
 def student_card(
@@ -36,6 +41,7 @@ def student_card(
     targets = settings["targets"]
     teachers = {name: _teacher(identity) for name, identity in targets["teachers"].items()}
     weights = settings.get("objectives") or {settings["objective"]: 1.0}
+    has_answers = any(name in DISTANCES for name in weights)
     start = settings.get("init")
     published = {start, *(said.replace(" ", ":") for said in teachers.values())}
     licences = [f"{each.name} is under {each.licence}" for each in read_registry().values() if each.name in published]
@@ -44,7 +50,7 @@ def student_card(
         measured["loss"] = f"{held_out_loss:.4f}"
     return ModelCard(
         title=f"{student.architecture}, distilled from video",
-        summary=SUMMARY,
+        summary=OF_ANSWERS if has_answers else OF_FEATURES,
         network=student,
         file=STUDENT_FILE,
         settings={
@@ -57,9 +63,9 @@ def student_card(
         },
         measured=measured,
         notes=[
-            f"On {held_out_clips} clip{'s' * (held_out_clips != 1)} of videos that it did not learn from: the share of "
-            "label steps at which the student's first guess is the teacher's, and the loss. `soundnet-kd extract` and "
-            "`evaluate` tell what its layers are worth for labelled sounds."
+            f"On {held_out_clips} clip{'s' * (held_out_clips != 1)} of videos that it did not learn from: "
+            + "the share of label steps at which the student's first guess is the teacher's, and " * bool(agreement)
+            + "the loss. `soundnet-kd extract` and `evaluate` tell what its layers are worth for labelled sounds."
         ]
         * bool(measured),
         origins=["the videos", "the weights of the teachers", *(["what it began with"] if start else []), *licences],

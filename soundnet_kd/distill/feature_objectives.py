@@ -6,6 +6,7 @@ teacher's feature, standardised to mean 0 and standard deviation 1 in each dimen
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -201,7 +202,8 @@ class Contrast(FeatureObjective):
         logits = similarity * self.log_scale.exp() + weights.log()
         own = torch.arange(len(logits), device=logits.device)
         figures = {
-            "retrieval": (logits.argmax(dim=1) == own).float().mean(),
+            # Among those of the batch, as on held-out videos, for which no past is kept.
+            "retrieval": (logits[:, : len(logits)].argmax(dim=1) == own).float().mean(),
             "temperature": (-self.log_scale.detach()).exp(),
         }
         return contrast_loss(logits), figures
@@ -213,6 +215,14 @@ class Relation(FeatureObjective):
     def forward(self, steps: Steps) -> tuple[Tensor, dict[str, Tensor]]:
         """Compare."""
         return relation_loss(steps.sound, steps.picture), {}
+
+
+FEATURE_OBJECTIVES: dict[str, Callable[[int, int, ProjectionSettings, ContrastSettings], FeatureObjective]] = {
+    "match": lambda channels, dims, projection, _: Match(channels, dims, projection),
+    "contrast": Contrast,
+    "relation": lambda *_: Relation(),
+}
+"""By name, how each is made for the channels of the student's layer and the dimensions of a teacher's features."""
 
 
 def match_loss(sound: Tensor, picture: Tensor, distance: Distance) -> Tensor:

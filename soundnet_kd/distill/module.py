@@ -71,7 +71,7 @@ class Distillation(lightning.LightningModule):
     Raises
     ------
     SettingsError
-        If nothing of the student is left to learn.
+        If nothing learns of what is compared with features.
     """
 
     def __init__(
@@ -107,15 +107,18 @@ class Distillation(lightning.LightningModule):
         self._heard = 0
         for name in self.held:
             student.get_submodule(name).requires_grad_(False)
-        if not objectives.losses:
-            # Nothing asks the heads, nor what lies behind the layer.
-            for name in parameters_behind(student, str(layer)):
-                student.get_parameter(name).requires_grad_(False)
-        if not any(each.requires_grad for each in student.parameters()):
-            raise SettingsError(
-                f"nothing is left to learn: all that comes before {layer}, which the objectives hear, is held; leave "
-                "freeze out, or let projection.layer be a later layer"
-            )
+        if layer is not None:
+            behind = parameters_behind(student, layer)
+            if len(behind) == sum(each.requires_grad for each in student.parameters()):
+                hearing = " and ".join(objectives.settings.of_features)
+                raise SettingsError(
+                    f"nothing before {layer} learns, which {hearing} would teach: leave freeze out, let it be an "
+                    "earlier layer, or let projection.layer be a later one"
+                )
+            if not objectives.losses:
+                # Nothing asks the heads, nor what lies behind the layer.
+                for name in behind:
+                    student.get_parameter(name).requires_grad_(False)
         self.kept = frozenset() if kept_learning_rate is None else frozenset(kept)
         self.kept_learning_rate = learning_rate if kept_learning_rate is None else kept_learning_rate
         self.averaged = None if average is None else average_of(student, average)

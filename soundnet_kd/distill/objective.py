@@ -1,6 +1,6 @@
 """The objective of distillation: the distance between the student and its teachers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -36,8 +36,8 @@ class DistillationLoss:
         temperature: float = 1.0,
         weights: Mapping[str, float] | None = None,
     ) -> None:
-        if objective not in ("soundnet", "kl", "l2"):
-            raise SettingsError(f"there is no objective {objective!r}; choose soundnet, kl or l2")
+        if objective not in DISTANCES:
+            raise SettingsError(f"there is no objective {objective!r}; choose {' or '.join(DISTANCES)}")
         if temperature <= 0:
             raise SettingsError(f"temperature is {temperature}; it has to be above 0, and 1 changes nothing")
         self.objective = objective
@@ -77,12 +77,31 @@ class DistillationLoss:
         if self.temperature != 1:
             logits = logits / self.temperature
             target = (target.log() / self.temperature).softmax(dim=1)
-        return self.temperature**2 * self._of_distributions(logits, target)
+        return self.temperature**2 * DISTANCES[self.objective](logits, target)
 
-    def _of_distributions(self, logits: Tensor, target: Tensor) -> Tensor:
-        if self.objective == "l2":
-            return (logits.softmax(dim=1) - target).square().sum(dim=1).mean()
-        divergence = torch.nn.functional.kl_div(logits.log_softmax(dim=1), target, reduction="none")
-        if self.objective == "soundnet":
-            return SOUNDNET_WEIGHT * divergence.mean()
-        return divergence.sum(dim=1).mean()
+
+def soundnet_distance(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the divergence as the paper's code computed it; (batch, classes, steps) both, the target sums to 1."""
+    return SOUNDNET_WEIGHT * _divergence(logits, target).mean()
+
+
+def kl_distance(logits: Tensor, target: Tensor) -> Tensor:
+    """Return KL(target || student), summed over the classes, averaged over batch and steps."""
+    return _divergence(logits, target).sum(dim=1).mean()
+
+
+def l2_distance(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the squared distance, summed over the classes, averaged over batch and steps."""
+    return (logits.softmax(dim=1) - target).square().sum(dim=1).mean()
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "soundnet": soundnet_distance,
+    "kl": kl_distance,
+    "l2": l2_distance,
+}
+"""Of each objective, by the names in `Objective`."""
+
+
+def _divergence(logits: Tensor, target: Tensor) -> Tensor:
+    return torch.nn.functional.kl_div(logits.log_softmax(dim=1), target, reduction="none")

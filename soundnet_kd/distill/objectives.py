@@ -13,19 +13,16 @@ from torch import Tensor, nn
 from soundnet_kd.distill.feature_objectives import (
     DEFAULT_CONTRAST,
     DEFAULT_PROJECTION,
-    Contrast,
+    FEATURE_OBJECTIVES,
     ContrastSettings,
-    FeatureObjective,
-    Match,
     ProjectionSettings,
-    Relation,
     Steps,
 )
 from soundnet_kd.distill.objective import DistillationLoss, Objective
 from soundnet_kd.errors import SettingsError, nearest
 
 OF_DISTRIBUTIONS: tuple[str, ...] = get_args(Objective)
-OF_FEATURES = ("match", "contrast", "relation")
+OF_FEATURES = tuple(FEATURE_OBJECTIVES)
 Moments = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Of each teacher's features the mean and the standard deviation, both (dims,)."""
 
@@ -115,7 +112,12 @@ class ObjectiveSettings:
         }
 
     def require_served(
-        self, classes: Collection[str], features: Collection[str], steps: int, folder: object = "the targets"
+        self,
+        classes: Collection[str],
+        features: Collection[str],
+        videos: int,
+        steps: int,
+        folder: object = "the targets",
     ) -> None:
         """Refuse objectives that the teachers cannot serve.
 
@@ -123,8 +125,8 @@ class ObjectiveSettings:
         ----------
         classes, features : collection of str
             Teachers whose distributions, and whose features, the targets hold.
-        steps : int
-            Label steps that are learned from.
+        videos, steps : int
+            Number of videos, and of label steps, that are learned from.
         folder : object
             What the targets are called in messages.
 
@@ -132,7 +134,8 @@ class ObjectiveSettings:
         ------
         SettingsError
             If no teacher has classes, if one needs what they do not hold, if the weights of all teachers of one are 0,
-            if a weight is of no teacher, or if more of the past is to be kept than there is.
+            if a weight is of no teacher, if more of the past is to be kept than there is, or if a picture is to be told
+            apart from others where there are none.
         """
         if not classes:
             raise SettingsError(
@@ -155,6 +158,11 @@ class ObjectiveSettings:
                     "the weights of all teachers are 0; at least one has to teach"
                     + ("" if len(self.weights) == 1 else f" {name} ({', '.join(serving)})")
                 )
+        if "contrast" in self.weights and not self.contrast.same_video and videos < 2:
+            raise SettingsError(
+                f"contrast.same_video is 0, but all that {folder} can teach is of one video, whose pictures are told "
+                "apart from nothing; give a weight above 0, or label more videos"
+            )
         if "contrast" in self.weights and self.contrast.queue >= max(steps, 1):
             raise SettingsError(
                 f"contrast.queue is {self.contrast.queue}, but there are only {steps} label steps to learn from; give "
@@ -201,7 +209,9 @@ class Objectives(nn.Module):
             self.standards[teacher] = _Standard(mean, deviation)
             for name, of_teachers in self.features.items():
                 assert isinstance(of_teachers, nn.ModuleDict)
-                of_teachers[teacher] = _feature_objective(name, channels, len(mean), settings)
+                of_teachers[teacher] = FEATURE_OBJECTIVES[name](
+                    channels, len(mean), settings.projection, settings.contrast
+                )
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -292,14 +302,6 @@ class _Standard(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Bring them there."""
         return (features - self.mean) / self.deviation
-
-
-def _feature_objective(name: str, channels: int, dims: int, settings: ObjectiveSettings) -> FeatureObjective:
-    if name == "match":
-        return Match(channels, dims, settings.projection)
-    if name == "contrast":
-        return Contrast(channels, dims, settings.projection, settings.contrast)
-    return Relation()
 
 
 def _rows(values: Tensor) -> Tensor:

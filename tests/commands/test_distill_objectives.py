@@ -308,6 +308,9 @@ def test_without_distributions_the_heads_stay_as_they_were(
     start, trained = (load_student(tmp_path / name).state_dict() for name in ("untrained.safetensors", ""))
     changed = {int(name.split(".")[0][-1]) for name, tensor in start.items() if not torch.equal(tensor, trained[name])}
     assert changed == {1, 2, 3, 4, 5}
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "Its answers were not\nlearned with them." in card
+    assert "first guess" not in card
     assert "validation/agreement_objects" not in read_history(tmp_path)[-1]
 
 
@@ -445,6 +448,13 @@ def test_teachers_without_classes_need_one_with_classes_beside_them(tmp_path: Pa
             distill(targets, tmp_path / "out", objectives=objectives, steps=1, batch_size=1, device="cpu")
 
 
-def test_a_student_that_has_nothing_to_learn_is_refused(run: Path, targets: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="nothing is left to learn: all that comes before conv7"):
-        distill(targets, tmp_path, objectives=["match"], init=run, freeze="conv8", steps=1, batch_size=1, device="cpu")
+@pytest.mark.parametrize(
+    ("objectives", "hearing"), [(["match"], "match"), (["kl", "contrast", "match"], "match and contrast")]
+)
+def test_objectives_that_could_teach_nothing_are_refused(
+    objectives: list[str], hearing: str, run: Path, targets: Path, tmp_path: Path
+) -> None:
+    """They hear a layer of which nothing learns, though the heads may."""
+    with pytest.raises(SettingsError, match=f"nothing before conv7 learns, which {hearing} would teach"):
+        distill(targets, tmp_path, objectives=objectives, init=run, freeze="conv8", steps=1, batch_size=1, device="cpu")
+    assert not list(tmp_path.iterdir())

@@ -96,6 +96,14 @@ def test_the_queue_holds_the_last_features_and_is_heard_with_todays_projection()
     assert contrast.queue_video.tolist() == [3, 4, 5, 0, 1]
 
 
+def test_retrieval_is_among_the_pictures_of_the_batch_whatever_the_queue_holds() -> None:
+    contrast, before, steps = contrast_of(queue=50), steps_of(50), steps_of(2, seed=1)
+    _, alone = contrast_of()(steps)
+    contrast(before)
+    _, with_queue = contrast(steps)
+    assert with_queue["retrieval"] == alone["retrieval"]
+
+
 def test_a_batch_larger_than_the_queue_fills_it() -> None:
     contrast = contrast_of(queue=2)
     contrast(steps_of(4))

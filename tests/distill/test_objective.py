@@ -1,11 +1,13 @@
 """The objective on tensors small enough to work out by hand."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
 from soundnet_kd.distill import DistillationLoss
+from soundnet_kd.distill.objective import DISTANCES, Objective
 from soundnet_kd.errors import SettingsError
 
 # One clip, two steps, two classes. The student says (1/2, 1/2) at step 1 and (3/4, 1/4) at step 2;
@@ -45,7 +47,11 @@ def test_l2_sums_squares_over_classes() -> None:
     assert float(total) == pytest.approx(((0.25 + 0.25) + (0.25 + 0.25)) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("objective", ["soundnet", "kl", "l2"])
+def test_each_objective_that_help_names_has_a_distance() -> None:
+    assert tuple(DISTANCES) == get_args(Objective)
+
+
+@pytest.mark.parametrize("objective", DISTANCES)
 def test_nothing_is_left_to_learn_from_ones_own_answer(objective: str) -> None:
     total, _ = DistillationLoss(objective)({"a": LOGITS}, {"a": LOGITS.softmax(dim=1)})  # type: ignore[arg-type]
     assert float(total) == pytest.approx(0.0, abs=1e-5)

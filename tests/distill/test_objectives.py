@@ -71,14 +71,21 @@ def test_what_no_teacher_can_serve_is_refused(
     words: Sequence[str], weights: Mapping[str, float], classes: list[str], features: list[str], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        settings_of(words, teacher_weights=weights).require_served(classes, features, 100, "here")
+        settings_of(words, teacher_weights=weights).require_served(classes, features, 9, 100, "here")
 
 
 def test_a_queue_larger_than_the_data_is_refused() -> None:
     settings = settings_of(["contrast:1"], contrast=ContrastSettings(queue=40))
-    settings.require_served(["a"], ["a"], 41)
+    settings.require_served(["a"], ["a"], 9, 41)
     with pytest.raises(SettingsError, match=r"queue is 40, but there are only 40 label steps.*such as 20"):
-        settings.require_served(["a"], ["a"], 40)
+        settings.require_served(["a"], ["a"], 9, 40)
+
+
+def test_a_contrast_that_has_nothing_to_tell_a_picture_apart_from_is_refused() -> None:
+    settings = settings_of(["contrast:1"], contrast=ContrastSettings(same_video=0))
+    settings.require_served(["a"], ["a"], 2, 40)
+    with pytest.raises(SettingsError, match=r"same_video is 0, but all that here can teach is of one video"):
+        settings.require_served(["a"], ["a"], 1, 40, "here")
 
 
 def test_temperatures_and_weights_out_of_range_are_refused_whatever_the_objectives() -> None:

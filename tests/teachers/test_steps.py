@@ -1,7 +1,7 @@
 """Steps of other lengths, several frames of a step, and steps that cannot teach."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,13 @@ class BlindTo:
         if int(image.float().mean(dim=(1, 2)).argmax()) == list(COLOURS).index(self.colour):
             return torch.full(image.shape, torch.nan)
         return plain(image)
+
+
+class Finite(nn.Module):
+    """Answers with numbers, whatever it is given."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits.nan_to_num().clamp(-9, 9)
 
 
 def pitch(sound: np.ndarray) -> int:
@@ -171,6 +178,18 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> No
     make_video(videos / "c.mp4", ["red"])
     again = label_videos(videos, {"objects": teacher}, tmp_path / "out", videos_per_part=1)
     assert (again.remembered, again.labelled, again.failed_steps) == (1, 2, 2)
+
+
+def test_a_step_whose_feature_is_not_finite_is_left_out_though_its_answer_is(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", ["red", "green", "blue"])
+    network = nn.Sequential(MeanColour(), nn.Linear(3, 3), Finite())
+    teacher = Teacher(network, BlindTo("green"), NAMES).keep_features()
+    answered = label_videos(tmp_path / "videos", {"objects": replace(teacher, features=None)}, tmp_path / "answers")
+    assert (answered.steps, answered.failed_steps) == (3, 0)
+    result = label_videos(tmp_path / "videos", {"objects": teacher}, tmp_path / "out")
+    assert (result.clips, result.steps, result.failed_steps) == (2, 2, 1)
+    for clip in Targets(result.out):
+        assert np.isfinite(clip.features["objects"]).all()
 
 
 def test_weights_that_are_broken_are_told_at_once(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from soundnet_kd.commands.distill import distill
 from soundnet_kd.data import Targets
 from soundnet_kd.distill import DistillationLoss
 from soundnet_kd.distill.data import Example, TrainingStream
-from soundnet_kd.distill.feature_objectives import relation_loss
+from soundnet_kd.distill.feature_objectives import (
+    FEATURE_OBJECTIVES,
+    ContrastSettings,
+    FeatureObjective,
+    ProjectionSettings,
+    Steps,
+)
 from soundnet_kd.distill.module import Distillation
 from soundnet_kd.errors import SettingsError
 from soundnet_kd.training.augmentation import UNCHANGED_CLIPS
@@ -65,30 +71,47 @@ def test_gathered_batch_norm_is_batch_norm_over_all(steps: tuple[int, ...], tmp_
         torch.testing.assert_close(half[3], layer.running_var)
 
 
-def relate_a_half(rank: int, sound: Tensor, picture: Tensor, folder: Path) -> None:
+def objective_of(name: str) -> FeatureObjective:
+    """Return an objective for 4 channels and 5 dimensions that has seen a batch before, if it keeps what it saw."""
+    torch.manual_seed(1)
+    objective = FEATURE_OBJECTIVES[name](4, 5, ProjectionSettings(width=8), ContrastSettings(queue=3, same_video=0.5))
+    objective(Steps(torch.randn(4, 4), torch.randn(4, 5), torch.arange(4)))
+    return objective
+
+
+def slopes(objective: FeatureObjective) -> list[Tensor]:
+    return [parameter.grad for parameter in objective.parameters() if parameter.grad is not None]
+
+
+def compare_a_half(rank: int, name: str, steps: Steps, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    mine = sound[rank * 3 : rank * 3 + 3].clone().requires_grad_()
-    loss = relation_loss(gathered(mine), gathered(picture[rank * 3 : rank * 3 + 3]))
-    loss.backward()  # type: ignore[no-untyped-call]
+    objective = objective_of(name)
+    sound, *others = (values[rank * 3 : rank * 3 + 3].clone() for values in steps)
+    sound.requires_grad_()
+    loss, _ = objective(Steps(*map(gathered, (sound, *others))))
+    loss.backward()
     assert gathered(torch.tensor([rank])).tolist() == [0, 1]
-    torch.save((loss.detach(), mine.grad), folder / f"{rank}.pt")
+    torch.save((loss.detach(), sound.grad, slopes(objective)), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_a_loss_of_what_is_gathered_is_that_of_the_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", FEATURE_OBJECTIVES)
+def test_a_loss_of_what_is_gathered_is_that_of_the_whole(name: str, tmp_path: Path) -> None:
     """Value and gradients; each process has the gradients of two equal losses, which are averaged afterwards."""
     torch.manual_seed(0)
-    sound, picture = torch.randn(6, 4), torch.randn(6, 5)
-    whole = sound.clone().requires_grad_()
-    loss = relation_loss(whole, picture)
-    loss.backward()  # type: ignore[no-untyped-call]
+    steps = Steps(torch.randn(6, 4), torch.randn(6, 5), torch.tensor([0, 0, 1, 1, 2, 0]))
+    whole = steps.sound.clone().requires_grad_()
+    objective = objective_of(name)
+    loss, _ = objective(steps._replace(sound=whole))
+    loss.backward()
     with ProcessPoolExecutor(2, forks()) as pool:
-        list(pool.map(relate_a_half, range(2), [sound] * 2, [picture] * 2, [tmp_path] * 2))
+        list(pool.map(compare_a_half, range(2), [name] * 2, [steps] * 2, [tmp_path] * 2))
     halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert whole.grad is not None
-    for found, _ in halves:
+    for found, _, of_projections in halves:
         torch.testing.assert_close(found, loss.detach())
-    torch.testing.assert_close(torch.cat([gradient for _, gradient in halves]) / 2, whole.grad)
+        torch.testing.assert_close(of_projections, slopes(objective))
+    torch.testing.assert_close(torch.cat([gradient for _, gradient, _ in halves]) / 2, whole.grad)
 
 
 @pytest.mark.slow
