@@ -22,17 +22,19 @@ import numpy as np
 
 from soundnet_kd.commands.distill import distill
 from soundnet_kd.commands.extract import extract
+from soundnet_kd.commands.predict import predict
 from soundnet_kd.data import Targets
 from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
 from soundnet_kd.features import FeatureCache
-from soundnet_kd.models import STUDENT_FILE
+from soundnet_kd.models import STUDENT_FILE, Student
 from soundnet_kd.pretrained import load_student
 from soundnet_kd.pretrained.conversion import UNTRAINED_FILE
 from soundnet_kd.storage import read_json, write_json
 from soundnet_kd.training.augmentation import ClipAugmentation
+from soundnet_kd.training.settings_file import DISTILL_FILE
 from soundnet_kd.transfer import cross_validate
 from soundnet_kd.transfer.inputs import JOINT, layer_inputs
-from tests.benchmarks.picture_videos import TESTED_FOLD, pictures_of
+from tests.benchmarks.picture_videos import TESTED_FOLD, UNHEARD, pictures_of
 
 Stage = Literal["pace", "train", "evaluate"]
 RELEASED = "soundnet8"
@@ -180,8 +182,9 @@ class Run:
         return max(1, round(60 * self.minutes / cpu_seconds_per_step))
 
     def results(self) -> dict[str, Any]:
-        """Return what is known of a finished run."""
-        return {**read_json(self.usage), **read_json(self.evaluation)}
+        """Return what is known of a finished run: its steps too, which another pace may have allowed it."""
+        steps = read_json(self.out / DISTILL_FILE)["steps"]
+        return {"steps": steps, **read_json(self.usage), **read_json(self.evaluation)}
 
     def do(self, stage: Stage) -> None:
         """Go through a stage, if it is not done, in a process of its own, which writes what it says to the log.
@@ -237,10 +240,10 @@ def evaluate(run: Run) -> None:
     student = load_student(run.student)
     layers = LAYERS[student.architecture]
     features = run.student.with_suffix(".h5")
-    extract(run.data / "esc50", run.student, features, layers=[*layers, student.layers[-1]], device="cpu")
+    extract(run.data / "esc50", run.student, features, layers=layers, device="cpu")
     with FeatureCache(features) as cache:
         accuracies = _accuracies(cache, layers, run.data)
-        agreement = _agreement(cache, student.layers[-1], Targets(run.folder / UNHEARD_TARGETS))
+    agreement = _agreement(student, run.folder)
     parameters = sum(each.numel() for each in student.parameters())
     write_json(run.evaluation, {"layer": layers[0], **accuracies, "agreement": agreement, "parameters": parameters})
 
@@ -272,21 +275,16 @@ def _accuracies(cache: FeatureCache, layers: tuple[str, ...], data: Path) -> dic
     return found
 
 
-def _agreement(cache: FeatureCache, output_layer: str, targets: Targets) -> float:
+def _agreement(student: Student, folder: Path) -> float:
     """Return how often the student's first guess is the teacher's, over the videos of the tested fold."""
+    targets = Targets(folder / UNHEARD_TARGETS)
     (teacher,) = targets.class_names
-    place = {Path(clip).stem: index for index, clip in enumerate(cache.ids)}
-    guesses = cache[output_layer][:, : len(targets.class_names[teacher])].argmax(axis=1)
-    return float(
-        np.mean(
-            [
-                # A video is named as its clip, and its number.
-                guesses[place[Path(clip.source).stem.rpartition("-")[0]]]
-                == clip.distributions[teacher].mean(axis=0).argmax()
-                for clip in targets
-            ]
-        )
-    )
+    predictions = predict(folder / UNHEARD, student, top=1, device="cpu").sounds
+    guesses = {Path(file).name: span.guesses[teacher][0].name for file, (span,) in predictions.items()}
+    seen = {
+        clip.source: targets.class_names[teacher][clip.distributions[teacher].mean(axis=0).argmax()] for clip in targets
+    }
+    return float(np.mean([guesses[video] == name for video, name in seen.items()]))
 
 
 @contextmanager

@@ -38,6 +38,7 @@ TEACHER = "mobilenet_v2:{}/teachers/mobilenet_v2_imagenet.pth"
 SEED = 0
 """Of the videos."""
 COLUMNS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "steps": lambda found: found["steps"],
     "layer, notebook": lambda found: 100 * found["notebook"][found["layer"]]["all"],
     "layer, best": lambda found: 100 * found["best"][found["layer"]]["all"],
     "joint, best": lambda found: 100 * found["best"][JOINT_LAYERS]["all"],
@@ -104,14 +105,14 @@ def _attempt(run: Run, *stages: Stage) -> Run:
 def write_table(runs: Sequence[Run], folder: Path) -> None:
     """Write a row for each way to learn as Markdown, and all that was found of each student as JSON."""
     rows = _by_row(runs)
-    lines = [["row", "seeds", "steps", *COLUMNS], ["---", *["--:"] * (2 + len(COLUMNS))]]
+    lines = [["row", "seeds", *COLUMNS], ["---", *["--:"] * (1 + len(COLUMNS))]]
     for row, students in rows.items():
-        lines.append([row, str(len(students)), str(students[0].steps), *(_cell(students, name) for name in COLUMNS)])
+        lines.append([row, str(len(students)), *(_cell(students, name) for name in COLUMNS)])
     with atomic_write(folder / "table.md") as partial:
         partial.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in lines), encoding="utf-8")
     write_json(
         folder / "results.json",
-        {row: {run.seed: {"steps": run.steps, **run.results()} for run in students} for row, students in rows.items()},
+        {row: {run.seed: run.results() for run in students} for row, students in rows.items()},
     )
 
 
@@ -145,7 +146,8 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
 
 def _curve(run: Run, column: str) -> NDArray[np.float64]:
     """Return minutes and values, (2, points), of a figure of a training; each step counts as the same time."""
-    minutes_per_step = run.results()["cpu_seconds"] / 60 / run.steps
+    found = run.results()
+    minutes_per_step = found["cpu_seconds"] / 60 / found["steps"]
     points = [(row["step"] * minutes_per_step, row[column]) for row in read_history(run.out) if column in row]
     return np.array(points, dtype=np.float64).reshape(-1, 2).T
 
