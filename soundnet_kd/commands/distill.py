@@ -11,7 +11,7 @@ from typing import Any, Literal
 import lightning
 import numpy as np
 
-from soundnet_kd.data import Targets
+from soundnet_kd.data import CLIP_SECONDS, Targets
 from soundnet_kd.distill.data import TargetsDataModule, Throughput, feature_moments, held_out_clips
 from soundnet_kd.distill.feature_objectives import (
     DEFAULT_CONTRAST,
@@ -231,7 +231,7 @@ def distill(
             f"{labelled.folder} holds sound at {labelled.sample_rate} Hz, but the student hears "
             f"{student.preprocessing.sample_rate} Hz; give another --init"
         )
-    layer = _compared_layer(student, chosen)
+    layer = _compared_layer(student, chosen, labelled.steps_per_clip)
     settings: dict[str, Any] = {
         "targets": labelled.identity(),
         "architecture": student.architecture,
@@ -380,11 +380,16 @@ def _written(weights: Mapping[str, float]) -> str:
     return " ".join(f"{name}:{weight:g}" for name, weight in weights.items())
 
 
-def _compared_layer(student: Student, chosen: ObjectiveSettings) -> str | None:
-    """Return the student's layer that is compared with features; None if none is."""
+def _compared_layer(student: Student, chosen: ObjectiveSettings, label_steps: int) -> str | None:
+    """Return the student's layer that is compared with features of so many label steps in 20 s; None if none is."""
     if not chosen.of_features:
         return None
-    layer = chosen.projection.layer or student.layers[-2]
+    if chosen.projection.layer is None:
+        samples = round(CLIP_SECONDS * (student.preprocessing.sample_rate or 0))
+        # A layer of fewer steps is the same for several pictures.
+        fine = [name for name in student.layers[:-1] if student.steps(samples, name) >= label_steps]
+        return fine[-1]
+    layer = chosen.projection.layer
     student.depth(layer)
     if layer == student.output_layer:
         raise SettingsError(f"projection.layer is {layer}, the heads themselves; give a layer before them")

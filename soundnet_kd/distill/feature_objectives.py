@@ -32,7 +32,8 @@ class ProjectionSettings:
     Attributes
     ----------
     layer : str, optional
-        Layer of the student, averaged over each label step, such as pool5. [default: the last one before the heads]
+        Layer of the student, averaged over each label step, such as pool5. [default: the last one before the heads that
+        has a step for each label step]
     width : int
         Dimensions of the space in which contrast compares sound with picture, and of the projections' hidden layers.
     distance : {"cosine", "squared"}

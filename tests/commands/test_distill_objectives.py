@@ -314,8 +314,9 @@ def test_without_distributions_the_heads_stay_as_they_were(
     assert "validation/agreement_objects" not in read_history(tmp_path)[-1]
 
 
-@pytest.mark.parametrize("step_seconds", [2.5, 1.25])
-def test_labels_of_shorter_steps_are_learned(step_seconds: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step_seconds", "layer"), [(2.5, "conv7"), (1.25, "conv6")])
+def test_labels_of_shorter_steps_are_learned(step_seconds: float, layer: str, tmp_path: Path) -> None:
+    """Features by a layer that has a step for each: of the 15 steps of conv7 some would be the same for two of 16."""
     rng = np.random.default_rng(0)
     clips = [clip_of(f"{number}.mp4", round(20 / step_seconds) - number, rng, step_seconds) for number in range(4)]
     targets = make_targets(tmp_path / "targets", clips)
@@ -323,6 +324,7 @@ def test_labels_of_shorter_steps_are_learned(step_seconds: float, tmp_path: Path
     options = {"steps": 2, "batch_size": 2, "held_out": 0.3, "device": "cpu"}
     distill(targets, tmp_path / "plain", **options)  # type: ignore[arg-type]
     distill(targets, tmp_path / "more", objectives=["kl", "contrast"], **options)  # type: ignore[arg-type]
+    assert read_json(tmp_path / "more" / "run.json")["projection"]["layer"] == layer
     assert all(np.isfinite(row["train/loss"]) for name in ("plain", "more") for row in read_history(tmp_path / name))
 
 
