@@ -82,6 +82,11 @@ ROWS: dict[str, dict[str, Any]] = {
         "contrast": ContrastSettings(masked_similarity=1.0),
         **LOG_MEL,
     },
+    "log-mel contrast, more masked": {
+        "objectives": ["contrast"],
+        "contrast": ContrastSettings(masked_similarity=0.7),
+        **LOG_MEL,
+    },
     "log-mel contrast, queue": {"objectives": ["contrast"], "contrast": ContrastSettings(queue=512), **LOG_MEL},
     "released": {STEPS: 1, STUDENT: UNTRAINED_FILE, "init": RELEASED},
     "released soundnet": {"init": RELEASED, "kept_learning_rate": 3e-4},
