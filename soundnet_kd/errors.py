@@ -62,6 +62,11 @@ def nearest(name: str, known: Mapping[str, Any] | Sequence[str], max_listed: int
     return f"; there are {', '.join(list(known)[:max_listed])}{' …' if len(known) > max_listed else ''}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something, such as `1 clip` or `2 clips`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def closest(name: str, known: Iterable[str], *, always: bool = False) -> str | None:
     """Return the known name most like another, whatever its case; None if none is like it, unless `always` is set."""
     by_lower = {each.lower(): each for each in known}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
+from numpy.typing import NDArray
 
 from soundnet_kd.data import CLIP_SECONDS, Targets
 from soundnet_kd.distill.data import TargetsDataModule, Throughput, feature_moments, held_out_clips
@@ -23,7 +24,7 @@ from soundnet_kd.distill.module import Distillation, Schedule
 from soundnet_kd.distill.objectives import OF_DISTRIBUTIONS, OF_FEATURES, Objectives, ObjectiveSettings, read_weights
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
-from soundnet_kd.errors import FormatError, SettingsError, nearest
+from soundnet_kd.errors import FormatError, SettingsError, counted, nearest
 from soundnet_kd.media.block_cache import CACHE_GIGABYTES
 from soundnet_kd.models import STUDENT_FILE, Student, build_student, choose_device, read_student, write_network
 from soundnet_kd.pretrained import load_student
@@ -221,9 +222,11 @@ def distill(
     labelled = Targets(targets, cache_gigabytes)
     if is_first_process():
         _tell_cache(labelled)
-    training, _ = held_out_clips(labelled.videos, held_out, seed)
+    training, measured = held_out_clips(labelled.videos, held_out, seed)
     videos, label_steps = len(np.unique(labelled.videos[training])), int(labelled.step_counts[training].sum())
-    chosen.require_served(labelled.class_names, labelled.feature_sizes, videos, label_steps, labelled.folder)
+    chosen.require_served(
+        labelled.class_names, labelled.feature_sizes, videos, label_steps, batch_size // accumulate, labelled.folder
+    )
     start = _start(labelled.class_names, architecture, width, init, freeze, seed)
     student = start.student
     if labelled.sample_rate != student.preprocessing.sample_rate:
@@ -232,6 +235,8 @@ def distill(
             f"{student.preprocessing.sample_rate} Hz; give another --init"
         )
     layer = _compared_layer(student, chosen, labelled.steps_per_clip)
+    taught = chosen.taught_heads(student.class_names)
+    student.untaught_heads = tuple(head for head in student.untaught_heads if head not in taught)
     settings: dict[str, Any] = {
         "targets": labelled.identity(),
         "architecture": student.architecture,
@@ -270,8 +275,7 @@ def distill(
     data = TargetsDataModule(
         labelled, batch_size, steps, held_out, accumulate, augmentation, workers, seed, with_features=layer is not None
     )
-    measured = len(data.validation) > 0
-    validate_every = max(1, min(1000, steps // 5)) if measured else 0
+    validate_every = max(1, min(1000, steps // 5)) if len(measured) else 0
     batch_norms = [name for name, _ in student.named_children() if name.startswith("batchnorm")]
     moments = {} if layer is None else feature_moments(labelled, training)
     module = Distillation(
@@ -295,13 +299,14 @@ def distill(
         weight_decay=weight_decay,
         average=average,
     )
-    if is_first_process() and not module.objectives.losses:
-        log.info("the heads %s do not learn, since no objective compares distributions", ", ".join(student.class_names))
+    if is_first_process():
+        _tell_clips(labelled, training, measured)
+        _tell_what_rests(student, chosen, layer)
     callbacks = [
         Columns(module.figures()),
         Throughput(batch_size),
         Progress("distill"),
-        *([BestCheckpoint(out / FOLDER, LEAST_LOSS if average else "validation/loss")] if measured else []),
+        *([BestCheckpoint(out / FOLDER, LEAST_LOSS if average else "validation/loss")] if len(measured) else []),
         LastCheckpoints(out / FOLDER, checkpoint_minutes, keep_checkpoints, validate_every),
     ]
     with lock_folder(out) if is_first_process() else nullcontext(), quiet_lightning(), deterministic():
@@ -375,6 +380,29 @@ def _tell_cache(targets: Targets) -> None:
         log.info("%s as far as %.3g GB go; the rest is fetched in every pass (see --cache_gigabytes)", kept, room)
 
 
+def _tell_clips(targets: Targets, training: NDArray[np.intp], measured: NDArray[np.intp]) -> None:
+    """Say what is learned from, and what is held out."""
+    learned, held_out = (
+        f"{counted(len(clips), 'clip')} of {counted(len(np.unique(targets.videos[clips])), 'video')}"
+        for clips in (training, measured)
+    )
+    log.info("learns from %s; %s", learned, f"{held_out} held out" if len(measured) else "nothing is held out")
+
+
+def _tell_what_rests(student: Student, chosen: ObjectiveSettings, layer: str | None) -> None:
+    """Say which layers and heads no objective teaches."""
+    heads = [head for head in student.class_names if head not in chosen.taught_heads(student.class_names)]
+    if not heads:
+        return
+    if chosen.losses(student.class_names):
+        said, reason = "", "the weight of its teacher is 0" if len(heads) == 1 else "the weight of their teachers is 0"
+    else:
+        behind = student.layers[student.depth(str(layer)) + 1 : -1]
+        said, reason = f"{', '.join(behind)} and " if behind else "", "no objective compares distributions"
+    of_heads = f"the head {heads[0]}" if len(heads) == 1 else f"the heads {', '.join(heads)}"
+    log.info("%s%s %s not learn, since %s", said, of_heads, "does" if len(heads) == 1 and not said else "do", reason)
+
+
 def _written(weights: Mapping[str, float]) -> str:
     """Return objectives as a command line has them."""
     return " ".join(f"{name}:{weight:g}" for name, weight in weights.items())
@@ -410,7 +438,9 @@ def _start(
 ) -> Start:
     if init is None:
         lightning.seed_everything(seed, verbose=False)
-        return Start(build_student(architecture or "SoundNet8", class_names, width=width))
+        student = build_student(architecture or "SoundNet8", class_names, width=width)
+        student.untaught_heads = tuple(student.class_names)
+        return Start(student)
     source = load_student(init)
     require_architecture(source, str(init), architecture, width)
     lightning.seed_everything(seed, verbose=False)

@@ -21,7 +21,7 @@ from soundnet_kd.data import read_manifest
 from soundnet_kd.data.checks import announce
 from soundnet_kd.data.sources.folders import BACKGROUND_NOISE
 from soundnet_kd.data.voice_activity import VOICE_FILE, VoiceActivity, write_spans
-from soundnet_kd.errors import MediaError, SettingsError, none_readable
+from soundnet_kd.errors import MediaError, SettingsError, counted, none_readable
 from soundnet_kd.storage import FAILURES_FILE, ensure_same_settings, make_folder, versions, write_csv, write_failures
 
 
@@ -43,7 +43,7 @@ class ExploreResult:
         measures, strangest = self.measures, np.argsort(-self.anomalies.distance)[:3]
         named = ", ".join(measures.clips[place].id for place in strangest)
         odd = int((measures.clipped > CLIPPED_FRACTION).sum()), int((measures.peaks == 0).sum())
-        skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
+        skipped = f", {counted(self.skipped, 'sound')} skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
         if measures.spans is not None:
             skipped = f", {list(measures.spans.values()).count(None)} without a voice stay whole{skipped}"
         noise = f", {self.noise} recordings of background noise left out" if self.noise else ""

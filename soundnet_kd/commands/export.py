@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from soundnet_kd.demo.sounds import EVENT_SOUNDS, event_sound
-from soundnet_kd.errors import FormatError, RunConflictError, SettingsError
+from soundnet_kd.errors import FormatError, RunConflictError, SettingsError, counted
 from soundnet_kd.features.pooling import pool_array
 from soundnet_kd.inference.graph import BATCH, Sizes, export_graph
 from soundnet_kd.inference.portable import Answers, Choice, PortableNetwork, StepPooling, as_texts, from_texts
@@ -68,7 +68,7 @@ class ExportResult:
         lines = [
             f"{output:<{width}}  {error:.1e} from PyTorch{own.get(output, '')}" for output, error in self.errors.items()
         ]
-        told = f"{self.description['architecture']}, compared on {self.sounds} sounds"
+        told = f"{self.description['architecture']}, compared on {counted(self.sounds, 'sound')}"
         return "\n".join([*lines, f"wrote {self.out}: {told}"])
 
 
@@ -134,6 +134,7 @@ def export(
         import_extra(library, extra)
     network = load_network(student)
     wanted = tuple(network.heads) if outputs is None else (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    network.warn_of_untaught(wanted)
     portable = PortableNetwork(network, Choice(wanted, pooling, answers, fill)).eval()
     description = portable.description() | _origin(student)
     texts = as_texts(description)

@@ -11,7 +11,7 @@ import numpy as np
 
 from soundnet_kd.config.values import require_seeds
 from soundnet_kd.data import Manifest
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, counted
 from soundnet_kd.models import Student, build_student, choose_device
 from soundnet_kd.models.architectures import is_architecture
 from soundnet_kd.models.finetuned import HeadKind, default_layer, layers_of
@@ -73,7 +73,7 @@ class FinetuneResult:
         if len(self.accuracies) > 1:
             found, what = {seed: float(np.mean(list(each.values()))) for seed, each in self.accuracies.items()}, "seed"
         each = ", ".join(f"{what} {name} {accuracy:.1%}" for name, accuracy in found.items())
-        skipped = f", {self.skipped} sounds skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
+        skipped = f", {counted(self.skipped, 'sound')} skipped (see {self.out / FAILURES_FILE})" if self.skipped else ""
         return (
             f"wrote {self.out}: {self.protocol} {self.accuracy:.1%} ± {np.std(list(found.values())):.1%} "
             f"({each}; chance {self.chance:.1%}){skipped}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.data import Targets
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, counted
 from soundnet_kd.features.cache import FeatureCache, is_feature_cache
 from soundnet_kd.features.cache_joining import IDENTITY_FILE, ExtractResult, found_cache, join_features, parts_folder
 from soundnet_kd.media.stored import address_of, local_path
@@ -65,7 +65,7 @@ def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
     if out.is_file() and is_feature_cache(out):
         _remove_left(out)
         with FeatureCache(out) as cache:
-            return NothingToJoin(out, f"{len(cache)} layers of {len(cache.ids)} sounds")
+            return NothingToJoin(out, f"{counted(len(cache), 'layer')} of {counted(len(cache.ids), 'sound')}")
     if not out.exists() and parts_folder(out).is_dir():
         return join_features(out)
     what = "there is nothing" if not out.exists() else "that is something else"
@@ -77,7 +77,7 @@ def join(out: Path | str) -> TeachResult | ExtractResult | NothingToJoin:
 
 def _joined(targets: Targets) -> NothingToJoin:
     videos = len(np.unique(targets.videos))
-    return NothingToJoin(Path(targets.folder), f"{len(targets)} clips of {videos} videos")
+    return NothingToJoin(Path(targets.folder), f"{counted(len(targets), 'clip')} of {counted(videos, 'video')}")
 
 
 def _remove_left(out: Path) -> None:

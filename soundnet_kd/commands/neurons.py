@@ -19,7 +19,7 @@ from soundnet_kd.analysis.neurons.figures import (
 )
 from soundnet_kd.analysis.neurons.file import NEURONS_FILE, SETTINGS_FILE, write_neurons
 from soundnet_kd.analysis.neurons.statistics import COMMON, SELECTIVE, NeuronStatistics, neuron_statistics
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, counted
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions, write_csv
 from soundnet_kd.transfer.layers import choose_layers
@@ -46,7 +46,7 @@ class NeuronsResult:
                 f"{np.median(statistics.best_share):>18.1%}   {commonest}"
             )
         neurons = sum(len(statistics.counts) for statistics in self.layers.values())
-        return "\n".join([*lines, f"wrote {self.out}: {neurons} neurons of {len(self.layers)} layers"])
+        return "\n".join([*lines, f"wrote {self.out}: {neurons} neurons of {counted(len(self.layers), 'layer')}"])
 
 
 def neurons(

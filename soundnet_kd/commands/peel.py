@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from soundnet_kd.analysis.layers.figures import draw_head, draw_layers, draw_pictures, draw_pooled
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, counted
 from soundnet_kd.features.activation_file import (
     PEEL_FILE,
     SETTINGS_FILE,
@@ -48,7 +48,9 @@ class PeelResult:
             strongest = ", ".join(f"{names[index]} ({unit}{pooled[index]:.3g})" for index in answering) or "-"
             lines.append(f"{name:<{width}} {len(pooled):>8} {len(layer.activations):>8} {silent:>12}   {strongest}")
         seconds = self.peeled.sound_samples / self.peeled.sample_rate
-        return "\n".join([*lines, f"wrote {self.out}: {len(self.peeled.layers)} layers for {seconds:.4g} s of sound"])
+        return "\n".join(
+            [*lines, f"wrote {self.out}: {counted(len(self.peeled.layers), 'layer')} for {seconds:.4g} s of sound"]
+        )
 
 
 def peel(

@@ -25,7 +25,7 @@ from soundnet_kd.analysis.maps.quality import (
     trust_caption,
 )
 from soundnet_kd.data.datasets.esc50 import is_esc50
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, counted
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.storage import ensure_same_settings, require_same_settings, versions
 from soundnet_kd.transfer.layers import choose_layers
@@ -51,7 +51,7 @@ class ProjectResult:
             )
         lines += [f"{layer}: {held_out_line(held)}" for layer, held in self.held_out.items() if held]
         lines += [f"{layer}: {reason}" for layer, reason in self.left_out.items()]
-        return "\n".join([*lines, f"wrote {self.out}: maps of {len(self.quality)} layers"])
+        return "\n".join([*lines, f"wrote {self.out}: maps of {counted(len(self.quality), 'layer')}"])
 
 
 def project(

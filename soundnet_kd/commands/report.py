@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, counted
 from soundnet_kd.features import FeatureCache
 from soundnet_kd.report.find import MARK, RunFiles
 from soundnet_kd.report.inputs import ReportInputs
@@ -29,7 +29,7 @@ class ReportResult:
 
     def __str__(self) -> str:
         silent = f", {self.silent} of which cannot be played" if self.silent else ""
-        clips = f"; {self.clips} clips{silent}" if self.clips else ""
+        clips = f"; {counted(self.clips, 'clip')}{silent}" if self.clips else ""
         hints = [f"the page would also have the section {hint}" for hint in self.hints]
         skipped = [f"left out: {name} ({reason})" for name, reason in self.skipped.items()]
         return "\n".join([*skipped, *hints, f"wrote {self.page}: {', '.join(self.sections).lower()}{clips}"])

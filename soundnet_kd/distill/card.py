@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from soundnet_kd.distill.objective import DISTANCES
+from soundnet_kd.errors import counted
 from soundnet_kd.models import STUDENT_FILE, Student
 from soundnet_kd.pretrained import read_registry
 from soundnet_kd.training.model_card import ModelCard
@@ -22,6 +23,7 @@ def student_card(
     student: Student,
     settings: Mapping[str, Any],
     agreement: Mapping[str, float],
+    retrieval: Mapping[str, tuple[float, float]],
     held_out_loss: float,
     held_out_clips: int,
 ) -> ModelCard:
@@ -34,6 +36,8 @@ def student_card(
         Of the distillation, as `run.json` holds them.
     agreement : mapping from teacher to float
         On held-out videos; empty if nothing was held out.
+    retrieval : mapping from teacher to (share, chance)
+        How often the nearest picture is a sound's own there; empty where contrast was no objective.
     held_out_loss : float
         Not a number if nothing was held out.
     held_out_clips : int
@@ -46,6 +50,8 @@ def student_card(
     published = {start, *(said.replace(" ", ":") for said in teachers.values())}
     licences = [f"{each.name} is under {each.licence}" for each in read_registry().values() if each.name in published]
     measured = {f"agreement with {name}": f"{share:.1%}" for name, share in agreement.items()}
+    for name, (share, chance) in retrieval.items():
+        measured[f"nearest picture of {name} is the sound's own"] = f"{share:.1%} (chance {chance:.1%})"
     if not math.isnan(held_out_loss):
         measured["loss"] = f"{held_out_loss:.4f}"
     return ModelCard(
@@ -54,22 +60,43 @@ def student_card(
         network=student,
         file=STUDENT_FILE,
         settings={
-            "data": f"{targets['clips']} clips of up to 20 s",
+            "data": f"{counted(targets['clips'], 'clip')} of up to 20 s",
             **{f"teacher of {name}": said for name, said in teachers.items()},
             "objective": ", ".join(f"{name}:{weight:g}" for name, weight in weights.items()),
-            "training": f"{settings['steps']} steps of {settings['batch_size']} clips, learning rate "
-            f"{settings['learning_rate']:g}, seed {settings['seed']}",
+            **_more_of(settings),
+            "training": f"{counted(settings['steps'], 'step')} of {counted(settings['batch_size'], 'clip')}, "
+            f"learning rate {settings['learning_rate']:g}, seed {settings['seed']}",
             **({} if start is None else {"began with": f"{_start(start)} (`{settings['init_sha256'][:16]}`)"}),
         },
         measured=measured,
         notes=[
-            f"On {held_out_clips} clip{'s' * (held_out_clips != 1)} of videos that it did not learn from: "
-            + "the share of label steps at which the student's first guess is the teacher's, and " * bool(agreement)
-            + "the loss. `soundnet-kd extract` and `evaluate` tell what its layers are worth for labelled sounds."
+            f"On {counted(held_out_clips, 'clip')} of videos that it did not learn from"
+            + "; agreement is the share of label steps at which its first guess is the teacher's" * bool(agreement)
+            + ". `soundnet-kd extract` and `evaluate` tell what its layers are worth for labelled sounds."
         ]
         * bool(measured),
         origins=["the videos", "the weights of the teachers", *(["what it began with"] if start else []), *licences],
     )
+
+
+def _more_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what else was asked for, where it is not what everybody has."""
+    weights = {name: weight for name, weight in settings.get("teacher_weights", {}).items() if weight != 1}
+    varied = {name: value for name, value in settings.get("augmentation", {}).items() if value}
+    said = {
+        "weights of the teachers": _pairs(weights),
+        "layer compared with features": settings.get("projection", {}).get("layer"),
+        "first layer that learned": settings.get("freeze"),
+        "schedule": settings["schedule"] if settings["schedule"] != "constant" else "",
+        "augmentation": _pairs(varied),
+        "weight decay": settings.get("weight_decay"),
+        "average of the weights": settings.get("average"),
+    }
+    return {name: str(value) for name, value in said.items() if value}
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(name if value is True else f"{name} {value:g}" for name, value in values.items())
 
 
 def _start(name: str) -> str:

@@ -84,8 +84,11 @@ class ContrastSettings:
             raise SettingsError(f"contrast.queue is {self.queue}; give a number of label steps, or 0 for none")
         if not 0 <= self.same_video < math.inf:
             raise SettingsError(f"contrast.same_video is {self.same_video}; give a weight from 0 on, usually 1")
-        if not -1 <= self.masked_similarity <= 1:
-            raise SettingsError(f"contrast.masked_similarity is {self.masked_similarity}; give a cosine, from -1 to 1")
+        if not 0 < self.masked_similarity <= 1:
+            raise SettingsError(
+                f"contrast.masked_similarity is {self.masked_similarity}; give a cosine above 0, up to 1, which masks "
+                "none"
+            )
 
 
 DEFAULT_PROJECTION = ProjectionSettings()
@@ -205,6 +208,7 @@ class Contrast(FeatureObjective):
         figures = {
             # Among those of the batch, as on held-out videos, for which no past is kept.
             "retrieval": (logits[:, : len(logits)].argmax(dim=1) == own).float().mean(),
+            "chance": (1 / (weights[:, : len(logits)] > 0).sum(dim=1)).mean(),
             "temperature": (-self.log_scale.detach()).exp(),
         }
         return contrast_loss(logits), figures

@@ -112,8 +112,8 @@ class Distillation(lightning.LightningModule):
             if len(behind) == sum(each.requires_grad for each in student.parameters()):
                 hearing = " and ".join(objectives.settings.of_features)
                 raise SettingsError(
-                    f"nothing before {layer} learns, which {hearing} would teach: leave freeze out, let it be an "
-                    "earlier layer, or let projection.layer be a later one"
+                    f"nothing up to {layer} learns, which {hearing} would teach: leave freeze out, let it be {layer} "
+                    f"or an earlier layer, or leave {hearing} out"
                 )
             if not objectives.losses:
                 # Nothing asks the heads, nor what lies behind the layer.

@@ -1,6 +1,7 @@
 """Several objectives of a distillation at once, each with its weight, for every teacher that can serve it."""
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -53,6 +54,12 @@ def read_weights(objectives: Sequence[str] | Mapping[str, float]) -> dict[str, f
     known = (*OF_DISTRIBUTIONS, *OF_FEATURES)
     for name, weight in pairs:
         if name not in known:
+            separate = re.split("[=,]", name)
+            if len(separate) > 1 and separate[0] in known:
+                raise SettingsError(
+                    "objectives are written NAME or NAME:WEIGHT, with a blank between two, such as kl:1 contrast:0.5; "
+                    f"not {name}"
+                )
             raise SettingsError(f"there is no objective {name!r}{nearest(name, known)}")
         if name in weights:
             raise SettingsError(f"objectives name {name} twice; give it one weight")
@@ -61,7 +68,9 @@ def read_weights(objectives: Sequence[str] | Mapping[str, float]) -> dict[str, f
         except (TypeError, ValueError):
             weights[name] = math.nan
         if not 0 <= weights[name] < math.inf:
-            raise SettingsError(f"objectives: the weight of {name} is {weight!r}; give a number, such as {name}:0.5")
+            raise SettingsError(
+                f"objectives: the weight of {name} is {weight!r}; give a number from 0 on, such as {name}:0.5"
+            )
     if not any(weights.values()):
         raise SettingsError(f"the weights of all objectives ({', '.join(weights)}) are 0; at least one has to teach")
     return {name: weight for name, weight in weights.items() if weight}
@@ -102,6 +111,12 @@ class ObjectiveSettings:
         """The objectives among them that compare features."""
         return [name for name in OF_FEATURES if name in self.weights]
 
+    def taught_heads(self, heads: Collection[str]) -> list[str]:
+        """Return those of a student's heads that learn, since distributions are compared and their teachers weigh."""
+        if not any(name in OF_DISTRIBUTIONS for name in self.weights):
+            return []
+        return [head for head in heads if self.teacher_weights.get(head, 1.0)]
+
     def losses(self, teachers: Collection[str]) -> dict[str, DistillationLoss]:
         """Return the distances of distributions, with the weights of these teachers."""
         of_teachers = {name: weight for name, weight in self.teacher_weights.items() if name in teachers}
@@ -117,6 +132,7 @@ class ObjectiveSettings:
         features: Collection[str],
         videos: int,
         steps: int,
+        clips: int,
         folder: object = "the targets",
     ) -> None:
         """Refuse objectives that the teachers cannot serve.
@@ -127,6 +143,8 @@ class ObjectiveSettings:
             Teachers whose distributions, and whose features, the targets hold.
         videos, steps : int
             Number of videos, and of label steps, that are learned from.
+        clips : int
+            In a batch, on all devices together.
         folder : object
             What the targets are called in messages.
 
@@ -158,10 +176,11 @@ class ObjectiveSettings:
                     "the weights of all teachers are 0; at least one has to teach"
                     + ("" if len(self.weights) == 1 else f" {name} ({', '.join(serving)})")
                 )
-        if "contrast" in self.weights and not self.contrast.same_video and videos < 2:
+        alone = f"all that {folder} can teach is of one video" if videos < 2 else "a batch is of one clip"
+        if "contrast" in self.weights and not self.contrast.same_video and min(videos, clips + self.contrast.queue) < 2:
             raise SettingsError(
-                f"contrast.same_video is 0, but all that {folder} can teach is of one video, whose pictures are told "
-                "apart from nothing; give a weight above 0, or label more videos"
+                f"contrast.same_video is 0, but {alone}, whose pictures are told apart from nothing; give a weight "
+                f"above 0, {'or label more videos' if videos < 2 else 'contrast.queue, or more clips a batch'}"
             )
         if "contrast" in self.weights and self.contrast.queue >= max(steps, 1):
             raise SettingsError(
@@ -260,7 +279,8 @@ class Objectives(nn.Module):
             Weighted sum.
         figures : dict from name to ()
             loss_NAME_TEACHER of each, without its weight; retrieval_TEACHER, how often a sound's own picture is the
-            nearest of the batch, and temperature_TEACHER.
+            nearest of the batch, chance_TEACHER, how often a guess among those that it is told apart from would be, and
+            temperature_TEACHER.
         """
         totals: list[Tensor] = []
         figures: dict[str, Tensor] = {}
@@ -284,7 +304,9 @@ class Objectives(nn.Module):
         serving = dict.fromkeys(self.losses, self.classes) | dict.fromkeys(self.features, self.teachers)
         names = [f"loss_{self._prefix[name]}{teacher}" for name in serving for teacher in serving[name]]
         if "contrast" in self.features:
-            names += [f"{figure}_{teacher}" for figure in ("retrieval", "temperature") for teacher in self.teachers]
+            names += [
+                f"{figure}_{teacher}" for figure in ("retrieval", "chance", "temperature") for teacher in self.teachers
+            ]
         return names
 
 

@@ -3,15 +3,15 @@
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundnet_kd.distill.card import student_card
 from soundnet_kd.distill.module import AVERAGED, VALIDATION
-from soundnet_kd.errors import FormatError, SettingsError
+from soundnet_kd.errors import FormatError, SettingsError, counted
 from soundnet_kd.figures import filters
-from soundnet_kd.figures.style import COLORS, new_figure
+from soundnet_kd.figures.style import COLORS, GREY, new_figure
 from soundnet_kd.models import STUDENT_FILE, Student, read_student, write_network
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.training.callbacks import read_history
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BEST_STUDENT_FILE = "best.safetensors"
 AVERAGED_STUDENT_FILE = "averaged.safetensors"
-LOSS, RETRIEVAL, AGREEMENT = "loss_", "retrieval_", "agreement_"
+LOSS, RETRIEVAL, CHANCE, AGREEMENT = "loss_", "retrieval_", "chance_", "agreement_"
 STAGES = {"train": ("training", "-"), VALIDATION: ("held out", "--"), AVERAGED: ("held out, average", ":")}
 """What the figures of a training begin with, what they are called in its curves, and how their lines look."""
 
@@ -46,10 +46,14 @@ class HeldOut:
     loss : float
     agreement : dict from teacher to float
         Fraction of label steps at which its first guess is the teacher's.
+    retrieval : dict from teacher to (share, chance)
+        Fraction of sounds of which the nearest picture is their own, and what a guess would have; empty where contrast
+        is no objective.
     """
 
     loss: float
     agreement: dict[str, float]
+    retrieval: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ class DistillResult:
         The same of the average of the weights, and its loss; None if there is none, or nothing was held out.
     held_out_loss : float
         Not a number if nothing was held out.
+    retrieval : dict from teacher to (share, chance)
+        Fraction of held-out sounds of which the nearest picture is their own, and what a guess would have; empty where
+        contrast is no objective.
     """
 
     out: Path
@@ -79,12 +86,15 @@ class DistillResult:
     agreement: dict[str, float]
     averaged: HeldOut | None = None
     held_out_loss: float = math.nan
+    retrieval: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         said = (
-            f"wrote {self.out / STUDENT_FILE}: {self.steps} steps, "
+            f"wrote {self.out / STUDENT_FILE}: {counted(self.steps, 'step')}, "
             f"loss {self.first_loss:.4f} -> {self.last_loss:.4f}{_said(self.agreement)}"
         )
+        for name, (share, chance) in self.retrieval.items():
+            said += f", nearest picture of {name} is the sound's own for {share:.0%} (chance {chance:.0%})"
         if self.averaged is not None:
             said += (
                 f"; {AVERAGED_STUDENT_FILE}: held-out loss {self.averaged.loss:.4f} (student: {self.held_out_loss:.4f})"
@@ -133,7 +143,9 @@ def write_results(out: str | Path, student: Student, settings: Mapping[str, Any]
         write_network(student, out / AVERAGED_STUDENT_FILE, {**settings, **figures})
     student.load_state_dict(state)
     draw_filters(student, out / "conv1.png")
-    write_model_card(student_card(student, settings, result.agreement, result.held_out_loss, held_out_clips), out)
+    write_model_card(
+        student_card(student, settings, result.agreement, result.retrieval, result.held_out_loss, held_out_clips), out
+    )
     write_network(student, out / STUDENT_FILE, {**settings, **figures})
     return result
 
@@ -160,6 +172,7 @@ def _result(out: Path, steps: int, history: list[dict[str, float]]) -> DistillRe
         own.agreement,
         None if math.isnan(averaged.loss) else averaged,
         own.loss,
+        own.retrieval,
     )
 
 
@@ -171,7 +184,12 @@ def _held_out(history: list[dict[str, float]], stage: str) -> HeldOut:
         for column, value in last.items()
         if column.startswith(start) and not column.startswith(f"{start}top")
     }
-    return HeldOut(last.get(f"{stage}/loss", math.nan), agreement)
+    retrieval = {
+        (name := column.removeprefix(f"{stage}/{RETRIEVAL}")): (value, last.get(f"{stage}/{CHANCE}{name}", math.nan))
+        for column, value in last.items()
+        if column.startswith(f"{stage}/{RETRIEVAL}")
+    }
+    return HeldOut(last.get(f"{stage}/loss", math.nan), agreement, retrieval)
 
 
 def draw_filters(student: Student, path: str | Path) -> None:
@@ -228,6 +246,11 @@ def draw_history(
             (VALIDATION, "among held-out clips"),
             (AVERAGED, "among held-out clips, average"),
         )
+    ] + [
+        # Hardly different from teacher to teacher; one entry of the legend is enough.
+        (f"{stage}/{CHANCE}{teacher}", f"{'_' * (number > 0)}chance {among}", GREY, STAGES[stage][1])
+        for number, teacher in enumerate(name for name in teachers if f"train/{CHANCE}{name}" in columns)
+        for stage, among in (("train", "in a training batch"), (VALIDATION, "among held-out clips"))
     ]
     shown = {title: curves for title, curves in panels.items() if any(column in columns for column, *_ in curves)}
     # Four stand in a square.
@@ -240,7 +263,7 @@ def draw_history(
                 _draw_curve(axes, history, column, label, color, line)
             if is_loss := title.startswith("Loss"):
                 # From 0, as on the page; this also leaves room for the legend.
-                axes.set_ylim(bottom=0)
+                axes.set_ylim(0, 1.06 * axes.dataLim.ymax)
             finish_curves(axes, title, fractions=not is_loss)
             axes.legend()
         for axes in places[len(shown) :]:
@@ -251,4 +274,5 @@ def _draw_curve(
     axes: "Axes", history: Sequence[Mapping[str, float]], column: str, label: str, color: str, line: str
 ) -> None:
     marker = "o" if sum(column in row for row in history) < 30 else None
-    draw_curve(axes, history, column, linestyle=line, label=label, color=color, marker=marker, ms=3)
+    alpha = 0.5 if column.startswith(AVERAGED) else 1.0
+    draw_curve(axes, history, column, linestyle=line, label=label, color=color, marker=marker, ms=3, alpha=alpha)

@@ -93,6 +93,9 @@ def start_from(source: Student, class_names: ClassNames, freeze: str | None = No
                 state |= {f"{output}.{head}.{part}": there[f"{output}.{other}.{part}"][rows] for part in _PARTS}
                 break
     student.load_state_dict(state)
+    student.untaught_heads = tuple(
+        head for head in class_names if head not in taken or taken[head] in source.untaught_heads
+    )
     return Start(
         student,
         kept_heads=tuple(taken),

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from soundnet_kd.data import Clip, Manifest
-from soundnet_kd.errors import FormatError, none_readable
+from soundnet_kd.errors import FormatError, counted, none_readable
 from soundnet_kd.features.cache import FORMAT_VERSION, FeatureCache, pooled_name, poolings_in, read_failures
 from soundnet_kd.features.cache_parts import (
     CACHE_COMPRESSION,
@@ -75,7 +75,7 @@ class ExtractResult:
         if self.found and self.failures:
             skipped += "; remove it to try them again"
         done = "there was already" if self.found else "wrote"
-        return f"{done} {out}: {len(self.layers)} layers of {self.clips} sounds{skipped}"
+        return f"{done} {out}: {counted(len(self.layers), 'layer')} of {counted(self.clips, 'sound')}{skipped}"
 
 
 def parts_folder(out: str | Path) -> Path:

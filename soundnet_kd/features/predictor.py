@@ -52,6 +52,7 @@ class Span:
 
 def prepare_to_predict(network: Network, engine: Engine | None = None, sounds: int = 1) -> PreparedNetwork:
     """Make a network on its device, in evaluation mode, ready to predict about so many sounds."""
+    network.warn_of_untaught(network.class_names)
     return PreparedNetwork(network, [network.output_layer], engine=engine, sounds=sounds)
 
 

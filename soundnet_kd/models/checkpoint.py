@@ -4,7 +4,8 @@ The metadata of every file: `format_version` and `kind`, which says what it hold
 figures and versions that made it), and, for each kind:
 
 `student`     a `Student`: `architecture` (such as SoundNet8, or SoundNet8x0.25, which has a quarter of its filters),
-              `class_names` (JSON: head to names), `preprocessing` (JSON)
+              `class_names` (JSON: head to names), `preprocessing` (JSON); if there are any,
+              `untaught_heads` (JSON: list)
 `finetuned`   a `FinetunedNetwork`: `architecture` (of the student), `layer` (that the head sits on, or several joined
               by a +), `class_names` (JSON: list), `preprocessing` (JSON); `head`, unless it is linear
 `classifier`  a `SoundClassifier`, from scratch: `architecture`, `settings` (JSON: what `build_classifier` takes),
@@ -80,6 +81,8 @@ def describe(network: Network) -> dict[str, str]:
         description["layer"] = network.layer
         if network.head_kind != "linear":
             description["head"] = network.head_kind
+    if network.untaught_heads:
+        description["untaught_heads"] = json.dumps(network.untaught_heads)
     names = network.class_names if isinstance(network, Student) else network.class_names[HEAD]
     return {
         **description,
@@ -271,7 +274,9 @@ def _build_student(description: Mapping[str, str]) -> Student:
     ):
         raise ValueError("it does not list the names of its classes")
     preprocessing = Preprocessing(**json.loads(description["preprocessing"]))
-    return build_student(description["architecture"], class_names, preprocessing)
+    student = build_student(description["architecture"], class_names, preprocessing)
+    student.untaught_heads = tuple(json.loads(description.get("untaught_heads", "[]")))
+    return student
 
 
 def _build_finetuned(description: Mapping[str, str]) -> FinetunedNetwork:

@@ -1,6 +1,7 @@
 """What all networks of this package are: named layers over a waveform, bound to their preprocessing and classes."""
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -13,6 +14,8 @@ from soundnet_kd.models.receptive_field import ReceptiveField
 
 if TYPE_CHECKING:
     from soundnet_kd.models.student import Student
+
+log = logging.getLogger(__name__)
 
 HEAD = "classes"
 """Name of the only head of a network for labelled sounds."""
@@ -31,6 +34,8 @@ class Network(nn.Module, ABC):
         In the order of the logits.
     exclusive : bool
         Whether a sound is of exactly one class of a head; else it may have several tags, or none.
+    untaught_heads : tuple of str
+        Heads that were never taught their classes, since features alone were compared: their answers mean nothing.
     """
 
     kind: ClassVar[str]
@@ -39,6 +44,7 @@ class Network(nn.Module, ABC):
     preprocessing: Preprocessing
     class_names: Mapping[str, tuple[str, ...]]
     exclusive: bool = True
+    untaught_heads: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -141,6 +147,16 @@ class Network(nn.Module, ABC):
         """Return the probability of each class of a head, for logits (batch, classes) or (batch, classes, steps)."""
         # A single class has no others that it would exclude.
         return logits.softmax(dim=1) if self.exclusive and logits.shape[1] > 1 else logits.sigmoid()
+
+    def warn_of_untaught(self, heads: Iterable[str]) -> None:
+        """Say which of the heads that are asked were never taught their classes."""
+        untaught = [head for head in heads if head in self.untaught_heads]
+        if untaught:
+            log.warning(
+                "this %s was never taught %s, so that what it answers there means nothing",
+                self.architecture,
+                " and ".join(untaught),
+            )
 
     @property
     def identity(self) -> dict[str, str]:

@@ -79,7 +79,8 @@ def describe_sizes(sizes: Mapping[str, float], videos: int, hours: float, decode
     if hours > 0:
         whole = _in_three_digits(sum(sizes.values()) * hours)
         long = f"{_in_three_digits(hours)} hours" if hours >= 1 else f"{_in_three_digits(hours * 60)} minutes"
-        told += f"; the {videos} videos to label are about {long}, {whole} MB"
+        which = "video to label is" if videos == 1 else f"{videos} videos to label are"
+        told += f"; the {which} about {long}, {whole} MB"
     if decoded:
         told += f"; while it runs, an hour of decoded frames takes {_in_three_digits(decoded)} MB"
     return told

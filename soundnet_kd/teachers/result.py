@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundnet_kd.data import STEP_SECONDS
+from soundnet_kd.errors import counted
 from soundnet_kd.media.stored import address_of
 from soundnet_kd.shards.jobs import JobResult
 from soundnet_kd.storage import FAILURES_FILE
@@ -56,7 +57,7 @@ class TeachResult:
         if self.job is not None:
             return str(self.job)
         out = address_of(self.out) or self.out
-        facts = [f"wrote {out}: {self.clips} clips of {self.labelled} videos"]
+        facts = [f"wrote {out}: {counted(self.clips, 'clip')} of {counted(self.labelled, 'video')}"]
         if self.failures:
             again = "; remove it to try them again" if self.remembered else ""
             facts.append(f"{len(self.failures)} refused (see {out}/{FAILURES_FILE}{again})")

@@ -117,7 +117,10 @@ def draw_curve(
 
 def finish_curves(axes: "Axes", title: str, *, fractions: bool = False) -> None:
     """Label the axes of training curves; the y axis of fractions goes from 0% to 100%."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_title(title)
     if fractions:
         axes.set_ylim(0, 1)

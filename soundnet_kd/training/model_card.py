@@ -93,10 +93,12 @@ class ModelCard:
 
     def _use(self) -> str:
         load = "load_student" if isinstance(self.network, Student) else "load_network"
+        answers = "soundnet-kd predict sound.wav --student FOLDER\n"
         features = "soundnet-kd extract sounds/ --student FOLDER --out features.h5\n"
+        answers *= set(self.network.class_names) > set(self.network.untaught_heads)
         return (
             f"FOLDER is the folder that holds `{self.file}`, here or where a hub's client has put it.\n\n"
-            f"```sh\nsoundnet-kd predict sound.wav --student FOLDER\n{features}```\n\n"
+            f"```sh\n{answers}{features}```\n\n"
             f'```python\nfrom soundnet_kd import {load}\n\nnetwork = {load}("FOLDER")\n```'
         )
 
@@ -131,7 +133,8 @@ def _describe(network: Network) -> dict[str, str]:
     asked = network.preprocessing
     parameters = sum(each.numel() for each in network.parameters())
     sizes = {head: len(names) for head, names in network.class_names.items()}
-    heads = str(sizes[HEAD]) if sizes.keys() == {HEAD} else ", ".join(f"{size} {head}" for head, size in sizes.items())
+    named = {head: f"{size} {head}{' (not taught)' * (head in network.untaught_heads)}" for head, size in sizes.items()}
+    heads = str(sizes[HEAD]) if sizes.keys() == {HEAD} else ", ".join(named.values())
     return {
         "network": f"{network.architecture}, {parameters / 1e6:.2f} M parameters",
         "fingerprint": f"`{network.fingerprint()[:16]}`",

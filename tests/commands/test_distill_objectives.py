@@ -20,6 +20,7 @@ from soundnet_kd.data.target_parts import TargetsPart
 from soundnet_kd.distill.data import HeldOutClips, TrainingStream, held_out_clips
 from soundnet_kd.distill.feature_objectives import ContrastSettings, ProjectionSettings
 from soundnet_kd.errors import RunConflictError, SettingsError
+from soundnet_kd.media import write_audio
 from soundnet_kd.models.checkpoint import read_training
 from soundnet_kd.storage import read_json
 from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, Augmentation, ClipAugmentation
@@ -78,7 +79,7 @@ def run(targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_objective_and_teacher_is_logged_and_drawn(run: Path) -> None:
     history = read_history(run)
     losses = {f"loss_{name}_{teacher}" for name in ("match", "contrast", "relation") for teacher in DIMS}
-    losses |= {"loss", "loss_kl_objects", "loss_kl_scenes", "retrieval_objects", "retrieval_places"}
+    losses |= {"loss", "loss_kl_objects", "loss_kl_scenes", "retrieval_objects", "retrieval_places", "chance_places"}
     wanted = {f"{stage}/{name}" for stage in ("train", "validation") for name in losses}
     assert wanted | {"train/temperature_places", "validation/agreement_scenes"} <= history[-1].keys()
     assert all(np.isfinite(value) for row in history for value in row.values())
@@ -311,6 +312,8 @@ def test_without_distributions_the_heads_stay_as_they_were(
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "Its answers were not\nlearned with them." in card
     assert "first guess" not in card
+    assert "| layer compared with features | pool5 |" in card
+    assert "(chance " in card
     assert "validation/agreement_objects" not in read_history(tmp_path)[-1]
 
 
@@ -457,6 +460,33 @@ def test_objectives_that_could_teach_nothing_are_refused(
     objectives: list[str], hearing: str, run: Path, targets: Path, tmp_path: Path
 ) -> None:
     """They hear a layer of which nothing learns, though the heads may."""
-    with pytest.raises(SettingsError, match=f"nothing before conv7 learns, which {hearing} would teach"):
+    with pytest.raises(
+        SettingsError, match=f"nothing up to conv7 learns, which {hearing} would teach: .*let it be conv7 or an earlier"
+    ):
         distill(targets, tmp_path, objectives=objectives, init=run, freeze="conv8", steps=1, batch_size=1, device="cpu")
     assert not list(tmp_path.iterdir())
+
+
+def test_heads_that_were_never_taught_are_told_when_they_are_asked(
+    run: Path, targets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A weight of 0 leaves a head as it was drawn; a later training may teach it."""
+    write_audio(tmp_path / "a.wav", np.zeros(5 * SAMPLE_RATE, np.float32) + 0.1, SAMPLE_RATE)
+    options = ["--steps", "1", "--batch_size", "2", "--held_out", "0.3", "--device", "cpu"]
+    words = ["distill", str(targets), *options, "--objectives", "kl", "contrast", "--out"]
+    assert main([*words, str(tmp_path / "one"), "--teacher_weights.scenes", "0"]) == 0
+    assert "the head scenes does not learn, since the weight of its teacher is 0" in capsys.readouterr().err
+    assert load_student(tmp_path / "one").untaught_heads == ("scenes",)
+    card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
+    assert "3 objects, 2 scenes (not taught)" in card
+    assert "soundnet-kd predict" in card
+    warning = "this SoundNet8 was never taught scenes, so that what it answers there means nothing"
+    assert main(["predict", str(tmp_path / "a.wav"), "--student", str(tmp_path / "one")]) == 0
+    assert warning in capsys.readouterr().err
+    assert main(["predict", str(tmp_path / "a.wav"), "--student", str(run)]) == 0
+    assert "never taught" not in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "two"), "--init", str(tmp_path / "one")]) == 0
+    assert load_student(tmp_path / "two").untaught_heads == ()
+    again = ["distill", str(targets), *options, "--objectives", "contrast", "--out", str(tmp_path / "three"), "--init"]
+    assert main([*again, str(tmp_path / "one")]) == 0
+    assert load_student(tmp_path / "three").untaught_heads == ("scenes",)

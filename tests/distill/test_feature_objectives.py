@@ -96,6 +96,13 @@ def test_the_queue_holds_the_last_features_and_is_heard_with_todays_projection()
     assert contrast.queue_video.tolist() == [3, 4, 5, 0, 1]
 
 
+def test_the_chance_of_retrieval_is_that_of_a_guess_among_what_counts() -> None:
+    """Two steps of one video, which do not count for each other, and two of others: among 3, 3, 4 and 4."""
+    steps = steps_of(4)._replace(video=torch.tensor([0, 0, 1, 2]))
+    _, figures = contrast_of(same_video=0)(steps)
+    assert float(figures["chance"]) == pytest.approx((1 / 3 + 1 / 3 + 1 / 4 + 1 / 4) / 4)
+
+
 def test_retrieval_is_among_the_pictures_of_the_batch_whatever_the_queue_holds() -> None:
     contrast, before, steps = contrast_of(queue=50), steps_of(50), steps_of(2, seed=1)
     _, alone = contrast_of()(steps)
@@ -169,6 +176,7 @@ def test_each_learns_what_there_is_to_learn(objective: torch.nn.Module) -> None:
         ({"queue": -1}, "contrast.queue is -1"),
         ({"same_video": -0.5}, "contrast.same_video is -0.5"),
         ({"masked_similarity": 1.1}, "contrast.masked_similarity is 1.1"),
+        ({"masked_similarity": 0.0}, "contrast.masked_similarity is 0.0; give a cosine above 0"),
     ],
 )
 def test_settings_out_of_range_are_named(settings: dict[str, float], message: str) -> None:

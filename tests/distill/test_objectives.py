@@ -26,14 +26,16 @@ def test_weights_are_read() -> None:
     ("words", "message"),
     [
         ("kl:1, match:2", r"objectives is one text, 'kl:1, match:2'; give a list, such as \['kl:1', 'match:2'\]"),
-        ({"kl": "much"}, "the weight of kl is 'much'; give a number, such as kl:0.5"),
+        ({"kl": "much"}, "the weight of kl is 'much'; give a number from 0 on, such as kl:0.5"),
         ({"kl": None}, "the weight of kl is None"),
         ({"kl": 0.0}, r"the weights of all objectives \(kl\) are 0"),
         (["contrats:1"], "there is no objective 'contrats'; did you mean 'contrast'"),
         (["kl", "kl:2"], "objectives name kl twice"),
-        (["kl:much"], "the weight of kl is 'much'; give a number, such as kl:0.5"),
+        (["kl:much"], "the weight of kl is 'much'; give a number from 0 on, such as kl:0.5"),
         (["kl:"], "the weight of kl is ''"),
-        (["kl:-1"], "the weight of kl is '-1'"),
+        (["kl:-1"], "the weight of kl is '-1'; give a number from 0 on"),
+        (["kl=1"], "written NAME or NAME:WEIGHT, with a blank between two, such as kl:1 contrast:0.5; not kl=1"),
+        (["kl,contrast"], "not kl,contrast"),
         (["kl:inf"], "the weight of kl is 'inf'"),
         (["kl:0", "match:0"], r"the weights of all objectives \(kl, match\) are 0"),
         ([], "at least one has to teach"),
@@ -71,21 +73,25 @@ def test_what_no_teacher_can_serve_is_refused(
     words: Sequence[str], weights: Mapping[str, float], classes: list[str], features: list[str], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        settings_of(words, teacher_weights=weights).require_served(classes, features, 9, 100, "here")
+        settings_of(words, teacher_weights=weights).require_served(classes, features, 9, 100, 8, "here")
 
 
 def test_a_queue_larger_than_the_data_is_refused() -> None:
     settings = settings_of(["contrast:1"], contrast=ContrastSettings(queue=40))
-    settings.require_served(["a"], ["a"], 9, 41)
+    settings.require_served(["a"], ["a"], 9, 41, 8)
     with pytest.raises(SettingsError, match=r"queue is 40, but there are only 40 label steps.*such as 20"):
-        settings.require_served(["a"], ["a"], 9, 40)
+        settings.require_served(["a"], ["a"], 9, 40, 8)
 
 
 def test_a_contrast_that_has_nothing_to_tell_a_picture_apart_from_is_refused() -> None:
     settings = settings_of(["contrast:1"], contrast=ContrastSettings(same_video=0))
-    settings.require_served(["a"], ["a"], 2, 40)
-    with pytest.raises(SettingsError, match=r"same_video is 0, but all that here can teach is of one video"):
-        settings.require_served(["a"], ["a"], 1, 40, "here")
+    settings.require_served(["a"], ["a"], 2, 40, 2)
+    with pytest.raises(SettingsError, match=r"same_video is 0, but all that here can .* of one video.*more v"):
+        settings.require_served(["a"], ["a"], 1, 40, 2, "here")
+    with pytest.raises(SettingsError, match=r"same_video is 0, but a batch is of one clip.*more clips a batch"):
+        settings.require_served(["a"], ["a"], 2, 40, 1)
+    with_queue = settings_of(["contrast:1"], contrast=ContrastSettings(same_video=0, queue=4))
+    with_queue.require_served(["a"], ["a"], 2, 40, 1)
 
 
 def test_temperatures_and_weights_out_of_range_are_refused_whatever_the_objectives() -> None:

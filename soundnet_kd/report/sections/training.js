@@ -25,19 +25,23 @@ function showTraining({ objectives, curves: training }, target) {
   // Curves that measure the same thing share a plot: loss_objects and loss_scenes, in training and held out.
   const groups = new Map();
   for (const curve of training) {
-    const [, stage, figure] = curve.figure.match(/^(?:(train|validation|averaged)\/)?(.*)$/);
+    const [, stage, measured] = curve.figure.match(/^(?:(train|validation|averaged)\/)?(.*)$/);
+    // What a guess would have stands beside what it is the chance of.
+    const isChance = measured.startsWith("chance_");
+    const figure = isChance ? measured.replace("chance", "retrieval") : measured;
     const { said, dash } = STAGES[stage ?? "train"];
     const kind = Object.keys(kinds).find((each) => figure.startsWith(each));
     if (!kind) continue;
     const of = readable(figure.slice(kind.length)).replace("top5", "in first five,").trim();
     const words = [
       of || (curve.training ? "" : kind === "loss" ? "all" : readable(kind)),
+      isChance ? "chance" : "",
       said,
       curve.training ?? "",
     ];
     const label = words.filter(Boolean).join(", ").replace(",,", ",");
     if (!groups.has(kind)) groups.set(kind, []);
-    groups.get(kind).push({ ...curve, label, colorGroup: `${of} ${curve.training}`, dash });
+    groups.get(kind).push({ ...curve, label, colorGroup: `${of} ${curve.training} ${isChance}`, dash });
   }
   for (const kind of Object.keys(kinds).filter((each) => groups.has(each))) {
     const curves = groups.get(kind);
