@@ -2,17 +2,24 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from soundnet_kd.cli.arguments import parse
 from soundnet_kd.cli.parsers import flag_of
 from soundnet_kd.cli.table import find
 from soundnet_kd.config.recipes import Recipe, fill_in, is_given, placeholder_of, resolve_variables
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, counted
+from soundnet_kd.media.stored import address_of, local_path
 
 log = logging.getLogger(__name__)
+
+INPUTS = ("videos", "sounds", "targets", "features", "data")
+"""Parameters of commands that name what is there before, unless an earlier step writes it."""
+_PATTERN = re.compile(r"[*?\[{]")
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class RecipeResult:
         pages = [page for result in self.results if (page := getattr(result, "page", None))]
         found = [result for result in self.results if not hasattr(result, "page")] or self.results
         opened = "".join(f"; open {page} in a browser" for page in pages)
-        return f"{found[-1]}\nall {len(self.results)} steps are done{opened}"
+        return f"{found[-1]}\n{counted(len(self.results), 'step')} done{opened}"
 
 
 def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
@@ -48,6 +55,9 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
         raise SettingsError(
             f"every step of the recipe depends on a variable that has no value; give one with --set: {missing}"
         )
+    for command, arguments in calls:
+        find(command).check(arguments)
+    _require_inputs(calls)
     results = []
     for number, (command, arguments) in enumerate(calls, start=1):
         log.info("step %d of %d: %s", number, len(calls), command)
@@ -55,6 +65,22 @@ def run_steps(recipe: Recipe, values: Mapping[str, Any]) -> RecipeResult:
         if number < len(calls):
             log.info("%s", results[-1])
     return RecipeResult(tuple(results))
+
+
+def _require_inputs(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """See that what the steps read is there, but for what steps before them write, addresses and patterns."""
+    written: list[Path] = []
+    for command, arguments in calls:
+        for name in INPUTS:
+            given = arguments.get(name)
+            for value in given if isinstance(given, list | tuple) else [given]:
+                if not isinstance(value, str | Path) or address_of(value) or _PATTERN.search(str(value)):
+                    continue
+                path = local_path(value)
+                if not path.exists() and not any(path.is_relative_to(out) for out in written):
+                    raise SettingsError(f"{command}: {path} does not exist; check the path")
+        if isinstance(out := arguments.get("out"), str | Path):
+            written.append(Path(out))
 
 
 def _arguments(command: str, settings: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from soundnet_kd.cli.sources import describe
 from soundnet_kd.errors import SettingsError, nearest
@@ -30,6 +31,9 @@ class Command:
     is_distributed : bool
         Whether several processes that a launcher starts do one piece of work, and only the first one prints the
         result; those of other commands do one each.
+    check_target : str
+        A function, as module:function, that takes some of the command's parameters and refuses what can be seen to be
+        wrong before anything is read; none, if empty.
     """
 
     target: str
@@ -37,10 +41,22 @@ class Command:
     summary: str
     epilog_target: str = ""
     is_distributed: bool = False
+    check_target: str = ""
 
     def function(self) -> Callable[..., object]:
         """Import the function."""
         return _import(f"commands.{self.target}")
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that can be seen to be wrong before anything is read.
+
+        Raises
+        ------
+        SettingsError
+        """
+        if self.check_target:
+            function = _import(self.check_target)
+            function(**{name: arguments[name] for name in inspect.signature(function).parameters})
 
     def describe(self) -> tuple[inspect.Signature, str]:
         """Return the function's signature and docstring, without importing it."""
@@ -56,7 +72,11 @@ COMMANDS: Mapping[str, Command] = {
     "quickstart": Command("quickstart:quickstart", (), "the whole route on a demonstration world, or on your videos"),
     "teach": Command("teach:teach", ("videos",), "label the frames of videos with image networks"),
     "distill": Command(
-        "distill:distill", ("targets",), "train a student to hear what the teachers saw", is_distributed=True
+        "distill:distill",
+        ("targets",),
+        "train a student to hear what the teachers saw",
+        is_distributed=True,
+        check_target="distill.settings:check_settings",
     ),
     "extract": Command("extract:extract", ("sounds",), "keep a network's layers for every sound of a data set"),
     "join": Command("join:join", ("out",), "join what the jobs of teach or extract have written"),

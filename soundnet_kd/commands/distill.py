@@ -21,10 +21,11 @@ from soundnet_kd.distill.feature_objectives import (
     ProjectionSettings,
 )
 from soundnet_kd.distill.module import Distillation, Schedule
-from soundnet_kd.distill.objectives import OF_DISTRIBUTIONS, OF_FEATURES, Objectives, ObjectiveSettings, read_weights
+from soundnet_kd.distill.objectives import Objectives, ObjectiveSettings
 from soundnet_kd.distill.results import DistillResult, read_finished, write_results
+from soundnet_kd.distill.settings import check_settings, options_of_init
 from soundnet_kd.distill.start import ClassNames, Start, require_architecture, start_from
-from soundnet_kd.errors import FormatError, SettingsError, counted, nearest
+from soundnet_kd.errors import FormatError, SettingsError, counted
 from soundnet_kd.media.block_cache import CACHE_GIGABYTES
 from soundnet_kd.models import STUDENT_FILE, Student, build_student, choose_device, read_student, write_network
 from soundnet_kd.pretrained import load_student
@@ -35,7 +36,7 @@ from soundnet_kd.system.workers import batch_readers
 from soundnet_kd.training.augmentation import UNCHANGED_CLIPS, ClipAugmentation
 from soundnet_kd.training.callbacks import Columns, Progress
 from soundnet_kd.training.checkpoints import FOLDER, LEAST_LOSS, BestCheckpoint, LastCheckpoints, last_checkpoint
-from soundnet_kd.training.devices import clips_per_batch, trainer_options
+from soundnet_kd.training.devices import trainer_options
 from soundnet_kd.training.settings_file import DISTILL_FILE
 from soundnet_kd.training.trainer import deterministic, fit, quiet_lightning, trainer_of
 
@@ -194,31 +195,33 @@ def distill(
     >>> distill("run/targets", "run/student", objectives={"kl": 1, "contrast": 0.5})  # doctest: +SKIP
     """
     out = Path(out)
-    positive = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "kept_learning_rate": kept_learning_rate,
-        "gradient_clip": gradient_clip,
-        "keep_checkpoints": keep_checkpoints,
-    }
-    for name, value in positive.items():
-        if value is not None and value <= 0:
-            raise SettingsError(f"{name} is {value}; it has to be above 0")
-    of_init = {"freeze": freeze, "kept_learning_rate": kept_learning_rate, "keep_statistics": keep_statistics or None}
-    for name, option in of_init.items():
-        if init is None and option is not None:
-            raise SettingsError(f"{name} is {option}, which is for what --init brings; add --init, or leave it out")
-    if weight_decay < 0:
-        raise SettingsError(f"weight_decay is {weight_decay}; it has to be at least 0, which is none")
-    if average is not None and not 0 < average < 1:
-        raise SettingsError(f"average is {average}; it is a decay above 0 and below 1, such as 0.999")
-    chosen = _objectives(objective, objectives, temperature, teacher_weights, projection, contrast)
+    chosen = check_settings(
+        steps=steps,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        architecture=architecture,
+        init=init,
+        freeze=freeze,
+        objective=objective,
+        objectives=objectives,
+        temperature=temperature,
+        teacher_weights=teacher_weights,
+        projection=projection,
+        contrast=contrast,
+        learning_rate=learning_rate,
+        kept_learning_rate=kept_learning_rate,
+        keep_statistics=keep_statistics,
+        weight_decay=weight_decay,
+        average=average,
+        gradient_clip=gradient_clip,
+        devices=devices,
+        nodes=nodes,
+        keep_checkpoints=keep_checkpoints,
+    )
     # From Python also the augmentation that other trainings take.
     augmentation = ClipAugmentation(**asdict(augmentation))
     chosen_device = choose_device(device)
     options = trainer_options(chosen_device, devices, nodes)
-    clips_per_batch(batch_size, accumulate, devices * nodes)
     labelled = Targets(targets, cache_gigabytes)
     if is_first_process():
         _tell_cache(labelled)
@@ -267,6 +270,7 @@ def distill(
         settings["contrast"] = asdict(contrast)
     if init is not None:
         settings |= {"init": str(init), "init_sha256": start.sha256, "kept_heads": list(start.kept_heads)}
+        of_init = options_of_init(freeze, kept_learning_rate, keep_statistics)
         settings |= {name: option for name, option in of_init.items() if option is not None}
     # The student that it starts from may have another name now.
     require_same_settings(out / DISTILL_FILE, settings, ("init",))
@@ -336,38 +340,6 @@ def distill(
     return DistillResult(out, steps, math.nan, math.nan, {})
 
 
-def _objectives(
-    objective: str,
-    objectives: Sequence[str] | Mapping[str, float] | None,
-    temperature: float,
-    teacher_weights: Mapping[str, float] | None,
-    projection: ProjectionSettings,
-    contrast: ContrastSettings,
-) -> ObjectiveSettings:
-    """Check what a student is to learn by, before anything is read."""
-    if objective not in OF_DISTRIBUTIONS:
-        cure = nearest(objective, OF_DISTRIBUTIONS)
-        if objective in OF_FEATURES:
-            cure = f" that stands alone; give --objectives {objective}:1, which may name others beside it"
-        raise SettingsError(f"there is no objective {objective!r}{cure}")
-    weights = read_weights([objective] if objectives is None else objectives)
-    if objectives is not None and objective != "soundnet":
-        raise SettingsError(
-            f"objective is {objective}, and objectives are {_written(weights)}; name all of them in objectives"
-        )
-    chosen = ObjectiveSettings(weights, temperature, dict(teacher_weights or {}), projection, contrast)
-    for name, of, is_default in (
-        ("projection", OF_FEATURES, projection == DEFAULT_PROJECTION),
-        ("contrast", ("contrast",), contrast == DEFAULT_CONTRAST),
-    ):
-        if not is_default and not weights.keys() & set(of):
-            raise SettingsError(
-                f"{name} is for the objective{'s' if len(of) > 1 else ''} {', '.join(of)}; give --objectives "
-                f"{_written({**weights, of[-1]: 1.0})}, or leave it out"
-            )
-    return chosen
-
-
 def _tell_cache(targets: Targets) -> None:
     """Say what is kept on this machine of targets under an address."""
     if targets.cache is None:
@@ -401,11 +373,6 @@ def _tell_what_rests(student: Student, chosen: ObjectiveSettings, layer: str | N
         said, reason = f"{', '.join(behind)} and " if behind else "", "no objective compares distributions"
     of_heads = f"the head {heads[0]}" if len(heads) == 1 else f"the heads {', '.join(heads)}"
     log.info("%s%s %s not learn, since %s", said, of_heads, "does" if len(heads) == 1 and not said else "do", reason)
-
-
-def _written(weights: Mapping[str, float]) -> str:
-    """Return objectives as a command line has them."""
-    return " ".join(f"{name}:{weight:g}" for name, weight in weights.items())
 
 
 def _compared_layer(student: Student, chosen: ObjectiveSettings, label_steps: int) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from soundnet_kd.config.raw_yaml import RawText, parse_nested, read_yaml_file
 from soundnet_kd.config.values import format_value, require_known, set_nested
-from soundnet_kd.errors import SettingsError, nearest
+from soundnet_kd.errors import SettingsError, closest, nearest
 from soundnet_kd.storage import package_data
 
 RecipeCommand = Literal["run", "train"]
@@ -68,7 +68,9 @@ def find_recipe(path: str | Path) -> Path:
     if not path.is_file() and path.parent in (Path(), Path("pipelines")):
         known = sorted(file.stem for file in package_data("pipelines").glob("*.yaml"))
         if path.stem not in known:
-            raise SettingsError(f"there is no recipe {path}; those of this package are {', '.join(known)}")
+            like = closest(path.stem, known)
+            cure = f"those of this package are {', '.join(known)}" if like is None else f"did you mean {like!r}?"
+            raise SettingsError(f"there is no recipe {path}; {cure}")
         path = package_data("pipelines") / f"{path.stem}.yaml"
     if not path.is_file():
         raise SettingsError(f"there is no recipe {path}; a name alone, such as quickstart, is one of this package")
@@ -147,7 +149,7 @@ def split_override(override: str) -> tuple[str, RawText]:
     """
     name, equals, value = override.partition("=")
     if not equals:
-        raise SettingsError(f"--set takes name=value, not {override!r}")
+        raise SettingsError(f"--set takes name=value, not {override!r}; a list is name=[one, two], in quotes")
     return name, RawText(value)
 
 

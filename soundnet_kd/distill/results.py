@@ -263,7 +263,9 @@ def draw_history(
                 _draw_curve(axes, history, column, label, color, line)
             if is_loss := title.startswith("Loss"):
                 # From 0, as on the page; this also leaves room for the legend.
-                axes.set_ylim(0, 1.06 * axes.dataLim.ymax)
+                top = axes.dataLim.ymax
+                # Of a training that diverged there may be no number at all.
+                axes.set_ylim(0, 1.06 * top if math.isfinite(top) and top > 0 else None)
             finish_curves(axes, title, fractions=not is_loss)
             axes.legend()
         for axes in places[len(shown) :]:

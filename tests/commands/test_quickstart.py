@@ -61,7 +61,7 @@ def test_the_whole_route_on_a_tiny_world(tiny_run: tuple[Path, RecipeResult]) ->
         assert (out / path).is_file(), path
     table = str(result)
     assert "untrained" in table
-    assert table.splitlines()[-1] == f"all 13 steps are done; open {out / 'report' / 'index.html'} in a browser"
+    assert table.splitlines()[-1] == f"13 steps done; open {out / 'report' / 'index.html'} in a browser"
     again = run_steps(read_recipe(Path("quickstart")), {**VALUES, "out": str(out)})
     assert str(again) == table
 

@@ -112,6 +112,24 @@ def test_a_mistake_in_a_late_step_stops_before_the_first(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("objectives=[kl, contrastt]", "there is no objective 'contrastt'; did you mean 'contrast'"),
+        ("architecture=LogMelCNNN", "there is no architecture 'LogMelCNNN'; did you mean 'LogMelCNN'"),
+        ("steps=0", "steps is 0; it has to be above 0"),
+        ("esc50=nothere", "extract: nothere does not exist; check the path"),
+    ],
+)
+def test_what_a_later_step_would_refuse_is_refused_before_the_first(given: str, message: str, tmp_path: Path) -> None:
+    """Before the teachers are loaded, of which there is none here."""
+    (tmp_path / "videos").mkdir()
+    values = [f"videos={tmp_path / 'videos'}", "objects=resnet18:missing", given]
+    with pytest.raises(SettingsError, match=message):
+        run(Path("distill_strong"), tmp_path / "out", values)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("text", "assignments", "message"),
     [
         ("steps:\n- teech: {}\n", [], "there is no command 'teech'; did you mean 'teach'"),
@@ -146,6 +164,8 @@ def test_bad_recipes_are_refused(tmp_path: Path, text: str, assignments: list[st
 def test_an_unknown_recipe_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"there is no recipe .*those of this package are .*quickstart"):
         run(Path("nothing"))
+    with pytest.raises(SettingsError, match=r"there is no recipe distill_stron; did you mean 'distill_strong'\?"):
+        run(Path("distill_stron"))
     with pytest.raises(SettingsError, match=r"there is no recipe .*quickstart\.yaml"):
         run(tmp_path / "quickstart.yaml")
 
@@ -154,9 +174,9 @@ def test_a_step_is_left_out_where_its_variable_has_no_value(tmp_path: Path) -> N
     step = "demo-world: {out: '${out}/%s', videos: 1, frames_per_event: 1, sounds_per_event: 1}\n"
     steps = f"steps:\n- {step % 'one'}- if_given: more\n  {step % '${more}'}"
     recipe = write(tmp_path / "r.yaml", f"variables: {{out: x, more: null}}\n{steps}")
-    assert str(run(recipe, tmp_path)).endswith("all 1 steps are done")
+    assert str(run(recipe, tmp_path)).endswith("1 step done")
     assert not (tmp_path / "two").exists()
-    assert str(run(recipe, tmp_path, ["more=two"])).endswith("all 2 steps are done")
+    assert str(run(recipe, tmp_path, ["more=two"])).endswith("2 steps done")
     assert (tmp_path / "two").is_dir()
 
 
@@ -169,7 +189,7 @@ def test_values_keep_their_type_and_fill_in_texts(tmp_path: Path) -> None:
     )
     result = run(recipe, tmp_path, overrides=["count=1"])
     assert len(list((tmp_path / "1 videos" / "videos").glob("*.mp4"))) == 1
-    assert str(result).endswith("all 1 steps are done")
+    assert str(result).endswith("1 step done")
 
 
 def test_one_key_of_the_preprocessing_leaves_the_others_to_the_network() -> None:
