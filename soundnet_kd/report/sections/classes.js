@@ -58,8 +58,8 @@ starts.classes = ({ evaluations }) => {
           ],
           layout: {
             margin: { l: 40, r: 10, t: 10, b: 40 },
-            xaxis: { ...ticks(size), ...few, tickangle: count > 6 ? -90 : 0, title: { text: "taken for" } },
-            yaxis: { ...ticks(size), ...few, autorange: "reversed", title: { text: "true class" } },
+            xaxis: { ...ticks(size), ...few, tickangle: count > 6 ? -90 : 0, title: { text: "taken for", standoff: 10 } },
+            yaxis: { ...ticks(size), ...few, autorange: "reversed", title: { text: "true class", standoff: 10 } },
             shapes: categoryLines(style),
           },
         };
@@ -135,8 +135,8 @@ starts.classes = ({ evaluations }) => {
     const count = confusion.row(row)[column];
     $("cell-title").textContent =
       row === column
-        ? `${className(row)}, recognised from ${layer}: ${count} clips`
-        : `${className(row)} taken for ${className(column)} from ${layer}: ${count} clips`;
+        ? `${className(row)}, recognised from ${layer}: ${counted(count, "clip")}`
+        : `${className(row)} taken for ${className(column)} from ${layer}: ${counted(count, "clip")}`;
     $("cell-clips").replaceChildren(...found.slice(0, 6).map((clip) => clipRow(clip)));
     if (found.length > 6) {
       const more = element("button", {

@@ -48,6 +48,7 @@ function showTraining({ objectives, curves: training }, target) {
     const box = element("div", { className: "plot", role: "img", "aria-label": `${readable(kind)} over the steps` });
     target.append(element("div", {}, element("h4", { textContent: kinds[kind] }), box));
     const shares = ["accuracy", "agreement", "retrieval"].includes(kind);
+    const longest = Math.max(...curves.flatMap((curve) => curve.steps));
     const colorGroups = [...new Set(curves.map((curve) => curve.colorGroup))];
     plot(box, (style) => ({
       traces: curves.map((curve) => ({
@@ -58,7 +59,7 @@ function showTraining({ objectives, curves: training }, target) {
         line: { color: groupColor(colorGroups.indexOf(curve.colorGroup), style), dash: curve.dash },
       })),
       layout: {
-        xaxis: { title: { text: "step" } },
+        xaxis: { title: { text: "step" }, ...(longest < 10 ? { dtick: 1 } : {}) },
         yaxis: shares ? { tickformat: ".0%", range: [-0.02, 1.02] } : { rangemode: "tozero" },
       },
     }));

@@ -4,6 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const percent = (share, digits = 0) => (share === null ? "–" : `${(100 * share).toFixed(digits)} %`);
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const readable = (name) => name.replaceAll("_", " ");
 const plain = (name) => name.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
