@@ -28,6 +28,8 @@ function showTraining({ objectives, curves: training }, target) {
     const [, stage, measured] = curve.figure.match(/^(?:(train|validation|averaged)\/)?(.*)$/);
     // What a guess would have stands beside what it is the chance of.
     const isChance = measured.startsWith("chance_");
+    // Of the average it is the same.
+    if (isChance && stage === "averaged") continue;
     const figure = isChance ? measured.replace("chance", "retrieval") : measured;
     const { said, dash } = STAGES[stage ?? "train"];
     const kind = Object.keys(kinds).find((each) => figure.startsWith(each));
@@ -41,10 +43,10 @@ function showTraining({ objectives, curves: training }, target) {
     ];
     const label = words.filter(Boolean).join(", ").replace(",,", ",");
     if (!groups.has(kind)) groups.set(kind, []);
-    groups.get(kind).push({ ...curve, label, colorGroup: `${of} ${curve.training} ${isChance}`, dash });
+    groups.get(kind).push({ ...curve, label, colorGroup: `${of} ${curve.training}`, dash, isChance });
   }
   for (const kind of Object.keys(kinds).filter((each) => groups.has(each))) {
-    const curves = groups.get(kind);
+    const curves = groups.get(kind).sort((one, other) => one.isChance - other.isChance);
     const box = element("div", { className: "plot", role: "img", "aria-label": `${readable(kind)} over the steps` });
     target.append(element("div", {}, element("h4", { textContent: kinds[kind] }), box));
     const shares = ["accuracy", "agreement", "retrieval"].includes(kind);
@@ -56,7 +58,10 @@ function showTraining({ objectives, curves: training }, target) {
         y: curve.values,
         name: plain(curve.label),
         mode: curve.steps.length < 30 ? "lines+markers" : "lines",
-        line: { color: groupColor(colorGroups.indexOf(curve.colorGroup), style), dash: curve.dash },
+        line: {
+          color: curve.isChance ? style("--soft") : groupColor(colorGroups.indexOf(curve.colorGroup), style),
+          dash: curve.dash,
+        },
       })),
       layout: {
         xaxis: { title: { text: "step" }, ...(longest < 10 ? { dtick: 1 } : {}) },
