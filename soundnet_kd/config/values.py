@@ -218,7 +218,9 @@ def _convert_mapping(value: Any, kind: Any, where: str, default: Any) -> Any:
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     if not isinstance(found, Mapping):
         example = next((field.name for field in fields if field.type is float), "a")
-        raise SettingsError(f"{where}: expected name: value, such as {{{example}: 2}}, not {_display(value)}")
+        flag = where.rpartition(" ")[2]
+        written = f", or {flag}.{example} 2" if flag.startswith("--") else ""
+        raise SettingsError(f"{where}: expected name: value, such as {{{example}: 2}}{written}, not {_display(value)}")
     if not dataclasses.is_dataclass(kind):
         return {str(key): convert(item, get_args(kind)[1], f"{where}.{key}") for key, item in found.items()}
     given = convert_parameters(found, kind, where)  # type: ignore[arg-type]

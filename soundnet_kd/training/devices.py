@@ -23,7 +23,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from soundnet_kd.errors import SettingsError
+from soundnet_kd.errors import SettingsError, counted
 from soundnet_kd.models.pooled_convolution import follow
 from soundnet_kd.system.child_processes import end_with_parent
 from soundnet_kd.system.launch import Launch, find_launch
@@ -111,8 +111,8 @@ def clips_per_batch(batch_size: int, accumulate: int, processes: int) -> int:
     if batch_size % pieces:
         nearest = max(1, round(batch_size / pieces)) * pieces
         raise SettingsError(
-            f"batch_size is {batch_size}, which {accumulate} accumulated batches on {processes} devices do not divide "
-            f"equally; {nearest} would do"
+            f"batch_size is {batch_size}, which {accumulate} accumulated batch{'es' * (accumulate > 1)} on "
+            f"{counted(processes, 'device')} do not divide equally; a batch_size of {nearest} would do"
         )
     return batch_size // pieces
 

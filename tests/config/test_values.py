@@ -164,11 +164,21 @@ CHOICES = "one of 'linear_svm', 'logistic_regression', 'rbf_svm', 'kernel_ridge'
     [
         ("evaluate", "head", "svm", f"expected {CHOICES}, not svm"),
         ("evaluate", "selection", "none", "expected one of 'same folds', 'nested', not none"),
-        ("evaluate", "windows", "2", "expected name: value, such as {seconds: 2}, not 2"),
-        ("evaluate", "windows", "[2]", "expected name: value, such as {seconds: 2}, not [2]"),
-        ("explore", "voice_activity", "on", "expected name: value, such as {margin_seconds: 2}, not on"),
-        ("distill", "teacher_weights", "3", "expected name: value, such as {a: 2}, not 3"),
-        ("distill", "augmentation", "", "expected name: value, such as {mix: 2}, not an empty text"),
+        ("evaluate", "windows", "2", "expected name: value, such as {seconds: 2}, or --windows.seconds 2, not 2"),
+        ("evaluate", "windows", "[2]", "expected name: value, such as {seconds: 2}, or --windows.seconds 2, not [2]"),
+        (
+            "explore",
+            "voice_activity",
+            "on",
+            "expected name: value, such as {margin_seconds: 2}, or --voice_activity.margin_seconds 2, not on",
+        ),
+        ("distill", "teacher_weights", "3", "expected name: value, such as {a: 2}, or --teacher_weights.a 2, not 3"),
+        (
+            "distill",
+            "augmentation",
+            "",
+            "expected name: value, such as {mix: 2}, or --augmentation.mix 2, not an empty text",
+        ),
         (
             "distill",
             "augmentation",

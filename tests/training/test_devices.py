@@ -235,7 +235,9 @@ def test_training_is_what_a_plain_loop_does(accumulate: int, clip: float | None,
 
 def test_what_cannot_be_divided_is_refused_with_what_can() -> None:
     assert clips_per_batch(64, 2, 4) == 8
-    with pytest.raises(SettingsError, match=r"batch_size is 64, .* 1 accumulated batches on 3 devices .* 63 would do"):
+    with pytest.raises(
+        SettingsError, match=r"batch_size is 64, .* 1 accumulated batch on 3 devices .* batch_size of 63 would do"
+    ):
         clips_per_batch(64, 1, 3)
     with pytest.raises(SettingsError, match="accumulate is 0"):
         clips_per_batch(64, 0, 1)
