@@ -92,6 +92,7 @@ PICTURES = {
 READ_ONLY = {
     "soundnet-kd predict chainsaw.flac --top 3       # which objects and places it hears",
     "soundnet-kd run pipelines/distill_videos.yaml --set videos=videos/ --out run",
+    "soundnet-kd run distill_strong --set videos=videos/ objects=resnet50:IMAGENET1K_V2 --out run/strong",
     "soundnet-kd teach 'shards/{00000..01234}.tar' --out run/targets --objects resnet50:IMAGENET1K_V2",
     "ffmpeg -loglevel error -f alsa -i default -f wav - | soundnet-kd predict - --json | tee heard.jsonl",
     "soundnet-kd teach s3://bucket/videos --out s3://bucket/targets --objects resnet50:IMAGENET1K_V2 --shard 3/64",

@@ -77,7 +77,7 @@ def test_the_command_tells_and_draws(words: Path, tmp_path: Path, capsys: pytest
     assert main(["explore", str(words), "--out", str(out)]) == 0
     line = capsys.readouterr().out.strip()
     assert "27 sounds of 2 classes, 0.50 to 1.05 s, 1 clipped, 1 silent" in line
-    assert "1 sounds skipped" in line
+    assert "1 sound skipped" in line
     with (out / "anomalies.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     # Its harmonics are in bands where no other sound has anything.
@@ -99,7 +99,7 @@ def test_the_command_leaves_noise_out(words: Path, tmp_path: Path, capsys: pytes
     assert main(["explore", str(folder), "--out", str(tmp_path / "out")]) == 0
     line = capsys.readouterr().out
     assert "27 sounds of 2 classes, 0.50 to 1.05 s" in line
-    assert "1 recordings of background noise left out, 1 sounds skipped" in line
+    assert "1 recordings of background noise left out, 1 sound skipped" in line
     with (tmp_path / "out" / "classes.csv").open(encoding="utf-8", newline="") as handle:
         assert [row["class"] for row in csv.DictReader(handle)] == ["high", "low"]
 

@@ -65,7 +65,7 @@ def test_a_file_in_a_bucket(faults: Faults, inputs: Path, tmp_path: Path) -> Non
     out = f"{new_bucket('extracted')}/of me/features.h5"
     faults.busy, faults.cut_uploads = 1, 2
     told = str(features(inputs, out))
-    assert told == f"wrote {out}: 1 layers of 6 sounds, 1 skipped (see {out}.failures.csv)"
+    assert told == f"wrote {out}: 1 layer of 6 sounds, 1 skipped (see {out}.failures.csv)"
     assert (faults.busy, faults.cut_uploads) == (0, 0)
     wanted = of_local(inputs, tmp_path)
     assert objects("s3://extracted/of me") == wanted

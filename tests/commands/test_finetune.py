@@ -155,7 +155,7 @@ def test_from_scratch_and_bad_sounds(sounds: Path, tmp_path: Path, capsys: pytes
     line = capsys.readouterr().out.strip().splitlines()[-1]
     assert f"wrote {tmp_path / 'out'}: scratch " in line
     assert "fold 1" in line
-    assert f"1 sounds skipped (see {tmp_path / 'out' / 'failures.csv'})" in line
+    assert f"1 sound skipped (see {tmp_path / 'out' / 'failures.csv'})" in line
     assert [row["file"] for row in rows_of(tmp_path / "out" / "failures.csv")] == ["broken.wav"]
     content = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert content["source"]["folds"] == "2 folds, drawn class by class with seed 3"

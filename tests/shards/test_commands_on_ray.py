@@ -84,7 +84,7 @@ def require_same_features() -> None:
 def test_features_are_those_of_one_machine(cluster: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
     hear("here.h5")
     hear("there.h5", cluster)
-    assert "wrote there.h5: 1 layers of 23 sounds, 1 skipped" in capsys.readouterr().out
+    assert "wrote there.h5: 1 layer of 23 sounds, 1 skipped" in capsys.readouterr().out
     require_same_features()
 
 

@@ -136,13 +136,13 @@ def test_features_of_jobs_are_joined_without_sounds_and_network(
     Path("student.safetensors").unlink()
     assert main(["join", "shared.h5"]) == 0
     assert capsys.readouterr().out == (
-        "wrote shared.h5: 1 layers of 10 sounds, 1 skipped (see shared.h5.failures.csv)\n"
+        "wrote shared.h5: 1 layer of 10 sounds, 1 skipped (see shared.h5.failures.csv)\n"
     )
     assert Path("shared.h5").read_bytes() == Path("whole.h5").read_bytes()
     assert Path("shared.h5.failures.csv").read_bytes() == Path("whole.h5.failures.csv").read_bytes()
     assert not Path("shared.h5.parts").exists()
     assert main(["join", "shared.h5"]) == 0
-    assert "shared.h5 has nothing to join: no jobs share it any more, and it holds 1 layers of 10 sounds" in (
+    assert "shared.h5 has nothing to join: no jobs share it any more, and it holds 1 layer of 10 sounds" in (
         capsys.readouterr().out
     )
 

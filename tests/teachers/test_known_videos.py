@@ -53,7 +53,7 @@ def test_refused_videos_are_not_tried_again(tmp_path: Path, opened: list[str]) -
     assert opened == []
     assert again.failures == first.failures
     assert (out / "failures.csv").read_text() == table
-    assert str(first) == f"wrote {out}: 1 clips of 1 videos, 2 refused (see {out / 'failures.csv'})"
+    assert str(first) == f"wrote {out}: 1 clip of 1 video, 2 refused (see {out / 'failures.csv'})"
     assert str(again).endswith(f"2 refused (see {out / 'failures.csv'}; remove it to try them again)")
     # The same file with another date is still the same one.
     os.utime(videos / "silent.mp4", (0, 0))
