@@ -77,25 +77,6 @@ def check_settings(
     clips_per_batch(batch_size, accumulate, devices * nodes)
     if architecture is not None:
         parse_name(architecture)
-    return _objectives(objective, objectives, temperature, teacher_weights, projection, contrast)
-
-
-def options_of_init(
-    freeze: str | None, kept_learning_rate: float | None, keep_statistics: bool
-) -> dict[str, str | float | bool | None]:
-    """Return the options that say what becomes of what another student brings; None where nothing is said."""
-    return {"freeze": freeze, "kept_learning_rate": kept_learning_rate, "keep_statistics": keep_statistics or None}
-
-
-def _objectives(
-    objective: str,
-    objectives: Sequence[str] | Mapping[str, float] | None,
-    temperature: float,
-    teacher_weights: Mapping[str, float] | None,
-    projection: ProjectionSettings,
-    contrast: ContrastSettings,
-) -> ObjectiveSettings:
-    """Check what a student is to learn by, before anything is read."""
     if objective not in OF_DISTRIBUTIONS:
         cure = nearest(objective, OF_DISTRIBUTIONS)
         if objective in OF_FEATURES:
@@ -117,6 +98,13 @@ def _objectives(
                 f"{_written({**weights, of[-1]: 1.0})}, or leave it out"
             )
     return chosen
+
+
+def options_of_init(
+    freeze: str | None, kept_learning_rate: float | None, keep_statistics: bool
+) -> dict[str, str | float | bool | None]:
+    """Return the options that say what becomes of what another student brings; None where nothing is said."""
+    return {"freeze": freeze, "kept_learning_rate": kept_learning_rate, "keep_statistics": keep_statistics or None}
 
 
 def _written(weights: Mapping[str, float]) -> str:
