@@ -4,9 +4,12 @@ import ctypes
 import faulthandler
 import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +31,16 @@ os.environ |= {
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what a crash is told to: while a test runs, standard error is a file that nobody sees after one."""
     config.stash[CRASHES] = os.dup(2)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """Say with which status a process of pytest-xdist ended that died; minus the number of the signal that ended it."""
+    if error:
+        process = node.gateway._io.popen
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        node.config.get_terminal_writer().line(f"\n{node.gateway.id} has exit status {process.poll()}", flush=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
