@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that connect to Ray come last: its threads stay, and processes died minutes later without a word."""
+    """Let tests that connect to Ray come last: its threads stay, and a process died minutes later without a word."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is not None)
 
 
