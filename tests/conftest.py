@@ -33,11 +33,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CRASHES] = os.dup(2)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that connect to Ray come last: its threads stay, and a process died minutes later without a word."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is not None)
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object | None) -> None:
     """Say with which status a process of pytest-xdist ended that died; minus the number of the signal that ended it."""

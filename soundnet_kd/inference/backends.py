@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Literal, cast, get_args
@@ -156,6 +157,22 @@ def as_tensors(answer: Any, module: nn.Module) -> tuple[Tensor, ...]:
     return tuple(parts)
 
 
+@cache
+def openvino_core() -> Any:
+    """Return the one `openvino.Core` of this process, which stays until its end.
+
+    The first use of a core makes memory of its own the stack of signal handlers, and with the core that memory goes:
+    where two of them do not go in the reverse of their order, or one goes in another thread than it came in, the next
+    Ctrl-C or end of a child process ends this one too, without a word (`findings/openvino-signal-stack.sh`).
+
+    Raises
+    ------
+    SettingsError
+        If OpenVINO is not installed.
+    """
+    return import_extra("openvino", "openvino").Core()
+
+
 def _openvino(module: nn.Module, example: Tensor, free: Free, precision: Precision) -> Compiled:
     openvino = import_extra("openvino", "openvino")
     shape = [-1 if axis in free else size for axis, size in enumerate(example.shape)]
@@ -168,7 +185,7 @@ def _openvino(module: nn.Module, example: Tensor, free: Free, precision: Precisi
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    compiled = openvino_core().compile_model(model, "CPU", settings)
 
     def run(batch: Tensor) -> tuple[Tensor, ...]:
         answers = compiled(batch.numpy())

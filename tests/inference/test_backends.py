@@ -125,3 +125,38 @@ def test_openvino_does_not_report_that_it_is_used(tmp_path: Path) -> None:
     )
     assert done.stdout.split() == ["openvino", "False"]
     assert not (tmp_path / "intel").exists()
+
+
+IN_ANY_ORDER = """
+import faulthandler, gc, os, signal
+from threading import Thread
+import torch
+from torch import nn
+from soundnet_kd.inference.backends import compile_module
+
+faulthandler.enable()
+networks = {}
+
+def begin(name):
+    networks[name] = compile_module(nn.Linear(3, 2).eval(), torch.ones(2, 3), "openvino")
+    assert networks[name][0] == "openvino"
+
+def end(name):
+    del networks[name]
+    gc.collect()
+
+begin("first"), begin("second"), end("first"), end("second"), begin("third")
+thread = Thread(target=end, args=["third"])
+thread.start()
+thread.join()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_signals_are_handled_after_networks_on_openvino_went_in_any_order() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IN_ANY_ORDER], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

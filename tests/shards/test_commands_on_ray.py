@@ -30,7 +30,6 @@ from tests.stores import new_bucket, objects, s3_server, use_s3
 from tests.teachers.colours import NAMES, RATE, MeanColour, make_video, plain
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")

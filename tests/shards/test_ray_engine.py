@@ -27,7 +27,6 @@ from tests.shards.clusters import Nodes, nodes, wait_until
 from tests.shards.levels import RATE, Levels, read_parts
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.ray
 IDS = [f"{number}.wav" for number in range(36)]
 
 
