@@ -4,6 +4,7 @@ import ctypes
 import faulthandler
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,8 +30,15 @@ os.environ |= {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what a crash is told to: while a test runs, standard error is a file that nobody sees after one."""
+    """Keep what a crash is told to, as standard error is a file while a test runs; and take signals that tests send.
+
+    In the background of a shell, and under nohup, processes ignore some of them.
+    """
     config.stash[CRASHES] = os.dup(2)
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.hookimpl(optionalhook=True)
