@@ -30,15 +30,8 @@ os.environ |= {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what a crash is told to, as standard error is a file while a test runs; and take signals that tests send.
-
-    In the background of a shell, and under nohup, processes ignore some of them.
-    """
+    """Keep what a crash is told to: while a test runs, standard error is a file that nobody sees after one."""
     config.stash[CRASHES] = os.dup(2)
-    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, handler)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -77,6 +70,20 @@ def _memory_given_back() -> Iterator[None]:
     yield
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
+
+
+@pytest.fixture
+def signals_heeded() -> Iterator[None]:
+    """Let this process and those that a test starts heed SIGINT and SIGHUP, also under nohup or in the background."""
+    handlers: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    before = {
+        number: signal.signal(number, handler)
+        for name, handler in handlers.items()
+        if (number := getattr(signal, name, None)) is not None
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

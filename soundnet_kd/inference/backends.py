@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Literal, cast, get_args
@@ -157,20 +157,21 @@ def as_tensors(answer: Any, module: nn.Module) -> tuple[Tensor, ...]:
     return tuple(parts)
 
 
-@cache
-def openvino_core() -> Any:
-    """Return the one `openvino.Core` of this process, which stays until its end.
+def compile_for_openvino(model: Any, settings: Mapping[str, object]) -> Any:
+    """Return a model of OpenVINO's, or that of a file, compiled for the CPU.
 
-    The first use of a core makes memory of its own the stack of signal handlers, and with the core that memory goes:
-    where two of them do not go in the reverse of their order, or one goes in another thread than it came in, the next
-    Ctrl-C or end of a child process ends this one too, without a word (`findings/openvino-signal-stack.sh`).
+    In a thread that ends: the one that compiles is given memory of OpenVINO's as the stack on which its signal handlers
+    run, and that is unmapped with the compiled model. Were it a thread that goes on, a later Ctrl-C or end of a child
+    process might end this one, without a word (`findings/openvino-signal-stack.sh`).
 
     Raises
     ------
     SettingsError
         If OpenVINO is not installed.
     """
-    return import_extra("openvino", "openvino").Core()
+    core = import_extra("openvino", "openvino").Core()
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(core.compile_model, model, "CPU", settings).result()
 
 
 def _openvino(module: nn.Module, example: Tensor, free: Free, precision: Precision) -> Compiled:
@@ -185,7 +186,7 @@ def _openvino(module: nn.Module, example: Tensor, free: Free, precision: Precisi
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = openvino_core().compile_model(model, "CPU", settings)
+    compiled = compile_for_openvino(model, settings)
 
     def run(batch: Tensor) -> tuple[Tensor, ...]:
         answers = compiled(batch.numpy())

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from soundnet_kd.errors import RunConflictError
-from soundnet_kd.inference.backends import openvino_core
+from soundnet_kd.inference.backends import compile_for_openvino
 from soundnet_kd.inference.graph import Sizes
 from soundnet_kd.inference.onnx import EXTRA, graph_to_onnx
 from soundnet_kd.inference.portable import from_texts
@@ -100,7 +100,7 @@ def _write_openvino(
     path: Path, graph: ExportedProgram, outputs: tuple[str, ...], free: Sizes, texts: Mapping[str, str]
 ) -> None:
     openvino = import_extra("openvino", "openvino")
-    model = openvino_core().read_model(graph_to_onnx(graph, outputs, free).SerializeToString())
+    model = openvino.Core().read_model(graph_to_onnx(graph, outputs, free).SerializeToString())
     model.set_rt_info(dict(texts), DESCRIPTION)
     # The weights go beside it.
     openvino.save_model(model, path, compress_to_fp16=False)
@@ -108,7 +108,7 @@ def _write_openvino(
 
 def _run_openvino(path: Path, outputs: tuple[str, ...]) -> Run:
     # Many CPUs would compute in bf16 else.
-    compiled = openvino_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = compile_for_openvino(path, {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(waveform: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         answers = compiled(waveform)

@@ -118,6 +118,7 @@ def test_a_failure_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys
     close_progress_bars()
 
 
+@pytest.mark.usefixtures("signals_heeded")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_ends_a_command_as_ctrl_c_does(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -208,6 +208,7 @@ def test_the_cosine_schedule_by_hand(step: int, factor: float) -> None:
     assert cosine_factor(step, 100) == pytest.approx(factor)
 
 
+@pytest.mark.usefixtures("signals_heeded")
 def test_an_interrupted_run_says_that_it_can_go_on(targets: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "soundnet_kd.cli", "distill", str(targets), "--out", str(tmp_path / "run")]
     options = ["--steps", "1000", "--batch_size", "2", "--device", "cpu"]

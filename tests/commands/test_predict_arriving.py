@@ -206,13 +206,13 @@ def test_a_signal_ends_it_without_a_word_about_files(listening: "subprocess.Pope
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.usefixtures("signals_heeded")
 @pytest.mark.parametrize("arrived", [100, 5000])
 def test_an_interrupt_is_no_fault_of_what_has_arrived(arrived: int, tmp_path: Path) -> None:
     """Of the first 100 bytes of AAC, FFmpeg makes a stream without tracks where they are all that comes."""
     write_sound(tmp_path / "a.aac", sine(440, 3.0, RATE)[None], RATE, "aac")
     reading, writing = os.pipe()
     os.write(writing, (tmp_path / "a.aac").read_bytes()[:arrived])
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt = Timer(0.5, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
     try:
         interrupt.start()
@@ -220,5 +220,4 @@ def test_an_interrupt_is_no_fault_of_what_has_arrived(arrived: int, tmp_path: Pa
             list(stream_arriving(pipe, RATE))
     finally:
         interrupt.join()
-        signal.signal(signal.SIGINT, before)
         os.close(writing)

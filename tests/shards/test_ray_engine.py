@@ -212,6 +212,7 @@ def test_what_is_decoded_may_be_larger_than_rays_memory(cluster: Nodes, tmp_path
     assert part == {"levels": dict.fromkeys(("first", "second"), pytest.approx(0.25, rel=1e-3)), "failures": {}}
 
 
+@pytest.mark.usefixtures("signals_heeded")
 def test_a_run_that_was_killed_goes_on(cluster: Nodes, sounds: Path, tmp_path: Path) -> None:
     # Long enough for the moment between its first shard and its last not to be missed on a busy machine.
     work = Levels(tmp_path / "there", seconds=0.5)
