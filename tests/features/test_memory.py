@@ -40,7 +40,7 @@ def test_a_sound_eight_times_as_long_takes_no_more_memory(tmp_path: Path) -> Non
         write_audio(sound, np.resize(second, seconds * RATE), RATE)
         assert finish(start(extract_and_tell_peak, sound, student, out, peak)) == 0
         peaks_mb.append(int(peak.read_text(encoding="utf-8")) * 1024 / 1e6)
-    # The decoded sound lies in a mapped file, whose pages count once; nothing else grows, though peaks of the same sound
+    # The decoded sound lies in a mapped file, whose pages count once; nothing else grows, though peaks of a sound
     # are up to 70 MB apart.
     assert peaks_mb[1] < peaks_mb[0] + 300
     assert peaks_mb[1] < 1500
