@@ -38,11 +38,15 @@ def test_a_sound_eight_times_as_long_takes_no_more_memory(tmp_path: Path) -> Non
         assert seconds * RATE > extractor.SAMPLES_AT_ONCE
         sound, out, peak = (tmp_path / f"{seconds}.{ending}" for ending in ("flac", "h5", "txt"))
         write_audio(sound, np.resize(second, seconds * RATE), RATE)
-        assert finish(start(extract_and_tell_peak, sound, student, out, peak)) == 0
-        peaks_mb.append(int(peak.read_text(encoding="utf-8")) * 1024 / 1e6)
-    # The decoded sound lies in a mapped file, whose pages count once; nothing else grows, though peaks of a sound
-    # are up to 70 MB apart.
-    assert peaks_mb[1] < peaks_mb[0] + 300
+        tries = []
+        # On a busy machine those of the same sound are up to 70 MB apart.
+        for _ in range(2):
+            out.unlink(missing_ok=True)
+            assert finish(start(extract_and_tell_peak, sound, student, out, peak)) == 0
+            tries.append(int(peak.read_text(encoding="utf-8")) * 1024 / 1e6)
+        peaks_mb.append(min(tries))
+    # The decoded sound lies in a mapped file, whose pages count once; nothing else grows.
+    assert peaks_mb[1] < peaks_mb[0] + 200
     assert peaks_mb[1] < 1500
     # The same second again and again: conv1 answers as it does to 20 s of it.
     network = read_student(student)
